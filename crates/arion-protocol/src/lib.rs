@@ -1,0 +1,1 @@
+//! arion-protocol.

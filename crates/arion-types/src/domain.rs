@@ -1,0 +1,31 @@
+//! Domain separation of signed messages.
+//!
+//! A message is `tag || genesis || SCALE(fields)`: the tag says what is being signed, the genesis hash on
+//! which chain, so that no signature means anything in another place.
+
+use alloc::vec::Vec;
+use codec::Encode;
+
+use crate::ids::GenesisHash;
+
+/// A storage miner joins a family: [`crate::registration::registration_message`].
+pub const REGISTRATION: &[u8] = b"arion/registration/v1";
+/// A service node joins an owner: [`crate::registration::node_message`].
+pub const NODE: &[u8] = b"arion/node/v1";
+/// A warden states an audit result: [`crate::attestation::AttestationRecord::message`].
+pub const ATTESTATION: &[u8] = b"arion/attestation/v1";
+/// A miner states that a shard is durable: [`crate::receipt::Receipt::message`].
+pub const RECEIPT: &[u8] = b"arion/receipt/v1";
+/// A command to a node (`arion-protocol`).
+pub const COMMAND: &[u8] = b"arion/command/v1";
+/// A heartbeat (`arion-protocol`).
+pub const HEARTBEAT: &[u8] = b"arion/heartbeat/v1";
+
+/// `tag || genesis || SCALE(fields)`.
+pub fn message(tag: &[u8], genesis: &GenesisHash, fields: &impl Encode) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(tag.len() + genesis.len() + fields.encoded_size());
+    bytes.extend_from_slice(tag);
+    bytes.extend_from_slice(genesis);
+    fields.encode_to(&mut bytes);
+    bytes
+}
