@@ -1,1 +1,33 @@
-//! arion-protocol.
+//! The wire protocol between nodes: messages, caps, authentication of commands. Sans-IO.
+//!
+//! One request is one bidirectional QUIC stream under ALPN [`ALPN`]:
+//! `u32 LE header length || SCALE header || raw body`, the same for the response. Headers carry the length of
+//! their body; shard bytes are never inside a header.
+//!
+//! # Invariants
+//! - A decoder never allocates more than [`limits`] allows, whatever the peer sends.
+//! - Decoding consumes its input exactly; trailing bytes are an error.
+//! - Codec indices of [`Request`], [`Response`] and [`ErrorCode`] are never reused.
+//!
+//! # Not here
+//! Sockets and connections (`arion-net`); who has which role (each server, from the finalised chain).
+//!
+//! Specified in docs/spec/wire.md.
+
+pub mod command;
+pub mod error;
+pub mod frame;
+pub mod heartbeat;
+pub mod ledger;
+pub mod limits;
+pub mod message;
+
+pub use command::{Action, Command, CommandError, SignedCommand};
+pub use error::ErrorCode;
+pub use frame::{FrameError, RequestHeader, ResponseHeader};
+pub use heartbeat::{Heartbeat, SignedHeartbeat};
+pub use ledger::{LedgerEntry, LedgerRecord};
+pub use message::{ListedShard, MinerStatus, Request, Response, ShardPlacement, ShardStat};
+
+/// Application protocol name in the TLS handshake: the version of everything in this crate.
+pub const ALPN: &[u8] = b"arion/1";

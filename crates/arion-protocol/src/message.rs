@@ -1,0 +1,200 @@
+//! Requests and responses, one variant per kind. Who may send what is said at each variant; `public` needs no
+//! registered key.
+
+use arion_types::{Epoch, NodeId, PgId, ShardHash, SignedReceipt, StripeId, map::Endpoint};
+use codec::{Decode, Encode};
+
+use crate::{command::SignedCommand, error::ErrorCode, heartbeat::SignedHeartbeat, ledger::LedgerEntry};
+
+/// Where a shard belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ShardPlacement {
+    /// The stripe.
+    pub stripe: StripeId,
+    /// Placement group of the stripe in the map of `epoch`.
+    pub pg: PgId,
+    /// Position in the stripe.
+    pub index: u8,
+    /// Epoch of the map that placed it.
+    pub epoch: Epoch,
+    /// Length of the shard in bytes.
+    pub size: u32,
+}
+
+/// A question to a node.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Request {
+    /// Is anybody there? Public. Answer: [`Response::Pong`].
+    #[codec(index = 0)]
+    Ping,
+    /// Store the shard in the body. Signed by a gateway or validator; `Action::Store`. Answer:
+    /// [`Response::Stored`] once the shard is durable. Repeating it is harmless.
+    #[codec(index = 1)]
+    Store(SignedCommand),
+    /// The whole shard. Registered peers. Answer: [`Response::Shard`], shard in the body.
+    #[codec(index = 2)]
+    Fetch {
+        /// Its address.
+        shard: ShardHash,
+    },
+    /// A byte range with the proof that it belongs to the shard. Registered peers. Answer:
+    /// [`Response::Shard`], range proof of `arion-proofs` in the body.
+    #[codec(index = 3)]
+    FetchRange {
+        /// Address of the shard.
+        shard: ShardHash,
+        /// First byte.
+        offset: u32,
+        /// Number of bytes, at least 1.
+        length: u32,
+    },
+    /// Which of these shards are stored? Public, at most `STAT_SHARDS_MAX`. Answer: [`Response::Stats`].
+    #[codec(index = 4)]
+    Stat {
+        /// Their addresses.
+        shards: Vec<ShardHash>,
+    },
+    /// Shards in order of address. Validators, wardens, gateways. Answer: [`Response::Listing`].
+    #[codec(index = 5)]
+    List {
+        /// Start behind this address.
+        after: Option<ShardHash>,
+        /// At most this many, at most `LIST_SHARDS_MAX`.
+        limit: u16,
+    },
+    /// Delete a shard. Signed by a gateway or validator; `Action::Delete`. Answer: [`Response::Deleted`].
+    #[codec(index = 6)]
+    Delete(SignedCommand),
+    /// Prove the chunk groups that the seed picks. Wardens. Answer: [`Response::Proof`], proof in the body.
+    #[codec(index = 7)]
+    Challenge {
+        /// The shard.
+        shard: ShardHash,
+        /// `arion_types::attestation::challenge_seed`.
+        seed: [u8; 32],
+    },
+    /// A miner reports to a validator service. Registered miners. Answer: [`Response::HeartbeatAccepted`].
+    #[codec(index = 8)]
+    Heartbeat(SignedHeartbeat),
+    /// A page of a gateway's ledger. Public. Answer: [`Response::Ledger`].
+    #[codec(index = 9)]
+    LedgerPage {
+        /// Start behind this sequence number; 0 for the beginning.
+        after: u64,
+        /// At most this many, at most `LEDGER_ENTRIES_MAX`.
+        limit: u16,
+    },
+    /// What a validator service knows of the miners. Public. Answer: [`Response::Miners`].
+    #[codec(index = 10)]
+    Miners {
+        /// Start behind this node id.
+        after: Option<NodeId>,
+        /// At most this many, at most `MINERS_MAX`.
+        limit: u16,
+    },
+    /// A warden hands over signed attestations to a chain-submitter. Registered wardens; SCALE
+    /// `Vec<AttestationRecord>` in the body. Answer: [`Response::AttestationsQueued`] once they are durable.
+    #[codec(index = 11)]
+    Attest,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Response {
+    /// Refused.
+    #[codec(index = 0)]
+    Error {
+        /// Why, for programs.
+        code: ErrorCode,
+        /// Why and what to do, for people; at most `ERROR_DETAIL_BYTES_MAX`.
+        detail: String,
+    },
+    /// To [`Request::Ping`].
+    #[codec(index = 1)]
+    Pong {
+        /// The node's clock, milliseconds since the Unix epoch.
+        now: u64,
+    },
+    /// To [`Request::Store`]: durable, and the miner's word for it.
+    #[codec(index = 2)]
+    Stored(SignedReceipt),
+    /// To [`Request::Fetch`] and [`Request::FetchRange`].
+    #[codec(index = 3)]
+    Shard {
+        /// Length of the whole shard.
+        size: u32,
+    },
+    /// To [`Request::Stat`]: one entry per address asked for, in that order.
+    #[codec(index = 4)]
+    Stats(Vec<Option<ShardStat>>),
+    /// To [`Request::List`]. Fewer than asked for means the end.
+    #[codec(index = 5)]
+    Listing(Vec<ListedShard>),
+    /// To [`Request::Delete`].
+    #[codec(index = 6)]
+    Deleted {
+        /// Whether the shard was there.
+        existed: bool,
+    },
+    /// To [`Request::Challenge`].
+    #[codec(index = 7)]
+    Proof {
+        /// Length of the whole shard.
+        size: u32,
+    },
+    /// To [`Request::Heartbeat`].
+    #[codec(index = 8)]
+    HeartbeatAccepted {
+        /// Epoch of the current map, as this validator service sees it.
+        epoch: Epoch,
+    },
+    /// To [`Request::LedgerPage`]. Fewer than asked for means the end.
+    #[codec(index = 9)]
+    Ledger(Vec<LedgerEntry>),
+    /// To [`Request::Miners`]. Fewer than asked for means the end.
+    #[codec(index = 10)]
+    Miners(Vec<MinerStatus>),
+    /// To [`Request::Attest`].
+    #[codec(index = 11)]
+    AttestationsQueued {
+        /// How many were new; the others were queued or on chain already.
+        new: u32,
+    },
+}
+
+/// What a miner knows of a shard without reading it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ShardStat {
+    /// Where it belongs.
+    pub placement: ShardPlacement,
+    /// When it became durable, milliseconds since the Unix epoch.
+    pub stored_at: u64,
+}
+
+/// A line of a listing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ListedShard {
+    /// Its address.
+    pub shard: ShardHash,
+    /// What is known of it.
+    pub stat: ShardStat,
+}
+
+/// What a validator service knows of a miner.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct MinerStatus {
+    /// The miner.
+    pub node_id: NodeId,
+    /// Whether its last heartbeat is recent enough.
+    pub online: bool,
+    /// When the last heartbeat came, milliseconds since the Unix epoch.
+    pub last_seen: u64,
+    /// Where it says it is reached.
+    pub endpoint: Endpoint,
+    /// Bytes it offers.
+    pub capacity_bytes: u64,
+    /// Bytes it holds.
+    pub used_bytes: u64,
+    /// Shards it holds.
+    pub shard_count: u64,
+}
