@@ -1,1 +1,32 @@
-//! arion-net.
+//! Carrying requests between nodes: QUIC with raw Ed25519 keys, and an in-memory stand-in for tests.
+//!
+//! Who calls whom is decided by [`Transport`] (client side) and [`Service`] (server side); daemons know only
+//! these two traits. [`QuicTransport`] and [`QuicServer`] are the real thing, [`MemoryNetwork`] the stand-in.
+//!
+//! # Invariants
+//! - Both ends of a connection have proven an Ed25519 key (RFC 7250 raw public key, TLS 1.3); that key *is* the
+//!   node id. A dialled peer with another key gets nothing, not even our own key.
+//! - Nothing is allocated for a message before its announced length is within the caps of `arion-protocol` and
+//!   a slot of the server's request budget is held.
+//! - A request is sent again by itself only when that cannot change the outcome ([`is_repeatable`]).
+//!
+//! # Not here
+//! What messages mean (`arion-protocol`); who may send which (each service, from the finalised chain).
+//!
+//! Specified in docs/spec/wire.md.
+
+mod client;
+mod config;
+mod identity;
+mod memory;
+mod pool;
+mod server;
+mod stream;
+mod tls;
+mod transport;
+
+pub use client::{ClientOptions, QuicTransport};
+pub use identity::{SpkiError, node_id_from_spki, spki};
+pub use memory::{MemoryNetwork, MemoryTransport};
+pub use server::{BindError, QuicServer, ServerOptions};
+pub use transport::{CallError, DialError, PeerAddr, ProtocolError, Service, Transport, is_repeatable};

@@ -1,0 +1,304 @@
+//! The QUIC client: pooled connections, one stream per request.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arion_protocol::{ErrorCode, Request, RequestHeader, Response, ResponseHeader, frame::Header};
+use async_trait::async_trait;
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
+};
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use crate::{
+    config::transport_config,
+    pool::Pool,
+    server::{BindError, open_endpoint},
+    stream::{self, BUSY, CANCELLED, StreamError},
+    tls::TlsIdentity,
+    transport::{CallError, DialError, PeerAddr, ProtocolError, Transport, answer, is_repeatable},
+};
+
+/// TLS wants a name; identities are keys here, so that it is never sent nor looked at.
+const SERVER_NAME: &str = "arion";
+/// A connection on which nothing at all came back for so long during an abandoned call is given up.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
+/// Settings of a client.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Time for one new connection, name lookup included.
+    pub dial_timeout: Duration,
+    /// After a failed dial further calls fail at once for this long.
+    pub dial_backoff: Duration,
+    /// Connections kept.
+    pub connections_max: usize,
+    /// Local address; none: any port, IPv4 and IPv6.
+    pub bind: Option<SocketAddr>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            dial_timeout: Duration::from_secs(3),
+            dial_backoff: Duration::from_millis(500),
+            connections_max: 1_024,
+            bind: None,
+        }
+    }
+}
+
+/// Calls nodes over QUIC. Cloning is cheap and shares the connections.
+#[derive(Clone)]
+pub struct QuicTransport {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoint: Endpoint,
+    tls: TlsIdentity,
+    config: Arc<TransportConfig>,
+    options: ClientOptions,
+    pool: Pool,
+    next_id: AtomicU64,
+}
+
+/// A connection and whether it stood before this call.
+struct Lease {
+    connection: Connection,
+    reused: bool,
+}
+
+/// Why one attempt brought no answer.
+struct Failure {
+    error: StreamError,
+    /// Whether the peer may have seen the request.
+    sent: bool,
+}
+
+impl QuicTransport {
+    /// A client that proves `key`, with default settings. Needs a running tokio runtime.
+    pub fn new(key: &SigningKey) -> Result<Self, BindError> {
+        Self::with_options(key, ClientOptions::default())
+    }
+
+    /// A client that proves `key`. Needs a running tokio runtime.
+    pub fn with_options(key: &SigningKey, options: ClientOptions) -> Result<Self, BindError> {
+        let tls = TlsIdentity::new(key)?;
+        let endpoint = match options.bind {
+            Some(addr) => open_endpoint(addr, EndpointConfig::default(), None)?,
+            None => open_endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), EndpointConfig::default(), None)
+                .or_else(|_| {
+                    open_endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), EndpointConfig::default(), None)
+                })?,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                endpoint,
+                tls,
+                // Servers open no streams towards clients.
+                config: transport_config(0),
+                pool: Pool::new(options.connections_max),
+                options,
+                next_id: AtomicU64::new(1),
+            }),
+        })
+    }
+
+    /// Closes all connections; calls under way fail.
+    pub async fn close(&self) {
+        self.shared.endpoint.close(VarInt::from_u32(0), b"client stops");
+        let _ = timeout(Duration::from_millis(300), self.shared.endpoint.wait_idle()).await;
+    }
+
+    async fn attempts(
+        &self,
+        peer: &PeerAddr,
+        request: Request,
+        body: Bytes,
+    ) -> Result<(Response, Bytes), CallError> {
+        let repeatable = is_repeatable(&request);
+        let body_len = u32::try_from(body.len()).map_err(|_| ProtocolError::BodyTooLong)?;
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = RequestHeader { id, request, body_len }.to_frame().map_err(ProtocolError::Frame)?;
+        let frame = Bytes::from(frame);
+        let mut again = true;
+        loop {
+            let lease = self.lease(peer).await?;
+            let failure = match exchange(&lease.connection, id, frame.clone(), body.clone()).await {
+                Ok((response, body)) => return answer(response, body),
+                Err(failure) => failure,
+            };
+            let lost = matches!(failure.error, StreamError::Lost(_));
+            if !(lost && again && lease.reused && (repeatable || !failure.sent)) {
+                return Err(call_error(peer, failure.error));
+            }
+            // The pooled connection was stale: a fresh one, once.
+            debug!(endpoint = %peer.endpoint, "pooled connection was stale, dialling again");
+            again = false;
+        }
+    }
+
+    /// A standing connection to `peer`, dialled if need be. The dial goes on when the caller gives up, so that
+    /// its outcome serves the next call.
+    async fn lease(&self, peer: &PeerAddr) -> Result<Lease, CallError> {
+        let asked = Instant::now();
+        let mut known = self.shared.pool.peer(peer).await;
+        if let Some(connection) = known.standing() {
+            return Ok(Lease { connection, reused: true });
+        }
+        if let Some(error) = known.fresh_failure(asked, self.shared.options.dial_backoff) {
+            return Err(error);
+        }
+        let (shared, peer) = (self.shared.clone(), peer.clone());
+        let dialled = tokio::spawn(async move {
+            let outcome = shared.dial(&peer).await;
+            known.record(&outcome);
+            outcome
+        });
+        let connection = dialled.await.map_err(|_| CallError::Protocol(ProtocolError::EndedEarly))??;
+        Ok(Lease { connection, reused: false })
+    }
+}
+
+impl Shared {
+    async fn dial(&self, peer: &PeerAddr) -> Result<Connection, CallError> {
+        let unreachable = |reason| CallError::Unreachable { endpoint: peer.endpoint.clone(), reason };
+        let check = self.tls.peer_check(peer.node_id);
+        let time = self.options.dial_timeout;
+        let dialled = timeout(time, self.connect(peer, &check)).await;
+        match dialled {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(reason)) => Err(match check.impostor() {
+                Some(presented) => CallError::WrongIdentity { expected: peer.node_id, presented },
+                None => unreachable(reason),
+            }),
+            Err(_) => Err(unreachable(DialError::Timeout(time))),
+        }
+    }
+
+    async fn connect(
+        &self,
+        peer: &PeerAddr,
+        check: &Arc<crate::tls::PeerCheck>,
+    ) -> Result<Connection, DialError> {
+        let addr = tokio::net::lookup_host(&peer.endpoint)
+            .await
+            .map_err(|error| DialError::Lookup(error.kind()))?
+            .next()
+            .ok_or(DialError::NoAddress)?;
+        let tls = self
+            .tls
+            .client_config(check.clone())
+            .ok()
+            .and_then(|config| QuicClientConfig::try_from(config).ok())
+            .expect("ring offers TLS 1.3 with the initial cipher suite");
+        let mut config = ClientConfig::new(Arc::new(tls));
+        config.transport_config(self.config.clone());
+        Ok(self.endpoint.connect_with(config, addr, SERVER_NAME)?.await?)
+    }
+}
+
+/// Abandons a request whose caller went away, and a connection that has gone silent.
+struct Abandon<'a> {
+    connection: &'a Connection,
+    send: SendStream,
+    since: Instant,
+    received_before: u64,
+    done: bool,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let _ = self.send.reset(CANCELLED);
+        let silent = self.connection.stats().udp_rx.datagrams == self.received_before;
+        if silent && self.since.elapsed() >= SILENCE {
+            self.connection.close(VarInt::from_u32(0), b"silent");
+        }
+    }
+}
+
+/// One request and its answer on one stream.
+async fn exchange(
+    connection: &Connection,
+    id: u64,
+    frame: Bytes,
+    body: Bytes,
+) -> Result<(Response, Bytes), Failure> {
+    let (send, mut recv) = connection
+        .open_bi()
+        .await
+        .map_err(|error| Failure { error: StreamError::Lost(error), sent: false })?;
+    let received_before = connection.stats().udp_rx.datagrams;
+    let mut guard = Abandon { connection, send, since: Instant::now(), received_before, done: false };
+    let result = converse(&mut guard.send, &mut recv, id, frame, body).await;
+    guard.done = result.is_ok();
+    result.map_err(|error| Failure { error, sent: true })
+}
+
+async fn converse(
+    send: &mut SendStream,
+    recv: &mut RecvStream,
+    id: u64,
+    frame: Bytes,
+    body: Bytes,
+) -> Result<(Response, Bytes), StreamError> {
+    match stream::send(send, frame, body).await {
+        // The server has answered before it had read everything: the answer says why.
+        Err(StreamError::Stopped(code)) if code != BUSY => {}
+        sent => sent?,
+    }
+    let header = stream::read_header::<ResponseHeader>(recv).await?;
+    let unread = header.id == 0 && matches!(header.response, Response::Error { .. });
+    if header.id != id && !unread {
+        return Err(ProtocolError::WrongId.into());
+    }
+    let body = stream::read_body(recv, header.body_len).await?;
+    Ok((header.response, body))
+}
+
+fn call_error(peer: &PeerAddr, error: StreamError) -> CallError {
+    let busy = u64::from(BUSY);
+    match error {
+        StreamError::Lost(error) => {
+            CallError::Unreachable { endpoint: peer.endpoint.clone(), reason: DialError::Lost(error) }
+        }
+        StreamError::Stopped(BUSY) => no_slot(),
+        StreamError::Protocol(ProtocolError::Reset(code)) if code == busy => no_slot(),
+        StreamError::Stopped(code) => ProtocolError::Reset(code.into_inner()).into(),
+        StreamError::Protocol(error) => error.into(),
+    }
+}
+
+fn no_slot() -> CallError {
+    CallError::Refused { code: ErrorCode::Busy, detail: "the node serves as many requests as it can".into() }
+}
+
+#[async_trait]
+impl Transport for QuicTransport {
+    async fn call(
+        &self,
+        peer: &PeerAddr,
+        request: Request,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<(Response, Bytes), CallError> {
+        match timeout(deadline, self.attempts(peer, request, body)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(CallError::Timeout(deadline)),
+        }
+    }
+}

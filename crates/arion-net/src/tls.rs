@@ -1,0 +1,203 @@
+//! TLS 1.3 with raw public keys (RFC 7250) on both sides.
+
+use std::sync::{Arc, OnceLock};
+
+use arion_protocol::ALPN;
+use arion_types::{NodeId, signing};
+use ed25519_dalek::SigningKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
+    ServerConfig, SignatureScheme,
+    client::{
+        AlwaysResolvesClientRawPublicKeys, Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring as provider, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    server::{
+        AlwaysResolvesServerRawPublicKeys,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+    version::TLS13,
+};
+
+use crate::identity::{node_id_from_spki, pkcs8, spki};
+
+/// Our key, ready for handshakes.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsIdentity {
+    provider: Arc<CryptoProvider>,
+    key: Arc<CertifiedKey>,
+}
+
+impl TlsIdentity {
+    pub(crate) fn new(key: &SigningKey) -> Result<Self, Error> {
+        let public = CertificateDer::from(spki(&signing::node_id(key)).to_vec());
+        let secret = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8(key.as_bytes())))?;
+        Ok(Self {
+            provider: Arc::new(provider::default_provider()),
+            key: Arc::new(CertifiedKey::new(vec![public], secret)),
+        })
+    }
+
+    /// What a client needs to reach the peer that `check` expects.
+    pub(crate) fn client_config(&self, check: Arc<PeerCheck>) -> Result<ClientConfig, Error> {
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(check)
+            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.key.clone())));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.enable_sni = false;
+        // Every connection proves both keys anew.
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    /// What a server needs; any proven Ed25519 key may connect, roles are looked up per request.
+    pub(crate) fn server_config(&self) -> Result<ServerConfig, Error> {
+        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(Arc::new(AnyNode { provider: self.provider.clone() }))
+            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.key.clone())));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    pub(crate) fn peer_check(&self, expected: NodeId) -> Arc<PeerCheck> {
+        Arc::new(PeerCheck { provider: self.provider.clone(), expected, presented: OnceLock::new() })
+    }
+}
+
+/// Accepts exactly one server key, and remembers which one was presented.
+#[derive(Debug)]
+pub(crate) struct PeerCheck {
+    provider: Arc<CryptoProvider>,
+    expected: NodeId,
+    presented: OnceLock<NodeId>,
+}
+
+impl PeerCheck {
+    /// The key that was presented, where it is not the expected one.
+    pub(crate) fn impostor(&self) -> Option<NodeId> {
+        self.presented.get().copied().filter(|presented| *presented != self.expected)
+    }
+}
+
+/// Accepts any Ed25519 client key.
+#[derive(Debug)]
+struct AnyNode {
+    provider: Arc<CryptoProvider>,
+}
+
+fn parse(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<NodeId, Error> {
+    if !intermediates.is_empty() {
+        return Err(Error::InvalidCertificate(CertificateError::BadEncoding));
+    }
+    node_id_from_spki(end_entity).map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))
+}
+
+fn verify_tls13(
+    provider: &CryptoProvider,
+    message: &[u8],
+    key: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    if signature.scheme != SignatureScheme::ED25519 {
+        return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+    }
+    let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+    verify_tls13_signature_with_raw_key(message, &key, signature, &provider.signature_verification_algorithms)
+}
+
+fn tls12_is_off() -> Result<HandshakeSignatureValid, Error> {
+    Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOfferedOrEnabled))
+}
+
+impl ServerCertVerifier for PeerCheck {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let presented = parse(end_entity, intermediates)?;
+        // One check serves one handshake, so that the cell is empty here.
+        let _ = self.presented.set(presented);
+        if presented != self.expected {
+            return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        tls12_is_off()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13(&self.provider, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ClientCertVerifier for AnyNode {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        parse(end_entity, intermediates).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        tls12_is_off()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13(&self.provider, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,145 @@
+//! The seam between daemons and whatever carries their messages.
+
+use std::{io, time::Duration};
+
+use arion_protocol::{ErrorCode, FrameError, Request, Response};
+use arion_types::NodeId;
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Who to call, and where.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PeerAddr {
+    /// The key the peer must prove.
+    pub node_id: NodeId,
+    /// `host:port` or `[v6]:port`; names are looked up at every new connection.
+    pub endpoint: String,
+}
+
+/// Calls other nodes.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Sends `request` with `body` to `peer` and returns its answer, all within `deadline`.
+    ///
+    /// [`Response::Error`] comes back as [`CallError::Refused`]. Dropping the future abandons the request.
+    async fn call(
+        &self,
+        peer: &PeerAddr,
+        request: Request,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<(Response, Bytes), CallError>;
+}
+
+/// Answers other nodes.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request of `peer`, who has proven that node id. Refusals are [`Response::Error`].
+    async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes);
+}
+
+/// Why a call brought no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// No connection, or it broke.
+    #[error("{endpoint} is unreachable: {reason}")]
+    Unreachable {
+        /// The address.
+        endpoint: String,
+        /// What went wrong.
+        reason: DialError,
+    },
+    /// The deadline passed.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// Somebody else answers at this address.
+    #[error("peer proved key {presented} where {expected} was expected")]
+    WrongIdentity {
+        /// Who was called.
+        expected: NodeId,
+        /// Who was there.
+        presented: NodeId,
+    },
+    /// The peer broke the protocol.
+    #[error("protocol violation: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The peer refused.
+    #[error("refused: {code} ({detail})")]
+    Refused {
+        /// Why, for programs.
+        code: ErrorCode,
+        /// Why, for people; written by the peer.
+        detail: String,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DialError {
+    /// The host name does not resolve, or the endpoint is not `host:port`.
+    #[error("address lookup failed: {0}")]
+    Lookup(io::ErrorKind),
+    /// The lookup gave no address.
+    #[error("name has no address")]
+    NoAddress,
+    /// QUIC does not accept the address.
+    #[error("cannot dial: {0}")]
+    Connect(#[from] quinn::ConnectError),
+    /// Nobody answered in time.
+    #[error("no answer to the handshake within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// Refused, broken off, or lost later.
+    #[error("connection lost: {0}")]
+    Lost(#[from] quinn::ConnectionError),
+    /// This in-memory network has nobody at the address.
+    #[error("nobody listens there")]
+    NobodyThere,
+}
+
+/// How a peer broke the protocol.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// A frame beyond the caps, or one that does not decode.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The stream ended before the announced length.
+    #[error("stream ended early")]
+    EndedEarly,
+    /// The stream went on behind the announced length.
+    #[error("bytes behind the announced length")]
+    TrailingBytes,
+    /// The stream was reset.
+    #[error("stream reset with code {0}")]
+    Reset(u64),
+    /// The answer carries another request's id.
+    #[error("answer to another request")]
+    WrongId,
+    /// A body longer than `u32::MAX` was to be sent.
+    #[error("body too long to be announced")]
+    BodyTooLong,
+}
+
+/// Whether a request may be sent a second time without asking its author: it changes nothing, or repeating it
+/// changes nothing more. Signed requests carry a nonce or a time that the peer accepts once.
+pub fn is_repeatable(request: &Request) -> bool {
+    match request {
+        Request::Store(_) | Request::Delete(_) | Request::Heartbeat(_) => false,
+        Request::Ping
+        | Request::Fetch { .. }
+        | Request::FetchRange { .. }
+        | Request::Stat { .. }
+        | Request::List { .. }
+        | Request::Challenge { .. }
+        | Request::LedgerPage { .. }
+        | Request::Miners { .. }
+        | Request::Attest => true,
+    }
+}
+
+/// Splits refusals from answers.
+pub(crate) fn answer(response: Response, body: Bytes) -> Result<(Response, Bytes), CallError> {
+    match response {
+        Response::Error { code, detail } => Err(CallError::Refused { code, detail }),
+        response => Ok((response, body)),
+    }
+}

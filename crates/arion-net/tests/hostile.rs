@@ -1,0 +1,214 @@
+//! A peer that does not use our client: raw streams with whatever it likes on them, and forged keys.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use arion_net::{QuicServer, ServerOptions, Service, spki};
+use arion_protocol::{
+    ALPN, ErrorCode, Request, RequestHeader, Response, ResponseHeader,
+    frame::{Header, PREFIX_BYTES},
+    limits::{BODY_BYTES_MAX, HEADER_BYTES_MAX},
+};
+use arion_types::{NodeId, signing};
+use async_trait::async_trait;
+use bytes::Bytes;
+use codec::Encode;
+use ed25519_dalek::SigningKey;
+use quinn::{ClientConfig, Connection, Endpoint, crypto::rustls::QuicClientConfig};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::{
+        AlwaysResolvesClientRawPublicKeys,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::ring as provider,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+    sign::CertifiedKey,
+};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+struct Pong;
+
+#[async_trait]
+impl Service for Pong {
+    async fn serve(&self, _peer: NodeId, _request: Request, _body: Bytes) -> (Response, Bytes) {
+        (Response::Pong { now: 1 }, Bytes::new())
+    }
+}
+
+#[derive(Debug)]
+struct Trusting;
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+fn pkcs8(key: &SigningKey) -> Vec<u8> {
+    let prefix =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    [&prefix[..], key.as_bytes()].concat()
+}
+
+/// Connects with key 2 as secret key and `public` as the public key presented; `None`: no key at all.
+async fn connect(server: SocketAddr, public: Option<Vec<u8>>, alpn: &[u8]) -> Result<Connection, String> {
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trusting));
+    let mut config = match public {
+        Some(public) => {
+            let secret = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8(&key(2)))).unwrap();
+            let certified = CertifiedKey::new(vec![CertificateDer::from(public)], secret);
+            builder.with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(
+                certified,
+            ))))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
+    let connection =
+        endpoint.connect_with(config, server, "arion").unwrap().await.map_err(|error| error.to_string())?;
+    // In TLS 1.3 the client is done before the server has judged its key: a request shows the verdict.
+    let (mut send, mut recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
+    let frame = RequestHeader { id: 1, request: Request::Ping, body_len: 0 }.to_frame().unwrap();
+    let _ = send.write_all(&frame).await;
+    let _ = send.finish();
+    recv.read_to_end(1024).await.map_err(|error| format!("{error:?}"))?;
+    Ok(connection)
+}
+
+fn server(options: ServerOptions) -> QuicServer {
+    QuicServer::bind_with(([127, 0, 0, 1], 0).into(), &key(1), Arc::new(Pong), options).unwrap()
+}
+
+async fn honest(server: &QuicServer) -> Connection {
+    let public = spki(&signing::node_id(&key(2))).to_vec();
+    connect(server.local_addr(), Some(public), ALPN).await.unwrap()
+}
+
+/// Sends `bytes` and returns the answer.
+async fn raw(connection: &Connection, bytes: &[u8]) -> ResponseHeader {
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let _ = send.write_all(bytes).await;
+    let _ = send.finish();
+    let answer = tokio::time::timeout(DEADLINE, recv.read_to_end(1024)).await.unwrap().unwrap();
+    ResponseHeader::from_bytes(&answer[PREFIX_BYTES..]).unwrap()
+}
+
+fn is_malformed(answer: &ResponseHeader) -> bool {
+    matches!(answer.response, Response::Error { code: ErrorCode::Malformed, .. })
+}
+
+#[tokio::test]
+async fn frames_beyond_the_caps_are_refused_before_they_are_read() {
+    let server = server(ServerOptions::default());
+    let connection = honest(&server).await;
+    let long_header = raw(&connection, &(HEADER_BYTES_MAX + 1).to_le_bytes()).await;
+    assert!(is_malformed(&long_header) && long_header.id == 0, "{long_header:?}");
+
+    let header = RequestHeader { id: 9, request: Request::Ping, body_len: BODY_BYTES_MAX + 1 }.encode();
+    let long_body =
+        raw(&connection, &[&(header.len() as u32).to_le_bytes(), header.as_slice()].concat()).await;
+    assert!(is_malformed(&long_body), "{long_body:?}");
+
+    let unknown = raw(&connection, &[&9u32.to_le_bytes(), &[0xee; 9][..]].concat()).await;
+    assert!(is_malformed(&unknown), "{unknown:?}");
+
+    let mut trailing = RequestHeader { id: 9, request: Request::Ping, body_len: 0 }.to_frame().unwrap();
+    trailing.push(0);
+    let trailing = raw(&connection, &trailing).await;
+    assert!(is_malformed(&trailing) && trailing.id == 9, "{trailing:?}");
+
+    let short = RequestHeader { id: 9, request: Request::Ping, body_len: 5 }.to_frame().unwrap();
+    assert!(is_malformed(&raw(&connection, &short).await));
+
+    // The connection is still good for honest requests.
+    let ping = RequestHeader { id: 9, request: Request::Ping, body_len: 0 }.to_frame().unwrap();
+    assert_eq!(raw(&connection, &ping).await.response, Response::Pong { now: 1 });
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_dropped_at_its_deadline() {
+    let options = ServerOptions {
+        requests_max: 1,
+        header_timeout: Duration::from_millis(200),
+        body_timeout: Duration::from_millis(200),
+        ..ServerOptions::default()
+    };
+    let server = server(options);
+    let connection = honest(&server).await;
+    let body_less = RequestHeader { id: 9, request: Request::Ping, body_len: 5 }.to_frame().unwrap();
+    for started in [&[1, 0][..], &body_less] {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(started).await.unwrap();
+        let end = tokio::time::timeout(DEADLINE, recv.read_to_end(1024)).await.unwrap();
+        assert!(end.is_err(), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn forged_keys_do_not_get_in() {
+    let server = server(ServerOptions::default());
+    let addr = server.local_addr();
+    let own = spki(&signing::node_id(&key(2))).to_vec();
+    let victim = spki(&signing::node_id(&key(3))).to_vec();
+    let mut x25519 = own.clone();
+    x25519[8] = 0x6e;
+    let forged = [
+        ("another node's key", Some(victim.clone())),
+        ("own key behind another node's", Some([victim.as_slice(), &own].concat())),
+        ("trailing byte", Some([own.as_slice(), &[0]].concat())),
+        ("X25519 identifier", Some(x25519)),
+        ("bare key", Some(own[12..].to_vec())),
+        ("small-order key", Some(spki(&NodeId([0; 32])).to_vec())),
+        ("empty key", Some(vec![])),
+        ("no key", None),
+    ];
+    for (what, public) in forged {
+        assert!(connect(addr, public, ALPN).await.is_err(), "{what} was let in");
+    }
+    assert!(connect(addr, Some(own.clone()), b"arion/0").await.is_err(), "wrong ALPN was let in");
+    connect(addr, Some(own), ALPN).await.unwrap();
+}
