@@ -1,0 +1,52 @@
+//! The one table a person sees.
+
+use crate::state::{Phase, State};
+
+/// The processes of the network and how to reach it.
+pub fn render(state: &State) -> String {
+    let header = ["NAME", "ROLE", "ADDRESS", "PID", "STATE"].map(String::from);
+    let rows = state.processes.iter().map(|process| {
+        [
+            process.name.clone(),
+            process.role.clone(),
+            process.address.clone(),
+            process.process.map_or_else(|| "-".to_owned(), |id| id.pid.to_string()),
+            process.state.clone(),
+        ]
+    });
+    let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push('\n');
+    text.push_str(&access(state));
+    text
+}
+
+fn access(state: &State) -> String {
+    let mut lines = vec![(
+        "network",
+        match state.phase {
+            Phase::Forming => "forming".to_owned(),
+            Phase::Ready => "ready".to_owned(),
+            Phase::Stopped => "stopped".to_owned(),
+        },
+    )];
+    lines.push(("polkadot.js", state.ws.clone()));
+    if let Some(s3) = &state.s3 {
+        lines.push(("S3 endpoint", s3.endpoint.clone()));
+        lines.push(("access key", s3.access_key.clone()));
+        lines.push(("secret key", s3.secret_key.clone()));
+        lines.push(("region", s3.region.clone()));
+    }
+    lines.push(("data", state.directory.display().to_string()));
+    lines.push(("logs", state.logs.display().to_string()));
+    lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
