@@ -1,0 +1,125 @@
+"""An S3 client nobody here wrote (boto3, unmodified), one operation per run.
+
+Prints one JSON object: what was observed. Refusals are observations, with the S3 error code, not failures of this
+program; exit code 1 means that no answer came at all.
+
+Environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, S3_ENDPOINT.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+import blake3
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+MIB = 1 << 20
+
+
+def connect():
+    """A client with path-style addresses and one attempt more than none."""
+    return boto3.client(
+        "s3",
+        endpoint_url=os.environ["S3_ENDPOINT"],
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard", "total_max_attempts": 2},
+            connect_timeout=5,
+            read_timeout=180,
+        ),
+    )
+
+
+def digest(path):
+    """BLAKE3 of a file and its size."""
+    hasher = blake3.blake3()
+    with open(path, "rb") as file:
+        while block := file.read(MIB):
+            hasher.update(block)
+    return {"blake3": hasher.hexdigest(), "bytes": os.path.getsize(path)}
+
+
+def make_bucket(s3, arguments):
+    """Creates the bucket; it may be there already."""
+    try:
+        s3.create_bucket(Bucket=arguments.bucket)
+        return {"created": True}
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            return {"created": False}
+        raise
+
+
+def put(s3, arguments):
+    """Uploads a file as boto3 does it: in parts of 8 MiB above 8 MiB."""
+    transfer = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=8 * MIB, max_concurrency=4)
+    begun = time.monotonic()
+    s3.upload_file(arguments.file, arguments.bucket, arguments.key, Config=transfer)
+    seconds = time.monotonic() - begun
+    head = s3.head_object(Bucket=arguments.bucket, Key=arguments.key)
+    return {"seconds": seconds, "etag": head["ETag"], "head_bytes": head["ContentLength"], **digest(arguments.file)}
+
+
+def get(s3, arguments):
+    """Downloads an object with one plain GET."""
+    begun = time.monotonic()
+    answer = s3.get_object(Bucket=arguments.bucket, Key=arguments.key)
+    with open(arguments.file, "wb") as file:
+        for block in answer["Body"].iter_chunks(MIB):
+            file.write(block)
+    return {"seconds": time.monotonic() - begun, **digest(arguments.file)}
+
+
+def get_range(s3, arguments):
+    """Downloads some bytes of an object."""
+    last = arguments.offset + arguments.length - 1
+    answer = s3.get_object(Bucket=arguments.bucket, Key=arguments.key, Range=f"bytes={arguments.offset}-{last}")
+    body = answer["Body"].read()
+    return {"bytes": len(body), "blake3": blake3.blake3(body).hexdigest(), "content_range": answer["ContentRange"]}
+
+
+def list_keys(s3, arguments):
+    """Keys of a bucket."""
+    answer = s3.list_objects_v2(Bucket=arguments.bucket)
+    return {"keys": [entry["Key"] for entry in answer.get("Contents", [])]}
+
+
+def main():
+    """Parses, runs, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, run, names in [
+        ("make-bucket", make_bucket, ["bucket"]),
+        ("put", put, ["file", "bucket", "key"]),
+        ("get", get, ["bucket", "key", "file"]),
+        ("get-range", get_range, ["bucket", "key", "offset", "length"]),
+        ("list", list_keys, ["bucket"]),
+    ]:
+        command = commands.add_parser(name, help=run.__doc__)
+        command.set_defaults(run=run)
+        for argument in names:
+            command.add_argument(argument, type=int if argument in ("offset", "length") else str)
+    arguments = parser.parse_args()
+    try:
+        observed = arguments.run(connect(), arguments)
+    except ClientError as error:
+        answer = error.response
+        observed = {
+            "error": answer["Error"].get("Code", "?"),
+            "message": answer["Error"].get("Message", ""),
+            "status": answer["ResponseMetadata"]["HTTPStatusCode"],
+        }
+    except BotoCoreError as error:
+        print(f"no answer: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(observed))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
