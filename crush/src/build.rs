@@ -11,7 +11,7 @@ use crate::{Family, Map, UID_MAX, select::Item};
 
 /// Family bucket ids are `-2 - slot` with a slot below this: enough that two families rarely meet, small
 /// enough for `crushtool`, whose tables are as long as the largest id.
-pub(crate) const FAMILY_SLOTS: u32 = 1 << 20;
+pub(crate) const FAMILY_SLOTS: u32 = 1 << 18;
 
 /// A miner as placement sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
