@@ -16,10 +16,13 @@ use bytes::Bytes;
 
 use crate::transport::{CallError, DialError, PeerAddr, ProtocolError, Service, Transport, answer};
 
+/// Who listens at which endpoint.
+type Nodes = HashMap<String, (NodeId, Arc<dyn Service>)>;
+
 /// Nodes by endpoint.
 #[derive(Clone, Default)]
 pub struct MemoryNetwork {
-    nodes: Arc<Mutex<HashMap<String, (NodeId, Arc<dyn Service>)>>>,
+    nodes: Arc<Mutex<Nodes>>,
 }
 
 impl MemoryNetwork {
@@ -43,7 +46,7 @@ impl MemoryNetwork {
         MemoryTransport { network: self.clone(), caller }
     }
 
-    fn nodes(&self) -> MutexGuard<'_, HashMap<String, (NodeId, Arc<dyn Service>)>> {
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

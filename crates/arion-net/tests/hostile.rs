@@ -1,5 +1,7 @@
 //! A peer that does not use our client: raw streams with whatever it likes on them, and forged keys.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arion_net::{QuicServer, ServerOptions, Service, spki};

@@ -1,5 +1,7 @@
 //! Real sockets on 127.0.0.1: identities, caps, bounds, restarts, shutdown.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -184,7 +186,12 @@ async fn requests_beyond_the_bound_are_told_busy() {
     for call in held {
         call.await.unwrap().unwrap();
     }
-    client.call(&peer, Request::Ping, Bytes::new(), DEADLINE).await.unwrap();
+    // A slot is free again when its answer has been acknowledged, a moment after it was read.
+    let start = Instant::now();
+    while let Err(error) = client.call(&peer, Request::Ping, Bytes::new(), DEADLINE).await {
+        assert!(matches!(error, CallError::Refused { code: ErrorCode::Busy, .. }), "{error}");
+        assert!(start.elapsed() < DEADLINE, "slots stay taken");
+    }
 }
 
 #[tokio::test]
@@ -246,6 +253,29 @@ async fn a_restarted_server_is_reached_again_by_the_same_client() {
     };
     client.call(&peer, Request::Ping, Bytes::new(), DEADLINE).await.unwrap();
     drop(server);
+}
+
+/// A killed server says no goodbye; its successor tells old peers so when they next speak.
+#[tokio::test]
+async fn a_server_restarted_after_a_crash_is_reached_again_without_waiting_for_a_timeout() {
+    let crashing =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let first = crashing.spawn(async { QuicServer::bind(loopback(), &key(1), Echo::new()).unwrap() });
+    let first = first.await.unwrap();
+    let (addr, peer) = (first.local_addr(), peer(&first, 1));
+    let client = QuicTransport::new(&key(2)).unwrap();
+    client.call(&peer, Request::Ping, Bytes::new(), DEADLINE).await.unwrap();
+    crashing.shutdown_background();
+    drop(first);
+    let mut second = None;
+    until("port free", || {
+        second = QuicServer::bind(addr, &key(1), Echo::new()).ok();
+        second.is_some()
+    })
+    .await;
+    let start = Instant::now();
+    client.call(&peer, Request::Ping, Bytes::new(), DEADLINE).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
