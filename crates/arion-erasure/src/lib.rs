@@ -1,1 +1,258 @@
-//! arion-erasure.
+//! Stripes to shards and back: systematic Reed-Solomon over GF(2^8).
+//!
+//! A stripe is cut into k data shards of equal length, the last ones padded with zeros, and gets m parity
+//! shards; any k of the k + m bring it back. Parity bytes equal those of `reed-solomon-erasure` 6 (Vandermonde
+//! matrix made systematic, polynomial 0x11d): shards that are stored outlive the crate that computed them.
+//!
+//! ```
+//! let codec = arion_erasure::Codec::new(10, 20)?;
+//! let stripe = b"any twenty of the thirty shards may vanish";
+//! let mut shards: Vec<_> = codec.encode(stripe)?.into_iter().map(|shard| Some(shard.to_vec())).collect();
+//! shards[..20].fill(None);
+//! codec.reconstruct_data(&mut shards)?;
+//! assert_eq!(codec.join(&shards, stripe.len())?, stripe);
+//! # Ok::<(), arion_erasure::Error>(())
+//! ```
+//!
+//! # Invariants
+//! - Pure: the same stripe gives the same shards on every machine, whatever its instruction set.
+//! - A shard is 1 byte to 1 MiB long; nothing is allocated beyond k + m shards.
+//!
+//! # Not here
+//! Whether a shard is the right one: check its BLAKE3 before it goes in, this code can not tell. Placement
+//! (`crush`), stripe ids (`arion_types::stripe`).
+//!
+//! Why this codec: docs/adr/0001-erasure-crate.md; frozen by crates/arion-erasure/vectors/parity.json.
+
+use std::sync::Arc;
+
+use arion_types::units::SHARD_BYTES_MAX;
+use bytes::Bytes;
+use sia_reed_solomon::ReedSolomon;
+
+/// Largest k + m.
+pub const SHARDS_MAX: usize = 255;
+
+/// Why a stripe can not be encoded or brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// k or m is 0, or k + m is beyond [`SHARDS_MAX`].
+    #[error("k = {k}, m = {m} is no code: choose both at least 1 and k + m at most 255")]
+    Code {
+        /// Data shards.
+        k: usize,
+        /// Parity shards.
+        m: usize,
+    },
+    /// A stripe of no bytes: there is nothing to store.
+    #[error("the stripe is empty: an object without bytes has no stripes")]
+    EmptyStripe,
+    /// The shards of the stripe would be beyond 1 MiB.
+    #[error("a stripe of {length} bytes is beyond {max}: cut it into more stripes")]
+    StripeTooLong {
+        /// Bytes of the stripe.
+        length: usize,
+        /// Most bytes of a stripe in this code.
+        max: usize,
+    },
+    /// Not k + m positions.
+    #[error("{found} shard positions given, the code has {expected}: pass missing shards as None")]
+    Positions {
+        /// Positions given.
+        found: usize,
+        /// k + m.
+        expected: usize,
+    },
+    /// A shard has another length than the stripe's shards have.
+    #[error("shard {index} has {found} bytes, not {expected}: drop it and fetch it again")]
+    ShardLength {
+        /// Position of the shard.
+        index: usize,
+        /// Its bytes.
+        found: usize,
+        /// Bytes every shard of the stripe has.
+        expected: usize,
+    },
+    /// Fewer than k shards are left.
+    #[error("{present} shards are left of the {needed} that are needed: fetch more")]
+    TooFewShards {
+        /// Shards at hand.
+        present: usize,
+        /// k.
+        needed: usize,
+    },
+    /// A data shard is missing where the stripe is joined.
+    #[error("data shard {index} is missing: reconstruct before joining")]
+    MissingDataShard {
+        /// Position of the shard.
+        index: usize,
+    },
+    /// The matrix of the chosen shards has no inverse, which the construction excludes.
+    #[error("the decoding matrix is singular: please report this as a bug")]
+    Singular,
+}
+
+/// Lengths of a stripe and its shards, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StripeLayout {
+    /// Bytes of the stripe, at least 1.
+    pub stripe_len: usize,
+    /// Bytes of each of its k + m shards: stripe_len / k rounded up.
+    pub shard_len: usize,
+    /// Zeros behind the stripe's last byte, up to k * shard_len.
+    pub padding: usize,
+}
+
+impl StripeLayout {
+    /// Where byte `offset` of the stripe lies: (data shard, byte in it).
+    pub fn locate(&self, offset: usize) -> (usize, usize) {
+        (offset / self.shard_len, offset % self.shard_len)
+    }
+}
+
+/// A Reed-Solomon code. Cheap to clone, shareable between threads.
+#[derive(Clone)]
+pub struct Codec {
+    k: usize,
+    m: usize,
+    code: Arc<ReedSolomon>,
+}
+
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Codec({}, {})", self.k, self.m)
+    }
+}
+
+impl Codec {
+    /// The code of `k` data and `m` parity shards.
+    ///
+    /// # Errors
+    /// [`Error::Code`] unless both are at least 1 and k + m at most 255.
+    pub fn new(k: usize, m: usize) -> Result<Self, Error> {
+        let refused = Error::Code { k, m };
+        if k == 0 || m == 0 || k.saturating_add(m) > SHARDS_MAX {
+            return Err(refused);
+        }
+        Ok(Self { k, m, code: Arc::new(ReedSolomon::new(k, m).map_err(|_| refused)?) })
+    }
+
+    /// Data shards, k.
+    pub fn data_shards(&self) -> usize {
+        self.k
+    }
+
+    /// Parity shards, m.
+    pub fn parity_shards(&self) -> usize {
+        self.m
+    }
+
+    /// All shards, k + m.
+    pub fn shards(&self) -> usize {
+        self.k + self.m
+    }
+
+    /// Most bytes of one stripe: k shards of 1 MiB.
+    pub fn stripe_len_max(&self) -> usize {
+        self.k * SHARD_BYTES_MAX as usize
+    }
+
+    /// Lengths for a stripe of `stripe_len` bytes.
+    ///
+    /// # Errors
+    /// [`Error::EmptyStripe`], [`Error::StripeTooLong`].
+    pub fn layout(&self, stripe_len: usize) -> Result<StripeLayout, Error> {
+        if stripe_len == 0 {
+            return Err(Error::EmptyStripe);
+        }
+        if stripe_len > self.stripe_len_max() {
+            return Err(Error::StripeTooLong { length: stripe_len, max: self.stripe_len_max() });
+        }
+        let shard_len = stripe_len.div_ceil(self.k);
+        Ok(StripeLayout { stripe_len, shard_len, padding: shard_len * self.k - stripe_len })
+    }
+
+    /// The k + m shards of `stripe`, in order of index, each in an allocation of its own so that each can be
+    /// freed once it is sent.
+    ///
+    /// # Errors
+    /// As [`Codec::layout`].
+    pub fn encode(&self, stripe: &[u8]) -> Result<Vec<Bytes>, Error> {
+        let StripeLayout { shard_len, .. } = self.layout(stripe.len())?;
+        let mut shards = Vec::with_capacity(self.shards());
+        for index in 0..self.k {
+            let start = (index * shard_len).min(stripe.len());
+            let end = (start + shard_len).min(stripe.len());
+            let mut shard = Vec::with_capacity(shard_len);
+            shard.extend_from_slice(&stripe[start..end]);
+            shard.resize(shard_len, 0);
+            shards.push(shard);
+        }
+        shards.resize_with(self.shards(), || vec![0; shard_len]);
+        self.code.encode(&mut shards).map_err(|_| Error::Singular)?;
+        Ok(shards.into_iter().map(Bytes::from).collect())
+    }
+
+    /// Fills the missing data shards (positions 0..k); missing parity shards stay `None`.
+    ///
+    /// The shards given must be right: check their hashes first.
+    ///
+    /// # Errors
+    /// [`Error::Positions`], [`Error::ShardLength`] where lengths differ, [`Error::TooFewShards`].
+    pub fn reconstruct_data(&self, shards: &mut [Option<Vec<u8>>]) -> Result<(), Error> {
+        self.check(shards)?;
+        self.code.reconstruct_data(shards).map_err(|_| Error::Singular)
+    }
+
+    /// Fills all missing shards.
+    ///
+    /// # Errors
+    /// As [`Codec::reconstruct_data`].
+    pub fn reconstruct_all(&self, shards: &mut [Option<Vec<u8>>]) -> Result<(), Error> {
+        self.check(shards)?;
+        self.code.reconstruct(shards).map_err(|_| Error::Singular)
+    }
+
+    /// The stripe of `stripe_len` bytes from its data shards (positions 0..k; any others are not looked at).
+    ///
+    /// # Errors
+    /// [`Error::MissingDataShard`], [`Error::ShardLength`], or as [`Codec::layout`].
+    pub fn join<S: AsRef<[u8]>>(&self, shards: &[Option<S>], stripe_len: usize) -> Result<Vec<u8>, Error> {
+        let layout = self.layout(stripe_len)?;
+        if shards.len() < self.k {
+            return Err(Error::Positions { found: shards.len(), expected: self.shards() });
+        }
+        let mut stripe = Vec::with_capacity(layout.shard_len * self.k);
+        for (index, shard) in shards[..self.k].iter().enumerate() {
+            let shard = shard.as_ref().ok_or(Error::MissingDataShard { index })?.as_ref();
+            check_length(index, shard, layout.shard_len)?;
+            stripe.extend_from_slice(shard);
+        }
+        stripe.truncate(stripe_len);
+        Ok(stripe)
+    }
+
+    fn check(&self, shards: &[Option<Vec<u8>>]) -> Result<(), Error> {
+        if shards.len() != self.shards() {
+            return Err(Error::Positions { found: shards.len(), expected: self.shards() });
+        }
+        let present = shards.iter().flatten().count();
+        if present < self.k {
+            return Err(Error::TooFewShards { present, needed: self.k });
+        }
+        let mut expected = None;
+        for (index, shard) in shards.iter().enumerate() {
+            if let Some(shard) = shard {
+                check_length(index, shard, *expected.get_or_insert(shard.len().max(1)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_length(index: usize, shard: &[u8], expected: usize) -> Result<(), Error> {
+    if shard.len() == expected {
+        return Ok(());
+    }
+    Err(Error::ShardLength { index, found: shard.len(), expected })
+}
