@@ -1,1 +1,13 @@
-//! arion-miner.
+//! A storage miner: keeps shards durable on its disk, serves them and proves them over QUIC.
+//!
+//! # Invariants
+//! - A receipt is signed only for a shard that survives a power cut.
+//! - A shard is stored only where the finalised map places it, on the order of a key with the role to give it.
+//! - Bytes that do not hash to their address never leave the node.
+//!
+//! # Not here
+//! Placement (`crush`), proofs (`arion-proofs`), the chain (`arion-chain`).
+//!
+//! Operated as docs/operate/miner.md says.
+
+pub mod store;

@@ -1,0 +1,166 @@
+//! Records of the log: byte layouts, nothing else.
+//!
+//! Every header carries a keyed checksum, so that bytes inside a shard can never pass for a record.
+
+use arion_protocol::ShardPlacement;
+use arion_types::{ShardHash, StripeId};
+
+/// Bytes of a record header.
+pub const RECORD_BYTES: u64 = 112;
+/// Bytes of a segment header.
+pub(super) const SEGMENT_HEADER_BYTES: u64 = 32;
+
+/// First bytes of a record.
+pub(crate) const RECORD_MAGIC: [u8; 4] = *b"ASR1";
+const SEGMENT_MAGIC: [u8; 8] = *b"ARIONSEG";
+const SEGMENT_VERSION: u32 = 1;
+const CHECKSUM_AT: usize = 104;
+
+/// Key of all checksums of one store; random, never leaves the directory.
+#[derive(Clone, Copy)]
+pub(super) struct StoreKey(pub(crate) [u8; 32]);
+
+impl StoreKey {
+    /// First 8 bytes of keyed BLAKE3.
+    pub(crate) fn checksum(&self, bytes: &[u8]) -> [u8; 8] {
+        let mut sum = [0; 8];
+        sum.copy_from_slice(&blake3::keyed_hash(&self.0, bytes).as_bytes()[..8]);
+        sum
+    }
+}
+
+/// What a record does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RecordKind {
+    /// A shard follows.
+    Put {
+        /// Where the shard belongs; `size` is the length of the body.
+        placement: ShardPlacement,
+        /// When it was written, milliseconds since the Unix epoch.
+        stored_at: u64,
+    },
+    /// The shard is gone from here on.
+    Delete,
+}
+
+/// A record header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Record {
+    /// Position in the log, strictly increasing.
+    pub sequence: u64,
+    /// Address of the shard.
+    pub shard: ShardHash,
+    /// What happened to it.
+    pub kind: RecordKind,
+}
+
+impl Record {
+    /// Bytes of body behind the header.
+    pub(super) fn body_len(&self) -> u64 {
+        match self.kind {
+            RecordKind::Put { placement, .. } => u64::from(placement.size),
+            RecordKind::Delete => 0,
+        }
+    }
+
+    /// Layout: magic 4, kind 1, index 1, zero 2, shard 32, stripe 32, pg 4, size 4, epoch 8, stored_at 8,
+    /// sequence 8, checksum 8; integers little-endian.
+    pub(crate) fn encode(&self, key: &StoreKey) -> [u8; RECORD_BYTES as usize] {
+        let mut bytes = [0; RECORD_BYTES as usize];
+        bytes[..4].copy_from_slice(&RECORD_MAGIC);
+        bytes[8..40].copy_from_slice(&self.shard.0);
+        match self.kind {
+            RecordKind::Put { placement, stored_at } => {
+                bytes[4] = 1;
+                bytes[5] = placement.index;
+                bytes[40..72].copy_from_slice(&placement.stripe.0);
+                bytes[72..76].copy_from_slice(&placement.pg.to_le_bytes());
+                bytes[76..80].copy_from_slice(&placement.size.to_le_bytes());
+                bytes[80..88].copy_from_slice(&placement.epoch.to_le_bytes());
+                bytes[88..96].copy_from_slice(&stored_at.to_le_bytes());
+            }
+            RecordKind::Delete => bytes[4] = 2,
+        }
+        bytes[96..CHECKSUM_AT].copy_from_slice(&self.sequence.to_le_bytes());
+        let sum = key.checksum(&bytes[..CHECKSUM_AT]);
+        bytes[CHECKSUM_AT..].copy_from_slice(&sum);
+        bytes
+    }
+
+    /// The record in these bytes, if they are one.
+    pub(crate) fn decode(bytes: &[u8; RECORD_BYTES as usize], key: &StoreKey) -> Option<Self> {
+        if bytes[..4] != RECORD_MAGIC || bytes[CHECKSUM_AT..] != key.checksum(&bytes[..CHECKSUM_AT]) {
+            return None;
+        }
+        let kind = match bytes[4] {
+            1 => RecordKind::Put {
+                placement: ShardPlacement {
+                    stripe: StripeId(array(bytes, 40)),
+                    pg: u32::from_le_bytes(array(bytes, 72)),
+                    index: bytes[5],
+                    epoch: u64::from_le_bytes(array(bytes, 80)),
+                    size: u32::from_le_bytes(array(bytes, 76)),
+                },
+                stored_at: u64::from_le_bytes(array(bytes, 88)),
+            },
+            2 => RecordKind::Delete,
+            _ => return None,
+        };
+        let sequence = u64::from_le_bytes(array(bytes, 96));
+        Some(Self { sequence, shard: ShardHash(array(bytes, 8)), kind })
+    }
+}
+
+/// Header of a segment file: magic 8, version 4, number 4, zero 8, checksum 8.
+pub(crate) fn encode_segment(number: u32, key: &StoreKey) -> [u8; SEGMENT_HEADER_BYTES as usize] {
+    let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+    bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
+    bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&number.to_le_bytes());
+    let sum = key.checksum(&bytes[..24]);
+    bytes[24..].copy_from_slice(&sum);
+    bytes
+}
+
+/// `N` bytes from `at`; callers pass offsets inside the buffer.
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> [Record; 2] {
+        let placement = ShardPlacement { stripe: StripeId([2; 32]), pg: 3, index: 4, epoch: 5, size: 6 };
+        let shard = ShardHash([1; 32]);
+        [
+            Record { sequence: 8, shard, kind: RecordKind::Put { placement, stored_at: 7 } },
+            Record { sequence: 9, shard, kind: RecordKind::Delete },
+        ]
+    }
+
+    #[test]
+    fn records_round_trip() {
+        let key = StoreKey([9; 32]);
+        for record in records() {
+            assert_eq!(Record::decode(&record.encode(&key), &key), Some(record));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_another_stores_key_are_refused() {
+        let key = StoreKey([9; 32]);
+        for record in records() {
+            let good = record.encode(&key);
+            for bit in 0..good.len() * 8 {
+                let mut bad = good;
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Record::decode(&bad, &key), None, "bit {bit}");
+            }
+            assert_eq!(Record::decode(&good, &StoreKey([8; 32])), None);
+        }
+    }
+}
