@@ -1,1 +1,35 @@
-//! arion-chain.
+//! The chain as daemons and tools see it: finalised state, transactions, events.
+//!
+//! Pallets, calls and storage items are found by name in the metadata of the running node and checked when
+//! connecting ([`interface`]); values are the SCALE types of `arion-types`. Daemons read a [`ChainView`]: a
+//! snapshot of the finalised chain that a background task keeps current with few, small requests.
+//!
+//! # Invariants
+//! - Everything read is read at one finalised block; nothing is decided on unfinalised state.
+//! - A restart of the node is survived by every handle: requests wait and are tried again within their deadline.
+//! - A transaction is mortal: after [`TxError::Expired`] it can never be included.
+//!
+//! # Not here
+//! What daemons do with it; the meaning of calls (`docs/spec/chain.md`).
+
+pub mod account;
+pub mod call;
+pub mod client;
+pub mod events;
+pub mod interface;
+pub mod records;
+mod rpc;
+mod state;
+pub mod tx;
+pub mod view;
+
+pub use account::{Account, AccountError, AccountId, parse_account, ss58};
+pub use call::Call;
+pub use client::{ChainClient, ChainError, ConnectError};
+pub use events::Event;
+pub use interface::InterfaceError;
+pub use records::{
+    BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, NodeRecord, OwnerRecord, Registry,
+};
+pub use tx::{DispatchFailure, TxError, TxOutcome, Wait};
+pub use view::{ChainView, Snapshot, ViewConfig, ViewSource};

@@ -1,0 +1,163 @@
+//! Calls: built from names and SCALE values, encoded with the indices of the live metadata.
+
+use arion_types::{AttestationRecord, CrushParams, Epoch, Lane, MinerRecord, NodeId, NodeType, Signature};
+use codec::{Compact, Encode};
+
+use crate::{
+    account::AccountId,
+    interface::{Interface, InterfaceError},
+};
+
+/// A call that can be submitted, batched, or made by sudo or a proxy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call {
+    pub(crate) pallet: &'static str,
+    pub(crate) name: &'static str,
+    args: Vec<Arg>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Arg {
+    Encoded(Vec<u8>),
+    /// A variant without fields of the argument's enum, by name.
+    Variant(&'static str),
+    Call(Box<Call>),
+    Calls(Vec<Call>),
+}
+
+fn arg(value: &impl Encode) -> Arg {
+    Arg::Encoded(value.encode())
+}
+
+/// `MultiAddress::Id`.
+fn address(account: &AccountId) -> Arg {
+    Arg::Encoded((0u8, account).encode())
+}
+
+impl Call {
+    fn new(pallet: &'static str, name: &'static str, args: Vec<Arg>) -> Self {
+        Self { pallet, name, args }
+    }
+
+    /// `Registration.register_owner_node`: the sender becomes an owner, and may be a family.
+    pub fn register_owner_node(lane: Lane) -> Self {
+        Self::new("Registration", "register_owner_node", vec![arg(&lane)])
+    }
+
+    /// `Registration.register_node`: a service node of the sender. `signature` is the node key's over
+    /// `arion_types::registration::node_message`.
+    pub fn register_node(node_type: NodeType, node: &NodeId, signature: &Signature) -> Self {
+        Self::new("Registration", "register_node", vec![arg(&node_type), arg(&node.0), arg(signature)])
+    }
+
+    /// `Registration.deregister_node`.
+    pub fn deregister_node(node: &NodeId) -> Self {
+        Self::new("Registration", "deregister_node", vec![arg(&node.0)])
+    }
+
+    /// `Registration.deregister_owner_node`.
+    pub fn deregister_owner_node() -> Self {
+        Self::new("Registration", "deregister_owner_node", Vec::new())
+    }
+
+    /// `Arion.register_child`, signed by the family. `signature` is the node key's over
+    /// `arion_types::registration::registration_message`; the child must be a proxy of the family.
+    pub fn register_child(
+        family: &AccountId,
+        child: &AccountId,
+        node: &NodeId,
+        signature: &Signature,
+    ) -> Self {
+        Self::new("Arion", "register_child", vec![arg(family), arg(child), arg(&node.0), arg(signature)])
+    }
+
+    /// `Arion.deregister_child`, signed by the family.
+    pub fn deregister_child(child: &AccountId) -> Self {
+        Self::new("Arion", "deregister_child", vec![arg(child)])
+    }
+
+    /// `Arion.claim_unbonded`, signed by the family.
+    pub fn claim_unbonded(child: &AccountId) -> Self {
+        Self::new("Arion", "claim_unbonded", vec![arg(child)])
+    }
+
+    /// `Arion.submit_crush_map`, signed by a validator: its vote for the next map.
+    pub fn submit_crush_map(epoch: Epoch, params: &CrushParams, miners: &[MinerRecord]) -> Self {
+        Self::new("Arion", "submit_crush_map", vec![arg(&epoch), arg(params), Arg::Encoded(miners.encode())])
+    }
+
+    /// `Arion.submit_attestations`, signed by a validator or an admitted submitter.
+    pub fn submit_attestations(bucket: u32, attestations: &[AttestationRecord]) -> Self {
+        Self::new("Arion", "submit_attestations", vec![arg(&bucket), Arg::Encoded(attestations.encode())])
+    }
+
+    /// `Arion.register_warden`; admin.
+    pub fn register_warden(warden: &NodeId) -> Self {
+        Self::new("Arion", "register_warden", vec![arg(&warden.0)])
+    }
+
+    /// `Arion.deregister_warden`; admin.
+    pub fn deregister_warden(warden: &NodeId) -> Self {
+        Self::new("Arion", "deregister_warden", vec![arg(&warden.0)])
+    }
+
+    /// `Arion.set_lockup_enabled`; admin.
+    pub fn set_lockup_enabled(enabled: bool) -> Self {
+        Self::new("Arion", "set_lockup_enabled", vec![arg(&enabled)])
+    }
+
+    /// `Arion.add_attestation_submitter`; admin.
+    pub fn add_attestation_submitter(submitter: &AccountId) -> Self {
+        Self::new("Arion", "add_attestation_submitter", vec![arg(submitter)])
+    }
+
+    /// `Proxy.add_proxy` without delay: `delegate` may act for the sender. `proxy_type` is a name of the
+    /// runtime's `ProxyType`: `Any`, `NonTransfer`, `Storage`.
+    pub fn add_proxy(delegate: &AccountId, proxy_type: &'static str) -> Self {
+        Self::new("Proxy", "add_proxy", vec![address(delegate), Arg::Variant(proxy_type), arg(&0u32)])
+    }
+
+    /// `Balances.transfer_keep_alive` of `amount` smallest units.
+    pub fn transfer(to: &AccountId, amount: u128) -> Self {
+        Self::new("Balances", "transfer_keep_alive", vec![address(to), arg(&Compact(amount))])
+    }
+
+    /// `Utility.batch_all`: all of them or none.
+    pub fn batch(calls: Vec<Call>) -> Self {
+        Self::new("Utility", "batch_all", vec![Arg::Calls(calls)])
+    }
+
+    /// `Sudo.sudo`: with root origin, signed by the sudo account.
+    pub fn sudo(call: Call) -> Self {
+        Self::new("Sudo", "sudo", vec![Arg::Call(Box::new(call))])
+    }
+
+    /// The arguments in SCALE, without the indices.
+    pub(crate) fn encode_args(&self, interface: &Interface) -> Result<Vec<u8>, InterfaceError> {
+        let mut bytes = Vec::new();
+        for (position, argument) in self.args.iter().enumerate() {
+            match argument {
+                Arg::Encoded(encoded) => bytes.extend_from_slice(encoded),
+                Arg::Variant(name) => {
+                    bytes.push(interface.arg_variant(self.pallet, self.name, position, name)?)
+                }
+                Arg::Call(call) => bytes.extend(call.encode(interface)?),
+                Arg::Calls(calls) => {
+                    Compact(calls.len() as u32).encode_to(&mut bytes);
+                    for call in calls {
+                        bytes.extend(call.encode(interface)?);
+                    }
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Pallet index, call index, arguments: the bytes of a `RuntimeCall`.
+    pub fn encode(&self, interface: &Interface) -> Result<Vec<u8>, InterfaceError> {
+        let (pallet, call) = interface.call_index(self.pallet, self.name)?;
+        let mut bytes = vec![pallet, call];
+        bytes.extend(self.encode_args(interface)?);
+        Ok(bytes)
+    }
+}

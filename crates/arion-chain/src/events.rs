@@ -1,0 +1,159 @@
+//! Events of a block, decoded with the metadata, and the errors in them.
+
+use subxt::ext::scale_value::{Composite, Primitive, Value, ValueDef, scale::decode_as_type};
+
+use crate::{
+    client::{ChainClient, ChainError},
+    interface::Interface,
+    tx::DispatchFailure,
+};
+
+/// An event of a transaction.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Event {
+    /// Pallet that deposited it.
+    pub pallet: String,
+    /// Its name.
+    pub name: String,
+    fields: Composite<u32>,
+}
+
+impl Event {
+    /// Whether it is this event.
+    pub fn is(&self, pallet: &str, name: &str) -> bool {
+        self.pallet == pallet && self.name == name
+    }
+
+    fn field(&self, name: &str) -> Option<&Value<u32>> {
+        field(&self.fields, name)
+    }
+
+    /// An integer field.
+    pub fn number(&self, name: &str) -> Option<u128> {
+        number(self.field(name)?)
+    }
+
+    /// A field of bytes: a hash, a node id, an account.
+    pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        flatten_bytes(self.field(name)?, &mut bytes).then_some(bytes)
+    }
+}
+
+fn field<'a>(fields: &'a Composite<u32>, name: &str) -> Option<&'a Value<u32>> {
+    match fields {
+        Composite::Named(fields) => fields.iter().find(|(n, _)| n == name).map(|(_, value)| value),
+        Composite::Unnamed(_) => None,
+    }
+}
+
+fn number(value: &Value<u32>) -> Option<u128> {
+    match &value.value {
+        ValueDef::Primitive(Primitive::U128(number)) => Some(*number),
+        _ => None,
+    }
+}
+
+/// Appends the bytes of nested byte arrays; false if there is anything else.
+fn flatten_bytes(value: &Value<u32>, bytes: &mut Vec<u8>) -> bool {
+    match &value.value {
+        ValueDef::Primitive(Primitive::U128(byte)) => {
+            u8::try_from(*byte).map(|byte| bytes.push(byte)).is_ok()
+        }
+        ValueDef::Composite(fields) => fields.values().all(|value| flatten_bytes(value, bytes)),
+        _ => false,
+    }
+}
+
+/// Name and fields of an enum value.
+fn variant(value: &Value<u32>) -> Option<(&str, &Composite<u32>)> {
+    match &value.value {
+        ValueDef::Variant(variant) => Some((&variant.name, &variant.values)),
+        _ => None,
+    }
+}
+
+fn first(fields: &Composite<u32>) -> Option<&Value<u32>> {
+    fields.values().next()
+}
+
+/// Events of the transaction at `index` in the block.
+pub(crate) async fn of_extrinsic(
+    client: &ChainClient,
+    block: [u8; 32],
+    index: u32,
+) -> Result<Vec<Event>, ChainError> {
+    const ITEM: &str = "Events";
+    let interface = client.interface();
+    let key = interface.prefix("System", ITEM)?;
+    let stored = client.rpc().storage(&[key], block).await?.into_iter().next().flatten();
+    let bytes = stored.unwrap_or_default();
+    let type_id = interface.value_type("System", ITEM)?;
+    let records = decode_as_type(&mut &bytes[..], type_id, interface.metadata().types())
+        .map_err(|_| ChainError::Undecodable(ITEM))?;
+    let ValueDef::Composite(records) = &records.value else { return Err(ChainError::Undecodable(ITEM)) };
+    let of_this = |record: &&Value<u32>| -> bool {
+        let ValueDef::Composite(record) = &record.value else { return false };
+        let phase = field(record, "phase").and_then(variant);
+        phase.is_some_and(|(name, fields)| {
+            name == "ApplyExtrinsic" && first(fields).and_then(number) == Some(u128::from(index))
+        })
+    };
+    let event = |record: &Value<u32>| -> Option<Event> {
+        let ValueDef::Composite(record) = &record.value else { return None };
+        let (pallet, inner) = variant(field(record, "event")?)?;
+        let (name, fields) = variant(first(inner)?)?;
+        Some(Event { pallet: pallet.to_owned(), name: name.to_owned(), fields: fields.clone() })
+    };
+    let events: Option<Vec<Event>> = records.values().filter(of_this).map(event).collect();
+    events.ok_or(ChainError::Undecodable(ITEM))
+}
+
+/// Why the transaction failed, if it did: itself, or the call that sudo or a proxy made.
+pub(crate) fn failure(interface: &Interface, events: &[Event]) -> Option<DispatchFailure> {
+    events.iter().find_map(|event| {
+        let error = match (event.pallet.as_str(), event.name.as_str()) {
+            ("System", "ExtrinsicFailed") => event.field("dispatch_error"),
+            ("Sudo", "Sudid" | "SudoAsDone") => event.field("sudo_result").and_then(err),
+            ("Proxy", "ProxyExecuted") => event.field("result").and_then(err),
+            _ => None,
+        }?;
+        Some(describe(interface, error))
+    })
+}
+
+fn err(result: &Value<u32>) -> Option<&Value<u32>> {
+    match variant(result)? {
+        ("Err", fields) => first(fields),
+        _ => None,
+    }
+}
+
+/// A `DispatchError` in words.
+fn describe(interface: &Interface, error: &Value<u32>) -> DispatchFailure {
+    let Some((kind, fields)) = variant(error) else {
+        return DispatchFailure { name: "Unknown".into(), docs: String::new() };
+    };
+    if let Some(failure) = module_error(interface, kind, fields) {
+        return failure;
+    }
+    let name = match first(fields).and_then(variant) {
+        Some((detail, _)) => format!("{kind}.{detail}"),
+        None => kind.to_owned(),
+    };
+    DispatchFailure { name, docs: String::new() }
+}
+
+fn module_error(interface: &Interface, kind: &str, fields: &Composite<u32>) -> Option<DispatchFailure> {
+    if kind != "Module" {
+        return None;
+    }
+    let ValueDef::Composite(module) = &first(fields)?.value else { return None };
+    let mut bytes = Vec::new();
+    flatten_bytes(field(module, "error")?, &mut bytes);
+    let pallet_index = u8::try_from(number(field(module, "index")?)?).ok()?;
+    let pallet = interface.metadata().pallet_by_error_index(pallet_index)?;
+    let error = pallet.error_variant_by_index(*bytes.first()?)?;
+    let docs: Vec<&str> = error.docs.iter().map(|line| line.trim()).collect();
+    Some(DispatchFailure { name: format!("{}.{}", pallet.name(), error.name), docs: docs.join(" ") })
+}
