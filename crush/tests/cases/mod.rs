@@ -77,7 +77,6 @@ pub(crate) fn frozen() -> Vec<Case> {
 }
 
 /// One case per line, so that differences can be read.
-#[allow(dead_code)]
 pub(crate) fn to_json(cases: &[Case]) -> String {
     let lines: Vec<_> = cases.iter().map(|case| serde_json::to_string(case).unwrap()).collect();
     format!("[\n{}\n]\n", lines.join(",\n"))

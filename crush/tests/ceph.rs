@@ -1,7 +1,9 @@
 //! Ceph's own `crushtool` as the judge, wherever it is installed (Debian package `ceph-base`).
 //!
-//! `CRUSH_VECTORS=write cargo test -p crush --test oracle` also rewrites crush/vectors/placement.json from its
-//! answers; `tests/vectors.rs` checks that file everywhere.
+//! `CRUSH_VECTORS=write cargo test -p crush --test ceph` also rewrites crush/vectors/placement.json from its
+//! answers, which [`frozen_placements_hold`] checks everywhere.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cases;
 
@@ -10,7 +12,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cases::{Case, NONE};
+use cases::NONE;
 use crush::Map;
 
 #[test]
@@ -63,9 +65,17 @@ fn crushtool(map: &Map, groups: u32) -> Vec<Vec<u32>> {
         .collect()
 }
 
+/// Needs no Ceph: its answers as they were frozen.
 #[test]
-fn the_cases_are_the_frozen_ones() {
-    let frozen: Vec<Case> = cases::frozen();
-    let (names, fresh): (Vec<_>, Vec<_>) = (frozen.iter().map(|case| &case.name).collect(), cases::all());
-    assert_eq!(names, fresh.iter().map(|case| &case.name).collect::<Vec<_>>());
+fn frozen_placements_hold() {
+    let frozen = cases::frozen();
+    assert_eq!(frozen.len(), cases::all().len());
+    for (case, fresh) in frozen.iter().zip(cases::all()) {
+        assert_eq!((&case.name, case.params, &case.miners), (&fresh.name, fresh.params, &fresh.miners));
+        assert_eq!(case.placements.len(), 16, "{}", case.name);
+        let map = case.map();
+        for (answer, pg) in case.placements.iter().zip((0..).step_by(case.groups as usize / 16)) {
+            assert_eq!(cases::placement(&map, pg), *answer, "{}: placement group {pg}", case.name);
+        }
+    }
 }
