@@ -10,4 +10,13 @@
 //!
 //! Operated as docs/operate/miner.md says.
 
+pub mod chain_facts;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod heartbeat;
+pub mod metrics;
+pub mod register;
+pub mod replay;
+pub mod service;
 pub mod store;

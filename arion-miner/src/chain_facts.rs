@@ -1,0 +1,128 @@
+//! What the miner asks of the finalised chain: who may do what, and where data belongs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use arion_chain::{ChainView, EpochMap};
+use arion_types::{Epoch, GenesisHash, NodeId, PgId, Uid};
+
+/// Maps kept built; the view holds no more than a few.
+const MAPS_MAX: usize = 16;
+
+/// Roles of a key on the finalised chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Roles {
+    /// Active storage miner.
+    pub miner: bool,
+    /// Gateway.
+    pub gateway: bool,
+    /// Validator service.
+    pub validator: bool,
+    /// Warden.
+    pub warden: bool,
+}
+
+impl Roles {
+    /// Whether the key has any role.
+    pub fn any(self) -> bool {
+        self.miner || self.gateway || self.validator || self.warden
+    }
+}
+
+/// A map ready to place.
+#[derive(Debug)]
+pub struct PlacedMap {
+    map: crush::Map,
+    nodes: HashMap<Uid, NodeId>,
+}
+
+impl PlacedMap {
+    /// From the map on chain.
+    pub fn new(map: &EpochMap) -> Result<Self, crush::BuildError> {
+        Ok(Self {
+            map: crush::Map::from_records(&map.params, &map.miners)?,
+            nodes: map.miners.iter().map(|miner| (miner.uid, NodeId(miner.node_id))).collect(),
+        })
+    }
+
+    /// Number of placement groups.
+    pub fn pg_count(&self) -> u32 {
+        self.map.params().pg_count
+    }
+
+    /// The node of position `index` of a placement group; none where CRUSH left it empty.
+    pub fn node_at(&self, pg: PgId, index: u8) -> Option<NodeId> {
+        let uid = self.map.place_vec(pg).get(usize::from(index)).copied().flatten()?;
+        self.nodes.get(&uid).copied()
+    }
+}
+
+/// What a request handler may ask. Everything is `None` until the chain has been reached once.
+pub trait ChainFacts: Send + Sync + 'static {
+    /// Hash of block 0.
+    fn genesis(&self) -> Option<GenesisHash>;
+    /// Roles of a key at the finalised head.
+    fn roles(&self, node: &NodeId) -> Option<Roles>;
+    /// The finalised map of an epoch, if it is the current one or one of the last few.
+    fn map(&self, epoch: Epoch) -> Option<Arc<PlacedMap>>;
+}
+
+/// [`ChainFacts`] of a node's RPC.
+#[derive(Default)]
+pub struct LiveChain {
+    view: OnceLock<ChainView>,
+    maps: Mutex<BTreeMap<(Epoch, [u8; 32]), Arc<PlacedMap>>>,
+}
+
+impl LiveChain {
+    /// Sets the view once the chain is reached; later calls change nothing.
+    pub fn set(&self, view: ChainView) {
+        let _ = self.view.set(view);
+    }
+
+    /// The view, once the chain was reached.
+    pub fn view(&self) -> Option<&ChainView> {
+        self.view.get()
+    }
+}
+
+impl ChainFacts for LiveChain {
+    fn genesis(&self) -> Option<GenesisHash> {
+        self.view.get().map(ChainView::genesis)
+    }
+
+    fn roles(&self, node: &NodeId) -> Option<Roles> {
+        let snapshot = self.view()?.snapshot();
+        let registry = &snapshot.registry;
+        Some(Roles {
+            miner: registry.miners.contains_key(node),
+            gateway: registry.gateways.contains(node),
+            validator: registry.validators.contains(node),
+            warden: registry.wardens.contains(node),
+        })
+    }
+
+    fn map(&self, epoch: Epoch) -> Option<Arc<PlacedMap>> {
+        let snapshot = self.view()?.snapshot();
+        let map = snapshot.map(epoch)?;
+        let key = (map.epoch, map.root);
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(placed) = maps.get(&key) {
+            return Some(placed.clone());
+        }
+        let placed = match PlacedMap::new(map) {
+            Ok(placed) => Arc::new(placed),
+            Err(error) => {
+                tracing::error!(epoch, %error, "the map on chain cannot place anything");
+                return None;
+            }
+        };
+        maps.insert(key, placed.clone());
+        while maps.len() > MAPS_MAX {
+            maps.pop_first();
+        }
+        Some(placed)
+    }
+}

@@ -1,0 +1,113 @@
+//! Metrics of a miner. No hashes or peers as labels.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arion_daemon::prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::store::Store;
+
+/// A kind of request and how it ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct RequestLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+/// Metrics that requests and heartbeats change.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histogram,
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    heartbeats: Family<RequestLabels, Counter>,
+    shards: Gauge,
+    used_bytes: Gauge<i64, AtomicI64>,
+    capacity_bytes: Gauge<i64, AtomicI64>,
+    store_syncs: Gauge,
+    damaged_reads: Gauge,
+    finalized_block: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("arion_miner");
+        let metrics = Self {
+            requests: Family::default(),
+            request_seconds: Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
+            received_bytes: Counter::default(),
+            sent_bytes: Counter::default(),
+            heartbeats: Family::default(),
+            shards: Gauge::default(),
+            used_bytes: Gauge::default(),
+            capacity_bytes: Gauge::default(),
+            store_syncs: Gauge::default(),
+            damaged_reads: Gauge::default(),
+            finalized_block: Gauge::default(),
+        };
+        let m = &metrics;
+        registry.register("requests", "Requests by kind and outcome", m.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time to answer a request",
+            Unit::Seconds,
+            m.request_seconds.clone(),
+        );
+        registry.register_with_unit("received", "Bodies of requests", Unit::Bytes, m.received_bytes.clone());
+        registry.register_with_unit("sent", "Bodies of answers", Unit::Bytes, m.sent_bytes.clone());
+        registry.register("heartbeats", "Heartbeats by outcome", m.heartbeats.clone());
+        registry.register("shards", "Shards stored", m.shards.clone());
+        registry.register_with_unit("store_used", "Bytes of live shards", Unit::Bytes, m.used_bytes.clone());
+        registry.register_with_unit("store_capacity", "Bytes offered", Unit::Bytes, m.capacity_bytes.clone());
+        registry.register("store_syncs", "Syncs of the log since start", m.store_syncs.clone());
+        registry.register(
+            "store_damaged_reads",
+            "Reads that found a shard damaged since start",
+            m.damaged_reads.clone(),
+        );
+        registry.register(
+            "finalized_block",
+            "Finalised head as the miner sees it",
+            m.finalized_block.clone(),
+        );
+        metrics
+    }
+
+    /// A request was answered.
+    pub fn request(
+        &self,
+        kind: &'static str,
+        outcome: &'static str,
+        seconds: f64,
+        received: usize,
+        sent: usize,
+    ) {
+        self.requests.get_or_create(&RequestLabels { kind, outcome }).inc();
+        self.request_seconds.observe(seconds);
+        self.received_bytes.inc_by(received as u64);
+        self.sent_bytes.inc_by(sent as u64);
+    }
+
+    /// A heartbeat was sent.
+    pub fn heartbeat(&self, outcome: &'static str) {
+        self.heartbeats.get_or_create(&RequestLabels { kind: "heartbeat", outcome }).inc();
+    }
+
+    /// Takes over what the store and the chain view say now.
+    pub fn refresh(&self, store: &Store, finalized_block: Option<u32>) {
+        let (usage, counters) = (store.usage(), store.counters());
+        self.shards.set(usage.shards as i64);
+        self.used_bytes.set(usage.used_bytes as i64);
+        self.capacity_bytes.set(usage.capacity_bytes as i64);
+        self.store_syncs.set(counters.syncs.load(Ordering::Relaxed) as i64);
+        self.damaged_reads.set(counters.damaged_reads.load(Ordering::Relaxed) as i64);
+        if let Some(number) = finalized_block {
+            self.finalized_block.set(i64::from(number));
+        }
+    }
+}

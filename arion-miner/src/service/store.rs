@@ -1,0 +1,43 @@
+//! `Store`: make a shard durable where the map places it, and sign for it.
+
+use arion_protocol::{Action, ErrorCode, Response, ShardPlacement, SignedCommand};
+use arion_types::{Receipt, stripe::placement_group, units::SHARD_BYTES_MAX};
+use bytes::Bytes;
+
+use super::{Answer, MinerService, Refusal, place, refuse};
+
+impl MinerService {
+    pub(super) async fn store(&self, signed: SignedCommand, body: Bytes) -> Answer {
+        let Action::Store(placement) = signed.command.action else {
+            return refuse(ErrorCode::Malformed, "the command does not say Store");
+        };
+        let genesis = self.check_command(&signed)?;
+        self.check_placement(&placement)?;
+        if placement.size == 0 || placement.size > SHARD_BYTES_MAX {
+            return refuse(ErrorCode::Malformed, "a shard has 1 byte to 1 MiB");
+        }
+        let _place = place(&self.transfers).await?;
+        self.enter_nonce(&signed)?;
+        let shard = signed.command.shard;
+        let stored = self.store.put(shard, placement, body, self.now_ms()).await?;
+        let ShardPlacement { stripe, pg, index, epoch, size } = placement;
+        let (node_id, stored_at) = (self.node_id, stored.stored_at);
+        let receipt = Receipt { shard, size, stripe, pg, index, epoch, node_id, stored_at };
+        Ok((Response::Stored(receipt.sign(&genesis, &self.key)), Bytes::new()))
+    }
+
+    /// Whether the finalised map of that epoch places this position here.
+    fn check_placement(&self, placement: &ShardPlacement) -> Result<(), Refusal> {
+        let map = self.chain.map(placement.epoch).ok_or(Refusal {
+            code: ErrorCode::Unavailable,
+            detail: "this node does not know the map of that epoch",
+        })?;
+        if placement_group(&placement.stripe, map.pg_count()) != placement.pg {
+            return refuse(ErrorCode::Misplaced, "the stripe is in another placement group");
+        }
+        if map.node_at(placement.pg, placement.index) != Some(self.node_id) {
+            return refuse(ErrorCode::Misplaced, "the map of that epoch places this position elsewhere");
+        }
+        Ok(())
+    }
+}
