@@ -146,6 +146,22 @@ mod tests {
         assert!(matches!(prove_range(&address, &bytes, 0..10), Err(ProveError::Damaged)));
     }
 
+    /// docs/spec/proofs.md, "What a proof says about the length".
+    #[test]
+    fn the_last_group_fixes_the_length_and_the_first_does_not() {
+        let len = 40 * GROUP_BYTES + 100;
+        let (address, bytes) = shard(len);
+        let last = prove_range(&address, &bytes, len - 1..len).unwrap();
+        for claimed in [len - 1, len + 1, len + GROUP_BYTES] {
+            assert!(verify_range(&address, claimed, claimed - 1..claimed, &last).is_err(), "{claimed}");
+        }
+        let first = prove_range(&address, &bytes, 0..1).unwrap();
+        for (groups, same_nodes) in [(32, false), (33, true), (64, true), (65, false)] {
+            let held = verify_range(&address, groups * GROUP_BYTES, 0..1, &first).is_ok();
+            assert_eq!(held, same_nodes, "{groups} groups");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
