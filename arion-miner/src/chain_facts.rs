@@ -69,11 +69,14 @@ pub trait ChainFacts: Send + Sync + 'static {
     fn map(&self, epoch: Epoch) -> Option<Arc<PlacedMap>>;
 }
 
+/// Built maps by epoch and root.
+type PlacedMaps = BTreeMap<(Epoch, [u8; 32]), Arc<PlacedMap>>;
+
 /// [`ChainFacts`] of a node's RPC.
 #[derive(Default)]
 pub struct LiveChain {
     view: OnceLock<ChainView>,
-    maps: Mutex<BTreeMap<(Epoch, [u8; 32]), Arc<PlacedMap>>>,
+    maps: Mutex<PlacedMaps>,
 }
 
 impl LiveChain {
