@@ -1,1 +1,31 @@
-//! arion-gateway.
+//! The gateway: S3 on one side, encrypted shards on miners on the other.
+//!
+//! An object is encrypted under its own key, cut into stripes, encoded into shards and sent to the miners that the
+//! finalised map names ([`grid`]). What cannot be computed - keys of objects, addresses of shards, receipts - is in one
+//! redb file ([`meta`]). S3 is `s3s`'s business ([`s3`]).
+//!
+//! # Invariants
+//! - A write is acknowledged only when every stripe has k + 10 durable shards and the metadata is on disk.
+//! - Nothing but ciphertext leaves towards miners.
+//! - Every request is signed by an access key that the operator made.
+//!
+//! # Not here
+//! Auditing (`arion-warden`), rebalancing (`arion-validator`).
+
+pub mod chain;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod grid;
+pub mod http;
+pub mod keys;
+pub mod ledger_service;
+pub mod listing;
+pub mod manifest;
+pub mod meta;
+pub mod metrics;
+pub mod peers;
+pub mod placement;
+pub mod register;
+pub mod s3;
+pub mod stripe_code;

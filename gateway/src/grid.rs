@@ -1,0 +1,221 @@
+//! The way to the miners: one call per shard, each answer checked before it counts.
+//!
+//! # Invariants
+//! - A receipt counts only if the right miner signed exactly what was ordered.
+//! - Shard bytes leave this module only after their BLAKE3 was compared with their address.
+//! - Bytes of shards on their way to miners are bounded by [`GridOptions::shards_in_memory`].
+//!
+//! # Not here
+//! What S3 makes of it ([`crate::s3`]); the protocol (`arion-protocol`).
+
+pub mod read;
+pub mod upkeep;
+pub mod write;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arion_net::{CallError, PeerAddr, Transport};
+use arion_protocol::{Action, Command, ErrorCode, Request, Response, ShardPlacement};
+use arion_types::{GenesisHash, NodeId, ShardHash, SignedReceipt};
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use tokio::sync::Semaphore;
+
+use crate::{meta::Meta, metrics::Metrics, peers::Peers, placement::Maps};
+
+/// How long a signed command is valid.
+const COMMAND_LIFETIME_MS: u64 = 60_000;
+
+/// Bounds of the data path.
+#[derive(Clone, Debug)]
+pub struct GridOptions {
+    /// Durable shards beyond k that a stripe needs before it is acknowledged.
+    pub quorum_extra: u8,
+    /// Bytes of ciphertext in a stripe.
+    pub stripe_bytes: usize,
+    /// Stripes of one upload on their way at once.
+    pub stripes_in_flight: usize,
+    /// Shards of all uploads in memory at once.
+    pub shards_in_memory: usize,
+    /// Stripes of one download fetched ahead.
+    pub stripes_ahead: usize,
+    /// Stripes of all downloads fetched ahead.
+    pub stripes_ahead_total: usize,
+    /// Time for one attempt to store a shard.
+    pub store_timeout: Duration,
+    /// Time for a stripe to reach its quorum.
+    pub stripe_timeout: Duration,
+    /// Time for one shard to arrive.
+    pub fetch_timeout: Duration,
+    /// Least and longest wait for shards before others are asked too.
+    pub patience: (Duration, Duration),
+}
+
+impl Default for GridOptions {
+    fn default() -> Self {
+        Self {
+            quorum_extra: 10,
+            stripe_bytes: 10 << 20,
+            stripes_in_flight: 3,
+            shards_in_memory: 150,
+            stripes_ahead: 2,
+            stripes_ahead_total: 16,
+            store_timeout: Duration::from_secs(10),
+            stripe_timeout: Duration::from_secs(30),
+            fetch_timeout: Duration::from_secs(10),
+            patience: (Duration::from_millis(300), Duration::from_secs(2)),
+        }
+    }
+}
+
+/// Why one call about one shard failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ShardError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The receipt is not signed by the miner or says something else than was ordered.
+    #[error("the receipt does not match the order")]
+    BadReceipt,
+    /// The bytes do not hash to the address.
+    #[error("the answer does not hash to the shard's address")]
+    Corrupt,
+    /// An answer to another question.
+    #[error("an answer to another question")]
+    Unexpected,
+}
+
+impl ShardError {
+    /// Whether trying again in a moment makes sense.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Call(CallError::Refused { code, .. }) => {
+                matches!(code, ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::NotRegistered)
+            }
+            Self::Call(CallError::Unreachable { .. } | CallError::Timeout(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the miner could not be reached.
+    fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Call(
+                CallError::Unreachable { .. } | CallError::Timeout(_) | CallError::WrongIdentity { .. }
+            )
+        )
+    }
+}
+
+/// The data path of a gateway.
+pub struct Grid {
+    /// Carries the calls.
+    pub transport: Arc<dyn Transport>,
+    /// Who holds what.
+    pub maps: Maps,
+    /// Stripes, ledger, queues.
+    pub meta: Meta,
+    /// Who is down.
+    pub peers: Peers,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Bounds.
+    pub options: GridOptions,
+    key: SigningKey,
+    genesis: GenesisHash,
+    shard_slots: Arc<Semaphore>,
+    ahead_slots: Arc<Semaphore>,
+}
+
+impl Grid {
+    /// A data path that signs with the gateway's node key.
+    pub fn new(
+        key: SigningKey,
+        genesis: GenesisHash,
+        transport: Arc<dyn Transport>,
+        maps: Maps,
+        meta: Meta,
+        options: GridOptions,
+        metrics: Metrics,
+    ) -> Self {
+        let shard_slots = Arc::new(Semaphore::new(options.shards_in_memory));
+        let ahead_slots = Arc::new(Semaphore::new(options.stripes_ahead_total));
+        let peers = Peers::default();
+        Self { transport, maps, meta, peers, metrics, options, key, genesis, shard_slots, ahead_slots }
+    }
+
+    async fn call(
+        &self,
+        peer: &PeerAddr,
+        request: Request,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<(Response, Bytes), ShardError> {
+        let answer = self.transport.call(peer, request, body, deadline).await.map_err(ShardError::from);
+        match &answer {
+            Ok(_) => self.peers.answered(&peer.node_id),
+            Err(error) if error.is_silence() => self.peers.failed(&peer.node_id),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    fn order(&self, action: Action, shard: ShardHash, target: NodeId) -> arion_protocol::SignedCommand {
+        let expires_at = arion_daemon::now_ms() + COMMAND_LIFETIME_MS;
+        Command { action, shard, target, nonce: rand::random(), expires_at }.sign(&self.genesis, &self.key)
+    }
+
+    /// Has a miner store a shard; its receipt is checked.
+    async fn store_shard(
+        &self,
+        peer: &PeerAddr,
+        shard: ShardHash,
+        placement: ShardPlacement,
+        bytes: Bytes,
+    ) -> Result<SignedReceipt, ShardError> {
+        let command = self.order(Action::Store(placement), shard, peer.node_id);
+        let answer = self.call(peer, Request::Store(command), bytes, self.options.store_timeout).await?;
+        let Response::Stored(signed) = answer.0 else { return Err(ShardError::Unexpected) };
+        let receipt = &signed.receipt;
+        let as_ordered = receipt.shard == shard
+            && receipt.size == placement.size
+            && receipt.stripe == placement.stripe
+            && receipt.pg == placement.pg
+            && receipt.index == placement.index
+            && receipt.epoch == placement.epoch
+            && receipt.node_id == peer.node_id;
+        if as_ordered && signed.verify(&self.genesis) { Ok(signed) } else { Err(ShardError::BadReceipt) }
+    }
+
+    /// A shard's bytes from a miner; they are checked.
+    async fn fetch_shard(&self, peer: &PeerAddr, shard: ShardHash, size: u32) -> Result<Bytes, ShardError> {
+        let began = Instant::now();
+        let request = Request::Fetch { shard };
+        let (response, body) = self.call(peer, request, Bytes::new(), self.options.fetch_timeout).await?;
+        let Response::Shard { .. } = response else { return Err(ShardError::Unexpected) };
+        if body.len() != size as usize || *blake3::hash(&body).as_bytes() != shard.0 {
+            tracing::warn!(%shard, miner = %peer.node_id, "a miner answered with other bytes than the shard's");
+            self.metrics.shards_corrupt.inc();
+            return Err(ShardError::Corrupt);
+        }
+        self.peers.took(began.elapsed());
+        Ok(body)
+    }
+
+    /// Has a miner delete a shard; whether it is known not to hold it any more.
+    async fn delete_shard(&self, peer: &PeerAddr, shard: ShardHash) -> Result<(), ShardError> {
+        let command = self.order(Action::Delete, shard, peer.node_id);
+        let answer =
+            self.call(peer, Request::Delete(command), Bytes::new(), self.options.store_timeout).await;
+        match answer {
+            Ok((Response::Deleted { .. }, _))
+            | Err(ShardError::Call(CallError::Refused { code: ErrorCode::NotFound, .. })) => Ok(()),
+            Ok(_) => Err(ShardError::Unexpected),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! Reading: shards in parallel from whoever answers first, decoded only where a data shard is missing.
+//!
+//! The data shards that hold the wanted bytes are asked for first. As soon as one fails, keeps everybody waiting, or lies
+//! with a miner that is known to be down, others are asked too, until any k shards are there.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
+
+use arion_crypto::{DataKey, Decryptor, segment_range};
+use arion_net::PeerAddr;
+use arion_types::NodeId;
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
+
+use super::{Grid, ShardError};
+use crate::{
+    manifest::{PartManifest, StripeRecord},
+    peers::Standing,
+    stripe_code::{self, CodeError, Shape},
+};
+
+/// Ciphertext of a whole segment.
+const SEALED_BYTES: usize = arion_crypto::SEGMENT_BYTES + arion_crypto::TAG_BYTES;
+/// Pieces of plaintext that wait for a slow client.
+const PIECES_WAITING: usize = 32;
+/// Maps that are searched for a shard.
+const MAPS_SEARCHED: usize = 4;
+/// Longest time for one stripe, in fetch timeouts.
+const STRIPE_FETCHES: u32 = 4;
+
+/// Why an object cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Too few shards could be had.
+    #[error("{found} of the {needed} shards that a stripe needs could be read")]
+    Unreadable {
+        /// Shards that could.
+        found: usize,
+        /// Shards needed.
+        needed: usize,
+    },
+    /// The stripe cannot be decoded.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The shards are as signed, but they do not open under the key.
+    #[error(transparent)]
+    Sealed(#[from] arion_crypto::OpenError),
+    /// A part of the gateway failed.
+    #[error("internal failure")]
+    Internal,
+}
+
+/// A part of an object with the key that opens it.
+pub struct OpenPart {
+    /// Where its bytes are.
+    pub manifest: PartManifest,
+    /// Its key.
+    pub key: DataKey,
+}
+
+/// Plaintext as it comes.
+pub type Plaintext = mpsc::Receiver<Result<Bytes, ReadError>>;
+
+/// A piece of a stripe that is wanted.
+struct Wanted {
+    record: StripeRecord,
+    /// Bytes of the stripe's ciphertext.
+    bytes: Range<usize>,
+}
+
+impl Wanted {
+    /// Data shards that hold the bytes.
+    fn shards(&self) -> Range<usize> {
+        let shard_len = self.record.shard_len as usize;
+        self.bytes.start / shard_len..self.bytes.end.div_ceil(shard_len)
+    }
+
+    /// The wanted bytes of a shard.
+    fn of_shard(&self, index: usize) -> Range<usize> {
+        let shard_len = self.record.shard_len as usize;
+        let start = index * shard_len;
+        self.bytes.start.max(start) - start..self.bytes.end.min(start + shard_len) - start
+    }
+}
+
+/// The pieces of a part's stripes that hold these bytes of its ciphertext.
+fn pieces(part: &PartManifest, wanted: Range<u64>) -> VecDeque<Wanted> {
+    let mut start = 0u64;
+    let mut pieces = VecDeque::new();
+    for record in &part.stripes {
+        let end = start + u64::from(record.len);
+        if start < wanted.end && wanted.start < end {
+            let from = wanted.start.max(start) - start;
+            let to = wanted.end.min(end) - start;
+            pieces.push_back(Wanted { record: record.clone(), bytes: from as usize..to as usize });
+        }
+        start = end;
+    }
+    pieces
+}
+
+impl Grid {
+    /// The bytes `range` of the plaintext of the parts, one behind the other. The range must lie within.
+    ///
+    /// Reading stops when the receiver is dropped.
+    pub fn read(self: &Arc<Self>, parts: Vec<OpenPart>, range: Range<u64>) -> Plaintext {
+        let (sender, receiver) = mpsc::channel(PIECES_WAITING);
+        let grid = self.clone();
+        tokio::spawn(async move {
+            let mut start = 0u64;
+            for part in parts {
+                let end = start + part.manifest.plain_len;
+                let within = range.start.max(start)..range.end.min(end);
+                // An empty object has nothing to read but still something to verify: its one segment.
+                if within.start < within.end || (range.is_empty() && part.manifest.plain_len == 0) {
+                    let within = within.start - start..within.end.max(within.start) - start;
+                    if let Err(error) = grid.read_part(&part, within, &sender).await {
+                        let _ = sender.send(Err(error)).await;
+                        return;
+                    }
+                }
+                start = end;
+            }
+        });
+        receiver
+    }
+
+    async fn read_part(
+        self: &Arc<Self>,
+        part: &OpenPart,
+        plain: Range<u64>,
+        sender: &mpsc::Sender<Result<Bytes, ReadError>>,
+    ) -> Result<(), ReadError> {
+        let manifest = &part.manifest;
+        let (segments, sealed) = match plain.is_empty() {
+            true => (0..1, 0..manifest.cipher_len),
+            false => segment_range(plain.clone(), manifest.plain_len),
+        };
+        let last_segment = arion_crypto::layout::segment_count(manifest.plain_len) - 1;
+        let decryptor = Decryptor::new(&part.key);
+        let mut stripes =
+            Stripes { grid: self.clone(), todo: pieces(manifest, sealed.clone()), running: VecDeque::new() };
+        let mut buffer = BytesMut::new();
+        let mut segment = segments.start;
+        let mut left = sealed.end - sealed.start;
+        while let Some(mut shards) = stripes.next() {
+            while let Some(bytes) = shards.bytes.recv().await {
+                let bytes = bytes?;
+                left -= bytes.len() as u64;
+                buffer.extend_from_slice(&bytes);
+                while buffer.len() >= SEALED_BYTES || (left == 0 && !buffer.is_empty()) {
+                    let mut whole = buffer.split_to(buffer.len().min(SEALED_BYTES));
+                    let opened = decryptor.open(segment, segment == last_segment, &mut whole)?.len();
+                    whole.truncate(opened);
+                    let start = segment * arion_crypto::SEGMENT_BYTES as u64;
+                    let from = plain.start.max(start) - start;
+                    let to = plain.end.min(start + opened as u64).saturating_sub(start).max(from);
+                    let piece = whole.freeze().slice(from as usize..to as usize);
+                    self.metrics.bytes_out.inc_by(piece.len() as u64);
+                    if !piece.is_empty() && sender.send(Ok(piece)).await.is_err() {
+                        return Ok(());
+                    }
+                    segment += 1;
+                }
+            }
+        }
+        if left == 0 && segment == segments.end { Ok(()) } else { Err(ReadError::Internal) }
+    }
+
+    /// Whole data shards of a stripe, in order: what the background work starts from.
+    pub(super) async fn read_stripe(
+        self: &Arc<Self>,
+        record: &StripeRecord,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let data = usize::from(record.data_shards);
+        let whole = Wanted { record: record.clone(), bytes: 0..data * record.shard_len as usize };
+        let (sender, mut receiver) = mpsc::channel(data);
+        let fetch = tokio::spawn(Fetch::new(self.clone(), whole, sender).run());
+        let mut shards = Vec::with_capacity(data);
+        while let Some(shard) = receiver.recv().await {
+            shards.push(shard?);
+        }
+        fetch.await.map_err(|_| ReadError::Internal)?;
+        if shards.len() == data { Ok(shards) } else { Err(ReadError::Internal) }
+    }
+}
+
+/// Stripes fetched one behind the other, some of them ahead.
+struct Stripes {
+    grid: Arc<Grid>,
+    todo: VecDeque<Wanted>,
+    running: VecDeque<Shards>,
+}
+
+struct Shards {
+    bytes: mpsc::Receiver<Result<Bytes, ReadError>>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Stripes {
+    /// The next stripe. It is fetched whatever others do; stripes behind it only while slots are free.
+    fn next(&mut self) -> Option<Shards> {
+        let next = match self.running.pop_front() {
+            Some(shards) => shards,
+            None => {
+                let wanted = self.todo.pop_front()?;
+                self.start(wanted, None)
+            }
+        };
+        while self.running.len() < self.grid.options.stripes_ahead && !self.todo.is_empty() {
+            let Ok(slot) = self.grid.ahead_slots.clone().try_acquire_owned() else { break };
+            let Some(wanted) = self.todo.pop_front() else { break };
+            let shards = self.start(wanted, Some(slot));
+            self.running.push_back(shards);
+        }
+        Some(next)
+    }
+
+    fn start(&self, wanted: Wanted, slot: Option<OwnedSemaphorePermit>) -> Shards {
+        let (sender, bytes) = mpsc::channel(wanted.shards().len().max(1));
+        tokio::spawn(Fetch::new(self.grid.clone(), wanted, sender).run());
+        Shards { bytes, _slot: slot }
+    }
+}
+
+/// A place where a shard may be.
+struct Candidate {
+    index: usize,
+    peer: PeerAddr,
+    /// 0: where the map of the stripe's epoch puts it; then other maps.
+    map_order: usize,
+}
+
+/// One stripe on its way in.
+struct Fetch {
+    grid: Arc<Grid>,
+    wanted: Wanted,
+    sender: mpsc::Sender<Result<Bytes, ReadError>>,
+    candidates: Vec<Candidate>,
+    got: Vec<Option<Bytes>>,
+    calls: JoinSet<(usize, NodeId, Result<Bytes, ShardError>)>,
+    /// Shards asked for and not there yet; whether the miner keeps us waiting.
+    waiting: HashMap<usize, HashSet<NodeId>>,
+    slow: HashSet<(usize, NodeId)>,
+    decoding: bool,
+    rounds: usize,
+    sent: usize,
+}
+
+impl Fetch {
+    fn new(grid: Arc<Grid>, wanted: Wanted, sender: mpsc::Sender<Result<Bytes, ReadError>>) -> Self {
+        let record = &wanted.record;
+        let id = record.id();
+        let mut seen = HashSet::new();
+        let mut candidates = Vec::new();
+        let maps = grid.maps.search_order(record.epoch);
+        for (map_order, map) in maps.iter().take(MAPS_SEARCHED).enumerate() {
+            for (index, miner) in map.place(&id).into_iter().enumerate().take(record.hashes.len()) {
+                let Some(miner) = miner else { continue };
+                if seen.insert((index, miner.node_id)) {
+                    candidates.push(Candidate { index, peer: grid.maps.address(miner), map_order });
+                }
+            }
+        }
+        let sent = wanted.shards().start;
+        Self {
+            got: vec![None; record.hashes.len()],
+            wanted,
+            grid,
+            sender,
+            candidates,
+            calls: JoinSet::new(),
+            waiting: HashMap::new(),
+            slow: HashSet::new(),
+            decoding: false,
+            rounds: 0,
+            sent,
+        }
+    }
+
+    fn needed(&self) -> usize {
+        usize::from(self.wanted.record.data_shards)
+    }
+
+    fn found(&self) -> usize {
+        self.got.iter().flatten().count()
+    }
+
+    async fn run(mut self) {
+        if let Err(error) = self.fetch().await {
+            tracing::warn!(stripe = %self.wanted.record.id(), %error, "a stripe cannot be read");
+            let _ = self.sender.send(Err(error)).await;
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<(), ReadError> {
+        for index in self.wanted.shards() {
+            self.decoding |= !self.ask_home(index);
+        }
+        let (least, most) = self.grid.options.patience;
+        let deadline = Instant::now() + self.grid.options.fetch_timeout * STRIPE_FETCHES;
+        loop {
+            self.emit().await?;
+            if self.sent == self.wanted.shards().end {
+                return Ok(());
+            }
+            if self.found() >= self.needed() {
+                return self.decode().await;
+            }
+            if self.decoding {
+                self.ask_others();
+            }
+            if self.calls.is_empty() {
+                return Err(ReadError::Unreadable { found: self.found(), needed: self.needed() });
+            }
+            let patience = self.grid.peers.patience(least, most);
+            tokio::select! {
+                Some(call) = self.calls.join_next() => {
+                    let (index, node, answer) = call.map_err(|_| ReadError::Internal)?;
+                    self.arrived(index, node, answer);
+                }
+                () = tokio::time::sleep(patience) => self.lose_patience(),
+                () = tokio::time::sleep_until(deadline) => {
+                    return Err(ReadError::Unreadable { found: self.found(), needed: self.needed() });
+                }
+                () = self.sender.closed() => return Ok(()),
+            }
+        }
+    }
+
+    /// Asks the miner where a shard belongs; not if it is down.
+    fn ask_home(&mut self, index: usize) -> bool {
+        let home = self.candidates.iter().position(|candidate| {
+            candidate.index == index
+                && candidate.map_order == 0
+                && self.grid.peers.standing(&candidate.peer.node_id) == Standing::Good
+        });
+        home.map(|at| self.ask(at)).is_some()
+    }
+
+    fn ask(&mut self, at: usize) {
+        let Candidate { index, peer, .. } = self.candidates.swap_remove(at);
+        let (grid, record) = (self.grid.clone(), &self.wanted.record);
+        let (shard, size) = (record.hashes[index], record.shard_len);
+        self.waiting.entry(index).or_default().insert(peer.node_id);
+        self.calls.spawn(async move {
+            let answer = grid.fetch_shard(&peer, shard, size).await;
+            (index, peer.node_id, answer)
+        });
+    }
+
+    /// Has as many shards under way as are still needed to decode, and more with every round of waiting.
+    fn ask_others(&mut self) {
+        let missing = self.needed() - self.found();
+        let target = missing * (1 + self.rounds).min(3);
+        loop {
+            let prompt = self
+                .waiting
+                .iter()
+                .filter(|(index, nodes)| nodes.iter().any(|node| !self.slow.contains(&(**index, *node))))
+                .count();
+            if prompt >= target {
+                return;
+            }
+            let best = (0..self.candidates.len())
+                .filter(|at| self.got[self.candidates[*at].index].is_none())
+                .min_by_key(|at| {
+                    let candidate = &self.candidates[*at];
+                    let asked = self.waiting.contains_key(&candidate.index);
+                    let standing = self.grid.peers.standing(&candidate.peer.node_id);
+                    (candidate.map_order, standing, asked, candidate.index)
+                });
+            // Miners that are down are worth a call only when nobody else is left to wait for.
+            let best = best.filter(|at| {
+                let standing = self.grid.peers.standing(&self.candidates[*at].peer.node_id);
+                standing != Standing::Down || prompt < missing
+            });
+            match best {
+                Some(at) => self.ask(at),
+                None => return,
+            }
+        }
+    }
+
+    fn arrived(&mut self, index: usize, node: NodeId, answer: Result<Bytes, ShardError>) {
+        if let Some(nodes) = self.waiting.get_mut(&index) {
+            nodes.remove(&node);
+            if nodes.is_empty() {
+                self.waiting.remove(&index);
+            }
+        }
+        self.slow.remove(&(index, node));
+        match answer {
+            Ok(bytes) => self.got[index] = Some(bytes),
+            Err(error) => {
+                tracing::debug!(miner = %node, index, %error, "a shard was not fetched");
+                self.decoding = true;
+            }
+        }
+    }
+
+    fn lose_patience(&mut self) {
+        self.grid.metrics.hedges.inc();
+        self.decoding = true;
+        self.rounds += 1;
+        for (index, nodes) in &self.waiting {
+            for node in nodes {
+                if self.slow.insert((*index, *node)) {
+                    self.grid.peers.slow(node);
+                }
+            }
+        }
+    }
+
+    /// Passes on the data shards that are there, in order.
+    async fn emit(&mut self) -> Result<(), ReadError> {
+        while self.sent < self.wanted.shards().end {
+            let Some(shard) = &self.got[self.sent] else { return Ok(()) };
+            let piece = shard.slice(self.wanted.of_shard(self.sent));
+            self.sent += 1;
+            if self.sender.send(Ok(piece)).await.is_err() {
+                self.sent = self.wanted.shards().end;
+            }
+        }
+        Ok(())
+    }
+
+    async fn decode(&mut self) -> Result<(), ReadError> {
+        self.calls.abort_all();
+        self.grid.metrics.stripes_decoded.inc();
+        let record = &self.wanted.record;
+        let parity = record.hashes.len().saturating_sub(self.needed());
+        let parity = u8::try_from(parity).map_err(|_| ReadError::Internal)?;
+        let shape = Shape { data: record.data_shards, parity };
+        let got = std::mem::take(&mut self.got);
+        let decoded = tokio::task::spawn_blocking(move || stripe_code::decode(got, shape)).await;
+        self.got = decoded.map_err(|_| ReadError::Internal)??;
+        self.emit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arion_types::ShardHash;
+
+    fn part(stripe_lens: &[u32]) -> PartManifest {
+        let stripes = stripe_lens
+            .iter()
+            .map(|len| StripeRecord {
+                epoch: 1,
+                len: *len,
+                shard_len: len.div_ceil(10).max(64),
+                data_shards: 10,
+                hashes: vec![ShardHash([0; 32]); 30],
+            })
+            .collect();
+        let key = arion_crypto::WrappedKey::V1 { key_id: [0; 8], nonce: [0; 12], sealed: [0; 48] };
+        PartManifest { plain_len: 0, cipher_len: 0, key, stripes }
+    }
+
+    fn shape(part: &PartManifest, wanted: Range<u64>) -> Vec<(Range<usize>, Range<usize>)> {
+        pieces(part, wanted).iter().map(|piece| (piece.bytes.clone(), piece.shards())).collect()
+    }
+
+    #[test]
+    fn a_range_touches_only_the_stripes_and_shards_that_hold_it() {
+        let part = part(&[10_000, 10_000, 500]);
+        assert_eq!(shape(&part, 0..10_000), [(0..10_000, 0..10)]);
+        assert_eq!(shape(&part, 999..1_001), [(999..1_001, 0..2)]);
+        assert_eq!(shape(&part, 9_999..10_001), [(9_999..10_000, 9..10), (0..1, 0..1)]);
+        assert_eq!(shape(&part, 20_400..20_500), [(400..500, 6..8)]);
+        assert_eq!(shape(&part, 0..20_500).len(), 3);
+    }
+
+    #[test]
+    fn pieces_of_shards_add_up_to_the_range() {
+        let part = part(&[10_000, 777]);
+        for wanted in [0..10_777u64, 1..2, 3_333..10_500, 10_000..10_777] {
+            let total: usize = pieces(&part, wanted.clone())
+                .iter()
+                .flat_map(|piece| piece.shards().map(|index| piece.of_shard(index).len()).collect::<Vec<_>>())
+                .sum();
+            assert_eq!(total as u64, wanted.end - wanted.start);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Background work: shards that never arrived are re-created and sent again, unwanted ones are deleted.
+//!
+//! Both queues are on disk; every row is retried with back-off until a miner confirms.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use arion_daemon::{Shutdown, now_ms};
+use arion_net::PeerAddr;
+use arion_protocol::{Request, ShardPlacement};
+use arion_types::{NodeId, ShardHash, StripeId};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::Grid;
+use crate::{
+    manifest::StripeRecord,
+    meta::{DeleteRow, MetaError, MissingRow},
+    peers::Standing,
+    stripe_code::{self, Shape},
+};
+
+/// Pause between two looks at the queues.
+const TICK: Duration = Duration::from_secs(1);
+/// Rows of a queue taken at once.
+const ROWS_MAX: usize = 512;
+/// Deletions under way at once.
+const DELETES_AT_ONCE: usize = 32;
+/// A deletion is given up after this time: the miner has left or lost its disk.
+const DELETE_GIVEN_UP_MS: u64 = 14 * 24 * 3_600 * 1_000;
+/// A miner that is in no current map is not waited for longer than this many attempts.
+const DELETE_ATTEMPTS_GONE: u32 = 8;
+/// Time for a sign of life before a stripe is read for a miner.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl Grid {
+    /// Takes back what a crash left in flight; run once before anything is written.
+    pub async fn recover(&self) -> Result<usize, MetaError> {
+        let left = self.meta.inflight_stripes().await?;
+        let count = left.len();
+        if count > 0 {
+            self.meta.discard_stripes(left, now_ms()).await?;
+        }
+        Ok(count)
+    }
+
+    /// Works through the queues until the shutdown.
+    pub async fn upkeep(self: Arc<Self>, shutdown: Shutdown) {
+        let work = async {
+            loop {
+                let (filled, deleted) = tokio::join!(self.fill_missing(), self.delete_unwanted());
+                for error in [filled.err(), deleted.err()].into_iter().flatten() {
+                    tracing::warn!(%error, "background work failed and is tried again");
+                }
+                self.measure().await;
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = shutdown.wait() => {}
+        }
+    }
+
+    async fn measure(&self) {
+        if let (Ok((missing, deletes)), Ok(lines)) = (self.meta.backlog().await, self.meta.ledger_len().await)
+        {
+            self.metrics.shards_missing.set(missing as i64);
+            self.metrics.deletes_queued.set(deletes as i64);
+            self.metrics.ledger_entries.set(lines as i64);
+        }
+        self.metrics.miners_down.set(self.peers.down_count() as i64);
+    }
+
+    async fn fill_missing(self: &Arc<Self>) -> Result<(), MetaError> {
+        let mut by_stripe: BTreeMap<StripeId, Vec<(ShardHash, MissingRow)>> = BTreeMap::new();
+        for (shard, row) in self.meta.due_missing(now_ms(), ROWS_MAX).await? {
+            by_stripe.entry(row.stripe).or_default().push((shard, row));
+        }
+        let mut alive = HashMap::new();
+        for (id, gaps) in by_stripe {
+            let shards: Vec<ShardHash> = gaps.iter().map(|(shard, _)| *shard).collect();
+            let Some(record) = self.meta.stripe(id).await? else { continue };
+            if !self.fill_stripe(&record, &gaps, &mut alive).await? {
+                self.meta.postpone_missing(shards, now_ms()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a stripe's missing shards to the miners that are alive; whether none is missing any more.
+    async fn fill_stripe(
+        self: &Arc<Self>,
+        record: &StripeRecord,
+        gaps: &[(ShardHash, MissingRow)],
+        alive: &mut HashMap<NodeId, bool>,
+    ) -> Result<bool, MetaError> {
+        let id = record.id();
+        let Some(map) = self.maps.search_order(record.epoch).into_iter().next() else { return Ok(false) };
+        if map.epoch() != record.epoch {
+            return Ok(false);
+        }
+        let places = map.place(&id);
+        let mut targets = Vec::new();
+        for (shard, row) in gaps {
+            let Some(Some(miner)) = places.get(usize::from(row.index)) else { continue };
+            let peer = self.maps.address(miner);
+            let answers = match alive.get(&peer.node_id) {
+                Some(answers) => *answers,
+                None => {
+                    let answers = self.is_alive(&peer).await;
+                    alive.insert(peer.node_id, answers);
+                    answers
+                }
+            };
+            if answers {
+                targets.push((*shard, row.index, peer));
+            }
+        }
+        if targets.is_empty() {
+            return Ok(false);
+        }
+        let shards = match self.all_shards(record).await {
+            Ok(shards) => shards,
+            Err(error) => {
+                tracing::warn!(stripe = %id, %error, "missing shards cannot be re-created now");
+                return Ok(false);
+            }
+        };
+        let mut filled = 0;
+        for (shard, index, peer) in targets {
+            let Some(bytes) = shards.get(usize::from(index)) else { continue };
+            let placement = ShardPlacement {
+                stripe: id,
+                pg: map.group(&id),
+                index,
+                epoch: record.epoch,
+                size: record.shard_len,
+            };
+            match self.store_shard(&peer, shard, placement, bytes.clone()).await {
+                Ok(receipt) => {
+                    self.meta.late_receipt(id, receipt, now_ms()).await?;
+                    self.metrics.shards_filled.inc();
+                    filled += 1;
+                }
+                Err(error) => tracing::debug!(%shard, %error, "a missing shard was not stored"),
+            }
+        }
+        Ok(filled == gaps.len())
+    }
+
+    async fn is_alive(&self, peer: &PeerAddr) -> bool {
+        self.peers.standing(&peer.node_id) != Standing::Down
+            && self.call(peer, Request::Ping, Bytes::new(), PING_TIMEOUT).await.is_ok()
+    }
+
+    /// All shards of a stripe, re-created from those that can be had, each checked against its address.
+    async fn all_shards(
+        self: &Arc<Self>,
+        record: &StripeRecord,
+    ) -> Result<Vec<Bytes>, super::read::ReadError> {
+        use super::read::ReadError;
+        let data = self.read_stripe(record).await?;
+        let parity = record.hashes.len().saturating_sub(data.len());
+        let parity = u8::try_from(parity).map_err(|_| ReadError::Internal)?;
+        let shape = Shape { data: record.data_shards, parity };
+        let (shard_len, hashes) = (record.shard_len as usize, record.hashes.clone());
+        let encoded = tokio::task::spawn_blocking(move || {
+            let shards = stripe_code::encode(data.concat(), shape, shard_len)?;
+            let same =
+                shards.iter().zip(&hashes).all(|(shard, hash)| *blake3::hash(shard).as_bytes() == hash.0);
+            if same { Ok(shards) } else { Err(ReadError::Internal) }
+        });
+        encoded.await.map_err(|_| ReadError::Internal)?
+    }
+
+    async fn delete_unwanted(self: &Arc<Self>) -> Result<(), MetaError> {
+        let due = self.meta.due_deletes(now_ms(), ROWS_MAX).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let outcomes: Vec<_> = stream::iter(due)
+            .map(|(shard, row)| async move { (shard, self.delete_everywhere(shard, row).await) })
+            .buffer_unordered(DELETES_AT_ONCE)
+            .collect()
+            .await;
+        self.meta.deletes_tried(outcomes, now_ms()).await
+    }
+
+    /// Orders the deletion where the shard was placed and where the current map places it; the row that is left.
+    async fn delete_everywhere(&self, shard: ShardHash, mut row: DeleteRow) -> Option<DeleteRow> {
+        let now = now_ms();
+        if now.saturating_sub(row.queued_ms) > DELETE_GIVEN_UP_MS {
+            tracing::warn!(%shard, "a deletion was given up: its miner has not answered for two weeks");
+            return None;
+        }
+        let current = self.maps.current();
+        let mut peers: Vec<PeerAddr> = Vec::new();
+        let origin = self.maps.search_order(row.epoch).into_iter().find(|map| map.epoch() == row.epoch);
+        for map in origin.iter().chain(&current) {
+            if let Some(Some(miner)) = map.place(&row.stripe).get(usize::from(row.index)) {
+                let peer = self.maps.address(miner);
+                if !peers.contains(&peer) {
+                    peers.push(peer);
+                }
+            }
+        }
+        if peers.is_empty() {
+            return current.is_none().then_some(row);
+        }
+        let mut open = false;
+        for peer in peers {
+            if row.done.contains(&peer.node_id) {
+                continue;
+            }
+            if self.peers.standing(&peer.node_id) == Standing::Down {
+                open = true;
+                continue;
+            }
+            match self.delete_shard(&peer, shard).await {
+                Ok(()) => row.done.push(peer.node_id),
+                Err(error) => {
+                    let in_map = current.as_ref().is_some_and(|map| map.miner(&peer.node_id).is_some());
+                    if in_map || row.attempts < DELETE_ATTEMPTS_GONE {
+                        tracing::debug!(%shard, %error, "a shard was not deleted");
+                        open = true;
+                    }
+                }
+            }
+        }
+        open.then_some(row)
+    }
+}

@@ -1,0 +1,335 @@
+//! Writing: a stream of plaintext becomes stripes of which enough shards are durable.
+//!
+//! # Invariants
+//! - A stripe is told to the metadata before its first shard leaves, so that a crash leaves no orphans.
+//! - [`Upload::finish`] returns only when every stripe has its quorum of durable shards on distinct miners.
+//! - An [`Upload`] that is dropped before [`Upload::keep`] takes its stripes back.
+
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+
+use arion_crypto::{AccountKey, DataKey, Encryptor, WrappedKey};
+use arion_daemon::now_ms;
+use arion_net::PeerAddr;
+use arion_protocol::ShardPlacement;
+use arion_types::{SignedReceipt, StripeId};
+use bytes::Bytes;
+use rand::RngCore;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, timeout_at},
+};
+
+use super::{Grid, ShardError};
+use crate::{
+    manifest::{PartManifest, StripeRecord},
+    meta::MetaError,
+    peers::Standing,
+    placement::Placement,
+    stripe_code::{self, CodeError, Shape},
+};
+
+/// Attempts to store one shard while its upload waits, and the pause before the second one.
+const STORE_ATTEMPTS: u32 = 3;
+const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// Missing shards are left to the senders for this long before the background work looks at them.
+const TAIL_MS: u64 = 20_000;
+
+/// Why an object cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// No map has been finalised, or none is known yet.
+    #[error("no map of miners is known yet")]
+    NoMap,
+    /// Too few miners confirmed.
+    #[error("{stored} of the {quorum} shards that must be durable were stored")]
+    Quorum {
+        /// Shards that became durable.
+        stored: usize,
+        /// Shards that must.
+        quorum: usize,
+    },
+    /// The metadata cannot be written.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The stripe cannot be encoded.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The stream is longer than can be encrypted (256 TiB).
+    #[error("stream too long")]
+    TooLong,
+    /// A part of the gateway failed.
+    #[error("internal failure")]
+    Internal,
+}
+
+/// An object, or a part of one, on its way in.
+pub struct Upload {
+    grid: Arc<Grid>,
+    key: WrappedKey,
+    encryptor: Option<Encryptor>,
+    sealed: Vec<u8>,
+    plain_len: u64,
+    stored: Vec<StripeRecord>,
+    running: VecDeque<JoinHandle<Result<StripeRecord, WriteError>>>,
+    kept: bool,
+}
+
+impl Upload {
+    /// Starts a stream under a fresh key, which is sealed for `context` under the account's key.
+    pub fn new(grid: Arc<Grid>, account: &AccountKey, context: &[u8]) -> Self {
+        let key = DataKey::random();
+        Self {
+            key: account.wrap(&key, context),
+            encryptor: Some(Encryptor::new(&key)),
+            sealed: Vec::new(),
+            plain_len: 0,
+            stored: Vec::new(),
+            running: VecDeque::new(),
+            kept: false,
+            grid,
+        }
+    }
+
+    /// Takes plaintext. Waits when enough stripes are on their way.
+    pub async fn push(&mut self, plain: &[u8]) -> Result<(), WriteError> {
+        let encryptor = self.encryptor.as_mut().ok_or(WriteError::Internal)?;
+        if self.sealed.capacity() == 0 {
+            self.sealed.reserve(plain.len() + 1_024);
+        }
+        encryptor.update(plain, &mut self.sealed).map_err(|_| WriteError::TooLong)?;
+        self.plain_len += plain.len() as u64;
+        self.grid.metrics.bytes_in.inc_by(plain.len() as u64);
+        self.send_full().await
+    }
+
+    /// Ends the stream and waits for its stripes. The stripes stay only if [`Upload::keep`] is called later.
+    pub async fn finish(&mut self) -> Result<PartManifest, WriteError> {
+        let encryptor = self.encryptor.take().ok_or(WriteError::Internal)?;
+        encryptor.finish(&mut self.sealed).map_err(|_| WriteError::TooLong)?;
+        self.send_full().await?;
+        if !self.sealed.is_empty() {
+            let last = mem::take(&mut self.sealed);
+            self.send(last).await?;
+        }
+        while !self.running.is_empty() {
+            self.wait_oldest().await?;
+        }
+        Ok(PartManifest {
+            plain_len: self.plain_len,
+            cipher_len: self.stored.iter().map(|stripe| u64::from(stripe.len)).sum(),
+            key: self.key.clone(),
+            stripes: self.stored.clone(),
+        })
+    }
+
+    /// The stripes are referred to from now on.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+
+    async fn send_full(&mut self) -> Result<(), WriteError> {
+        let stripe_bytes = self.grid.options.stripe_bytes;
+        while self.sealed.len() >= stripe_bytes {
+            let mut next = Vec::with_capacity(stripe_bytes + arion_crypto::SEGMENT_BYTES * 2);
+            next.extend_from_slice(&self.sealed[stripe_bytes..]);
+            let mut full = mem::replace(&mut self.sealed, next);
+            full.truncate(stripe_bytes);
+            self.send(full).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, sealed: Vec<u8>) -> Result<(), WriteError> {
+        while self.running.len() >= self.grid.options.stripes_in_flight {
+            self.wait_oldest().await?;
+        }
+        self.running.push_back(tokio::spawn(self.grid.clone().store_stripe(sealed)));
+        Ok(())
+    }
+
+    async fn wait_oldest(&mut self) -> Result<(), WriteError> {
+        // The handle stays in the queue until it is done, so that a dropped upload still knows of it.
+        let Some(oldest) = self.running.front_mut() else { return Ok(()) };
+        let outcome = oldest.await.unwrap_or(Err(WriteError::Internal));
+        self.running.pop_front();
+        self.stored.push(outcome?);
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.kept || (self.stored.is_empty() && self.running.is_empty()) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (grid, running) = (self.grid.clone(), mem::take(&mut self.running));
+        let mut ids: Vec<StripeId> = self.stored.iter().map(StripeRecord::id).collect();
+        runtime.spawn(async move {
+            for handle in running {
+                if let Ok(Ok(record)) = handle.await {
+                    ids.push(record.id());
+                }
+            }
+            if let Err(error) = grid.meta.discard_stripes(ids, now_ms()).await {
+                tracing::warn!(%error, "stripes of a failed upload stay until the next start");
+            }
+        });
+    }
+}
+
+/// A stripe ready to be sent.
+struct Outgoing {
+    id: StripeId,
+    record: StripeRecord,
+    shards: Vec<Bytes>,
+    slots: OwnedSemaphorePermit,
+}
+
+type Sent = (u8, Result<SignedReceipt, ShardError>);
+
+impl Grid {
+    /// Encodes, sends, and waits for the quorum; the rest goes on in the background.
+    async fn store_stripe(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
+        let map = self.maps.current().ok_or(WriteError::NoMap)?;
+        let shape = Shape { data: map.params().ec_k, parity: map.params().ec_m };
+        let slots = u32::from(shape.data) + u32::from(shape.parity);
+        let slots = self.shard_slots.clone().acquire_many_owned(slots).await;
+        let slots = slots.map_err(|_| WriteError::Internal)?;
+        let epoch = map.epoch();
+        let encoded = tokio::task::spawn_blocking(move || encode(sealed, shape, epoch)).await;
+        let (record, shards) = encoded.map_err(|_| WriteError::Internal)??;
+        let id = record.id();
+        self.meta.begin_stripe(id, record.clone()).await?;
+        let outgoing = Outgoing { id, record: record.clone(), shards, slots };
+        match self.clone().spread(&map, outgoing).await {
+            Ok(()) => {
+                self.metrics.stripes_stored.inc();
+                Ok(record)
+            }
+            Err(error) => {
+                self.metrics.stripes_refused.inc();
+                self.meta.discard_stripes(vec![id], now_ms()).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn spread(self: Arc<Self>, map: &Placement, outgoing: Outgoing) -> Result<(), WriteError> {
+        let Outgoing { id, record, shards, mut slots } = outgoing;
+        let quorum = usize::from(record.data_shards) + usize::from(self.options.quorum_extra);
+        let quorum = quorum.min(shards.len());
+        let pg = map.group(&id);
+        let mut senders: JoinSet<Sent> = JoinSet::new();
+        let mut resting = Vec::new();
+        let launch = |senders: &mut JoinSet<Sent>, index: u8, peer: PeerAddr, slot| {
+            let at = usize::from(index);
+            let placement =
+                ShardPlacement { stripe: id, pg, index, epoch: record.epoch, size: record.shard_len };
+            let (grid, shard, bytes) = (self.clone(), record.hashes[at], shards[at].clone());
+            senders.spawn(async move {
+                let receipt = grid.store_patiently(&peer, shard, placement, bytes).await;
+                drop::<Option<OwnedSemaphorePermit>>(slot);
+                (index, receipt)
+            });
+        };
+        for (index, miner) in (0u8..).zip(map.place(&id)) {
+            let Some(miner) = miner else { continue };
+            let peer = self.maps.address(miner);
+            match self.peers.standing(&peer.node_id) {
+                Standing::Down => resting.push((index, peer)),
+                Standing::Good | Standing::Slow => launch(&mut senders, index, peer, slots.split(1)),
+            }
+        }
+        let deadline = Instant::now() + self.options.stripe_timeout;
+        let mut receipts = Vec::with_capacity(shards.len());
+        while receipts.len() < quorum {
+            if receipts.len() + senders.len() < quorum {
+                // Even miners that seemed down are asked before the stripe is given up.
+                for (index, peer) in resting.drain(..) {
+                    launch(&mut senders, index, peer, slots.split(1));
+                }
+            }
+            if receipts.len() + senders.len() < quorum {
+                return Err(WriteError::Quorum { stored: receipts.len(), quorum });
+            }
+            match timeout_at(deadline, senders.join_next()).await {
+                Ok(Some(Ok((_, Ok(receipt))))) => receipts.push(receipt),
+                Ok(Some(Ok((index, Err(error))))) => {
+                    tracing::debug!(stripe = %id, index, %error, "a shard was not stored");
+                }
+                Ok(Some(Err(_))) => return Err(WriteError::Internal),
+                Ok(None) | Err(_) => return Err(WriteError::Quorum { stored: receipts.len(), quorum }),
+            }
+        }
+        // What came in the same moment is entered with the rest.
+        while let Some(Ok((_, Ok(receipt)))) = senders.try_join_next() {
+            receipts.push(receipt);
+        }
+        self.meta.stripe_stored(id, receipts, now_ms() + TAIL_MS).await?;
+        drop((shards, slots));
+        if !senders.is_empty() {
+            tokio::spawn(self.clone().tail(id, senders));
+        }
+        Ok(())
+    }
+
+    /// Waits for the shards behind the quorum.
+    async fn tail(self: Arc<Self>, id: StripeId, mut senders: JoinSet<Sent>) {
+        while let Some(sent) = senders.join_next().await {
+            match sent {
+                Ok((_, Ok(receipt))) => {
+                    self.metrics.shards_late.inc();
+                    if let Err(error) = self.meta.late_receipt(id, receipt, now_ms()).await {
+                        tracing::warn!(%error, "a late receipt was not entered; the shard is sent again later");
+                    }
+                }
+                Ok((index, Err(error))) => {
+                    tracing::debug!(stripe = %id, index, %error, "a shard is missing for now");
+                }
+                Err(error) => tracing::error!(%error, "a sender failed"),
+            }
+        }
+    }
+
+    async fn store_patiently(
+        &self,
+        peer: &PeerAddr,
+        shard: arion_types::ShardHash,
+        placement: ShardPlacement,
+        bytes: Bytes,
+    ) -> Result<SignedReceipt, ShardError> {
+        let mut pause = STORE_PAUSE;
+        for _ in 1..STORE_ATTEMPTS {
+            match self.store_shard(peer, shard, placement, bytes.clone()).await {
+                Err(error) if error.is_passing() => tokio::time::sleep(pause).await,
+                done => return done,
+            }
+            pause *= 3;
+        }
+        self.store_shard(peer, shard, placement, bytes).await
+    }
+}
+
+/// Pads, encodes and hashes: what takes time.
+fn encode(
+    mut sealed: Vec<u8>,
+    shape: Shape,
+    epoch: arion_types::Epoch,
+) -> Result<(StripeRecord, Vec<Bytes>), CodeError> {
+    let len = sealed.len();
+    let shard_len = stripe_code::shard_len(len, shape);
+    sealed.resize(shard_len * usize::from(shape.data), 0);
+    rand::rng().fill_bytes(&mut sealed[len..]);
+    let shards = stripe_code::encode(sealed, shape, shard_len)?;
+    let hashes = shards.iter().map(|shard| (*blake3::hash(shard).as_bytes()).into()).collect();
+    let record = StripeRecord {
+        epoch,
+        len: u32::try_from(len).map_err(|_| CodeError::Shape)?,
+        shard_len: u32::try_from(shard_len).map_err(|_| CodeError::Shape)?,
+        data_shards: shape.data,
+        hashes,
+    };
+    Ok((record, shards))
+}

@@ -1,0 +1,95 @@
+//! The HTTP server under the S3 service.
+
+use std::{net::SocketAddr, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use s3s::service::S3Service;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use arion_daemon::Shutdown;
+
+/// Longest wait for the header of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a connection could not be accepted (no file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The S3 address is taken or not ours.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {addr} for S3: {source}; stop the other process or choose another address with --s3"
+)]
+pub struct ListenError {
+    addr: SocketAddr,
+    source: std::io::Error,
+}
+
+/// The running server.
+#[derive(Debug)]
+pub struct S3Server {
+    addr: SocketAddr,
+    stop: Shutdown,
+    task: JoinHandle<()>,
+    drain: Duration,
+}
+
+impl S3Server {
+    /// Listens and answers from here on. Requests under way get `drain` when it stops.
+    pub async fn bind(addr: SocketAddr, service: S3Service, drain: Duration) -> Result<Self, ListenError> {
+        let failed = |source| ListenError { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        let stop = Shutdown::new();
+        let task = tokio::spawn(accept(listener, service, stop.clone(), drain));
+        Ok(Self { addr, stop, task, drain })
+    }
+
+    /// The address in use.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Takes no more connections; requests under way are finished within the drain time.
+    pub async fn shutdown(self) {
+        self.stop.trigger();
+        let mut task = self.task;
+        if tokio::time::timeout(self.drain + Duration::from_millis(500), &mut task).await.is_err() {
+            task.abort();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, service: S3Service, stop: Shutdown, drain: Duration) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = stop.wait() => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service.clone());
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were cut off at the deadline");
+    }
+}

@@ -1,0 +1,285 @@
+//! The gateway's metadata: buckets, objects, uploads, stripes, the ledger and the queues, in one redb file.
+//!
+//! One thread owns writing and commits everything that waits in one transaction (one fsync for many callers).
+//! Readers see the last commit.
+//!
+//! # Invariants
+//! - [`Meta::write`] returns only after the change is on disk.
+//! - An operation checks before it changes: one that returns a logical error has changed nothing.
+//! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
+//! - The ledger has no gaps and is never rewritten.
+//!
+//! # Not here
+//! What rows of objects look like ([`crate::manifest`]); who sends what to miners.
+
+mod buckets;
+mod ledger;
+mod objects;
+mod stripes;
+mod uploads;
+
+pub use buckets::BucketInfo;
+pub use objects::{Condition, NewObject, ObjectPage};
+pub use stripes::{DeleteRow, MissingRow};
+pub use uploads::{Completion, PartInfo, UploadInfo, UploadKey};
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use tokio::sync::{mpsc, oneshot};
+
+/// Layout of the file; raised when rows change in a way that their own versions do not tell.
+const SCHEMA: u32 = 1;
+/// Operations that may wait for the writing thread.
+const QUEUE_MAX: usize = 1_024;
+/// Most operations in one commit.
+const BATCH_MAX: usize = 256;
+/// Bytes of the file that redb may keep in memory.
+const CACHE_BYTES: usize = 64 << 20;
+
+pub(crate) type Hash = [u8; 32];
+pub(crate) const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
+pub(crate) const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
+pub(crate) const OBJECTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("objects");
+pub(crate) const MANIFESTS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("manifests");
+pub(crate) const UPLOADS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("uploads");
+pub(crate) const PARTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("parts");
+pub(crate) const STRIPES: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("stripes");
+pub(crate) const INFLIGHT: TableDefinition<'_, Hash, ()> = TableDefinition::new("inflight");
+pub(crate) const MISSING: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("missing");
+pub(crate) const DELETES: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("deletes");
+pub(crate) const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
+pub(crate) const MAPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("maps");
+
+/// Why metadata cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// The bucket does not exist.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// The bucket exists and belongs to another account.
+    #[error("bucket belongs to another account")]
+    BucketTaken,
+    /// The bucket exists and is the caller's own.
+    #[error("bucket is the caller's already")]
+    BucketOwned,
+    /// The bucket has objects or uploads.
+    #[error("bucket is not empty")]
+    BucketNotEmpty,
+    /// The object does not exist.
+    #[error("no such object")]
+    NoSuchKey,
+    /// The upload does not exist.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// A part that was named at completion does not exist or has another ETag.
+    #[error("part {0} does not exist or has another etag")]
+    InvalidPart(u32),
+    /// Parts were not named in ascending order, or none was named.
+    #[error("parts are not in ascending order")]
+    InvalidPartOrder,
+    /// A part before the last one is too small.
+    #[error("part {0} is too small")]
+    PartTooSmall(u32),
+    /// `If-Match` or `If-None-Match` does not hold.
+    #[error("precondition failed")]
+    PreconditionFailed,
+    /// The file or a row in it is broken, or the disk fails.
+    #[error("metadata store: {0}")]
+    Storage(Arc<redb::Error>),
+    /// A row does not decode.
+    #[error("metadata row in `{0}` does not decode")]
+    Row(&'static str),
+    /// The writing thread is gone.
+    #[error("metadata store is closed")]
+    Closed,
+}
+
+impl<E: Into<redb::Error>> From<E> for MetaError {
+    fn from(error: E) -> Self {
+        Self::Storage(Arc::new(error.into()))
+    }
+}
+
+impl MetaError {
+    /// Whether the transaction is lost, rather than the one operation refused.
+    fn is_fatal(&self) -> bool {
+        matches!(self, Self::Storage(_) | Self::Row(_) | Self::Closed)
+    }
+}
+
+/// Why the metadata file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it, it is damaged, or the disk fails.
+    #[error("cannot open the metadata {}: {source}; is another gateway running on this data directory?", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: MetaError,
+    },
+    /// Written by another version.
+    #[error(
+        "the metadata {} has layout {found}, this gateway reads {SCHEMA}; use the version that wrote it",
+        path.display()
+    )]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its layout.
+        found: u32,
+    },
+}
+
+/// Handle to the metadata; clones share it.
+#[derive(Clone)]
+pub struct Meta {
+    db: Arc<Database>,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Runs an operation inside a transaction; the second half is called once it is known whether it is on disk.
+type Job = Box<dyn FnOnce(&WriteTransaction) -> (Option<MetaError>, Finish) + Send>;
+type Finish = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
+
+impl Meta {
+    /// Opens or makes the file and starts the writing thread, which ends with the last handle.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source: MetaError| OpenError::Open { path: path.to_owned(), source };
+        let db = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(|error| failed(error.into()))?;
+        match prepare(&db).map_err(failed)? {
+            SCHEMA => {}
+            found => return Err(OpenError::Schema { path: path.to_owned(), found }),
+        }
+        let db = Arc::new(db);
+        let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
+        let writer = db.clone();
+        std::thread::Builder::new()
+            .name("metadata".into())
+            .spawn(move || write_loop(&writer, waiting))
+            .map_err(|error| failed(MetaError::Storage(Arc::new(redb::Error::Io(error)))))?;
+        Ok(Self { db, jobs })
+    }
+
+    /// Runs `operation` in a transaction shared with other callers and returns once it is on disk.
+    ///
+    /// Once it is queued it is carried out even if the caller goes away.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&WriteTransaction) -> Result<T, MetaError> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |transaction| match operation(transaction) {
+            Ok(value) => (
+                None,
+                Box::new(move |committed| {
+                    let _ = reply.send(committed.map(|()| value));
+                }),
+            ),
+            Err(error) if error.is_fatal() => (
+                Some(error),
+                Box::new(move |committed| {
+                    let _ = reply.send(Err(committed.err().unwrap_or(MetaError::Closed)));
+                }),
+            ),
+            Err(error) => (
+                None,
+                Box::new(move |_| {
+                    let _ = reply.send(Err(error));
+                }),
+            ),
+        });
+        self.jobs.send(job).await.map_err(|_| MetaError::Closed)?;
+        answer.await.map_err(|_| MetaError::Closed)?
+    }
+
+    /// Runs `operation` on the last commit, off the async threads.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&ReadTransaction) -> Result<T, MetaError> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        let db = self.db.clone();
+        tokio::task::spawn_blocking(move || operation(&db.begin_read()?))
+            .await
+            .unwrap_or(Err(MetaError::Closed))
+    }
+}
+
+/// Makes all tables, so that readers find them, and returns the layout of the file.
+fn prepare(db: &Database) -> Result<u32, MetaError> {
+    let transaction = db.begin_write()?;
+    let found = {
+        let mut settings = transaction.open_table(SETTINGS)?;
+        let found = settings.get("schema")?.map(|row| <[u8; 4]>::try_from(row.value()));
+        match found {
+            Some(bytes) => u32::from_le_bytes(bytes.map_err(|_| MetaError::Row("settings"))?),
+            None => {
+                settings.insert("schema", SCHEMA.to_le_bytes().as_slice())?;
+                SCHEMA
+            }
+        }
+    };
+    transaction.open_table(BUCKETS)?;
+    transaction.open_table(OBJECTS)?;
+    transaction.open_table(MANIFESTS)?;
+    transaction.open_table(UPLOADS)?;
+    transaction.open_table(PARTS)?;
+    transaction.open_table(STRIPES)?;
+    transaction.open_table(INFLIGHT)?;
+    transaction.open_table(MISSING)?;
+    transaction.open_table(DELETES)?;
+    transaction.open_table(LEDGER)?;
+    transaction.open_table(MAPS)?;
+    transaction.commit()?;
+    Ok(found)
+}
+
+fn write_loop(db: &Database, mut waiting: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while let Some(first) = waiting.blocking_recv() {
+        batch.push(first);
+        while batch.len() < BATCH_MAX {
+            match waiting.try_recv() {
+                Ok(job) => batch.push(job),
+                Err(_) => break,
+            }
+        }
+        commit_batch(db, &mut batch);
+    }
+}
+
+fn commit_batch(db: &Database, batch: &mut Vec<Job>) {
+    let mut finishes = Vec::with_capacity(batch.len());
+    let outcome = (|| {
+        let transaction = db.begin_write()?;
+        for job in batch.drain(..) {
+            let (fatal, finish) = job(&transaction);
+            finishes.push(finish);
+            if let Some(error) = fatal {
+                return Err(error);
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    })();
+    // Jobs behind a fatal one were dropped with the drain: their callers see a closed channel.
+    for finish in finishes {
+        let copy = match &outcome {
+            Ok(()) => Ok(()),
+            Err(MetaError::Storage(error)) => Err(MetaError::Storage(error.clone())),
+            Err(MetaError::Row(table)) => Err(MetaError::Row(table)),
+            Err(_) => Err(MetaError::Closed),
+        };
+        finish(copy);
+    }
+    if let Err(error) = outcome {
+        tracing::error!(%error, "metadata could not be written");
+    }
+}

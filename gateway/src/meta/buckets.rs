@@ -1,0 +1,99 @@
+//! Buckets. Names are global in a gateway; a bucket belongs to the account that made it.
+
+use codec::{Decode, DecodeAll, Encode};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use super::{BUCKETS, Meta, MetaError, OBJECTS, UPLOADS};
+
+/// A bucket.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct BucketInfo {
+    /// The account it belongs to.
+    pub account: String,
+    /// When it was made, milliseconds since the Unix epoch.
+    pub created_ms: u64,
+}
+
+fn decode(row: &[u8]) -> Result<BucketInfo, MetaError> {
+    BucketInfo::decode_all(&mut &*row).map_err(|_| MetaError::Row("buckets"))
+}
+
+/// Refuses a bucket that does not exist any more.
+pub(super) fn require(transaction: &WriteTransaction, bucket: &str) -> Result<(), MetaError> {
+    match transaction.open_table(BUCKETS)?.get(bucket)? {
+        Some(_) => Ok(()),
+        None => Err(MetaError::NoSuchBucket),
+    }
+}
+
+/// Whether a table with keys that begin with the bucket has one.
+fn is_empty(transaction: &WriteTransaction, bucket: &str) -> Result<bool, MetaError> {
+    let objects = transaction.open_table(OBJECTS)?;
+    let has_object = match objects.range((bucket, "")..)?.next().transpose()? {
+        Some((key, _)) => key.value().0 == bucket,
+        None => false,
+    };
+    let uploads = transaction.open_table(UPLOADS)?;
+    let has_upload = match uploads.range((bucket, "", "")..)?.next().transpose()? {
+        Some((key, _)) => key.value().0 == bucket,
+        None => false,
+    };
+    Ok(!has_object && !has_upload)
+}
+
+impl Meta {
+    /// Makes a bucket.
+    pub async fn create_bucket(&self, name: String, info: BucketInfo) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let mut buckets = transaction.open_table(BUCKETS)?;
+            let taken = buckets.get(name.as_str())?.map(|row| decode(row.value())).transpose()?;
+            match taken {
+                Some(other) if other.account != info.account => Err(MetaError::BucketTaken),
+                Some(_) => Err(MetaError::BucketOwned),
+                None => {
+                    buckets.insert(name.as_str(), info.encode().as_slice())?;
+                    Ok(())
+                }
+            }
+        })
+        .await
+    }
+
+    /// Removes an empty bucket.
+    pub async fn delete_bucket(&self, name: String) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            require(transaction, &name)?;
+            if !is_empty(transaction, &name)? {
+                return Err(MetaError::BucketNotEmpty);
+            }
+            transaction.open_table(BUCKETS)?.remove(name.as_str())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A bucket.
+    pub async fn bucket(&self, name: String) -> Result<Option<BucketInfo>, MetaError> {
+        self.read(move |transaction: &ReadTransaction| {
+            let row = transaction.open_table(BUCKETS)?.get(name.as_str())?;
+            row.map(|row| decode(row.value())).transpose()
+        })
+        .await
+    }
+
+    /// All buckets of an account, in order of name.
+    pub async fn buckets(&self, account: String) -> Result<Vec<(String, BucketInfo)>, MetaError> {
+        self.read(move |transaction| {
+            let mut found = Vec::new();
+            for row in transaction.open_table(BUCKETS)?.iter()? {
+                let (name, row) = row?;
+                let info = decode(row.value())?;
+                if info.account == account {
+                    found.push((name.value().to_owned(), info));
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+}

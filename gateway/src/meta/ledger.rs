@@ -1,0 +1,70 @@
+//! The ledger: receipts and deletions, numbered from 1, and the maps that placed them.
+
+use arion_protocol::{LedgerEntry, LedgerRecord};
+use codec::{DecodeAll, Encode};
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{LEDGER, MAPS, Meta, MetaError};
+
+/// Appends lines.
+pub(super) fn append(
+    transaction: &WriteTransaction,
+    records: impl IntoIterator<Item = LedgerRecord>,
+) -> Result<(), MetaError> {
+    let mut ledger = transaction.open_table(LEDGER)?;
+    let mut sequence = ledger.last()?.map_or(0, |(sequence, _)| sequence.value());
+    for record in records {
+        sequence += 1;
+        ledger.insert(sequence, record.encode().as_slice())?;
+    }
+    Ok(())
+}
+
+impl Meta {
+    /// The lines behind `after`, at most `limit`.
+    pub async fn ledger_page(&self, after: u64, limit: u16) -> Result<Vec<LedgerEntry>, MetaError> {
+        self.read(move |transaction| {
+            let ledger = transaction.open_table(LEDGER)?;
+            let mut entries = Vec::with_capacity(usize::from(limit));
+            for row in ledger.range(after.saturating_add(1)..)?.take(usize::from(limit)) {
+                let (sequence, record) = row?;
+                let record =
+                    LedgerRecord::decode_all(&mut record.value()).map_err(|_| MetaError::Row("ledger"))?;
+                entries.push(LedgerEntry { sequence: sequence.value(), record });
+            }
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// Number of the last line.
+    pub async fn ledger_len(&self) -> Result<u64, MetaError> {
+        self.read(|transaction| {
+            Ok(transaction.open_table(LEDGER)?.last()?.map_or(0, |(sequence, _)| sequence.value()))
+        })
+        .await
+    }
+
+    /// Keeps the map of an epoch, as the bytes of its SCALE encoding.
+    pub async fn keep_map(&self, epoch: u64, map: Vec<u8>) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            transaction.open_table(MAPS)?.insert(epoch, map.as_slice())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The maps kept, newest first.
+    pub async fn kept_maps(&self) -> Result<Vec<(u64, Vec<u8>)>, MetaError> {
+        self.read(|transaction| {
+            let maps = transaction.open_table(MAPS)?;
+            let mut rows = Vec::new();
+            for row in maps.iter()?.rev() {
+                let (epoch, map) = row?;
+                rows.push((epoch.value(), map.value().to_vec()));
+            }
+            Ok(rows)
+        })
+        .await
+    }
+}

@@ -1,0 +1,413 @@
+//! Stripes, what is missing of them, and what is to be deleted.
+//!
+//! Life of a stripe: in flight (sent, nobody refers to it) - stored (receipts in the ledger, gaps in `MISSING`) -
+//! referenced by a part or manifest - released (tombstones in the ledger, deletions queued).
+
+use arion_protocol::LedgerRecord;
+use arion_types::{Epoch, NodeId, ShardHash, SignedReceipt, StripeId};
+use codec::{Decode, DecodeAll, Encode};
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{DELETES, INFLIGHT, MISSING, Meta, MetaError, STRIPES, ledger};
+use crate::manifest::StripeRecord;
+
+/// First and longest wait between two attempts of the background work.
+const BACKOFF_MS: (u64, u64) = (2_000, 300_000);
+
+#[derive(Encode, Decode)]
+struct StripeRow {
+    refs: u32,
+    record: StripeRecord,
+}
+
+/// A shard that its miner has not confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct MissingRow {
+    /// The stripe it belongs to.
+    pub stripe: StripeId,
+    /// Its position.
+    pub index: u8,
+    /// Attempts made in the background.
+    pub attempts: u32,
+    /// Not before, milliseconds since the Unix epoch.
+    pub next_ms: u64,
+}
+
+/// A shard that a miner may still hold and that nobody wants any more.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct DeleteRow {
+    /// Identity of the stripe it belonged to.
+    pub stripe: StripeId,
+    /// Its position.
+    pub index: u8,
+    /// Epoch of the map that placed it.
+    pub epoch: Epoch,
+    /// When it was queued, milliseconds since the Unix epoch.
+    pub queued_ms: u64,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Not before, milliseconds since the Unix epoch.
+    pub next_ms: u64,
+    /// Miners that have confirmed that they do not hold it.
+    pub done: Vec<NodeId>,
+}
+
+fn stripe_row(bytes: &[u8]) -> Result<StripeRow, MetaError> {
+    StripeRow::decode_all(&mut &*bytes).map_err(|_| MetaError::Row("stripes"))
+}
+
+fn backoff_ms(attempts: u32) -> u64 {
+    BACKOFF_MS.0.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MS.1)
+}
+
+fn get(transaction: &WriteTransaction, id: &StripeId) -> Result<Option<StripeRow>, MetaError> {
+    transaction.open_table(STRIPES)?.get(id.0)?.map(|row| stripe_row(row.value())).transpose()
+}
+
+fn put(transaction: &WriteTransaction, id: &StripeId, row: &StripeRow) -> Result<(), MetaError> {
+    transaction.open_table(STRIPES)?.insert(id.0, row.encode().as_slice())?;
+    Ok(())
+}
+
+/// One more reference to each stripe; stripes in flight stop being so.
+pub(super) fn hold<'a>(
+    transaction: &WriteTransaction,
+    stripes: impl IntoIterator<Item = &'a StripeRecord>,
+) -> Result<(), MetaError> {
+    for record in stripes {
+        let id = record.id();
+        let mut row = get(transaction, &id)?.ok_or(MetaError::Row("stripes"))?;
+        row.refs += 1;
+        put(transaction, &id, &row)?;
+        transaction.open_table(INFLIGHT)?.remove(id.0)?;
+    }
+    Ok(())
+}
+
+/// One reference less; stripes without any are tombstoned and their shards queued for deletion.
+pub(super) fn release<'a>(
+    transaction: &WriteTransaction,
+    stripes: impl IntoIterator<Item = &'a StripeRecord>,
+    now_ms: u64,
+) -> Result<(), MetaError> {
+    for record in stripes {
+        let id = record.id();
+        let Some(mut row) = get(transaction, &id)? else { continue };
+        row.refs = row.refs.saturating_sub(1);
+        if row.refs > 0 {
+            put(transaction, &id, &row)?;
+        } else {
+            bury(transaction, &id, &row.record, now_ms)?;
+        }
+    }
+    Ok(())
+}
+
+fn bury(
+    transaction: &WriteTransaction,
+    id: &StripeId,
+    record: &StripeRecord,
+    now_ms: u64,
+) -> Result<(), MetaError> {
+    transaction.open_table(STRIPES)?.remove(id.0)?;
+    transaction.open_table(INFLIGHT)?.remove(id.0)?;
+    let mut missing = transaction.open_table(MISSING)?;
+    for (index, shard) in (0u8..).zip(&record.hashes) {
+        missing.remove(shard.0)?;
+        queue_delete(transaction, id, index, shard, record.epoch, now_ms)?;
+    }
+    ledger::append(transaction, record.hashes.iter().map(|shard| LedgerRecord::Deleted { shard: *shard }))
+}
+
+fn queue_delete(
+    transaction: &WriteTransaction,
+    stripe: &StripeId,
+    index: u8,
+    shard: &ShardHash,
+    epoch: Epoch,
+    now_ms: u64,
+) -> Result<(), MetaError> {
+    let row = DeleteRow {
+        stripe: *stripe,
+        index,
+        epoch,
+        queued_ms: now_ms,
+        attempts: 0,
+        next_ms: now_ms,
+        done: Vec::new(),
+    };
+    transaction.open_table(DELETES)?.insert(shard.0, row.encode().as_slice())?;
+    Ok(())
+}
+
+impl Meta {
+    /// Says that a stripe is about to be sent, so that a crash leaves nothing behind on miners.
+    pub async fn begin_stripe(&self, id: StripeId, record: StripeRecord) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            put(transaction, &id, &StripeRow { refs: 0, record })?;
+            transaction.open_table(INFLIGHT)?.insert(id.0, ())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Enters the receipts of a stripe that reached its quorum; shards without one are missing from now on,
+    /// to be looked at from `missing_from_ms`.
+    pub async fn stripe_stored(
+        &self,
+        id: StripeId,
+        receipts: Vec<SignedReceipt>,
+        missing_from_ms: u64,
+    ) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let row = get(transaction, &id)?.ok_or(MetaError::Row("stripes"))?;
+            let mut missing = transaction.open_table(MISSING)?;
+            for (index, shard) in (0u8..).zip(&row.record.hashes) {
+                if !receipts.iter().any(|signed| signed.receipt.index == index) {
+                    let gap = MissingRow { stripe: id, index, attempts: 0, next_ms: missing_from_ms };
+                    missing.insert(shard.0, gap.encode().as_slice())?;
+                }
+            }
+            ledger::append(transaction, receipts.into_iter().map(LedgerRecord::Stored))
+        })
+        .await
+    }
+
+    /// Enters a receipt that came after the quorum. If nobody wants the stripe any more, the shard is deleted.
+    pub async fn late_receipt(
+        &self,
+        id: StripeId,
+        signed: SignedReceipt,
+        now_ms: u64,
+    ) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let receipt = &signed.receipt;
+            if get(transaction, &id)?.is_none() {
+                return queue_delete(transaction, &id, receipt.index, &receipt.shard, receipt.epoch, now_ms);
+            }
+            if transaction.open_table(MISSING)?.remove(receipt.shard.0)?.is_none() {
+                return Ok(());
+            }
+            ledger::append(transaction, [LedgerRecord::Stored(signed)])
+        })
+        .await
+    }
+
+    /// Gives up stripes that nobody refers to.
+    pub async fn discard_stripes(&self, ids: Vec<StripeId>, now_ms: u64) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            for id in &ids {
+                if let Some(StripeRow { refs: 0, record }) = get(transaction, id)? {
+                    bury(transaction, id, &record, now_ms)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stripes that nobody refers to: at start, what a crash left behind.
+    pub async fn inflight_stripes(&self) -> Result<Vec<StripeId>, MetaError> {
+        self.read(|transaction| {
+            let mut ids = Vec::new();
+            for row in transaction.open_table(INFLIGHT)?.iter()? {
+                ids.push(StripeId(row?.0.value()));
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// A stripe that is in flight or referred to.
+    pub async fn stripe(&self, id: StripeId) -> Result<Option<StripeRecord>, MetaError> {
+        self.read(move |transaction| {
+            let row = transaction.open_table(STRIPES)?.get(id.0)?;
+            row.map(|row| stripe_row(row.value()).map(|row| row.record)).transpose()
+        })
+        .await
+    }
+
+    /// Missing shards whose time has come, at most `limit`.
+    pub async fn due_missing(
+        &self,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ShardHash, MissingRow)>, MetaError> {
+        self.read(move |transaction| {
+            let mut due = Vec::new();
+            for row in transaction.open_table(MISSING)?.iter()? {
+                let (shard, row) = row?;
+                let row = MissingRow::decode_all(&mut row.value()).map_err(|_| MetaError::Row("missing"))?;
+                if row.next_ms <= now_ms {
+                    due.push((ShardHash(shard.value()), row));
+                }
+                if due.len() == limit {
+                    break;
+                }
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Puts missing shards off after an attempt that did not help.
+    pub async fn postpone_missing(&self, shards: Vec<ShardHash>, now_ms: u64) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let mut missing = transaction.open_table(MISSING)?;
+            for shard in &shards {
+                let row = missing.get(shard.0)?.map(|row| MissingRow::decode_all(&mut row.value()));
+                let Some(row) = row else { continue };
+                let mut row = row.map_err(|_| MetaError::Row("missing"))?;
+                row.next_ms = now_ms + backoff_ms(row.attempts);
+                row.attempts += 1;
+                missing.insert(shard.0, row.encode().as_slice())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Number of missing shards and of queued deletions.
+    pub async fn backlog(&self) -> Result<(u64, u64), MetaError> {
+        use redb::ReadableTableMetadata;
+        self.read(|transaction| {
+            Ok((transaction.open_table(MISSING)?.len()?, transaction.open_table(DELETES)?.len()?))
+        })
+        .await
+    }
+
+    /// Deletions whose time has come, at most `limit`.
+    pub async fn due_deletes(
+        &self,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ShardHash, DeleteRow)>, MetaError> {
+        self.read(move |transaction| {
+            let mut due = Vec::new();
+            for row in transaction.open_table(DELETES)?.iter()? {
+                let (shard, row) = row?;
+                let row = DeleteRow::decode_all(&mut row.value()).map_err(|_| MetaError::Row("deletes"))?;
+                if row.next_ms <= now_ms {
+                    due.push((ShardHash(shard.value()), row));
+                }
+                if due.len() == limit {
+                    break;
+                }
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Enters what attempts at deletion brought: `None` where nothing is left to do.
+    pub async fn deletes_tried(
+        &self,
+        outcomes: Vec<(ShardHash, Option<DeleteRow>)>,
+        now_ms: u64,
+    ) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let mut deletes = transaction.open_table(DELETES)?;
+            for (shard, row) in outcomes {
+                match row {
+                    None => drop(deletes.remove(shard.0)?),
+                    Some(mut row) => {
+                        row.next_ms = now_ms + backoff_ms(row.attempts);
+                        row.attempts += 1;
+                        deletes.insert(shard.0, row.encode().as_slice())?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arion_types::Receipt;
+
+    pub(crate) fn record(seed: u8) -> StripeRecord {
+        let hashes = (0..30).map(|i| ShardHash(*blake3::hash(&[seed, i]).as_bytes())).collect();
+        StripeRecord { epoch: 1, len: 640, shard_len: 64, data_shards: 10, hashes }
+    }
+
+    fn receipt(record: &StripeRecord, index: u8) -> SignedReceipt {
+        let receipt = Receipt {
+            shard: record.hashes[usize::from(index)],
+            size: record.shard_len,
+            stripe: record.id(),
+            pg: 0,
+            index,
+            epoch: record.epoch,
+            node_id: NodeId([index; 32]),
+            stored_at: 1,
+        };
+        SignedReceipt { receipt, signature: [0; 64] }
+    }
+
+    fn open(directory: &tempfile::TempDir) -> Meta {
+        Meta::open(&directory.path().join("meta.redb")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn receipts_fill_the_ledger_and_gaps_are_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let meta = open(&directory);
+        let stripe = record(1);
+        meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+        assert_eq!(meta.inflight_stripes().await.unwrap(), [stripe.id()]);
+        let receipts = (0..20).map(|index| receipt(&stripe, index)).collect();
+        meta.stripe_stored(stripe.id(), receipts, 50).await.unwrap();
+        assert_eq!(meta.due_missing(49, 100).await.unwrap(), []);
+        assert_eq!(meta.due_missing(50, 100).await.unwrap().len(), 10);
+        meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();
+        meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();
+        let page = meta.ledger_page(0, 100).await.unwrap();
+        assert_eq!(page.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
+        assert_eq!(meta.ledger_page(20, 100).await.unwrap(), page[20..]);
+        assert_eq!(meta.backlog().await.unwrap(), (9, 0));
+        let shard = meta.due_missing(50, 1).await.unwrap()[0].0;
+        meta.postpone_missing(vec![shard], 50).await.unwrap();
+        assert_eq!(meta.due_missing(50, 100).await.unwrap().len(), 8);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_refers_to_is_tombstoned_and_deleted_even_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let stripe = record(2);
+        {
+            let meta = open(&directory);
+            meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+            meta.stripe_stored(stripe.id(), vec![receipt(&stripe, 0)], 0).await.unwrap();
+        }
+        let meta = reopen(&directory).await;
+        let left = meta.inflight_stripes().await.unwrap();
+        assert_eq!(left, [stripe.id()]);
+        meta.discard_stripes(left, 5).await.unwrap();
+        assert_eq!(meta.backlog().await.unwrap(), (0, 30));
+        assert_eq!(meta.ledger_len().await.unwrap(), 31);
+        let due = meta.due_deletes(5, 100).await.unwrap();
+        let outcomes =
+            due.iter().map(|(shard, row)| (*shard, (row.index > 0).then(|| row.clone()))).collect();
+        meta.deletes_tried(outcomes, 5).await.unwrap();
+        assert_eq!(meta.backlog().await.unwrap(), (0, 29));
+        assert_eq!(meta.due_deletes(5, 100).await.unwrap(), []);
+        meta.late_receipt(stripe.id(), receipt(&stripe, 0), 6).await.unwrap();
+        assert_eq!(meta.due_deletes(6, 100).await.unwrap().len(), 1);
+    }
+
+    /// The writing thread lets go of the file a moment after the last handle is gone.
+    async fn reopen(directory: &tempfile::TempDir) -> Meta {
+        let path = directory.path().join("meta.redb");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        loop {
+            match Meta::open(&path) {
+                Ok(meta) => return meta,
+                Err(error) if std::time::Instant::now() > deadline => panic!("{error}"),
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+}

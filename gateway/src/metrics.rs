@@ -1,0 +1,60 @@
+//! Counters of a gateway, in Prometheus terms.
+
+use arion_daemon::prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+/// What is counted.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Bytes of plaintext taken in.
+    pub bytes_in: Counter,
+    /// Bytes of plaintext given out.
+    pub bytes_out: Counter,
+    /// Stripes that reached their quorum.
+    pub stripes_stored: Counter,
+    /// Stripes that did not.
+    pub stripes_refused: Counter,
+    /// Stripes that had to be decoded.
+    pub stripes_decoded: Counter,
+    /// Times others were asked because somebody was slow.
+    pub hedges: Counter,
+    /// Answers that did not hash to their address.
+    pub shards_corrupt: Counter,
+    /// Shards that a miner confirmed after the acknowledgement.
+    pub shards_late: Counter,
+    /// Shards that were re-created and stored in the background.
+    pub shards_filled: Counter,
+    /// Shards that no miner has confirmed yet.
+    pub shards_missing: Gauge,
+    /// Deletions that wait for miners.
+    pub deletes_queued: Gauge,
+    /// Lines of the ledger.
+    pub ledger_entries: Gauge,
+    /// Miners that do not answer.
+    pub miners_down: Gauge,
+    /// Epoch of the map that new stripes are placed by.
+    pub map_epoch: Gauge,
+}
+
+impl Metrics {
+    /// Puts all of them into a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("arion_gateway");
+        registry.register("received_bytes", "Plaintext taken in", self.bytes_in.clone());
+        registry.register("sent_bytes", "Plaintext given out", self.bytes_out.clone());
+        registry.register("stripes_stored", "Stripes acknowledged", self.stripes_stored.clone());
+        registry.register("stripes_refused", "Stripes without a quorum", self.stripes_refused.clone());
+        registry.register("stripes_decoded", "Stripes decoded from parity", self.stripes_decoded.clone());
+        registry.register("read_hedges", "Times other miners were asked too", self.hedges.clone());
+        registry.register("shards_corrupt", "Answers with wrong bytes", self.shards_corrupt.clone());
+        registry.register("shards_late", "Shards stored after the acknowledgement", self.shards_late.clone());
+        registry.register("shards_filled", "Shards re-created in the background", self.shards_filled.clone());
+        registry.register("shards_missing", "Shards no miner has confirmed", self.shards_missing.clone());
+        registry.register("deletes_queued", "Deletions that wait for miners", self.deletes_queued.clone());
+        registry.register("ledger_entries", "Lines of the ledger", self.ledger_entries.clone());
+        registry.register("miners_down", "Miners that do not answer", self.miners_down.clone());
+        registry.register("map_epoch", "Epoch of the current map", self.map_epoch.clone());
+    }
+}

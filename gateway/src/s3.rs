@@ -1,0 +1,146 @@
+//! The S3 API: what `s3s` parsed and authenticated becomes objects on the grid.
+//!
+//! # Invariants
+//! - Every request carries a valid signature version 4; the account of its key must own the bucket.
+//! - What a client asks for and the gateway does not do is refused, not ignored.
+//!
+//! # Not here
+//! Signatures, XML, chunked bodies (`s3s`).
+
+mod auth;
+mod buckets;
+mod digest;
+mod errors;
+mod input;
+mod locate;
+mod multipart;
+mod objects;
+mod output;
+
+pub use auth::{Auth, Guard, Names};
+pub use locate::{Locate, Located, LocatedShard, LocatedStripe};
+
+use std::sync::Arc;
+
+use arion_crypto::AccountKey;
+use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
+
+use crate::{grid::Grid, keys::AccessKeys, meta::BucketInfo};
+
+/// Least bytes of every part but the last.
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+
+/// Keys of accounts, made from the gateway's own secret.
+#[derive(Clone)]
+pub struct AccountKeys {
+    secret: Arc<[u8; 32]>,
+}
+
+impl AccountKeys {
+    /// From the secret in the account key file.
+    pub fn new(secret: [u8; 32]) -> Self {
+        Self { secret: Arc::new(secret) }
+    }
+
+    /// The key of an account.
+    pub fn of(&self, account: &str) -> AccountKey {
+        let mut hasher = blake3::Hasher::new_derive_key("arion 2026-11 gateway account key v1");
+        hasher.update(&*self.secret);
+        hasher.update(account.as_bytes());
+        AccountKey::from_bytes(hasher.finalize().into())
+    }
+}
+
+/// The S3 service.
+pub struct Store {
+    /// The way to the miners.
+    pub grid: Arc<Grid>,
+    /// What data keys are sealed under.
+    pub accounts: AccountKeys,
+    /// The region that is told to clients.
+    pub region: String,
+    /// Least bytes of every part but the last; [`PART_BYTES_MIN`] outside tests.
+    pub part_bytes_min: u64,
+}
+
+/// The account that signed a request; put there by [`Guard`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account(pub String);
+
+fn account<T>(request: &S3Request<T>) -> S3Result<String> {
+    match request.extensions.get::<Account>() {
+        Some(Account(name)) => Ok(name.clone()),
+        None => Err(s3_error!(AccessDenied, "signature version 4 is required")),
+    }
+}
+
+impl Store {
+    /// The bucket, if it belongs to the account.
+    async fn bucket(&self, account: &str, name: &str) -> S3Result<BucketInfo> {
+        owned_bucket(&self.grid, account, name).await
+    }
+}
+
+async fn owned_bucket(grid: &Grid, account: &str, name: &str) -> S3Result<BucketInfo> {
+    match grid.meta.bucket(name.to_owned()).await.map_err(errors::meta)? {
+        None => Err(s3_error!(NoSuchBucket)),
+        Some(info) if info.account != account => {
+            Err(s3_error!(AccessDenied, "the bucket belongs to another account"))
+        }
+        Some(info) => Ok(info),
+    }
+}
+
+/// Builds the service: operations, authentication and the location route.
+pub fn service(store: Store, keys: Arc<AccessKeys>) -> s3s::service::S3Service {
+    let locate = Locate::new(store.grid.clone(), keys.clone());
+    let mut builder = s3s::service::S3ServiceBuilder::new(store);
+    builder.set_auth(Auth(keys.clone()));
+    builder.set_access(Guard(keys));
+    builder.set_route(locate);
+    builder.set_validation(Names::default());
+    builder.build()
+}
+
+macro_rules! operations {
+    ($($name:ident: $input:ident => $output:ident, $file:ident;)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Store {
+            $(
+                async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    $file::$name(self, request).await.map(S3Response::new)
+                }
+            )*
+
+            /// Uploads by HTML form are not offered.
+            async fn post_object(
+                &self,
+                _: S3Request<PostObjectInput>,
+            ) -> S3Result<S3Response<PostObjectOutput>> {
+                Err(s3_error!(NotImplemented, "uploads by HTML form are not offered"))
+            }
+        }
+    };
+}
+
+operations! {
+    list_buckets: ListBucketsInput => ListBucketsOutput, buckets;
+    create_bucket: CreateBucketInput => CreateBucketOutput, buckets;
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput, buckets;
+    head_bucket: HeadBucketInput => HeadBucketOutput, buckets;
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, buckets;
+    list_objects: ListObjectsInput => ListObjectsOutput, buckets;
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, buckets;
+    put_object: PutObjectInput => PutObjectOutput, objects;
+    get_object: GetObjectInput => GetObjectOutput, objects;
+    head_object: HeadObjectInput => HeadObjectOutput, objects;
+    delete_object: DeleteObjectInput => DeleteObjectOutput, objects;
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, objects;
+    copy_object: CopyObjectInput => CopyObjectOutput, objects;
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, multipart;
+    upload_part: UploadPartInput => UploadPartOutput, multipart;
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, multipart;
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, multipart;
+    list_parts: ListPartsInput => ListPartsOutput, multipart;
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, multipart;
+}

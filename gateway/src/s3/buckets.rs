@@ -1,0 +1,181 @@
+//! Buckets and listings.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as TOKEN};
+use s3s::{S3Request, S3Result, dto::*, s3_error};
+
+use super::{
+    Store, account,
+    auth::ROUTES,
+    errors,
+    input::{now_ms, refuse, timestamp},
+    output::{common_prefix, encoded, line, owner},
+};
+use crate::{
+    listing::{Page, Query},
+    meta::BucketInfo,
+};
+
+/// Most lines of a listing.
+const KEYS_MAX: i32 = 1_000;
+
+pub(super) async fn list_buckets(
+    store: &Store,
+    request: S3Request<ListBucketsInput>,
+) -> S3Result<ListBucketsOutput> {
+    let account = account(&request)?;
+    let prefix = request.input.prefix.unwrap_or_default();
+    let after = request.input.continuation_token.unwrap_or_default();
+    let max = request.input.max_buckets.map_or(usize::MAX, |max| max.max(1) as usize);
+    let all = store.grid.meta.buckets(account.clone()).await.map_err(errors::meta)?;
+    let mut found = all
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(&prefix) && (after.is_empty() || *name > after))
+        .map(|(name, info)| Bucket {
+            name: Some(name),
+            creation_date: Some(timestamp(info.created_ms)),
+            ..Default::default()
+        })
+        .collect::<Vec<_>>();
+    let more = found.len() > max;
+    found.truncate(max);
+    let continuation_token = more.then(|| found.last().and_then(|bucket| bucket.name.clone())).flatten();
+    Ok(ListBucketsOutput {
+        buckets: Some(found),
+        owner: Some(owner(&account)),
+        continuation_token,
+        prefix: (!prefix.is_empty()).then_some(prefix),
+    })
+}
+
+pub(super) async fn create_bucket(
+    store: &Store,
+    request: S3Request<CreateBucketInput>,
+) -> S3Result<CreateBucketOutput> {
+    let account = account(&request)?;
+    let input = request.input;
+    refuse(&[
+        ("ACLs other than private", input.acl.is_some_and(|acl| acl.as_str() != "private")),
+        ("object lock", input.object_lock_enabled_for_bucket.unwrap_or(false)),
+    ])?;
+    if input.bucket == ROUTES {
+        return Err(s3_error!(InvalidBucketName));
+    }
+    let info = BucketInfo { account, created_ms: now_ms() };
+    store.grid.meta.create_bucket(input.bucket.clone(), info).await.map_err(errors::meta)?;
+    Ok(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) })
+}
+
+pub(super) async fn delete_bucket(
+    store: &Store,
+    request: S3Request<DeleteBucketInput>,
+) -> S3Result<DeleteBucketOutput> {
+    store.bucket(&account(&request)?, &request.input.bucket).await?;
+    store.grid.meta.delete_bucket(request.input.bucket).await.map_err(errors::meta)?;
+    Ok(DeleteBucketOutput {})
+}
+
+pub(super) async fn head_bucket(
+    store: &Store,
+    request: S3Request<HeadBucketInput>,
+) -> S3Result<HeadBucketOutput> {
+    store.bucket(&account(&request)?, &request.input.bucket).await?;
+    Ok(HeadBucketOutput { bucket_region: Some(store.region.clone()), ..Default::default() })
+}
+
+pub(super) async fn get_bucket_location(
+    store: &Store,
+    request: S3Request<GetBucketLocationInput>,
+) -> S3Result<GetBucketLocationOutput> {
+    store.bucket(&account(&request)?, &request.input.bucket).await?;
+    // An empty answer means us-east-1.
+    let region = (store.region != "us-east-1").then(|| BucketLocationConstraint::from(store.region.clone()));
+    Ok(GetBucketLocationOutput { location_constraint: region })
+}
+
+fn keys_max(asked: Option<i32>) -> S3Result<i32> {
+    match asked.unwrap_or(KEYS_MAX) {
+        negative @ i32::MIN..0 => Err(s3_error!(InvalidArgument, "max-keys is {negative}")),
+        max => Ok(max.min(KEYS_MAX)),
+    }
+}
+
+async fn page(store: &Store, account: &str, bucket: &str, query: Query) -> S3Result<Page> {
+    store.bucket(account, bucket).await?;
+    store.grid.meta.list_objects(bucket.to_owned(), query).await.map_err(errors::meta)
+}
+
+pub(super) async fn list_objects(
+    store: &Store,
+    request: S3Request<ListObjectsInput>,
+) -> S3Result<ListObjectsOutput> {
+    let account = account(&request)?;
+    let input = request.input;
+    let max = keys_max(input.max_keys)?;
+    let query = Query {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: input.delimiter.clone().unwrap_or_default(),
+        after: input.marker.clone().unwrap_or_default(),
+        max: max as usize,
+    };
+    let page = page(store, &account, &input.bucket, query).await?;
+    let encoding = input.encoding_type.as_ref();
+    let text = |text: &String| encoded(text, encoding);
+    Ok(ListObjectsOutput {
+        name: Some(input.bucket),
+        prefix: Some(input.prefix.as_ref().map(text).unwrap_or_default()),
+        marker: Some(input.marker.as_ref().map(text).unwrap_or_default()),
+        delimiter: input.delimiter.as_ref().map(text),
+        max_keys: Some(max),
+        is_truncated: Some(page.next.is_some()),
+        // As in AWS, only where keys are folded: otherwise the last key is the marker.
+        next_marker: page.next.as_ref().filter(|_| input.delimiter.is_some()).map(text),
+        contents: Some(
+            page.keys.iter().map(|(key, info)| line(key, info, encoding, Some(&account))).collect(),
+        ),
+        common_prefixes: Some(page.prefixes.iter().map(|prefix| common_prefix(prefix, encoding)).collect()),
+        encoding_type: input.encoding_type.clone(),
+        request_charged: None,
+    })
+}
+
+pub(super) async fn list_objects_v2(
+    store: &Store,
+    request: S3Request<ListObjectsV2Input>,
+) -> S3Result<ListObjectsV2Output> {
+    let account = account(&request)?;
+    let input = request.input;
+    let max = keys_max(input.max_keys)?;
+    let after = match &input.continuation_token {
+        None => input.start_after.clone().unwrap_or_default(),
+        Some(token) => {
+            TOKEN.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+                s3_error!(InvalidArgument, "the continuation token is not one of this gateway")
+            })?
+        }
+    };
+    let query = Query {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: input.delimiter.clone().unwrap_or_default(),
+        after,
+        max: max as usize,
+    };
+    let page = page(store, &account, &input.bucket, query).await?;
+    let encoding = input.encoding_type.as_ref();
+    let text = |text: &String| encoded(text, encoding);
+    let shown = input.fetch_owner.unwrap_or(false).then_some(account.as_str());
+    Ok(ListObjectsV2Output {
+        name: Some(input.bucket),
+        prefix: Some(input.prefix.as_ref().map(text).unwrap_or_default()),
+        delimiter: input.delimiter.as_ref().map(text),
+        start_after: input.start_after.as_ref().map(text),
+        max_keys: Some(max),
+        key_count: Some((page.keys.len() + page.prefixes.len()) as i32),
+        is_truncated: Some(page.next.is_some()),
+        continuation_token: input.continuation_token,
+        next_continuation_token: page.next.as_ref().map(|next| TOKEN.encode(next)),
+        contents: Some(page.keys.iter().map(|(key, info)| line(key, info, encoding, shown)).collect()),
+        common_prefixes: Some(page.prefixes.iter().map(|prefix| common_prefix(prefix, encoding)).collect()),
+        encoding_type: input.encoding_type.clone(),
+        request_charged: None,
+    })
+}

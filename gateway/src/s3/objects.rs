@@ -1,0 +1,333 @@
+//! Objects: put, get, head, delete, copy.
+
+use futures_util::{StreamExt, stream};
+use s3s::{S3Request, S3Result, dto::*, s3_error};
+
+use super::{
+    Store, account,
+    digest::Digests,
+    errors,
+    input::{
+        condition, current_version, given_checksums, kept_headers, now_ms, refuse, refuse_wishes, seconds,
+        timestamp,
+    },
+    output::{Body, object_fields},
+};
+use crate::{
+    grid::{read::OpenPart, write::Upload},
+    manifest::{Checksums, Manifest, ObjectInfo, PartManifest},
+    meta::NewObject,
+};
+
+/// Most keys in one request to delete.
+const DELETE_KEYS_MAX: usize = 1_000;
+/// Deletions of one request under way at once.
+const DELETES_AT_ONCE: usize = 64;
+
+/// Takes a body in: hashes, encrypts, stores. The stripes are given back if the upload is dropped.
+pub(super) async fn take_in(
+    store: &Store,
+    account: &str,
+    body: Option<StreamingBlob>,
+    length: Option<i64>,
+    mut digests: Digests,
+) -> S3Result<(Upload, PartManifest, [u8; 16], Checksums)> {
+    let key = store.accounts.of(account);
+    let mut upload = Upload::new(store.grid.clone(), &key, account.as_bytes());
+    let mut received = 0u64;
+    if let Some(mut body) = body {
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(|error| errors::body(&error))?;
+            digests.update(&bytes);
+            received += bytes.len() as u64;
+            upload.push(&bytes).await.map_err(errors::write)?;
+        }
+    }
+    if length.is_some_and(|length| u64::try_from(length) != Ok(received)) {
+        return Err(s3_error!(
+            IncompleteBody,
+            "{received} bytes came where {} were announced",
+            length.unwrap_or(0)
+        ));
+    }
+    let (md5, checksums) = digests.finish()?;
+    let manifest = upload.finish().await.map_err(errors::write)?;
+    Ok((upload, manifest, md5, checksums))
+}
+
+pub(super) async fn put_object(
+    store: &Store,
+    request: S3Request<PutObjectInput>,
+) -> S3Result<PutObjectOutput> {
+    let account = account(&request)?;
+    let mut input = request.input;
+    refuse_wishes!(input)?;
+    refuse(&[("appending to objects", input.write_offset_bytes.is_some())])?;
+    store.bucket(&account, &input.bucket).await?;
+    let condition = condition(input.if_match.take(), input.if_none_match.take())?;
+    let headers = kept_headers!(input)?;
+    let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
+    let digests = Digests::new(
+        &request.headers,
+        input.content_md5.as_deref(),
+        given_checksums!(input),
+        algorithm,
+        request.trailing_headers,
+    )?;
+    let (upload, manifest, md5, checksums) =
+        take_in(store, &account, input.body.take(), input.content_length, digests).await?;
+    let now = now_ms();
+    let info = ObjectInfo {
+        manifest: rand::random(),
+        size: manifest.plain_len,
+        etag: hex::encode(md5),
+        modified_ms: now,
+        parts: 0,
+        headers,
+        checksums: checksums.clone(),
+    };
+    let output = PutObjectOutput {
+        e_tag: Some(ETag::Strong(info.etag.clone())),
+        checksum_crc32: checksums.crc32,
+        checksum_crc32c: checksums.crc32c,
+        checksum_crc64nvme: checksums.crc64nvme,
+        checksum_sha1: checksums.sha1,
+        checksum_sha256: checksums.sha256,
+        ..Default::default()
+    };
+    let object = NewObject {
+        bucket: input.bucket,
+        key: input.key,
+        info,
+        manifest: Manifest { parts: vec![manifest] },
+        condition,
+    };
+    store.grid.meta.put_object(object, now).await.map_err(errors::meta)?;
+    upload.keep();
+    Ok(output)
+}
+
+/// `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since` of a read, as RFC 9110 orders them.
+fn check_read(
+    info: &ObjectInfo,
+    if_match: Option<&ETagCondition>,
+    if_unmodified: Option<&Timestamp>,
+    if_none_match: Option<&ETagCondition>,
+    if_modified: Option<&Timestamp>,
+) -> S3Result<()> {
+    let is = |condition: &ETagCondition| condition.as_etag().is_none_or(|etag| etag.value() == info.etag);
+    let modified = info.modified_ms / 1_000;
+    let met = match if_match {
+        Some(condition) => is(condition),
+        None => if_unmodified.is_none_or(|since| modified <= seconds(since)),
+    };
+    if !met {
+        return Err(s3_error!(PreconditionFailed));
+    }
+    let changed = match if_none_match {
+        Some(condition) => !is(condition),
+        None => if_modified.is_none_or(|since| modified > seconds(since)),
+    };
+    if changed { Ok(()) } else { Err(s3_error!(NotModified)) }
+}
+
+fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
+    mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
+}
+
+pub(super) async fn get_object(
+    store: &Store,
+    request: S3Request<GetObjectInput>,
+) -> S3Result<GetObjectOutput> {
+    let account = account(&request)?;
+    let input = request.input;
+    current_version(input.version_id.as_deref())?;
+    refuse(&[
+        ("customer-provided keys", input.sse_customer_algorithm.is_some()),
+        ("reading by part number", input.part_number.is_some()),
+    ])?;
+    store.bucket(&account, &input.bucket).await?;
+    let found = store.grid.meta.object_with_manifest(input.bucket, input.key).await;
+    let (info, manifest) = found.map_err(errors::meta)?;
+    check_read(
+        &info,
+        input.if_match.as_ref(),
+        input.if_unmodified_since.as_ref(),
+        input.if_none_match.as_ref(),
+        input.if_modified_since.as_ref(),
+    )?;
+    let range = match &input.range {
+        Some(range) => range.check(info.size)?,
+        None => 0..info.size,
+    };
+    let content_range = input
+        .range
+        .is_some()
+        .then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), info.size));
+    let parts = open_parts(store, &account, manifest)?;
+    let length = range.end - range.start;
+    let mut plaintext = store.grid.read(parts, range);
+    // The first piece decides between an answer and an error that says why.
+    let first = plaintext.recv().await.transpose().map_err(errors::read)?;
+    let mut output = object_fields!(
+        GetObjectOutput,
+        &info,
+        wants_checksums(input.checksum_mode.as_ref()) && content_range.is_none()
+    );
+    output.content_length = Some(length as i64);
+    output.content_range = content_range;
+    output.body = Some(StreamingBlob::new(Body::new(first, plaintext, length)));
+    Ok(output)
+}
+
+fn open_parts(store: &Store, account: &str, manifest: Manifest) -> S3Result<Vec<OpenPart>> {
+    let account_key = store.accounts.of(account);
+    let open = |part: PartManifest| match account_key.unwrap(&part.key, account.as_bytes()) {
+        Ok(key) => Ok(OpenPart { manifest: part, key }),
+        Err(error) => {
+            tracing::error!(%error, "an object's key cannot be opened: is this the account key it was written with?");
+            Err(s3_error!(InternalError, "the object's key cannot be opened"))
+        }
+    };
+    manifest.parts.into_iter().map(open).collect()
+}
+
+pub(super) async fn head_object(
+    store: &Store,
+    request: S3Request<HeadObjectInput>,
+) -> S3Result<HeadObjectOutput> {
+    let account = account(&request)?;
+    let input = request.input;
+    current_version(input.version_id.as_deref())?;
+    refuse(&[
+        ("customer-provided keys", input.sse_customer_algorithm.is_some()),
+        ("reading by part number", input.part_number.is_some()),
+    ])?;
+    store.bucket(&account, &input.bucket).await?;
+    let info = store.grid.meta.object(input.bucket, input.key).await.map_err(errors::meta)?;
+    check_read(
+        &info,
+        input.if_match.as_ref(),
+        input.if_unmodified_since.as_ref(),
+        input.if_none_match.as_ref(),
+        input.if_modified_since.as_ref(),
+    )?;
+    let range = input.range.as_ref().map(|range| range.check(info.size)).transpose()?;
+    let mut output = object_fields!(
+        HeadObjectOutput,
+        &info,
+        wants_checksums(input.checksum_mode.as_ref()) && range.is_none()
+    );
+    output.content_length = Some(range.as_ref().map_or(info.size, |range| range.end - range.start) as i64);
+    output.content_range =
+        range.map(|range| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), info.size));
+    Ok(output)
+}
+
+pub(super) async fn delete_object(
+    store: &Store,
+    request: S3Request<DeleteObjectInput>,
+) -> S3Result<DeleteObjectOutput> {
+    let account = account(&request)?;
+    let input = request.input;
+    current_version(input.version_id.as_deref())?;
+    refuse(&[(
+        "conditional deletion",
+        input.if_match.is_some()
+            || input.if_match_last_modified_time.is_some()
+            || input.if_match_size.is_some(),
+    )])?;
+    store.bucket(&account, &input.bucket).await?;
+    store.grid.meta.delete_object(input.bucket, input.key, now_ms()).await.map_err(errors::meta)?;
+    Ok(DeleteObjectOutput::default())
+}
+
+pub(super) async fn delete_objects(
+    store: &Store,
+    request: S3Request<DeleteObjectsInput>,
+) -> S3Result<DeleteObjectsOutput> {
+    let account = account(&request)?;
+    let input = request.input;
+    store.bucket(&account, &input.bucket).await?;
+    if input.delete.objects.is_empty() || input.delete.objects.len() > DELETE_KEYS_MAX {
+        return Err(s3_error!(MalformedXML, "1 to {DELETE_KEYS_MAX} keys can be deleted at once"));
+    }
+    let quiet = input.delete.quiet.unwrap_or(false);
+    let outcomes: Vec<_> = stream::iter(input.delete.objects)
+        .map(|object| {
+            let (meta, bucket) = (&store.grid.meta, input.bucket.clone());
+            async move {
+                let done = match current_version(object.version_id.as_deref()) {
+                    Err(error) => Err(error),
+                    Ok(()) => {
+                        meta.delete_object(bucket, object.key.clone(), now_ms()).await.map_err(errors::meta)
+                    }
+                };
+                (object.key, done)
+            }
+        })
+        .buffered(DELETES_AT_ONCE)
+        .collect()
+        .await;
+    let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+    for (key, done) in outcomes {
+        match done {
+            Ok(_) if quiet => {}
+            Ok(_) => deleted.push(DeletedObject { key: Some(key), ..Default::default() }),
+            Err(error) => failed.push(Error {
+                key: Some(key),
+                code: Some(error.code().as_str().to_owned()),
+                message: error.message().map(str::to_owned),
+                version_id: None,
+            }),
+        }
+    }
+    Ok(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(failed), request_charged: None })
+}
+
+pub(super) async fn copy_object(
+    store: &Store,
+    request: S3Request<CopyObjectInput>,
+) -> S3Result<CopyObjectOutput> {
+    let account = account(&request)?;
+    let mut input = request.input;
+    refuse_wishes!(input)?;
+    refuse(&[("customer-provided keys", input.copy_source_sse_customer_algorithm.is_some())])?;
+    let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
+        return Err(s3_error!(NotImplemented, "only bucket/key can be copied from"));
+    };
+    current_version(version_id.as_deref())?;
+    let from = (bucket.to_string(), key.to_string());
+    store.bucket(&account, &from.0).await?;
+    store.bucket(&account, &input.bucket).await?;
+    let source = store.grid.meta.object(from.0.clone(), from.1.clone()).await.map_err(errors::meta)?;
+    let met = check_read(
+        &source,
+        input.copy_source_if_match.as_ref(),
+        input.copy_source_if_unmodified_since.as_ref(),
+        input.copy_source_if_none_match.as_ref(),
+        input.copy_source_if_modified_since.as_ref(),
+    );
+    met.map_err(|_| s3_error!(PreconditionFailed))?;
+    let replace = input.metadata_directive.as_ref().is_some_and(|wish| wish.as_str() == "REPLACE");
+    let to = (input.bucket.clone(), input.key.clone());
+    if from == to && !replace {
+        return Err(s3_error!(InvalidRequest, "a copy onto itself must replace the metadata"));
+    }
+    let headers = if replace { Some(kept_headers!(input)?) } else { None };
+    let copied = store.grid.meta.copy_object(from, source.manifest, to, rand::random(), headers, now_ms());
+    let info = copied.await.map_err(errors::meta)?;
+    Ok(CopyObjectOutput {
+        copy_object_result: Some(CopyObjectResult {
+            e_tag: Some(ETag::Strong(info.etag)),
+            last_modified: Some(timestamp(info.modified_ms)),
+            checksum_crc32: info.checksums.crc32,
+            checksum_crc32c: info.checksums.crc32c,
+            checksum_crc64nvme: info.checksums.crc64nvme,
+            checksum_sha1: info.checksums.sha1,
+            checksum_sha256: info.checksums.sha256,
+            checksum_type: None,
+        }),
+        ..Default::default()
+    })
+}

@@ -1,0 +1,151 @@
+//! What objects look like in answers.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use s3s::{
+    StdError,
+    dto::*,
+    stream::{ByteStream, RemainingLength},
+};
+
+use super::input::timestamp;
+use crate::{grid::read::Plaintext, manifest::ObjectInfo};
+
+/// Text in a listing; percent-encoded where the client asked for it.
+pub(super) fn encoded(text: &str, encoding: Option<&EncodingType>) -> String {
+    if encoding.is_none_or(|encoding| encoding.as_str() != EncodingType::URL) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => {
+                out.push(byte.into())
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// A folded prefix.
+pub(super) fn common_prefix(prefix: &str, encoding: Option<&EncodingType>) -> CommonPrefix {
+    CommonPrefix { prefix: Some(encoded(prefix, encoding)) }
+}
+
+/// Who an account is in listings.
+pub(super) fn owner(account: &str) -> Owner {
+    Owner { id: Some(account.to_owned()), display_name: Some(account.to_owned()) }
+}
+
+/// A line of a listing.
+pub(super) fn line(
+    key: &str,
+    info: &ObjectInfo,
+    encoding: Option<&EncodingType>,
+    account: Option<&str>,
+) -> Object {
+    Object {
+        key: Some(encoded(key, encoding)),
+        size: Some(info.size as i64),
+        e_tag: Some(ETag::Strong(info.etag.clone())),
+        last_modified: Some(timestamp(info.modified_ms)),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        owner: account.map(owner),
+        ..Default::default()
+    }
+}
+
+/// Fills the fields that answers to GET and HEAD share.
+macro_rules! object_fields {
+    ($output:ident, $info:expr, $checksums:expr) => {{
+        let (info, headers) = ($info, &$info.headers);
+        let mut output = $output {
+            accept_ranges: Some("bytes".to_owned()),
+            cache_control: headers.cache_control.clone(),
+            content_disposition: headers.content_disposition.clone(),
+            content_encoding: headers.content_encoding.clone(),
+            content_language: headers.content_language.clone(),
+            content_type: Some(
+                headers.content_type.clone().unwrap_or_else(|| "binary/octet-stream".to_owned()),
+            ),
+            e_tag: Some(ETag::Strong(info.etag.clone())),
+            expires: headers.expires_ms.map($crate::s3::input::timestamp),
+            last_modified: Some($crate::s3::input::timestamp(info.modified_ms)),
+            metadata: Some(headers.user.iter().cloned().collect()),
+            ..Default::default()
+        };
+        if $checksums {
+            output.checksum_crc32 = info.checksums.crc32.clone();
+            output.checksum_crc32c = info.checksums.crc32c.clone();
+            output.checksum_crc64nvme = info.checksums.crc64nvme.clone();
+            output.checksum_sha1 = info.checksums.sha1.clone();
+            output.checksum_sha256 = info.checksums.sha256.clone();
+        }
+        output
+    }};
+}
+pub(super) use object_fields;
+
+/// Plaintext as a body of known length.
+pub(super) struct Body {
+    first: Option<Bytes>,
+    rest: Plaintext,
+    left: u64,
+}
+
+impl Body {
+    /// `first` is what came already.
+    pub(super) fn new(first: Option<Bytes>, rest: Plaintext, length: u64) -> Self {
+        Self { first, rest, left: length }
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, StdError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = match self.first.take() {
+            Some(bytes) => Some(Ok(bytes)),
+            None => match self.rest.poll_recv(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(next) => next,
+            },
+        };
+        Poll::Ready(match next {
+            Some(Ok(bytes)) => {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+                Some(Ok(bytes))
+            }
+            Some(Err(error)) => Some(Err(Box::new(error))),
+            None if self.left > 0 => {
+                self.left = 0;
+                Some(Err("the object ended early".into()))
+            }
+            None => None,
+        })
+    }
+}
+
+impl ByteStream for Body {
+    fn remaining_length(&self) -> RemainingLength {
+        RemainingLength::new_exact(usize::try_from(self.left).unwrap_or(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_percent_encoded_only_on_request() {
+        let url = EncodingType::from_static(EncodingType::URL);
+        assert_eq!(encoded("a b+c/ü\n", Some(&url)), "a%20b%2Bc/%C3%BC%0A");
+        assert_eq!(encoded("a b", None), "a b");
+    }
+}
