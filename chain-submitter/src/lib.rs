@@ -1,1 +1,22 @@
-//! arion-submitter.
+//! The chain-submitter: a durable queue in front of the chain.
+//!
+//! Wardens hand over signed attestations; they are on disk before they are acknowledged, go to the chain in batches
+//! of one bucket, and leave the queue only when they are found in the finalised chain or the chain has a reason
+//! never to take them.
+//!
+//! # Invariants
+//! - An attestation is known by the hash of what its warden signed: handing it over twice, or a crash at any
+//!   point, never brings it to the chain twice and never loses it.
+//! - One bad attestation costs nobody else's: it is singled out, kept with its reason, and counted.
+//!
+//! # Not here
+//! Making attestations (`warden`); verifying them for good (`pallet-arion`).
+
+pub mod batch;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+mod metrics;
+pub mod queue;
+pub mod service;
+pub mod submit;

@@ -1,0 +1,317 @@
+//! The queue on disk.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `queue` | bucket (u32), number (u64) | SCALE `AttestationRecord` |
+//! | `known` | id (32 bytes) | state (u8), bucket (u32), number (u64) |
+//! | `rejected` | id (32 bytes) | reason, SCALE `AttestationRecord` |
+//!
+//! # Invariants
+//! - An entry of `queue` has an entry of `known` in state queued that points back at it, and the reverse.
+//! - Every change is one transaction, durable when the function returns.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use arion_types::{AttestationRecord, GenesisHash};
+use codec::{DecodeAll, Encode};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+const QUEUE: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("queue");
+const KNOWN: TableDefinition<&[u8; 32], (u8, u32, u64)> = TableDefinition::new("known");
+const REJECTED: TableDefinition<&[u8; 32], (&str, &[u8])> = TableDefinition::new("rejected");
+
+const QUEUED: u8 = 0;
+const FINALIZED: u8 = 1;
+const REJECTED_STATE: u8 = 2;
+
+/// Pages of the database kept in memory, in bytes.
+const CACHE_BYTES: usize = 8 << 20;
+/// What became of an attestation is remembered for this many buckets behind its own; by then the chain takes no
+/// attestations of its bucket any more.
+const MEMORY_BUCKETS: u32 = 2_000;
+
+/// Identity of an attestation: BLAKE3 of what its warden signed.
+pub type AttestationId = [u8; 32];
+
+/// See [`AttestationId`].
+pub fn attestation_id(record: &AttestationRecord, genesis: &GenesisHash) -> AttestationId {
+    blake3::hash(&record.message(genesis)).into()
+}
+
+/// Why the queue cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// It cannot be opened.
+    #[error("cannot open the queue {}: {source}; is another arion-submitter using it?", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// Reading or writing failed.
+    #[error("the queue cannot be read or written: {0}; check the disk")]
+    Storage(Box<redb::Error>),
+    /// An entry does not decode.
+    #[error("an entry of the queue does not decode; restore the data directory from a backup")]
+    Corrupt,
+    /// No more are taken for now.
+    #[error("the queue is full")]
+    Full,
+}
+
+impl<E: Into<redb::Error>> From<E> for QueueError {
+    fn from(error: E) -> Self {
+        Self::Storage(Box::new(error.into()))
+    }
+}
+
+/// A queued attestation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Queued {
+    /// Its identity.
+    pub id: AttestationId,
+    /// The attestation.
+    pub record: AttestationRecord,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    database: Database,
+    genesis: GenesisHash,
+    length_max: u64,
+    next_number: AtomicU64,
+}
+
+impl Queue {
+    /// Opens or makes the queue in `directory`. It takes up to `length_max` attestations.
+    pub fn open(directory: &Path, genesis: GenesisHash, length_max: u64) -> Result<Self, QueueError> {
+        let path = directory.join("queue.redb");
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(&path)
+            .map_err(|source| QueueError::Open { path, source: Box::new(source.into()) })?;
+        let transaction = database.begin_write()?;
+        let mut last = 0;
+        {
+            let queue = transaction.open_table(QUEUE)?;
+            for entry in queue.iter()? {
+                last = last.max(entry?.0.value().1);
+            }
+            transaction.open_table(KNOWN)?;
+            transaction.open_table(REJECTED)?;
+        }
+        transaction.commit()?;
+        Ok(Self { database, genesis, length_max, next_number: AtomicU64::new(last + 1) })
+    }
+
+    /// Takes attestations; those known already are left out. Returns how many were new.
+    pub fn push(&self, records: &[AttestationRecord], bucket_blocks: u32) -> Result<u32, QueueError> {
+        let transaction = self.database.begin_write()?;
+        let mut new = 0;
+        {
+            let mut queue = transaction.open_table(QUEUE)?;
+            let mut known = transaction.open_table(KNOWN)?;
+            for record in records {
+                let id = attestation_id(record, &self.genesis);
+                if known.get(&id)?.is_some() {
+                    continue;
+                }
+                let bucket = bucket_of(record, bucket_blocks);
+                let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+                queue.insert((bucket, number), record.encode().as_slice())?;
+                known.insert(&id, (QUEUED, bucket, number))?;
+                new += 1;
+            }
+            if queue.len()? > self.length_max {
+                return Err(QueueError::Full);
+            }
+        }
+        transaction.commit()?;
+        Ok(new)
+    }
+
+    /// Number of attestations waiting.
+    pub fn len(&self) -> Result<u64, QueueError> {
+        Ok(self.database.begin_read()?.open_table(QUEUE)?.len()?)
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> Result<bool, QueueError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Buckets with waiting attestations and how many, oldest first.
+    pub fn buckets(&self) -> Result<Vec<(u32, usize)>, QueueError> {
+        let queue = self.database.begin_read()?.open_table(QUEUE)?;
+        let mut buckets: Vec<(u32, usize)> = Vec::new();
+        for entry in queue.iter()? {
+            let (bucket, _) = entry?.0.value();
+            match buckets.last_mut() {
+                Some((last, count)) if *last == bucket => *count += 1,
+                _ => buckets.push((bucket, 1)),
+            }
+        }
+        Ok(buckets)
+    }
+
+    /// Attestations of a bucket, at most `limit`, in the order in which they came.
+    pub fn of_bucket(&self, bucket: u32, limit: usize) -> Result<Vec<Queued>, QueueError> {
+        let queue = self.database.begin_read()?.open_table(QUEUE)?;
+        let range = queue.range((bucket, 0)..=(bucket, u64::MAX))?;
+        let mut found = Vec::new();
+        for entry in range.take(limit) {
+            let record = decode(entry?.1.value())?;
+            found.push(Queued { id: attestation_id(&record, &self.genesis), record });
+        }
+        Ok(found)
+    }
+
+    /// They are in the finalised chain. Returns how many had been waiting.
+    pub fn finalize(&self, ids: &[AttestationId]) -> Result<u32, QueueError> {
+        let transaction = self.database.begin_write()?;
+        let mut count = 0;
+        {
+            let mut queue = transaction.open_table(QUEUE)?;
+            let mut known = transaction.open_table(KNOWN)?;
+            for id in ids {
+                let state = known.get(id)?.map(|state| state.value());
+                if let Some((QUEUED, bucket, number)) = state {
+                    queue.remove((bucket, number))?;
+                    known.insert(id, (FINALIZED, bucket, number))?;
+                    count += 1;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(count)
+    }
+
+    /// The chain will never take it; it is kept with the reason.
+    pub fn reject(&self, rejected: &[(Queued, String)]) -> Result<(), QueueError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut queue = transaction.open_table(QUEUE)?;
+            let mut known = transaction.open_table(KNOWN)?;
+            let mut reasons = transaction.open_table(REJECTED)?;
+            for (queued, reason) in rejected {
+                let state = known.get(&queued.id)?.map(|state| state.value());
+                if let Some((QUEUED, bucket, number)) = state {
+                    queue.remove((bucket, number))?;
+                    known.insert(&queued.id, (REJECTED_STATE, bucket, number))?;
+                    reasons.insert(&queued.id, (reason.as_str(), queued.record.encode().as_slice()))?;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Attestations the chain will never take, with the reasons; at most `limit`.
+    pub fn rejected(&self, limit: usize) -> Result<Vec<(AttestationRecord, String)>, QueueError> {
+        let reasons = self.database.begin_read()?.open_table(REJECTED)?;
+        let mut found = Vec::new();
+        for entry in reasons.iter()?.take(limit) {
+            let (_, value) = entry?;
+            let (reason, record) = value.value();
+            found.push((decode(record)?, reason.to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// Forgets what became of attestations long before `bucket`. Waiting ones stay.
+    pub fn forget_before(&self, bucket: u32) -> Result<(), QueueError> {
+        let oldest = bucket.saturating_sub(MEMORY_BUCKETS);
+        let transaction = self.database.begin_write()?;
+        {
+            let mut known = transaction.open_table(KNOWN)?;
+            let mut reasons = transaction.open_table(REJECTED)?;
+            let mut old = Vec::new();
+            for entry in known.iter()? {
+                let (id, state) = entry?;
+                let (state, bucket, _) = state.value();
+                if state != QUEUED && bucket < oldest {
+                    old.push(*id.value());
+                }
+            }
+            for id in &old {
+                known.remove(id)?;
+                reasons.remove(id)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// Bucket of an attestation: the block of its seed divided by the blocks of a bucket.
+pub fn bucket_of(record: &AttestationRecord, bucket_blocks: u32) -> u32 {
+    u32::try_from(record.block_number / u64::from(bucket_blocks.max(1))).unwrap_or(u32::MAX)
+}
+
+fn decode(bytes: &[u8]) -> Result<AttestationRecord, QueueError> {
+    AttestationRecord::decode_all(&mut &bytes[..]).map_err(|_| QueueError::Corrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::record;
+
+    const GENESIS: GenesisHash = [7; 32];
+
+    fn open(directory: &Path) -> Queue {
+        Queue::open(directory, GENESIS, 100).unwrap()
+    }
+
+    #[test]
+    fn what_was_pushed_survives_reopening_and_is_taken_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = [record(1, 10), record(2, 10), record(3, 250)];
+        {
+            let queue = open(directory.path());
+            assert_eq!(queue.push(&records, 100).unwrap(), 3);
+            assert_eq!(queue.push(&records[..2], 100).unwrap(), 0);
+        }
+        let queue = open(directory.path());
+        assert_eq!(queue.buckets().unwrap(), [(0, 2), (2, 1)]);
+        let first: Vec<_> = queue.of_bucket(0, 10).unwrap().into_iter().map(|q| q.record).collect();
+        assert_eq!(first, records[..2]);
+        // The numbers go on behind the old ones.
+        assert_eq!(queue.push(&[record(4, 10)], 100).unwrap(), 1);
+        assert_eq!(queue.of_bucket(0, 10).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn finalised_and_rejected_ones_never_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = open(directory.path());
+        queue.push(&[record(1, 10), record(2, 10)], 100).unwrap();
+        let waiting = queue.of_bucket(0, 10).unwrap();
+        assert_eq!(queue.finalize(&[waiting[0].id]).unwrap(), 1);
+        assert_eq!(queue.finalize(&[waiting[0].id]).unwrap(), 0);
+        queue.reject(&[(waiting[1].clone(), "Arion.DuplicateAttestation".into())]).unwrap();
+        assert!(queue.is_empty().unwrap());
+        assert_eq!(queue.push(&[record(1, 10), record(2, 10)], 100).unwrap(), 0);
+        let rejected = queue.rejected(10).unwrap();
+        assert_eq!(rejected, [(record(2, 10), "Arion.DuplicateAttestation".into())]);
+        queue.forget_before(MEMORY_BUCKETS).unwrap();
+        assert_eq!(queue.rejected(10).unwrap().len(), 1);
+        queue.forget_before(MEMORY_BUCKETS + 1).unwrap();
+        assert!(queue.rejected(10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_takes_nothing_of_a_hand_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = Queue::open(directory.path(), GENESIS, 2).unwrap();
+        let three = [record(1, 1), record(2, 1), record(3, 1)];
+        assert!(matches!(queue.push(&three, 100), Err(QueueError::Full)));
+        assert_eq!(queue.len().unwrap(), 0);
+        assert_eq!(queue.push(&three[..2], 100).unwrap(), 2);
+    }
+}

@@ -1,0 +1,276 @@
+//! The next map: a pure function of the chain and of heartbeats.
+//!
+//! # Invariants
+//! - The order in which heartbeats or registrations came does not matter.
+//! - Numbers of miners come from the maps that the chain keeps; new node ids get the numbers behind the highest
+//!   one, in order of node id.
+//!
+//! # Not here
+//! When to vote for it ([`crate::publisher`]).
+
+use std::collections::BTreeMap;
+
+use arion_chain::{EpochMap, Snapshot};
+use arion_types::{CrushParams, MinerRecord, NodeId, Uid, map::WEIGHT_ONE};
+
+use crate::liveness::{Liveness, Sighting};
+
+/// A capacity that changed by less than one part in this many leaves the weight as it is, so that a disk that
+/// fills up elsewhere does not make a new map with every heartbeat.
+const WEIGHT_TOLERANCE: u32 = 32;
+/// 1,024 TiB: no miner can make its family heavier than a map can express.
+const WEIGHT_MAX: u32 = WEIGHT_ONE << 10;
+
+/// Why there is no next map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The current map is still right.
+    #[error("the current map is right")]
+    Unchanged,
+    /// Too few miners for a first map.
+    #[error("{found} of {needed} miners have registered and sent a heartbeat")]
+    TooFewMiners {
+        /// Miners ready.
+        found: usize,
+        /// `min_miners`.
+        needed: usize,
+    },
+    /// CRUSH cannot fill a stripe from these miners.
+    #[error("no placement: {0}")]
+    Unplaceable(#[from] crush::BuildError),
+    /// All numbers are used up.
+    #[error("no miner numbers are left")]
+    NoNumbers,
+}
+
+/// The map that should follow the current one.
+pub fn next_map(
+    snapshot: &Snapshot,
+    liveness: &Liveness,
+    params: &CrushParams,
+    min_miners: usize,
+    now_ms: u64,
+) -> Result<EpochMap, NotReady> {
+    let current: BTreeMap<[u8; 32], &MinerRecord> =
+        snapshot.current.iter().flat_map(|map| &map.miners).map(|miner| (miner.node_id, miner)).collect();
+    let mut numbers = Numbers::of(snapshot);
+    let mut miners = Vec::new();
+    for (node, child) in &snapshot.registry.miners {
+        let before = current.get(&node.0).copied();
+        // A newcomer must be there now; a member stays, and what it last said counts.
+        let said = liveness.sighting(node);
+        if before.is_none() && !liveness.is_online(node, now_ms) {
+            continue;
+        }
+        let Some((endpoint, weight)) = place_of(before, said) else { continue };
+        let uid = numbers.number(*node).ok_or(NotReady::NoNumbers)?;
+        miners.push(MinerRecord { uid, node_id: node.0, family: child.family, weight, endpoint });
+    }
+    miners.sort_by_key(|miner| miner.uid);
+    let unchanged = |map: &EpochMap| map.miners == miners && map.params == *params;
+    if snapshot.current.as_deref().is_some_and(unchanged) {
+        return Err(NotReady::Unchanged);
+    }
+    if snapshot.current.is_none() && miners.len() < min_miners {
+        return Err(NotReady::TooFewMiners { found: miners.len(), needed: min_miners });
+    }
+    crush::Map::from_records(params, &miners)?;
+    Ok(EpochMap::new(snapshot.epoch() + 1, *params, miners))
+}
+
+/// Endpoint and weight: from the last heartbeat, else as in the map.
+fn place_of(
+    before: Option<&MinerRecord>,
+    said: Option<&Sighting>,
+) -> Option<(arion_types::map::Endpoint, u32)> {
+    match (before, said) {
+        (None, None) => None,
+        (Some(before), None) => Some((before.endpoint.clone(), before.weight)),
+        (before, Some(said)) => {
+            let weight = weight(said.heartbeat.capacity_bytes);
+            let weight = match before.map(|miner| miner.weight) {
+                Some(old) if old.abs_diff(weight) < (old / WEIGHT_TOLERANCE).max(1) => old,
+                _ => weight,
+            };
+            Some((said.heartbeat.endpoint.clone(), weight))
+        }
+    }
+}
+
+/// 16.16 fixed point, 1.0 per TiB, at least the smallest weight there is, at most [`WEIGHT_MAX`].
+fn weight(capacity_bytes: u64) -> u32 {
+    const BYTES_PER_UNIT: u64 = (1 << 40) / WEIGHT_ONE as u64;
+    u32::try_from(capacity_bytes / BYTES_PER_UNIT).unwrap_or(u32::MAX).clamp(1, WEIGHT_MAX)
+}
+
+/// Numbers of node ids.
+struct Numbers {
+    known: BTreeMap<[u8; 32], Uid>,
+    next: Option<Uid>,
+}
+
+impl Numbers {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut known = BTreeMap::new();
+        // Newest map first; an older one adds those who left.
+        for miner in snapshot.maps().flat_map(|map| &map.miners) {
+            known.entry(miner.node_id).or_insert(miner.uid);
+        }
+        let next = known.values().max().map_or(Some(1), |highest| next_number(*highest));
+        Self { known, next }
+    }
+
+    /// Must be asked in order of node id.
+    fn number(&mut self, node: NodeId) -> Option<Uid> {
+        if let Some(uid) = self.known.get(&node.0) {
+            return Some(*uid);
+        }
+        let uid = self.next?;
+        self.next = next_number(uid);
+        Some(uid)
+    }
+}
+
+fn next_number(uid: Uid) -> Option<Uid> {
+    uid.checked_add(1).filter(|next| *next <= crush::UID_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Arc, time::Duration};
+
+    use arion_chain::{Child, Registry};
+    use arion_protocol::Heartbeat;
+    use arion_types::signing::node_id;
+    use ed25519_dalek::SigningKey;
+    use proptest::prelude::*;
+
+    const GENESIS: [u8; 32] = [7; 32];
+    const NOW_MS: u64 = 10_000_000;
+    const PARAMS: CrushParams = CrushParams::STANDARD;
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_bytes(&[n + 1; 32])
+    }
+
+    /// `n` miners, two per family.
+    fn registry(ids: impl IntoIterator<Item = u8>) -> Registry {
+        let mut registry = Registry::default();
+        for n in ids {
+            registry.miners.insert(node_id(&key(n)), Child { child: [n; 32], family: [n / 2 + 100; 32] });
+        }
+        registry
+    }
+
+    fn hear(liveness: &mut Liveness, registry: &Registry, n: u8, capacity_bytes: u64, now_ms: u64) {
+        let report = Heartbeat {
+            node_id: node_id(&key(n)),
+            endpoint: format!("127.0.0.1:{}", 4_000 + u16::from(n)).into_bytes().try_into().unwrap(),
+            capacity_bytes,
+            used_bytes: 0,
+            shard_count: 0,
+            draining: false,
+            version: (0, 1, 0),
+            sent_at: now_ms,
+        };
+        let signed = report.sign(&GENESIS, &key(n));
+        liveness.accept(node_id(&key(n)), signed, registry, now_ms).unwrap();
+    }
+
+    fn heard(registry: &Registry, order: &[u8], now_ms: u64) -> Liveness {
+        let mut liveness = Liveness::new(GENESIS, Duration::from_secs(30));
+        for n in order {
+            hear(&mut liveness, registry, *n, 1 << 40, now_ms);
+        }
+        liveness
+    }
+
+    fn snapshot(registry: Registry, maps: Vec<EpochMap>) -> Snapshot {
+        let mut maps = maps.into_iter().rev().map(Arc::new);
+        let current = maps.next();
+        Snapshot { current, earlier: maps.collect(), registry: Arc::new(registry), ..Snapshot::default() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn the_order_of_heartbeats_does_not_matter(
+            order in Just((0..32).collect::<Vec<u8>>()).prop_shuffle(),
+        ) {
+            let sorted: Vec<u8> = (0..32).collect();
+            let chain = snapshot(registry(0..32), Vec::new());
+            let build = |order: &[u8]| {
+                let liveness = heard(&chain.registry, order, NOW_MS);
+                next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap()
+            };
+            let map = build(&order);
+            prop_assert_eq!(&map, &build(&sorted));
+            prop_assert_eq!(map.epoch, 1);
+            let uids: Vec<Uid> = map.miners.iter().map(|miner| miner.uid).collect();
+            prop_assert_eq!(uids, (1..=32).collect::<Vec<Uid>>());
+            prop_assert!(map.miners.windows(2).all(|pair| pair[0].node_id < pair[1].node_id));
+            prop_assert!(map.miners.iter().all(|miner| miner.weight == WEIGHT_ONE));
+        }
+    }
+
+    #[test]
+    fn a_first_map_waits_for_enough_miners_and_families() {
+        let chain = snapshot(registry(0..32), Vec::new());
+        let some: Vec<u8> = (0..29).collect();
+        let few = next_map(&chain, &heard(&chain.registry, &some, NOW_MS), &PARAMS, 30, NOW_MS);
+        assert_eq!(few, Err(NotReady::TooFewMiners { found: 29, needed: 30 }));
+        let unplaceable = next_map(&chain, &heard(&chain.registry, &some[..20], NOW_MS), &PARAMS, 2, NOW_MS);
+        assert!(matches!(unplaceable, Err(NotReady::Unplaceable(_))), "{unplaceable:?}");
+    }
+
+    #[test]
+    fn silent_members_stay_newcomers_join_and_leavers_leave() {
+        let all: Vec<u8> = (0..32).collect();
+        let first = {
+            let chain = snapshot(registry(0..32), Vec::new());
+            next_map(&chain, &heard(&chain.registry, &all, NOW_MS), &PARAMS, 30, NOW_MS).unwrap()
+        };
+        // A service that restarted has heard nobody: the map stays.
+        let chain = snapshot(registry(0..32), vec![first.clone()]);
+        let nobody = Liveness::new(GENESIS, Duration::from_secs(30));
+        assert_eq!(next_map(&chain, &nobody, &PARAMS, 30, NOW_MS), Err(NotReady::Unchanged));
+        // Two join, one of them silent; one leaves.
+        let chain = snapshot(registry(1..34), vec![first.clone()]);
+        let mut liveness = heard(&chain.registry, &[32], NOW_MS);
+        let second = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap();
+        assert_eq!((second.epoch, second.miners.len()), (2, 32));
+        let uid = |map: &EpochMap, n| map.miner_by_node(&node_id(&key(n))).map(|miner| miner.uid);
+        assert_eq!(uid(&second, 0), None);
+        assert_eq!(uid(&second, 32), Some(33));
+        for n in 1..32 {
+            assert_eq!(uid(&second, n), uid(&first, n));
+        }
+        // The leaver comes back to its number, the next newcomer gets one that was never used.
+        let chain = snapshot(registry(0..34), vec![first.clone(), second.clone()]);
+        for n in [0, 33] {
+            hear(&mut liveness, &chain.registry, n, 1 << 40, NOW_MS);
+        }
+        let third = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap();
+        assert_eq!(uid(&third, 0), uid(&first, 0));
+        assert_eq!(uid(&third, 33), Some(34));
+    }
+
+    #[test]
+    fn weights_follow_capacity_but_not_every_wobble() {
+        assert_eq!(weight(0), 1);
+        assert_eq!(weight(1 << 40), WEIGHT_ONE);
+        assert_eq!(weight(u64::MAX), WEIGHT_MAX);
+        let all: Vec<u8> = (0..32).collect();
+        let chain = snapshot(registry(0..32), Vec::new());
+        let mut liveness = heard(&chain.registry, &all, NOW_MS);
+        let first = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap();
+        let chain = snapshot(registry(0..32), vec![first]);
+        hear(&mut liveness, &chain.registry, 3, (1 << 40) - (1 << 34), NOW_MS + 1);
+        assert_eq!(next_map(&chain, &liveness, &PARAMS, 30, NOW_MS + 1), Err(NotReady::Unchanged));
+        hear(&mut liveness, &chain.registry, 3, 1 << 41, NOW_MS + 2);
+        let second = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS + 2).unwrap();
+        assert_eq!(second.miner_by_node(&node_id(&key(3))).unwrap().weight, 2 * WEIGHT_ONE);
+    }
+}

@@ -1,0 +1,237 @@
+//! Votes for the next map.
+//!
+//! [`Ballot`] decides and has no IO; [`publish`] asks it every second and carries its decisions to the chain.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arion_chain::{Account, AccountId, Call, ChainClient, ChainView, EpochMap, Wait};
+use arion_daemon::{Health, now_ms};
+use arion_types::{CrushParams, Epoch};
+use async_trait::async_trait;
+
+use crate::{
+    liveness::Liveness,
+    metrics::Metrics,
+    proposal::{NotReady, next_map},
+};
+
+const TICK: Duration = Duration::from_secs(1);
+/// A vote is looked up again after this long without a new map.
+const RECHECK_MS: u64 = 30_000;
+const BACKOFF_MS_MIN: u64 = 2_000;
+const BACKOFF_MS_MAX: u64 = 60_000;
+
+/// The chain as far as votes need it.
+#[async_trait]
+pub trait VoteChain: Send + Sync {
+    /// Epoch and root this validator voted for; `None` before it votes and once a map is published.
+    async fn vote(&self) -> anyhow::Result<Option<(Epoch, [u8; 32])>>;
+    /// Votes.
+    async fn submit(&self, map: &EpochMap) -> anyhow::Result<()>;
+}
+
+/// The real chain.
+#[derive(Debug)]
+pub struct LiveChain {
+    /// Connection.
+    pub client: ChainClient,
+    /// The validator's account.
+    pub account: Account,
+}
+
+#[async_trait]
+impl VoteChain for LiveChain {
+    async fn vote(&self) -> anyhow::Result<Option<(Epoch, [u8; 32])>> {
+        let id: AccountId = self.account.id();
+        Ok(self.client.map_vote(&id).await?)
+    }
+
+    async fn submit(&self, map: &EpochMap) -> anyhow::Result<()> {
+        let call = Call::submit_crush_map(map.epoch, &map.params, &map.miners);
+        self.client.submit(&self.account, &call, Wait::InBlock).await?;
+        Ok(())
+    }
+}
+
+/// When to vote for which map.
+#[derive(Debug)]
+pub struct Ballot {
+    settle_ms: u64,
+    candidate: Option<(Epoch, [u8; 32], u64)>,
+    cast: Option<(Epoch, [u8; 32], u64)>,
+    failures: u32,
+    not_before: u64,
+}
+
+impl Ballot {
+    /// A vote is cast for a map that has been the right one for `settle`.
+    pub fn new(settle: Duration) -> Self {
+        let settle_ms = u64::try_from(settle.as_millis()).unwrap_or(u64::MAX);
+        Self { settle_ms, candidate: None, cast: None, failures: 0, not_before: 0 }
+    }
+
+    /// Whether to vote for the map that is right at `now_ms`.
+    pub fn should_vote(&mut self, map: &EpochMap, now_ms: u64) -> bool {
+        let since = match self.candidate {
+            Some((epoch, root, since)) if (epoch, root) == (map.epoch, map.root) => since,
+            _ => {
+                self.candidate = Some((map.epoch, map.root, now_ms));
+                now_ms
+            }
+        };
+        let is_settled = now_ms.saturating_sub(since) >= self.settle_ms;
+        let is_cast = self.cast.is_some_and(|(epoch, root, at)| {
+            (epoch, root) == (map.epoch, map.root) && now_ms.saturating_sub(at) < RECHECK_MS
+        });
+        is_settled && !is_cast && now_ms >= self.not_before
+    }
+
+    /// No map is due.
+    pub fn rest(&mut self) {
+        self.candidate = None;
+    }
+
+    /// The vote stands on chain.
+    pub fn voted(&mut self, map: &EpochMap, now_ms: u64) {
+        self.cast = Some((map.epoch, map.root, now_ms));
+        self.failures = 0;
+    }
+
+    /// The vote failed; it is tried again later, less and less often.
+    pub fn failed(&mut self, now_ms: u64) {
+        let pause = BACKOFF_MS_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MS_MAX);
+        self.failures += 1;
+        self.not_before = now_ms + pause;
+    }
+}
+
+/// What [`publish`] works with.
+pub struct Publisher {
+    /// The finalised chain.
+    pub view: ChainView,
+    /// Where votes go.
+    pub chain: Arc<dyn VoteChain>,
+    /// Heartbeats.
+    pub liveness: Arc<Mutex<Liveness>>,
+    /// Parameters of maps.
+    pub params: CrushParams,
+    /// Least number of miners in the first map.
+    pub min_miners: usize,
+    /// See [`Ballot::new`].
+    pub settle: Duration,
+    /// What /health says.
+    pub health: Health,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Votes whenever a map is due, for ever.
+pub async fn publish(publisher: Publisher) {
+    let mut ballot = Ballot::new(publisher.settle);
+    let mut waiting_for = String::new();
+    loop {
+        tokio::time::sleep(TICK).await;
+        match publisher.proposal() {
+            Ok(map) if ballot.should_vote(&map, now_ms()) => publisher.vote(&mut ballot, &map).await,
+            Ok(_) => {}
+            Err(reason) => {
+                ballot.rest();
+                let text = reason.to_string();
+                if text != waiting_for {
+                    tracing::info!(%reason, "no vote is due");
+                    waiting_for = text;
+                }
+            }
+        }
+    }
+}
+
+impl Publisher {
+    fn proposal(&self) -> Result<EpochMap, NotReady> {
+        let snapshot = self.view.snapshot();
+        let now_ms = now_ms();
+        let mut liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
+        liveness.retain_registered(&snapshot.registry);
+        let next = next_map(&snapshot, &liveness, &self.params, self.min_miners, now_ms);
+        let online = liveness.online(now_ms);
+        self.metrics.online.set(online as i64);
+        self.metrics.registered.set(snapshot.registry.miners.len() as i64);
+        self.metrics.epoch.set(snapshot.epoch() as i64);
+        self.health.detail("epoch", snapshot.epoch());
+        self.health.detail("finalized_block", snapshot.block.number);
+        self.health.detail("miners_registered", snapshot.registry.miners.len());
+        self.health.detail("miners_online", online);
+        match self.view.error() {
+            None => self.health.ok("chain"),
+            Some(error) => self.health.failing("chain", error),
+        }
+        next
+    }
+
+    async fn vote(&self, ballot: &mut Ballot, map: &EpochMap) {
+        match self.cast(map).await {
+            Ok(is_new) => {
+                ballot.voted(map, now_ms());
+                self.health.ok("vote");
+                if is_new {
+                    self.metrics.votes.inc();
+                    tracing::info!(epoch = map.epoch, miners = map.miners.len(), "voted for a map");
+                }
+            }
+            Err(error) => {
+                ballot.failed(now_ms());
+                self.metrics.vote_failures.inc();
+                self.health.failing("vote", error.to_string());
+                tracing::warn!(epoch = map.epoch, %error, "the vote for a map failed; it is tried again");
+            }
+        }
+    }
+
+    /// Returns whether the vote is new.
+    async fn cast(&self, map: &EpochMap) -> anyhow::Result<bool> {
+        if self.chain.vote().await? == Some((map.epoch, map.root)) {
+            return Ok(false);
+        }
+        self.chain.submit(map).await?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(epoch: Epoch, pg_count: u32) -> EpochMap {
+        EpochMap::new(epoch, CrushParams { pg_count, ..CrushParams::STANDARD }, Vec::new())
+    }
+
+    #[test]
+    fn a_vote_waits_until_the_map_has_settled_and_is_cast_once() {
+        let mut ballot = Ballot::new(Duration::from_secs(5));
+        assert!(!ballot.should_vote(&map(1, 1), 0));
+        assert!(!ballot.should_vote(&map(1, 2), 4_000));
+        assert!(!ballot.should_vote(&map(1, 2), 8_999));
+        assert!(ballot.should_vote(&map(1, 2), 9_000));
+        ballot.voted(&map(1, 2), 9_000);
+        assert!(!ballot.should_vote(&map(1, 2), 9_001));
+        assert!(ballot.should_vote(&map(1, 2), 9_000 + RECHECK_MS));
+        assert!(!ballot.should_vote(&map(2, 2), 50_000));
+        assert!(ballot.should_vote(&map(2, 2), 55_000));
+    }
+
+    #[test]
+    fn failures_back_off_up_to_a_minute() {
+        let mut ballot = Ballot::new(Duration::ZERO);
+        assert!(ballot.should_vote(&map(1, 1), 0));
+        ballot.failed(0);
+        assert!(!ballot.should_vote(&map(1, 1), BACKOFF_MS_MIN - 1));
+        assert!(ballot.should_vote(&map(1, 1), BACKOFF_MS_MIN));
+        for _ in 0..20 {
+            ballot.failed(0);
+        }
+        assert!(ballot.should_vote(&map(1, 1), BACKOFF_MS_MAX));
+    }
+}

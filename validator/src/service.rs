@@ -1,0 +1,62 @@
+//! Answers to miners and to whoever asks about them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arion_chain::ChainView;
+use arion_daemon::now_ms;
+use arion_net::Service;
+use arion_protocol::{ErrorCode, Request, Response, SignedHeartbeat, limits::MINERS_MAX};
+use arion_types::NodeId;
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{liveness::Liveness, metrics::Metrics};
+
+/// The QUIC service.
+pub struct ValidatorService {
+    /// The finalised chain.
+    pub view: ChainView,
+    /// Heartbeats.
+    pub liveness: Arc<Mutex<Liveness>>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+#[async_trait]
+impl Service for ValidatorService {
+    async fn serve(&self, peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
+        let response = match request {
+            Request::Ping => Response::Pong { now: now_ms() },
+            Request::Heartbeat(signed) => self.heartbeat(peer, signed),
+            Request::Miners { after, limit } => self.miners(after, limit),
+            _ => Response::error(ErrorCode::Unsupported, "a validator service takes heartbeats"),
+        };
+        (response, Bytes::new())
+    }
+}
+
+impl ValidatorService {
+    fn heartbeat(&self, peer: NodeId, signed: SignedHeartbeat) -> Response {
+        let snapshot = self.view.snapshot();
+        let mut liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
+        match liveness.accept(peer, signed, &snapshot.registry, now_ms()) {
+            Ok(()) => {
+                self.metrics.heartbeats.inc();
+                Response::HeartbeatAccepted { epoch: snapshot.epoch() }
+            }
+            Err(reason) => {
+                self.metrics.heartbeats_refused.inc();
+                tracing::debug!(%peer, %reason, "heartbeat refused");
+                Response::error(reason.into(), reason.to_string())
+            }
+        }
+    }
+
+    fn miners(&self, after: Option<NodeId>, limit: u16) -> Response {
+        if limit == 0 || limit > MINERS_MAX {
+            return Response::error(ErrorCode::Malformed, format!("ask for 1 to {MINERS_MAX} miners"));
+        }
+        let liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
+        Response::Miners(liveness.page(after, usize::from(limit), now_ms()))
+    }
+}
