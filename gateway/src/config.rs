@@ -194,6 +194,7 @@ impl Config {
             fetch_timeout: read.fetch_timeout.0,
             patience: (read.patience.0, default.patience.1.max(read.patience.0)),
             stripe_bytes: default.stripe_bytes,
+            tail: default.tail,
         }
     }
 }

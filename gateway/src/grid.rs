@@ -48,6 +48,8 @@ pub struct GridOptions {
     pub store_timeout: Duration,
     /// Time for a stripe to reach its quorum.
     pub stripe_timeout: Duration,
+    /// Shards without a receipt at the quorum are left to their senders for this long.
+    pub tail: Duration,
     /// Time for one shard to arrive.
     pub fetch_timeout: Duration,
     /// Least and longest wait for shards before others are asked too.
@@ -65,6 +67,7 @@ impl Default for GridOptions {
             stripes_ahead_total: 16,
             store_timeout: Duration::from_secs(10),
             stripe_timeout: Duration::from_secs(30),
+            tail: Duration::from_secs(20),
             fetch_timeout: Duration::from_secs(10),
             patience: (Duration::from_millis(300), Duration::from_secs(2)),
         }

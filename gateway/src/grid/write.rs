@@ -32,8 +32,6 @@ use crate::{
 /// Attempts to store one shard while its upload waits, and the pause before the second one.
 const STORE_ATTEMPTS: u32 = 3;
 const STORE_PAUSE: Duration = Duration::from_millis(200);
-/// Missing shards are left to the senders for this long before the background work looks at them.
-const TAIL_MS: u64 = 20_000;
 
 /// Why an object cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -267,7 +265,8 @@ impl Grid {
         while let Some(Ok((_, Ok(receipt)))) = senders.try_join_next() {
             receipts.push(receipt);
         }
-        self.meta.stripe_stored(id, receipts, now_ms() + TAIL_MS).await?;
+        let tail_ms = u64::try_from(self.options.tail.as_millis()).unwrap_or(u64::MAX);
+        self.meta.stripe_stored(id, receipts, now_ms().saturating_add(tail_ms)).await?;
         drop((shards, slots));
         if !senders.is_empty() {
             tokio::spawn(self.clone().tail(id, senders));

@@ -1,0 +1,51 @@
+//! One file per command.
+
+pub mod locate;
+pub mod map;
+pub mod miners;
+pub mod objects;
+pub mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use arion_net::{CallError, PeerAddr, QuicTransport, Transport};
+use arion_protocol::{MinerStatus, Request, Response, limits::MINERS_MAX};
+use bytes::Bytes;
+
+/// Time for one answer of a validator service.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of miners read at most.
+const PAGES_MAX: usize = 1_000;
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// A client with a key of its own: what is asked is public.
+fn transport() -> anyhow::Result<Arc<QuicTransport>> {
+    Ok(Arc::new(QuicTransport::new(&arion_daemon::generate_secret_key())?))
+}
+
+/// What a validator service knows of the miners.
+async fn miners_of(transport: &dyn Transport, validator: &PeerAddr) -> Result<Vec<MinerStatus>, CallError> {
+    let mut miners: Vec<MinerStatus> = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let after = miners.last().map(|miner| miner.node_id);
+        let request = Request::Miners { after, limit: MINERS_MAX };
+        let (response, _) = transport.call(validator, request, Bytes::new(), ANSWER_TIMEOUT).await?;
+        let Response::Miners(page) = response else { break };
+        let last = page.len() < usize::from(MINERS_MAX);
+        miners.extend(page);
+        if last {
+            break;
+        }
+    }
+    Ok(miners)
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}

@@ -1,0 +1,102 @@
+//! `arion miner list`: registered miners, and what the validator services hear of them.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use arion_chain::{ChainClient, ss58};
+use arion_protocol::MinerStatus;
+use arion_types::NodeId;
+use serde::Serialize;
+
+use super::{miners_of, print_json, size, transport};
+use crate::settings::Settings;
+
+/// A miner.
+#[derive(Serialize)]
+struct Miner {
+    node_id: String,
+    uid: Option<u32>,
+    family: String,
+    child: String,
+    endpoint: Option<String>,
+    /// None when no validator service was asked or knows it.
+    online: Option<bool>,
+    capacity_bytes: Option<u64>,
+    used_bytes: Option<u64>,
+    shard_count: Option<u64>,
+}
+
+/// Prints the miners.
+pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let chain = ChainClient::connect(&settings.node_url, settings.genesis).await?;
+    let (registry, map) = (chain.registry().await?, chain.current_map().await?);
+    let heard = heard(settings).await?;
+    let mut miners: Vec<Miner> = registry
+        .miners
+        .iter()
+        .map(|(node_id, child)| {
+            let record = map.as_ref().and_then(|map| map.miner_by_node(node_id));
+            let status = heard.get(node_id);
+            let endpoint = status.map(|status| &status.endpoint).or(record.map(|record| &record.endpoint));
+            Miner {
+                node_id: node_id.to_string(),
+                uid: record.map(|record| record.uid),
+                family: ss58(&child.family),
+                child: ss58(&child.child),
+                endpoint: endpoint.map(|endpoint| String::from_utf8_lossy(endpoint).into_owned()),
+                online: status.map(|status| status.online),
+                capacity_bytes: status.map(|status| status.capacity_bytes),
+                used_bytes: status.map(|status| status.used_bytes),
+                shard_count: status.map(|status| status.shard_count),
+            }
+        })
+        .collect();
+    miners.sort_by(|a, b| (a.uid.is_none(), a.uid, &a.node_id).cmp(&(b.uid.is_none(), b.uid, &b.node_id)));
+    if json {
+        print_json(&miners)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{:>6} {:<8} {:<22} {:>12} {:>12} {:>8} node id",
+        "uid", "state", "endpoint", "used", "capacity", "shards"
+    );
+    for miner in &miners {
+        let dash = || "-".to_owned();
+        let state = match miner.online {
+            Some(true) => "online",
+            Some(false) => "offline",
+            None => "unknown",
+        };
+        println!(
+            "{:>6} {state:<8} {:<22} {:>12} {:>12} {:>8} {}",
+            miner.uid.map_or_else(dash, |uid| uid.to_string()),
+            miner.endpoint.as_deref().unwrap_or("-"),
+            miner.used_bytes.map_or_else(dash, size),
+            miner.capacity_bytes.map_or_else(dash, size),
+            miner.shard_count.map_or_else(dash, |count| count.to_string()),
+            miner.node_id,
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What any validator service knows of each miner: the newest report counts.
+async fn heard(settings: &Settings) -> anyhow::Result<BTreeMap<NodeId, MinerStatus>> {
+    let transport = transport()?;
+    let mut heard: BTreeMap<NodeId, MinerStatus> = BTreeMap::new();
+    for validator in &settings.validators {
+        match miners_of(&*transport, validator).await {
+            Ok(miners) => {
+                for miner in miners {
+                    let newer =
+                        heard.get(&miner.node_id).is_none_or(|known| known.last_seen < miner.last_seen);
+                    if newer {
+                        heard.insert(miner.node_id, miner);
+                    }
+                }
+            }
+            Err(error) => eprintln!("warning: validator service {}: {error}", validator.endpoint),
+        }
+    }
+    transport.close().await;
+    Ok(heard)
+}

@@ -1,0 +1,90 @@
+//! `kill -9` at any moment: what was acknowledged is there, what was not is taken back.
+//!
+//! The test runs itself as a child that writes objects and prints each one that is acknowledged, kills it, and looks.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod network;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use arion_gateway::{
+    manifest::{Manifest, ObjectHeaders, ObjectInfo},
+    meta::{BucketInfo, Condition, NewObject},
+};
+use network::Network;
+
+const CHILD: &str = "ARION_GATEWAY_CRASH_TEST_DIRECTORY";
+
+async fn write_for_ever(directory: &Path) {
+    let network = Network::new();
+    let grid = network.grid(directory);
+    let info = BucketInfo { account: "a".into(), created_ms: 1 };
+    let _ = grid.meta.create_bucket("b".into(), info).await;
+    for number in 0u64.. {
+        let manifest = network::write(&grid, &network::sample(1_000)).await.unwrap();
+        let info = ObjectInfo {
+            manifest: rand::random(),
+            size: 1_000,
+            etag: String::new(),
+            modified_ms: 1,
+            parts: 0,
+            headers: ObjectHeaders::default(),
+            checksums: Default::default(),
+        };
+        let object = NewObject {
+            bucket: "b".into(),
+            key: format!("{number:06}"),
+            info,
+            manifest: Manifest { parts: vec![manifest] },
+            condition: Condition::Always,
+        };
+        grid.meta.put_object(object, 1).await.unwrap();
+        println!("acknowledged {number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_objects_survive_kill_9() {
+    if let Some(directory) = std::env::var_os(CHILD) {
+        return write_for_ever(Path::new(&directory)).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for round in 1..=3u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["acknowledged_objects_survive_kill_9", "--exact", "--nocapture"])
+            .env(CHILD, directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut last = 0u64;
+        for line in lines.map_while(Result::ok) {
+            if let Some(number) = line.strip_prefix("acknowledged ") {
+                last = number.parse().unwrap();
+                if last >= 10 * round {
+                    break;
+                }
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(last >= 10 * round, "the child ended at {last}");
+
+        let network = Network::new();
+        let grid = network.grid(directory.path());
+        for number in 0..=last {
+            let (info, manifest) =
+                grid.meta.object_with_manifest("b".into(), format!("{number:06}")).await.unwrap();
+            assert_eq!((info.size, manifest.plain_len()), (1_000, 1_000));
+        }
+        grid.recover().await.unwrap();
+        assert_eq!(grid.meta.inflight_stripes().await.unwrap(), []);
+        let page = grid.meta.ledger_page(0, 512).await.unwrap();
+        assert!(page.iter().zip(1..).all(|(entry, sequence)| entry.sequence == sequence));
+    }
+}

@@ -1,0 +1,235 @@
+//! The data path against miners in memory: losses, lies, restarts.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod network;
+
+use std::{sync::Arc, time::Instant};
+
+use arion_daemon::Shutdown;
+use arion_gateway::{
+    grid::{read::ReadError, write::WriteError},
+    manifest::{Manifest, ObjectHeaders, ObjectInfo},
+    meta::{BucketInfo, Condition, NewObject},
+};
+use arion_protocol::LedgerRecord;
+use network::{MINERS, Mood, Network, eventually, read, sample, write};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+fn object(manifest: Manifest) -> NewObject {
+    let info = ObjectInfo {
+        manifest: [1; 16],
+        size: manifest.plain_len(),
+        etag: "e".into(),
+        modified_ms: 1,
+        parts: 0,
+        headers: ObjectHeaders::default(),
+        checksums: Default::default(),
+    };
+    NewObject { bucket: "b".into(), key: "k".into(), info, manifest, condition: Condition::Always }
+}
+
+fn bucket() -> BucketInfo {
+    BucketInfo { account: "a".into(), created_ms: 1 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_size_round_trips_whole_and_in_ranges() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    for len in [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 10 * MIB - 1, 10 * MIB, 10 * MIB + 1, 25 * MIB] {
+        let plain = sample(len);
+        let manifest = write(&grid, &plain).await.unwrap();
+        assert_eq!(manifest.plain_len, len as u64);
+        assert_eq!(read(&grid, &manifest, 0..len as u64).await.unwrap(), plain, "{len}");
+        for (from, to) in [(0, 1), (len / 2, len / 2 + 70_000), (len.saturating_sub(1), len), (1, len)] {
+            let to = to.min(len);
+            if from < to {
+                let found = read(&grid, &manifest, from as u64..to as u64).await.unwrap();
+                assert_eq!(found, plain[from..to], "{len}: {from}..{to}");
+            }
+        }
+    }
+    // Every shard on its own miner, each in the ledger once.
+    eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
+    let stored: usize = network.miners.iter().map(|miner| miner.shard_count()).sum();
+    assert_eq!(grid.meta.ledger_len().await.unwrap(), stored as u64);
+    assert_eq!(stored % MINERS, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_asks_only_the_miners_that_hold_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    let plain = sample(25 * MIB);
+    let manifest = write(&grid, &plain).await.unwrap();
+    let from = 12 * MIB as u64;
+    assert_eq!(read(&grid, &manifest, from..from + 10).await.unwrap(), plain[12 * MIB..12 * MIB + 10]);
+    let fetches: usize =
+        network.miners.iter().map(|miner| miner.fetches.load(std::sync::atomic::Ordering::SeqCst)).sum();
+    assert!((1..=2).contains(&fetches), "{fetches} shards were fetched for ten bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_dead_miners_do_not_stop_a_write_and_get_their_shards_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    network.disconnect(0..10);
+    let plain = sample(3 * MIB);
+    let manifest = write(&grid, &plain).await.unwrap();
+    assert_eq!(grid.meta.backlog().await.unwrap(), (10, 0));
+    assert_eq!(grid.meta.ledger_len().await.unwrap(), 20);
+    assert_eq!(read(&grid, &manifest, 0..plain.len() as u64).await.unwrap(), plain);
+    (0..10).for_each(|n| network.connect(n));
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    eventually("the gaps are filled", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
+    assert_eq!(grid.meta.ledger_len().await.unwrap(), 30);
+    assert!(network.miners.iter().all(|miner| miner.shard_count() == 1));
+    stop.trigger();
+    work.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eleven_dead_miners_refuse_a_write_and_nothing_stays_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    network.disconnect(0..11);
+    let error = write(&grid, &sample(100)).await.unwrap_err();
+    assert!(matches!(error, WriteError::Quorum { stored: 19, quorum: 20 }), "{error}");
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    eventually("nothing is left on miners", async || {
+        network.miners.iter().all(|miner| miner.shard_count() == 0)
+    })
+    .await;
+    let page = grid.meta.ledger_page(0, 100).await.unwrap();
+    let deleted = page.iter().filter(|entry| matches!(entry.record, LedgerRecord::Deleted { .. })).count();
+    assert_eq!(deleted, 30);
+    stop.trigger();
+    work.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_dead_miners_do_not_stop_a_read_but_twenty_one_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    let plain = sample(12 * MIB);
+    let manifest = write(&grid, &plain).await.unwrap();
+    eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
+    network.disconnect(0..20);
+    assert_eq!(read(&grid, &manifest, 0..plain.len() as u64).await.unwrap(), plain);
+    assert_eq!(read(&grid, &manifest, 5..6).await.unwrap(), plain[5..6]);
+    network.disconnect([20]);
+    let error = read(&grid, &manifest, 0..plain.len() as u64).await.unwrap_err();
+    assert!(matches!(error, ReadError::Unreadable { found: 9, needed: 10 }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn corrupt_and_silent_miners_are_read_around() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    let plain = sample(11 * MIB);
+    let manifest = write(&grid, &plain).await.unwrap();
+    eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
+    network.miners[..10].iter().for_each(|miner| miner.set(Mood::Corrupt));
+    network.miners[10..20].iter().for_each(|miner| miner.set(Mood::Hanging));
+    let began = Instant::now();
+    assert_eq!(read(&grid, &manifest, 0..plain.len() as u64).await.unwrap(), plain);
+    // Ten hanging miners cost a few rounds of patience, not a timeout each.
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert!(grid.metrics.stripes_decoded.get() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_receipts_do_not_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    network.miners[..11].iter().for_each(|miner| miner.set(Mood::Forging));
+    let error = write(&grid, &sample(100)).await.unwrap_err();
+    assert!(matches!(error, WriteError::Quorum { stored: 19, quorum: 20 }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_upload_takes_its_stripes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    let accounts = network::accounts();
+    let mut upload = arion_gateway::grid::write::Upload::new(grid.clone(), &accounts.of("a"), b"a");
+    upload.push(&sample(21 * MIB)).await.unwrap();
+    drop(upload);
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    eventually("nothing is left", async || {
+        grid.meta.ledger_len().await.unwrap() >= 60
+            && grid.meta.backlog().await.unwrap() == (0, 0)
+            && network.miners.iter().all(|miner| miner.shard_count() == 0)
+    })
+    .await;
+    stop.trigger();
+    work.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_outlive_the_gateway_and_overwriting_frees_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let plain = sample(2 * MIB);
+    {
+        let grid = network.grid(directory.path());
+        grid.meta.create_bucket("b".into(), bucket()).await.unwrap();
+        let manifest = write(&grid, &plain).await.unwrap();
+        grid.meta.put_object(object(Manifest { parts: vec![manifest] }), 1).await.unwrap();
+        // Sent, never entered: what a crash leaves.
+        write(&grid, &sample(500)).await.unwrap();
+        eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
+    }
+    let grid = network.grid(directory.path());
+    assert_eq!(grid.recover().await.unwrap(), 1);
+    let (info, manifest) = grid.meta.object_with_manifest("b".into(), "k".into()).await.unwrap();
+    assert_eq!(info.size, plain.len() as u64);
+    assert_eq!(read(&grid, &manifest.parts[0], 0..info.size).await.unwrap(), plain);
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    eventually("the orphan is gone", async || network.miners.iter().all(|miner| miner.shard_count() == 1))
+        .await;
+    let newer = write(&grid, &sample(7)).await.unwrap();
+    let mut newer = object(Manifest { parts: vec![newer] });
+    newer.info.manifest = [2; 16];
+    grid.meta.put_object(newer, 2).await.unwrap();
+    eventually("the old version is gone", async || {
+        grid.meta.backlog().await.unwrap() == (0, 0)
+            && network.miners.iter().all(|miner| miner.shard_count() == 1)
+    })
+    .await;
+    stop.trigger();
+    work.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_map_nothing_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let transport = Arc::new(network.memory.transport(arion_types::signing::node_id(&network.gateway)));
+    let grid = arion_gateway::grid::Grid::new(
+        network.gateway.clone(),
+        network::GENESIS,
+        transport,
+        Default::default(),
+        network::open_meta(directory.path()),
+        Network::options(),
+        Default::default(),
+    );
+    let error = write(&Arc::new(grid), b"x").await.unwrap_err();
+    assert!(matches!(error, WriteError::NoMap), "{error}");
+}

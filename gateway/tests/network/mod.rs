@@ -1,0 +1,280 @@
+//! A network in memory: miners that keep what a gateway of the network orders, and misbehave on request.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arion_daemon::now_ms;
+use arion_gateway::{
+    grid::{Grid, GridOptions, read::OpenPart, write::Upload},
+    manifest::PartManifest,
+    meta::Meta,
+    metrics::Metrics,
+    placement::{Maps, Placement},
+    s3::AccountKeys,
+};
+use arion_net::{MemoryNetwork, Service};
+use arion_protocol::{Action, ErrorCode, Request, Response, ShardPlacement};
+use arion_types::{CrushParams, GenesisHash, MinerRecord, NodeId, Receipt, ShardHash, signing};
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+
+pub const GENESIS: GenesisHash = [7; 32];
+pub const MINERS: usize = 30;
+
+/// What a miner does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Mood {
+    Honest,
+    /// Answers a fetch with a flipped byte.
+    Corrupt,
+    /// Never answers a fetch.
+    Hanging,
+    /// Signs receipts for another shard.
+    Forging,
+}
+
+pub struct Miner {
+    pub key: SigningKey,
+    pub endpoint: String,
+    gateway: NodeId,
+    shards: Mutex<HashMap<ShardHash, (ShardPlacement, Bytes)>>,
+    mood: AtomicU8,
+    pub fetches: AtomicUsize,
+}
+
+impl Miner {
+    pub fn node_id(&self) -> NodeId {
+        signing::node_id(&self.key)
+    }
+
+    pub fn set(&self, mood: Mood) {
+        self.mood.store(mood as u8, Ordering::SeqCst);
+    }
+
+    fn is(&self, mood: Mood) -> bool {
+        self.mood.load(Ordering::SeqCst) == mood as u8
+    }
+
+    pub fn shard_count(&self) -> usize {
+        self.shards.lock().unwrap().len()
+    }
+
+    fn store(&self, command: arion_protocol::SignedCommand, body: Bytes) -> Response {
+        if let Err(error) = command.check(&GENESIS, &self.node_id(), now_ms()) {
+            return Response::error(error.into(), "");
+        }
+        let (Action::Store(placement), shard) = (command.command.action, command.command.shard) else {
+            return Response::error(ErrorCode::Malformed, "");
+        };
+        if command.signer != self.gateway {
+            return Response::error(ErrorCode::Unauthorized, "");
+        }
+        if *blake3::hash(&body).as_bytes() != shard.0 || body.len() != placement.size as usize {
+            return Response::error(ErrorCode::HashMismatch, "");
+        }
+        self.shards.lock().unwrap().insert(shard, (placement, body));
+        let receipt = Receipt {
+            shard: if self.is(Mood::Forging) { ShardHash([1; 32]) } else { shard },
+            size: placement.size,
+            stripe: placement.stripe,
+            pg: placement.pg,
+            index: placement.index,
+            epoch: placement.epoch,
+            node_id: self.node_id(),
+            stored_at: now_ms(),
+        };
+        Response::Stored(receipt.sign(&GENESIS, &self.key))
+    }
+
+    fn delete(&self, command: arion_protocol::SignedCommand) -> Response {
+        if let Err(error) = command.check(&GENESIS, &self.node_id(), now_ms()) {
+            return Response::error(error.into(), "");
+        }
+        match command.command.action {
+            Action::Delete if command.signer == self.gateway => {
+                let existed = self.shards.lock().unwrap().remove(&command.command.shard).is_some();
+                Response::Deleted { existed }
+            }
+            _ => Response::error(ErrorCode::Unauthorized, ""),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Service for Miner {
+    async fn serve(&self, _: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
+        match request {
+            Request::Ping => (Response::Pong { now: now_ms() }, Bytes::new()),
+            Request::Store(command) => (self.store(command, body), Bytes::new()),
+            Request::Delete(command) => (self.delete(command), Bytes::new()),
+            Request::Fetch { shard } => {
+                self.fetches.fetch_add(1, Ordering::SeqCst);
+                if self.is(Mood::Hanging) {
+                    std::future::pending::<()>().await;
+                }
+                let found = self.shards.lock().unwrap().get(&shard).map(|(_, bytes)| bytes.clone());
+                let Some(bytes) = found else {
+                    return (Response::error(ErrorCode::NotFound, ""), Bytes::new());
+                };
+                let size = bytes.len() as u32;
+                let bytes = match self.is(Mood::Corrupt) {
+                    true => {
+                        let mut bytes = bytes.to_vec();
+                        bytes[size as usize / 2] ^= 1;
+                        bytes.into()
+                    }
+                    false => bytes,
+                };
+                (Response::Shard { size }, bytes)
+            }
+            _ => (Response::error(ErrorCode::Unsupported, ""), Bytes::new()),
+        }
+    }
+}
+
+pub struct Network {
+    pub memory: MemoryNetwork,
+    pub miners: Vec<Arc<Miner>>,
+    pub gateway: SigningKey,
+    pub params: CrushParams,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Network {
+    /// 30 miners in 15 families: every stripe has a shard on each of them.
+    pub fn new() -> Self {
+        let gateway = SigningKey::from_bytes(&[200; 32]);
+        let memory = MemoryNetwork::new();
+        let miners = (0..MINERS as u8)
+            .map(|n| {
+                Arc::new(Miner {
+                    key: SigningKey::from_bytes(&[n + 1; 32]),
+                    endpoint: format!("127.0.0.1:{}", 10_000 + u16::from(n)),
+                    gateway: signing::node_id(&gateway),
+                    shards: Mutex::default(),
+                    mood: AtomicU8::new(Mood::Honest as u8),
+                    fetches: AtomicUsize::new(0),
+                })
+            })
+            .collect();
+        let network = Self { memory, miners, gateway, params: CrushParams::STANDARD };
+        (0..MINERS).for_each(|n| network.connect(n));
+        network
+    }
+
+    pub fn connect(&self, n: usize) {
+        let miner = &self.miners[n];
+        self.memory.listen(miner.endpoint.clone(), miner.node_id(), miner.clone());
+    }
+
+    pub fn disconnect(&self, miners: impl IntoIterator<Item = usize>) {
+        miners.into_iter().for_each(|n| self.memory.disconnect(&self.miners[n].endpoint));
+    }
+
+    pub fn map(&self, epoch: u64) -> Placement {
+        let miners = self.miners.iter().zip(0u32..).map(|(miner, uid)| MinerRecord {
+            uid,
+            node_id: miner.node_id().0,
+            family: [(uid / 2) as u8; 32],
+            weight: 0x1_0000,
+            endpoint: miner.endpoint.clone().into_bytes().try_into().unwrap(),
+        });
+        Placement::new(epoch, &self.params, miners.collect()).unwrap()
+    }
+
+    pub fn options() -> GridOptions {
+        GridOptions {
+            stripe_timeout: Duration::from_secs(10),
+            store_timeout: Duration::from_secs(2),
+            fetch_timeout: Duration::from_secs(2),
+            tail: Duration::ZERO,
+            ..GridOptions::default()
+        }
+    }
+
+    pub fn grid(&self, directory: &Path) -> Arc<Grid> {
+        let maps = Maps::default();
+        maps.set_current(self.map(1));
+        let transport = Arc::new(self.memory.transport(signing::node_id(&self.gateway)));
+        let meta = open_meta(directory);
+        let (options, metrics) = (Self::options(), Metrics::default());
+        Arc::new(Grid::new(self.gateway.clone(), GENESIS, transport, maps, meta, options, metrics))
+    }
+}
+
+/// The writing thread of an earlier handle lets go of the file a moment after it was dropped.
+pub fn open_meta(directory: &Path) -> Meta {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Meta::open(&directory.join("meta.redb")) {
+            Ok(meta) => return meta,
+            Err(error) if Instant::now() > deadline => panic!("{error}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
+
+pub fn accounts() -> AccountKeys {
+    AccountKeys::new([9; 32])
+}
+
+/// Bytes that differ from place to place.
+pub fn sample(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    let mut reader = blake3::Hasher::new().update(&(len as u64).to_le_bytes()).finalize_xof();
+    reader.fill(&mut bytes);
+    bytes
+}
+
+/// Writes; the stripes stay.
+pub async fn write(
+    grid: &Arc<Grid>,
+    plain: &[u8],
+) -> Result<PartManifest, arion_gateway::grid::write::WriteError> {
+    let mut upload = Upload::new(grid.clone(), &accounts().of("a"), b"a");
+    for piece in plain.chunks(100_000) {
+        upload.push(piece).await?;
+    }
+    let manifest = upload.finish().await?;
+    upload.keep();
+    Ok(manifest)
+}
+
+/// Reads a range.
+pub async fn read(
+    grid: &Arc<Grid>,
+    manifest: &PartManifest,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>, arion_gateway::grid::read::ReadError> {
+    let key = accounts().of("a").unwrap(&manifest.key, b"a").unwrap();
+    let mut pieces = grid.read(vec![OpenPart { manifest: manifest.clone(), key }], range);
+    let mut plain = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        plain.extend_from_slice(&piece?);
+    }
+    Ok(plain)
+}
+
+/// Waits for a condition.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}: not within 40 s");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
