@@ -1,0 +1,95 @@
+//! Chains this binary knows by name.
+
+use arion_runtime::{
+    WASM_BINARY,
+    configs::SS58Prefix,
+    genesis::{LOCAL_VALIDATORS_MAX, local_preset},
+};
+use sc_chain_spec::{ChainType, GenericChainSpec, Properties};
+
+/// Specification of a chain: genesis state, name, properties.
+pub(crate) type ChainSpec = GenericChainSpec;
+
+/// Decimals of ALPHA.
+const TOKEN_DECIMALS: u8 = 18;
+/// Symbol of the token.
+const TOKEN_SYMBOL: &str = "ALPHA";
+
+/// One chain for one node: Alice is the only validator and holds the sudo key.
+pub(crate) fn development() -> Result<ChainSpec, String> {
+    spec("Arion Development", "arion-dev", ChainType::Development, sp_genesis_builder::DEV_RUNTIME_PRESET)
+}
+
+/// A chain for `validators` nodes on one machine: Alice, Bob, Charlie, Dave, in this order.
+pub(crate) fn local(validators: usize) -> Result<ChainSpec, String> {
+    if !(1..=LOCAL_VALIDATORS_MAX).contains(&validators) {
+        return Err(format!(
+            "a local chain has 1 to {LOCAL_VALIDATORS_MAX} validators, not {validators}: use local:1 to \
+             local:{LOCAL_VALIDATORS_MAX}"
+        ));
+    }
+    spec("Arion Local", &format!("arion-local-{validators}"), ChainType::Local, &local_preset(validators))
+}
+
+/// The chain that `--chain ID` means.
+pub(crate) fn by_id(id: &str) -> Result<ChainSpec, String> {
+    match id {
+        "dev" => development(),
+        "" | "local" => local(1),
+        _ => match id.strip_prefix("local:") {
+            Some(count) => {
+                let validators =
+                    count.parse().map_err(|_| format!("'{count}' in --chain {id} is not a number"))?;
+                local(validators)
+            },
+            None => ChainSpec::from_json_file(id.into()).map_err(|error| {
+                format!(
+                    "'{id}' is not dev, local or local:N, and reading it as a chain specification failed: {error}"
+                )
+            }),
+        },
+    }
+}
+
+fn spec(name: &str, id: &str, chain_type: ChainType, preset: &str) -> Result<ChainSpec, String> {
+    let code = WASM_BINARY.ok_or(
+        "this binary was built without the wasm runtime (SKIP_WASM_BUILD): build it again without that variable",
+    )?;
+    let mut properties = Properties::new();
+    properties.insert("tokenSymbol".into(), TOKEN_SYMBOL.into());
+    properties.insert("tokenDecimals".into(), TOKEN_DECIMALS.into());
+    properties.insert("ss58Format".into(), SS58Prefix::get().into());
+    Ok(ChainSpec::builder(code, None)
+        .with_name(name)
+        .with_id(id)
+        .with_chain_type(chain_type)
+        .with_properties(properties)
+        .with_genesis_config_preset_name(preset)
+        .build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sp_runtime::BuildStorage;
+
+    #[test]
+    fn every_named_chain_has_a_genesis_state() {
+        for id in ["dev", "", "local", "local:1", "local:2", "local:3", "local:4"] {
+            by_id(id).unwrap().build_storage().unwrap_or_else(|error| panic!("{id}: {error}"));
+        }
+    }
+
+    #[test]
+    fn unknown_chains_are_refused_with_the_reason() {
+        for (id, reason) in [
+            ("local:0", "1 to 4 validators"),
+            ("local:5", "1 to 4 validators"),
+            ("local:x", "not a number"),
+            ("/nowhere/spec.json", "not dev, local or local:N"),
+        ] {
+            let error = by_id(id).err().unwrap();
+            assert!(error.contains(reason), "{id}: {error}");
+        }
+    }
+}

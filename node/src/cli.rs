@@ -1,0 +1,56 @@
+//! Command line of the node.
+
+use sc_cli::RunCmd;
+
+/// What the binary is asked to do; without a subcommand it runs a node.
+#[derive(Debug, clap::Parser)]
+#[command(long_about = "Full node and block-producing validator of the Arion chain.\n\n\
+        arion-node --dev                       one node, fresh chain in a temporary directory\n\
+        arion-node --chain local:1 --alice     the only validator of a local chain that is kept on disk\n\
+        arion-node --chain local:2 --bob \\\n    \
+            --bootnodes /ip4/127.0.0.1/tcp/30333/p2p/PEER   the second of two\n\n\
+        --chain takes dev, local (= local:1), local:1 to local:4, or the path of a JSON chain specification. \
+        Validators of local:N are Alice, Bob, Charlie and Dave, in this order; their session keys come with \
+        --alice, --bob, --charlie and --dave. JSON-RPC listens on 127.0.0.1:9944 (--rpc-port), Prometheus on \
+        127.0.0.1:9615 (--prometheus-port, --no-prometheus).")]
+pub(crate) struct Cli {
+    /// Something other than running a node.
+    #[command(subcommand)]
+    pub(crate) subcommand: Option<Subcommand>,
+
+    /// How to run a node.
+    #[clap(flatten)]
+    pub(crate) run: RunCmd,
+}
+
+/// Everything but running a node.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Keys: generate, inspect, and insert them into the keystore of a node.
+    #[command(subcommand)]
+    Key(sc_cli::KeySubcommand),
+
+    /// Write the specification of a chain as JSON, plain or raw.
+    ExportChainSpec(sc_cli::ExportChainSpecCmd),
+
+    /// Execute a block again and say whether it is valid.
+    CheckBlock(sc_cli::CheckBlockCmd),
+
+    /// Write blocks to a file.
+    ExportBlocks(sc_cli::ExportBlocksCmd),
+
+    /// Write the state at a block as a chain specification.
+    ExportState(sc_cli::ExportStateCmd),
+
+    /// Read blocks from a file.
+    ImportBlocks(sc_cli::ImportBlocksCmd),
+
+    /// Delete the database of a chain. Keys stay.
+    PurgeChain(sc_cli::PurgeChainCmd),
+
+    /// Go back to an earlier state of the chain.
+    Revert(sc_cli::RevertCmd),
+
+    /// Print where the database stands.
+    ChainInfo(sc_cli::ChainInfoCmd),
+}

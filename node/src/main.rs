@@ -1,0 +1,18 @@
+//! Full node and block-producing validator of the Arion chain.
+//!
+//! Runs the wasm runtime of `arion-runtime` with BABE and GRANDPA, a ParityDB database, and JSON-RPC for
+//! clients.
+//!
+//! # Not here
+//! Rules of the chain (`runtime/`, `pallets/`); the daemons of the storage network, which are clients of this
+//! node.
+
+mod chain_spec;
+mod cli;
+mod command;
+mod rpc;
+mod service;
+
+fn main() -> sc_cli::Result<()> {
+    command::run()
+}

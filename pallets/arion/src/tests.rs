@@ -1,0 +1,7 @@
+//! Stories of maps, children and attestations.
+
+mod attestations;
+mod children;
+mod deposits;
+mod maps;
+mod random;

@@ -1,0 +1,98 @@
+//! Whatever is called in whatever order, the invariants hold and no unit of balance is made or lost.
+
+use frame_support::traits::fungible::{Inspect, InspectHold};
+use proptest::prelude::*;
+
+use crate::{HoldReason, mock::*};
+
+/// Something that happens on the chain.
+#[derive(Clone, Debug)]
+enum Step {
+    Register { family: u8, child: u8, node: u8 },
+    Deregister { family: u8, child: u8 },
+    Claim { family: u8, child: u8 },
+    Lockup(bool),
+    Base(Balance),
+    Map { validator: u8, epochs_ahead: u64, uids: Vec<u32> },
+    Warden { add: bool, warden: u8 },
+    Attest { warden: u8, shard: u8, blocks_ago: u64 },
+    Blocks(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (family, child) = (1..=6u8, 20..=32u8);
+    prop_oneof![
+        6 => (family.clone(), child.clone(), 20..=32u8)
+            .prop_map(|(family, child, node)| Step::Register { family, child, node }),
+        3 => (family.clone(), child.clone()).prop_map(|(family, child)| Step::Deregister { family, child }),
+        3 => (family, child).prop_map(|(family, child)| Step::Claim { family, child }),
+        1 => any::<bool>().prop_map(Step::Lockup),
+        1 => (0..1_000 * UNIT).prop_map(Step::Base),
+        2 => (100..=103u8, 0..3u64, proptest::collection::vec(1..6u32, 0..4))
+            .prop_map(|(validator, epochs_ahead, uids)| Step::Map { validator, epochs_ahead, uids }),
+        1 => (any::<bool>(), 200..=203u8).prop_map(|(add, warden)| Step::Warden { add, warden }),
+        3 => (200..=203u8, 0..4u8, 0..60u64)
+            .prop_map(|(warden, shard, blocks_ago)| Step::Attest { warden, shard, blocks_ago }),
+        3 => (1..40u64).prop_map(Step::Blocks),
+    ]
+}
+
+/// Takes a step; the call may well be refused.
+fn take(step: Step) -> bool {
+    let root = RuntimeOrigin::root();
+    match step {
+        Step::Register { family, child, node } => register_node(family, child, node).is_ok(),
+        Step::Deregister { family, child } => Arion::deregister_child(signed(family), account(child)).is_ok(),
+        Step::Claim { family, child } => Arion::claim_unbonded(signed(family), account(child)).is_ok(),
+        Step::Lockup(enabled) => Arion::set_lockup_enabled(root, enabled).is_ok(),
+        Step::Base(deposit) => Arion::set_base_child_deposit(root, deposit).is_ok(),
+        Step::Map { validator, epochs_ahead, uids } => {
+            let miners = uids.iter().map(|uid| miner(*uid, 1, *uid as u8)).collect();
+            submit_map(validator, Arion::current_epoch() + epochs_ahead, miners).is_ok()
+        }
+        Step::Warden { add: true, warden } => Arion::register_warden(root, node_id(warden)).is_ok(),
+        Step::Warden { add: false, warden } => Arion::deregister_warden(root, node_id(warden)).is_ok(),
+        Step::Attest { warden, shard, blocks_ago } => {
+            let block = System::block_number().saturating_sub(blocks_ago);
+            attest((block / BUCKET_BLOCKS) as u32, vec![attestation(warden, shard, block)]).is_ok()
+        }
+        Step::Blocks(count) => {
+            run_to(System::block_number() + count);
+            true
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn invariants_hold_after_any_sequence_of_calls(
+        steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        story(|| {
+            Validators::set((100..=102).map(account).collect());
+            let issued = Balances::total_issuance();
+            for step in steps {
+                let described = format!("{step:?}");
+                take(step);
+                Arion::do_try_state().unwrap_or_else(|error| panic!("{described}: {error:?}"));
+            }
+            assert_eq!(Balances::total_issuance(), issued);
+
+            // Everybody leaves: every deposit comes back.
+            for (child, registration) in crate::ChildRegistrations::<Test>::iter().collect::<Vec<_>>() {
+                let _ = Arion::deregister_child(RuntimeOrigin::signed(registration.family), child);
+            }
+            run_to(System::block_number() + UNBONDING_BLOCKS);
+            for (child, registration) in crate::ChildRegistrations::<Test>::iter().collect::<Vec<_>>() {
+                Arion::claim_unbonded(RuntimeOrigin::signed(registration.family), child).unwrap();
+            }
+            for family in 1..=6 {
+                let held = Balances::balance_on_hold(&HoldReason::ChildDeposit.into(), &account(family));
+                assert_eq!(held, 0);
+                assert_eq!(Balances::balance(&account(family)), 100_000 * UNIT);
+            }
+        });
+    }
+}

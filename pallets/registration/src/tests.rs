@@ -1,0 +1,4 @@
+//! Stories of owners and their nodes.
+
+mod nodes;
+mod owners;

@@ -1,0 +1,282 @@
+//! Configuration of every pallet of the runtime.
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::{
+    derive_impl,
+    dispatch::DispatchClass,
+    parameter_types,
+    traits::{ConstBool, ConstU8, ConstU32, ConstU64, ConstU128, InstanceFilter, VariantCountOf},
+    weights::{
+        ConstantMultiplier, Weight,
+        constants::{ParityDbWeight, WEIGHT_REF_TIME_PER_MILLIS},
+    },
+};
+use frame_system::{
+    EnsureRoot,
+    limits::{BlockLength, BlockWeights},
+};
+use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
+use scale_info::TypeInfo;
+use sp_runtime::{
+    Perbill,
+    traits::{ConvertInto, One, OpaqueKeys},
+};
+
+use crate::{
+    AccountId, Babe, Balance, Balances, Block, BlockNumber, OriginCaller, PalletInfo, Runtime, RuntimeCall,
+    RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, SessionKeys, System,
+    VERSION,
+    constants::{HIPP, MICRO_HIPP, MILLI_HIPP, SESSION_SLOTS, SLOT_MS},
+    origins::{
+        EnsureValidatorSet, EnsureWardenOrValidator, OwnersWithMiners, PalletProxy, PalletRegistration,
+        SessionValidators,
+    },
+};
+
+/// Share of a block that transactions of users may fill; the rest is for operational ones.
+const NORMAL_SHARE: Perbill = Perbill::from_percent(75);
+
+parameter_types! {
+    pub const BlockHashCount: BlockNumber = 2_400;
+    pub const Version: sp_version::RuntimeVersion = VERSION;
+    /// A third of a slot of computation, as the proposer has two thirds of it.
+    pub RuntimeBlockWeights: BlockWeights = BlockWeights::with_sensible_defaults(
+        Weight::from_parts(SLOT_MS / 3 * WEIGHT_REF_TIME_PER_MILLIS, u64::MAX),
+        NORMAL_SHARE,
+    );
+    pub RuntimeBlockLength: BlockLength = BlockLength::builder()
+        .max_length(5 * 1024 * 1024)
+        .modify_max_length_for_class(DispatchClass::Normal, |length| *length = NORMAL_SHARE * *length)
+        .build();
+    pub const SS58Prefix: u16 = 42;
+}
+
+#[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
+impl frame_system::Config for Runtime {
+    type Block = Block;
+    type BlockHashCount = BlockHashCount;
+    type DbWeight = ParityDbWeight;
+    type Version = Version;
+    type AccountData = pallet_balances::AccountData<Balance>;
+    type SystemWeightInfo = frame_system::weights::SubstrateWeight<Runtime>;
+    type SS58Prefix = SS58Prefix;
+    type BlockWeights = RuntimeBlockWeights;
+    type BlockLength = RuntimeBlockLength;
+}
+
+impl pallet_timestamp::Config for Runtime {
+    type Moment = u64;
+    type OnTimestampSet = Babe;
+    type MinimumPeriod = ConstU64<{ SLOT_MS / 2 }>;
+    type WeightInfo = pallet_timestamp::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_babe::Config for Runtime {
+    type EpochDuration = ConstU64<{ SESSION_SLOTS as u64 }>;
+    type ExpectedBlockTime = ConstU64<SLOT_MS>;
+    type EpochChangeTrigger = pallet_babe::ExternalTrigger;
+    type DisabledValidators = crate::Session;
+    type WeightInfo = ();
+    type MaxAuthorities = ConstU32<100>;
+    type MaxNominators = ConstU32<0>;
+    // The validator set is fixed at genesis and nothing is staked yet, so an equivocation has nobody to
+    // slash.
+    type KeyOwnerProof = sp_core::Void;
+    type EquivocationReportSystem = ();
+}
+
+impl pallet_grandpa::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type WeightInfo = ();
+    type MaxAuthorities = ConstU32<100>;
+    type MaxNominators = ConstU32<0>;
+    type MaxSetIdSessionEntries = ConstU64<0>;
+    type KeyOwnerProof = sp_core::Void;
+    type EquivocationReportSystem = ();
+}
+
+impl pallet_authorship::Config for Runtime {
+    type FindAuthor = pallet_session::FindAccountFromAuthorIndex<Self, Babe>;
+    type EventHandler = ();
+}
+
+impl pallet_session::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type ValidatorId = AccountId;
+    type ValidatorIdOf = ConvertInto;
+    type ShouldEndSession = Babe;
+    type NextSessionRotation = Babe;
+    // Nobody joins or leaves: the set of genesis stays until staking arrives.
+    type SessionManager = ();
+    type SessionHandler = <SessionKeys as OpaqueKeys>::KeyTypeIdProviders;
+    type Keys = SessionKeys;
+    type DisablingStrategy = ();
+    type WeightInfo = pallet_session::weights::SubstrateWeight<Runtime>;
+    type Currency = Balances;
+    type KeyDeposit = ConstU128<{ HIPP }>;
+}
+
+impl pallet_balances::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type RuntimeFreezeReason = RuntimeFreezeReason;
+    type WeightInfo = pallet_balances::weights::SubstrateWeight<Runtime>;
+    type Balance = Balance;
+    type DustRemoval = ();
+    type ExistentialDeposit = ConstU128<MILLI_HIPP>;
+    type AccountStore = System;
+    type ReserveIdentifier = [u8; 8];
+    type FreezeIdentifier = RuntimeFreezeReason;
+    type MaxLocks = ConstU32<50>;
+    type MaxReserves = ConstU32<50>;
+    type MaxFreezes = VariantCountOf<RuntimeFreezeReason>;
+    type DoneSlashHandler = ();
+}
+
+parameter_types! {
+    pub FeeMultiplier: Multiplier = Multiplier::one();
+    /// 10 ALPHA for a second of computation.
+    pub const FeePerPicosecond: Balance = 10 * HIPP / 1_000_000_000_000;
+    pub const FeePerByte: Balance = MICRO_HIPP;
+}
+
+impl pallet_transaction_payment::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type OnChargeTransaction = FungibleAdapter<Balances, ()>;
+    type WeightToFee = ConstantMultiplier<Balance, FeePerPicosecond>;
+    type LengthToFee = ConstantMultiplier<Balance, FeePerByte>;
+    type FeeMultiplierUpdate = ConstFeeMultiplier<FeeMultiplier>;
+    type OperationalFeeMultiplier = ConstU8<5>;
+    type WeightInfo = pallet_transaction_payment::weights::SubstrateWeight<Runtime>;
+}
+
+/// What a proxy may do in the name of its principal.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Eq,
+    PartialEq,
+    Ord,
+    PartialOrd,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum ProxyType {
+    /// Everything.
+    #[default]
+    #[codec(index = 0)]
+    Any,
+    /// Everything that moves no ALPHA to another account.
+    #[codec(index = 1)]
+    NonTransfer,
+    /// Registration of nodes and the calls of `pallet-arion` only.
+    #[codec(index = 2)]
+    Storage,
+}
+
+impl InstanceFilter<RuntimeCall> for ProxyType {
+    fn filter(&self, call: &RuntimeCall) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NonTransfer => matches!(
+                call,
+                RuntimeCall::System(..)
+                    | RuntimeCall::Timestamp(..)
+                    | RuntimeCall::Babe(..)
+                    | RuntimeCall::Grandpa(..)
+                    | RuntimeCall::Session(..)
+                    | RuntimeCall::Proxy(..)
+                    | RuntimeCall::Utility(..)
+                    | RuntimeCall::Registration(..)
+                    | RuntimeCall::Arion(..)
+            ),
+            Self::Storage => matches!(
+                call,
+                RuntimeCall::Utility(..) | RuntimeCall::Registration(..) | RuntimeCall::Arion(..)
+            ),
+        }
+    }
+
+    fn is_superset(&self, other: &Self) -> bool {
+        match (self, other) {
+            (a, b) if a == b => true,
+            (Self::Any, _) => true,
+            (_, Self::Any) => false,
+            (Self::NonTransfer, Self::Storage) => true,
+            _ => false,
+        }
+    }
+}
+
+impl pallet_proxy::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type Currency = Balances;
+    type ProxyType = ProxyType;
+    type ProxyDepositBase = ConstU128<{ 100 * MILLI_HIPP }>;
+    type ProxyDepositFactor = ConstU128<{ 10 * MILLI_HIPP }>;
+    // A family may have 32 children, each of them its proxy, and delegates of its own besides.
+    type MaxProxies = ConstU32<64>;
+    type WeightInfo = pallet_proxy::weights::SubstrateWeight<Runtime>;
+    type MaxPending = ConstU32<64>;
+    type CallHasher = sp_runtime::traits::BlakeTwo256;
+    type AnnouncementDepositBase = ConstU128<{ 100 * MILLI_HIPP }>;
+    type AnnouncementDepositFactor = ConstU128<{ 10 * MILLI_HIPP }>;
+    type BlockNumberProvider = System;
+}
+
+impl pallet_utility::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type PalletsOrigin = OriginCaller;
+    type WeightInfo = pallet_utility::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_sudo::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type WeightInfo = pallet_sudo::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_registration::Config for Runtime {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type OwnerInUse = OwnersWithMiners;
+    type OwnerDeposit = ConstU128<{ 10 * HIPP }>;
+    type NodeDeposit = ConstU128<{ HIPP }>;
+    type MaxOwners = ConstU32<1_024>;
+    type MaxNodesPerOwner = ConstU32<32>;
+    type WeightInfo = pallet_registration::weights::HandDerived<Runtime>;
+}
+
+impl pallet_arion::Config for Runtime {
+    type ArionAdminOrigin = EnsureRoot<AccountId>;
+    type MapAuthorityOrigin = EnsureValidatorSet;
+    type AttestationAuthorityOrigin = EnsureWardenOrValidator;
+    type Validators = SessionValidators;
+    type DepositCurrency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type FamilyRegistry = PalletRegistration;
+    type ProxyVerifier = PalletProxy;
+    type BaseChildDeposit = ConstU128<{ 100 * HIPP }>;
+    type GlobalDepositHalvingPeriodBlocks = ConstU32<14_400>;
+    type UnbondingPeriodBlocks = ConstU32<100_800>;
+    type UnregisterCooldownBlocks = ConstU32<28_800>;
+    type MaxFamilies = ConstU32<256>;
+    type MaxChildrenTotal = ConstU32<2_048>;
+    type MaxChildrenPerFamily = ConstU32<32>;
+    type MaxMiners = ConstU32<2_048>;
+    type EnforceRegisteredMiners = ConstBool<true>;
+    type MaxEpochsKept = ConstU32<256>;
+    type MaxAttestations = ConstU32<1_000>;
+    type AttestationBucketBlocks = ConstU32<100>;
+    type AttestationRetentionBuckets = ConstU32<1_000>;
+    type MaxWardens = ConstU32<256>;
+    type MaxAttestationSubmitters = ConstU32<64>;
+    type WeightInfo = pallet_arion::weights::HandDerived<Runtime>;
+}
