@@ -52,16 +52,27 @@ pub(crate) struct Rpc {
     client: Arc<RpcClient>,
 }
 
-/// Bytes as the node writes them: hex with `0x`.
+/// Bytes as the node writes them: hex with `0x`, or, for extrinsics of a node whose block type is not opaque, an
+/// array of numbers.
 #[derive(Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "BytesText")]
 pub(crate) struct HexBytes(pub(crate) Vec<u8>);
 
-impl TryFrom<String> for HexBytes {
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum BytesText {
+    Hex(String),
+    Array(Vec<u8>),
+}
+
+impl TryFrom<BytesText> for HexBytes {
     type Error = hex::FromHexError;
 
-    fn try_from(text: String) -> Result<Self, hex::FromHexError> {
-        hex::decode(text.strip_prefix("0x").unwrap_or(&text)).map(Self)
+    fn try_from(text: BytesText) -> Result<Self, hex::FromHexError> {
+        match text {
+            BytesText::Hex(text) => hex::decode(text.strip_prefix("0x").unwrap_or(&text)).map(Self),
+            BytesText::Array(bytes) => Ok(Self(bytes)),
+        }
     }
 }
 
