@@ -1,0 +1,421 @@
+//! A warden against miners, a gateway and a submitter in one process: honest, lying and broken ones.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use arion_chain::{BlockRef, ChainView, EpochMap, Snapshot, ViewSource};
+use arion_daemon::Health;
+use arion_net::{MemoryNetwork, PeerAddr, Service, Transport};
+use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, Request, Response};
+use arion_types::{
+    AttestationRecord, AttestationResult, CrushParams, MinerRecord, NodeId, Receipt, ShardHash,
+    SignedReceipt,
+    attestation::challenge_seed,
+    map::WEIGHT_ONE,
+    signing::node_id,
+    stripe::{placement_group, stripe_id},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use codec::DecodeAll;
+use ed25519_dalek::SigningKey;
+
+use crate::{
+    auditor::{Auditor, Pace, Signer},
+    challenge::{Challenger, Patience},
+    follower::{FollowError, Follower},
+    handover::Handover,
+    ledger::ReceiptChecker,
+    metrics::Metrics,
+    sampler::Sampler,
+    store::Store,
+};
+
+const GENESIS: [u8; 32] = [7; 32];
+const HEAD: BlockRef = BlockRef { number: 123, hash: [0xb1; 32] };
+const SHARD_BYTES: usize = 100_000;
+const GATEWAY: &str = "gateway:1";
+const SUBMITTER: &str = "submitter:1";
+
+fn miner_key(uid: u32) -> SigningKey {
+    SigningKey::from_bytes(&[uid as u8; 32])
+}
+
+fn warden_key() -> SigningKey {
+    SigningKey::from_bytes(&[200; 32])
+}
+
+fn gateway_key() -> SigningKey {
+    SigningKey::from_bytes(&[201; 32])
+}
+
+fn map(epoch: u64) -> EpochMap {
+    let miner = |uid: u32| MinerRecord {
+        uid,
+        node_id: node_id(&miner_key(uid)).0,
+        family: [(uid / 2) as u8 + 1; 32],
+        weight: WEIGHT_ONE,
+        endpoint: format!("miner-{uid}:1").into_bytes().try_into().unwrap(),
+    };
+    EpochMap::new(epoch, CrushParams::STANDARD, (2..34).map(miner).collect())
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Manner {
+    Honest,
+    Wiped,
+    Damaged,
+    Busy,
+    /// Busy this many times, then honest.
+    BusyFor(u32),
+    /// Answers with the proof of other chunk groups.
+    OtherGroups,
+    /// Proves the right groups, but leaves out the last byte.
+    Short,
+    /// Names another size.
+    OtherSize,
+    /// Answers something else.
+    OffTopic,
+}
+
+struct Miner {
+    manner: Manner,
+    shards: HashMap<ShardHash, Vec<u8>>,
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl Service for Miner {
+    async fn serve(&self, _peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
+        let Request::Challenge { shard, seed } = request else { panic!("a warden only challenges") };
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let bytes = &self.shards[&shard];
+        let size = bytes.len() as u32;
+        let prove = |seed| arion_proofs::prove(&shard, bytes, &arion_proofs::derive(seed, size)).unwrap();
+        let refuse = |code| (Response::error(code, ""), Bytes::new());
+        match self.manner {
+            Manner::Wiped => refuse(ErrorCode::NotFound),
+            Manner::Damaged => refuse(ErrorCode::Damaged),
+            Manner::Busy => refuse(ErrorCode::Busy),
+            Manner::BusyFor(times) if asked < times => refuse(ErrorCode::Busy),
+            Manner::Honest | Manner::BusyFor(_) => (Response::Proof { size }, prove(&seed).into()),
+            Manner::OtherGroups => {
+                let other = (0u8..).map(|n| [n; 32]);
+                let mut other = other
+                    .filter(|other| arion_proofs::derive(other, size) != arion_proofs::derive(&seed, size));
+                (Response::Proof { size }, prove(&other.next().unwrap()).into())
+            }
+            Manner::Short => {
+                let mut proof = prove(&seed);
+                proof.pop();
+                (Response::Proof { size }, proof.into())
+            }
+            Manner::OtherSize => (Response::Proof { size: size + 1 }, prove(&seed).into()),
+            Manner::OffTopic => (Response::Pong { now: 0 }, Bytes::from_static(b"?")),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Gateway {
+    lines: Mutex<Vec<LedgerRecord>>,
+}
+
+#[async_trait]
+impl Service for Gateway {
+    async fn serve(&self, _peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
+        let Request::LedgerPage { after, limit } = request else { panic!("only its ledger is asked for") };
+        let lines = self.lines.lock().unwrap();
+        let entries = lines.iter().enumerate().skip(after as usize).take(usize::from(limit));
+        let entries = entries.map(|(i, record)| LedgerEntry { sequence: i as u64 + 1, record: *record });
+        (Response::Ledger(entries.collect()), Bytes::new())
+    }
+}
+
+#[derive(Default)]
+struct Submitter {
+    records: Mutex<Vec<AttestationRecord>>,
+}
+
+#[async_trait]
+impl Service for Submitter {
+    async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
+        assert_eq!((peer, request), (node_id(&warden_key()), Request::Attest));
+        let records = Vec::<AttestationRecord>::decode_all(&mut &body[..]).unwrap();
+        let new = records.len() as u32;
+        self.records.lock().unwrap().extend(records);
+        (Response::AttestationsQueued { new }, Bytes::new())
+    }
+}
+
+struct Network {
+    memory: MemoryNetwork,
+    gateway: Arc<Gateway>,
+    submitter: Arc<Submitter>,
+    view: ChainView,
+    source: ViewSource,
+    receipts: Vec<SignedReceipt>,
+}
+
+/// One stripe on 30 of 32 miners, who behave as told by their number.
+fn network(manners: &BTreeMap<u8, Manner>) -> Network {
+    let first = Snapshot { block: HEAD, current: Some(Arc::new(map(1))), ..Snapshot::default() };
+    let (view, source) = ChainView::manual(GENESIS, first);
+    let shards: Vec<Vec<u8>> = (0..30u8).map(|n| vec![n; SHARD_BYTES]).collect();
+    let hashes: Vec<ShardHash> = shards.iter().map(|s| ShardHash(blake3::hash(s).into())).collect();
+    let stripe = stripe_id(&hashes);
+    let pg = placement_group(&stripe, map(1).params.pg_count);
+    let placed = crush::Map::from_records(&map(1).params, &map(1).miners).unwrap().place_vec(pg);
+    let memory = MemoryNetwork::new();
+    let mut receipts = Vec::new();
+    for (index, uid) in placed.into_iter().enumerate() {
+        let key = miner_key(uid.unwrap());
+        let receipt = Receipt {
+            shard: hashes[index],
+            size: SHARD_BYTES as u32,
+            stripe,
+            pg,
+            index: index as u8,
+            epoch: 1,
+            node_id: node_id(&key),
+            stored_at: 1,
+        };
+        receipts.push(receipt.sign(&GENESIS, &key));
+        let miner = Miner {
+            manner: manners.get(&(index as u8)).copied().unwrap_or(Manner::Honest),
+            shards: [(hashes[index], shards[index].clone())].into(),
+            asked: AtomicU32::new(0),
+        };
+        memory.listen(format!("miner-{}:1", uid.unwrap()), node_id(&key), Arc::new(miner));
+    }
+    let (gateway, submitter) = (Arc::new(Gateway::default()), Arc::new(Submitter::default()));
+    memory.listen(GATEWAY, node_id(&gateway_key()), gateway.clone());
+    memory.listen(SUBMITTER, NodeId([202; 32]), submitter.clone());
+    gateway.lines.lock().unwrap().extend(receipts.iter().copied().map(LedgerRecord::Stored));
+    Network { memory, gateway, submitter, view, source, receipts }
+}
+
+struct Warden {
+    auditor: Auditor,
+    follower: Arc<Follower>,
+    handover: Handover,
+}
+
+fn warden(network: &Network, directory: &Path) -> Warden {
+    let transport: Arc<dyn Transport> = Arc::new(network.memory.transport(node_id(&warden_key())));
+    let store = Arc::new(Store::open(directory).unwrap());
+    let mut sampler = Sampler::new(store.round().unwrap());
+    for (target, audited_in) in store.shards().unwrap() {
+        sampler.add(target, audited_in);
+    }
+    let sampler = Arc::new(Mutex::new(sampler));
+    let metrics = Metrics::default();
+    let follower = Arc::new(Follower {
+        gateway: PeerAddr { node_id: node_id(&gateway_key()), endpoint: GATEWAY.into() },
+        transport: transport.clone(),
+        store: store.clone(),
+        sampler: sampler.clone(),
+        checker: Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(network.view.clone()))),
+        metrics: metrics.clone(),
+        reading: tokio::sync::Mutex::default(),
+    });
+    let handover = Handover {
+        store: store.clone(),
+        transport: transport.clone(),
+        submitter: PeerAddr { node_id: NodeId([202; 32]), endpoint: SUBMITTER.into() },
+        health: Health::new("test", "0"),
+        metrics: metrics.clone(),
+    };
+    let patience = Patience { deadline: Duration::from_secs(5), retries: 2, pause: Duration::from_millis(1) };
+    let auditor = Auditor {
+        signer: Signer { key: warden_key(), genesis: GENESIS, name: b"test".to_vec() },
+        challenger: Challenger {
+            view: network.view.clone(),
+            transport,
+            warden: node_id(&warden_key()),
+            patience,
+        },
+        view: network.view.clone(),
+        sampler,
+        store,
+        followers: [(follower.gateway.node_id, follower.clone())].into(),
+        evidence: directory.join("evidence"),
+        pace: Pace { pause: Duration::ZERO, round_min: Duration::ZERO, parallel: 1 },
+        health: Health::new("test", "0"),
+        metrics,
+    };
+    Warden { auditor, follower, handover }
+}
+
+impl Warden {
+    async fn audit_round(&self) -> usize {
+        let mut audited = 0;
+        while let Some(target) = self.auditor.pick() {
+            self.auditor.audit(target).await;
+            audited += 1;
+        }
+        audited
+    }
+}
+
+#[tokio::test]
+async fn verdicts_are_right_for_every_manner_of_miner() {
+    let manners: BTreeMap<u8, Manner> = [
+        (1, Manner::Wiped),
+        (2, Manner::Damaged),
+        (3, Manner::Busy),
+        (4, Manner::BusyFor(2)),
+        (5, Manner::OtherGroups),
+        (6, Manner::Short),
+        (7, Manner::OtherSize),
+        (8, Manner::OffTopic),
+    ]
+    .into();
+    let network = network(&manners);
+    let uid_of = |index: usize| {
+        map(1).miner_by_node(&network.receipts[index].receipt.node_id).map(|miner| miner.uid).unwrap()
+    };
+    network.memory.disconnect(&format!("miner-{}:1", uid_of(9)));
+    let directory = tempfile::tempdir().unwrap();
+    let warden = warden(&network, directory.path());
+    warden.follower.sync().await.unwrap();
+    assert_eq!(warden.audit_round().await, 30);
+    warden.handover.hand_over().await.unwrap();
+
+    let records = network.submitter.records.lock().unwrap();
+    assert_eq!(records.len(), 30);
+    for (index, signed) in network.receipts.iter().enumerate() {
+        let receipt = signed.receipt;
+        let record = records.iter().find(|record| record.shard_hash == receipt.shard.0).unwrap();
+        let expected = match index {
+            1 | 2 => AttestationResult::Failed,
+            3 | 9 => AttestationResult::Timeout,
+            5..=8 => AttestationResult::InvalidProof,
+            _ => AttestationResult::Passed,
+        };
+        assert_eq!(record.result, expected, "shard {index}");
+        assert_eq!((record.miner_uid, record.block_number), (uid_of(index), 123));
+        let warden = node_id(&warden_key()).0;
+        let seed = challenge_seed(&HEAD.hash, &warden, &receipt.node_id.0, &receipt.shard.0);
+        assert_eq!(record.challenge_seed, seed);
+        assert!(record.verify(&GENESIS));
+        let has_answer = matches!(expected, AttestationResult::Passed | AttestationResult::InvalidProof);
+        let hash_of_nothing: [u8; 32] = blake3::hash(b"").into();
+        assert_eq!(record.merkle_proof_sig_hash != hash_of_nothing, has_answer);
+    }
+    let evidence = std::fs::read_dir(directory.path().join("evidence")).unwrap().count();
+    assert_eq!(evidence, 4);
+    assert_eq!(warden.handover.store.outbox_len().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn signed_attestations_and_the_round_survive_a_crash() {
+    let network = network(&BTreeMap::new());
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let warden = warden(&network, directory.path());
+        warden.follower.sync().await.unwrap();
+        for _ in 0..12 {
+            let target = warden.auditor.pick().unwrap();
+            warden.auditor.audit(target).await;
+        }
+        network.memory.disconnect(SUBMITTER);
+        assert!(warden.handover.hand_over().await.is_err());
+    }
+    network.memory.listen(SUBMITTER, NodeId([202; 32]), network.submitter.clone());
+    let warden = warden(&network, directory.path());
+    warden.handover.hand_over().await.unwrap();
+    assert_eq!(network.submitter.records.lock().unwrap().len(), 12);
+    assert_eq!(warden.audit_round().await, 18);
+    warden.handover.hand_over().await.unwrap();
+    let records = network.submitter.records.lock().unwrap();
+    let shards: std::collections::HashSet<_> = records.iter().map(|record| record.shard_hash).collect();
+    assert_eq!((records.len(), shards.len()), (30, 30));
+}
+
+#[tokio::test]
+async fn receipts_that_do_not_hold_are_not_audited() {
+    let network = network(&BTreeMap::new());
+    let spoil = |change: &dyn Fn(&mut Receipt), signer: &dyn Fn(NodeId) -> SigningKey| {
+        let mut receipt = network.receipts[0].receipt;
+        receipt.shard = ShardHash([0x55; 32]);
+        change(&mut receipt);
+        receipt.sign(&GENESIS, &signer(receipt.node_id))
+    };
+    let own = |node: NodeId| (2..34).map(miner_key).find(|key| node_id(key) == node).unwrap();
+    let elsewhere = network.receipts[1].receipt.node_id;
+    let bad = [
+        spoil(&|_| (), &|_| miner_key(100)),
+        spoil(&|r| r.pg ^= 1, &own),
+        spoil(&|r| r.size = 0, &own),
+        spoil(&|r| r.size = (1 << 20) + 1, &own),
+        spoil(&|r| r.index = 30, &own),
+        spoil(&|r| r.node_id = elsewhere, &own),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let warden = warden(&network, directory.path());
+    network.gateway.lines.lock().unwrap().extend(bad.map(LedgerRecord::Stored));
+    warden.follower.sync().await.unwrap();
+    assert_eq!(warden.auditor.sampler().live(), 30);
+    assert_eq!(warden.auditor.metrics.receipts_refused.get(), 6);
+
+    // A receipt of an epoch that is not final yet waits for it.
+    let early = spoil(&|r| r.epoch = 2, &own);
+    network.gateway.lines.lock().unwrap().push(LedgerRecord::Stored(early));
+    warden.follower.sync().await.unwrap();
+    assert_eq!(warden.auditor.sampler().live(), 30);
+    let earlier = vec![Arc::new(map(1))];
+    let second = Snapshot { block: HEAD, current: Some(Arc::new(map(2))), earlier, ..Snapshot::default() };
+    network.source.set(second);
+    warden.follower.sync().await.unwrap();
+    assert_eq!(warden.auditor.sampler().live(), 31);
+}
+
+#[tokio::test]
+async fn deleted_shards_and_silent_gateways_accuse_nobody() {
+    let manners = (0..30).map(|index| (index, Manner::Wiped)).collect();
+    let network = network(&manners);
+    let directory = tempfile::tempdir().unwrap();
+    let warden = warden(&network, directory.path());
+    warden.follower.sync().await.unwrap();
+    // Deleted after the warden's last look at the ledger.
+    let shards: Vec<_> = network.receipts[..10].iter().map(|signed| signed.receipt.shard).collect();
+    let deleted = shards.iter().map(|shard| LedgerRecord::Deleted { shard: *shard });
+    network.gateway.lines.lock().unwrap().extend(deleted);
+    network.memory.disconnect(GATEWAY);
+    assert!(matches!(warden.follower.sync().await, Err(FollowError::Call(_))));
+    assert_eq!(warden.audit_round().await, 30);
+    assert_eq!(warden.handover.store.outbox_len().unwrap(), 0);
+    network.memory.listen(GATEWAY, node_id(&gateway_key()), network.gateway.clone());
+    assert_eq!(warden.auditor.sampler().start_round(), Some(2));
+    warden.audit_round().await;
+    let accused: Vec<_> =
+        warden.handover.store.outbox(100).unwrap().into_iter().map(|(_, r)| r.shard_hash).collect();
+    assert_eq!(accused.len(), 20);
+    assert!(shards.iter().all(|shard| !accused.contains(&shard.0)));
+}
+
+#[tokio::test]
+async fn a_ledger_with_a_gap_is_not_followed() {
+    struct Gapped;
+    #[async_trait]
+    impl Service for Gapped {
+        async fn serve(&self, _: NodeId, _: Request, _: Bytes) -> (Response, Bytes) {
+            let record = LedgerRecord::Deleted { shard: ShardHash([1; 32]) };
+            (Response::Ledger(vec![LedgerEntry { sequence: 2, record }]), Bytes::new())
+        }
+    }
+    let network = network(&BTreeMap::new());
+    network.memory.listen(GATEWAY, node_id(&gateway_key()), Arc::new(Gapped));
+    let directory = tempfile::tempdir().unwrap();
+    let warden = warden(&network, directory.path());
+    let error = warden.follower.sync().await.unwrap_err();
+    assert!(matches!(error, FollowError::Gap { after: 0, found: 2 }), "{error}");
+}
