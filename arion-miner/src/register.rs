@@ -1,10 +1,15 @@
 //! Joining a family on chain: `arion-miner register`.
 
+use std::time::Duration;
+
 use arion_chain::{
     Account, AccountId, Call, ChainClient, ChainError, ChildStatus, ConnectError, TxError, Wait, ss58,
 };
 use arion_types::{GenesisHash, Lane, NodeId, registration::registration_message, signing, units::HIPP};
 use ed25519_dalek::SigningKey;
+
+/// How long a registration in a block is waited for to become final.
+const FINALITY_WAIT: Duration = Duration::from_secs(30);
 
 /// Who joins whom, where.
 pub struct Registration {
@@ -66,10 +71,16 @@ pub enum RegisterError {
     },
     /// The chain refused.
     #[error("{0}{hint}", hint = hint(.0))]
-    Refused(#[from] TxError),
+    Refused(TxError),
     /// The transaction went through, but the registration is not there.
     #[error("the chain took the transaction but shows no registration: look at the node's log")]
     NotThere,
+}
+
+impl From<TxError> for RegisterError {
+    fn from(error: TxError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// What to do about an error of the chain beyond what its own text says.
@@ -151,6 +162,9 @@ impl Registration {
                 Err(error) => match error.dispatch_name() {
                     Some("Proxy.Duplicate") if needs_proxy => needs_proxy = false,
                     Some("Registration.OwnerAlreadyRegistered") if needs_owner => needs_owner = false,
+                    Some("Arion.ChildAlreadyRegistered" | "Arion.NodeIdAlreadyRegistered") => {
+                        return self.await_standing(&chain).await?.ok_or(RegisterError::Refused(error));
+                    }
                     _ => return Err(error.into()),
                 },
             }
@@ -166,6 +180,20 @@ impl Registration {
                 before: false,
             }),
             None => Err(RegisterError::NotThere),
+        }
+    }
+
+    /// [`Registration::standing`] once a registration that is in a block already has become final.
+    async fn await_standing(&self, chain: &ChainClient) -> Result<Option<Registered>, RegisterError> {
+        let start = tokio::time::Instant::now();
+        loop {
+            if let Some(standing) = self.standing(chain).await? {
+                return Ok(Some(standing));
+            }
+            if start.elapsed() > FINALITY_WAIT {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
