@@ -11,12 +11,17 @@ import json
 import os
 import sys
 import time
+import urllib.parse
 
 import blake3
 import boto3
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import URLLib3Session
 
 MIB = 1 << 20
 
@@ -89,6 +94,17 @@ def list_keys(s3, arguments):
     return {"keys": [entry["Key"] for entry in answer.get("Contents", [])]}
 
 
+def locate(s3, arguments):
+    """Where the shards of an object are: the gateway's own route, signed like any S3 request."""
+    query = urllib.parse.urlencode({"bucket": arguments.bucket, "key": arguments.key})
+    request = AWSRequest("GET", f"{os.environ['S3_ENDPOINT']}/v1/locate?{query}")
+    S3SigV4Auth(boto3.Session().get_credentials(), "s3", s3.meta.region_name).add_auth(request)
+    answer = URLLib3Session().send(request.prepare())
+    if answer.status_code != 200:
+        return {"error": f"HTTP {answer.status_code}", "message": answer.text[:500], "status": answer.status_code}
+    return json.loads(answer.content)
+
+
 def main():
     """Parses, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,6 +115,7 @@ def main():
         ("get", get, ["bucket", "key", "file"]),
         ("get-range", get_range, ["bucket", "key", "offset", "length"]),
         ("list", list_keys, ["bucket"]),
+        ("locate", locate, ["bucket", "key"]),
     ]:
         command = commands.add_parser(name, help=run.__doc__)
         command.set_defaults(run=run)
@@ -114,7 +131,7 @@ def main():
             "message": answer["Error"].get("Message", ""),
             "status": answer["ResponseMetadata"]["HTTPStatusCode"],
         }
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error) as error:
         print(f"no answer: {error}", file=sys.stderr)
         return 1
     print(json.dumps(observed))

@@ -1,8 +1,9 @@
-//! Just enough HTTP for the health and metrics pages of the daemons on loopback.
+//! Just enough HTTP for loopback: health and metrics pages of the daemons, JSON-RPC of chain nodes.
 
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -23,15 +24,36 @@ pub struct Answer {
 
 /// Asks `http://address{path}`.
 pub async fn get(address: &str, path: &str) -> anyhow::Result<Answer> {
-    timeout(DEADLINE, exchange(address, path))
+    within_deadline(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
         .await
-        .with_context(|| format!("http://{address}{path} did not answer within {} s", DEADLINE.as_secs()))?
 }
 
-async fn exchange(address: &str, path: &str) -> anyhow::Result<Answer> {
+/// Calls a JSON-RPC method of a chain node at `address`.
+pub async fn rpc(address: &str, method: &str, params: Value) -> anyhow::Result<Value> {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = within_deadline(address, request).await?;
+    let mut value: Value = serde_json::from_str(&answer.body)
+        .with_context(|| format!("{method} at {address} answered {}: {}", answer.status, answer.body))?;
+    if let Some(error) = value.get("error") {
+        bail!("{method} at {address}: {error}");
+    }
+    Ok(value["result"].take())
+}
+
+async fn within_deadline(address: &str, request: String) -> anyhow::Result<Answer> {
+    timeout(DEADLINE, exchange(address, request))
+        .await
+        .with_context(|| format!("{address} did not answer within {} s", DEADLINE.as_secs()))?
+}
+
+async fn exchange(address: &str, request: String) -> anyhow::Result<Answer> {
     let mut stream =
         TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await?;

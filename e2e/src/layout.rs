@@ -34,6 +34,11 @@ impl Layout {
         Ok(Self { root })
     }
 
+    /// The directory of a story's own network.
+    pub fn of_story(story: &str, base_port: u16) -> anyhow::Result<Self> {
+        Ok(Self { root: state_home()?.join("arion").join(format!("{story}-{base_port}")) })
+    }
+
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root

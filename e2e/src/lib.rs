@@ -12,13 +12,17 @@
 //! # Not here
 //! The daemons; tests of one crate (beside the crate).
 
+pub mod census;
+pub mod cli;
 pub mod control;
 pub mod http;
 pub mod layout;
+pub mod network;
 pub mod ports;
 pub mod process;
 pub mod progress;
 pub mod report;
 pub mod state;
+pub mod story;
 pub mod supervisor;
 pub mod table;

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 pub const BLOCK: u16 = 300;
 /// Where the default network starts; below the range Linux takes outgoing ports from.
 pub const BASE_DEFAULT: u16 = 21_000;
-/// Most chain nodes.
-pub const NODES_MAX: u16 = 10;
+/// Most chain nodes: the chain has genesis states for 1 to 4 validators.
+pub const NODES_MAX: u16 = 4;
 /// Most miners.
 pub const MINERS_MAX: u16 = 100;
 

@@ -165,19 +165,19 @@ impl Supervisor {
         }
     }
 
-    /// Takes note of processes that ended; says whether there were any.
-    pub fn reap(&mut self) -> bool {
-        let mut changed = false;
+    /// Takes note of processes that ended; returns their names and how they ended.
+    pub fn reap(&mut self) -> Vec<(String, String)> {
+        let mut ended = Vec::new();
         for entry in &mut self.entries {
             if let Some((child, _)) = &mut entry.running
                 && let Ok(Some(status)) = child.try_wait()
             {
                 entry.state = ending(status);
                 entry.running = None;
-                changed = true;
+                ended.push((entry.plan.name.clone(), entry.state.clone()));
             }
         }
-        changed
+        ended
     }
 
     /// Names of the processes that run, with their ids.
@@ -241,12 +241,12 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// The last lines of a log, indented.
+/// The last lines of a log.
 pub fn tail(log: &std::path::Path, lines: usize) -> String {
     let text =
         std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].iter().map(|line| format!("    {line}\n")).collect()
+    all[all.len().saturating_sub(lines)..].iter().map(|line| format!("{line}\n")).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,212 @@
+//! One network: which processes it has, and what they are told.
+//!
+//! How it comes to life on chain is in [`form`].
+
+mod chain_nodes;
+mod form;
+mod keys;
+mod plan;
+pub mod registration;
+mod shards;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    layout::{DirectoryLock, Layout},
+    ports::Ports,
+    process::ProcessId,
+    state::{Phase, S3Access, State},
+    supervisor::Supervisor,
+};
+
+/// How large a network is.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Storage miners; two share a family.
+    pub miners: u16,
+    /// Chain nodes that produce blocks, each with a validator service.
+    pub validators: u16,
+}
+
+impl Options {
+    /// Families: two miners each, the last may have one.
+    pub fn families(&self) -> u16 {
+        self.miners.div_ceil(2)
+    }
+}
+
+/// Wardens of every network.
+pub const WARDENS: u16 = 2;
+/// How long a process may take until its health page answers.
+const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A network of this process.
+pub struct Network {
+    layout: Layout,
+    ports: Ports,
+    options: Options,
+    supervisor: Supervisor,
+    phase: Phase,
+    genesis: Option<String>,
+    s3: Option<S3Access>,
+}
+
+impl Network {
+    /// A network that is not running yet.
+    pub fn new(layout: Layout, ports: Ports, options: Options) -> Self {
+        let supervisor = Supervisor::default();
+        Self { layout, ports, options, supervisor, phase: Phase::Forming, genesis: None, s3: None }
+    }
+
+    /// Takes directory and ports for this network, or says who has them.
+    pub fn take(&mut self, fresh: bool) -> anyhow::Result<DirectoryLock> {
+        let lock = self.layout.take(fresh)?;
+        let taken = self.ports.taken();
+        if let Some(first) = taken.first() {
+            let ports: Vec<String> = taken.iter().map(u16::to_string).collect();
+            bail!(
+                "the network needs the ports {} to {}, and of these something uses {}: find out what with \
+                 `ss -lntup 'sport = :{first}'`, or choose another block with --base-port",
+                self.ports.base(),
+                self.ports.base() + (crate::ports::BLOCK - 1),
+                ports.join(", ")
+            );
+        }
+        Ok(lock)
+    }
+
+    /// Where its files are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// How large it is.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    /// Its processes.
+    pub fn supervisor(&mut self) -> &mut Supervisor {
+        &mut self.supervisor
+    }
+
+    /// Access to its S3 endpoint, once it has formed.
+    pub fn s3(&self) -> anyhow::Result<&S3Access> {
+        self.s3.as_ref().context("the network has no S3 key yet")
+    }
+
+    /// WebSocket URL of the first chain node.
+    pub fn ws(&self) -> String {
+        format!("ws://{}", self.node_rpc(0))
+    }
+
+    /// `host:port` of a chain node's JSON-RPC.
+    pub fn node_rpc(&self, index: u16) -> String {
+        local(self.ports.node_rpc(index))
+    }
+
+    /// Name of a miner, counted from 0.
+    pub fn miner_name(index: u16) -> String {
+        format!("miner-{:02}", index + 1)
+    }
+
+    /// Name of a miner's family, counted from 0.
+    pub fn family_name(family: u16) -> String {
+        format!("family-{:02}", family + 1)
+    }
+
+    /// Name of a validator service, counted from 0.
+    pub fn validator_name(index: u16) -> String {
+        format!("validator-{}", index + 1)
+    }
+
+    /// Name of a warden, counted from 0.
+    pub fn warden_name(index: u16) -> String {
+        format!("warden-{}", index + 1)
+    }
+
+    /// Directory of a process.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        self.layout.of(name)
+    }
+
+    /// Starts a process that is not running.
+    pub fn start(&mut self, name: &str) -> anyhow::Result<ProcessId> {
+        let id = self.supervisor.start(name)?;
+        self.save()?;
+        Ok(id)
+    }
+
+    /// Starts processes and waits until all of them are healthy.
+    pub async fn start_healthy(&mut self, names: &[String]) -> anyhow::Result<()> {
+        for name in names {
+            self.supervisor.start(name)?;
+        }
+        self.save()?;
+        for name in names {
+            self.supervisor.wait_healthy(name, HEALTHY_DEADLINE).await?;
+        }
+        Ok(())
+    }
+
+    /// Kills a process with SIGKILL.
+    pub fn kill(&mut self, name: &str) -> anyhow::Result<()> {
+        self.supervisor.kill(name)?;
+        self.save()
+    }
+
+    /// Stops a process; an error says that it had to be killed.
+    pub async fn stop_one(&mut self, name: &str) -> anyhow::Result<Duration> {
+        let took = self.supervisor.stop(name).await;
+        self.save()?;
+        took
+    }
+
+    /// Stops everything. Returns the names of processes that had to be killed.
+    pub async fn stop(&mut self) -> anyhow::Result<Vec<String>> {
+        let late = self.supervisor.stop_all().await?;
+        self.phase = Phase::Stopped;
+        self.save()?;
+        Ok(late)
+    }
+
+    /// Processes that ended by themselves since the last call, with how they ended.
+    pub fn ended(&mut self) -> anyhow::Result<Vec<(String, String)>> {
+        let ended = self.supervisor.reap();
+        if !ended.is_empty() {
+            self.save()?;
+        }
+        Ok(ended)
+    }
+
+    /// What `status` shows.
+    pub fn state(&mut self) -> State {
+        State {
+            phase: self.phase,
+            base_port: self.ports.base(),
+            supervisor: ProcessId::current(),
+            ws: self.ws(),
+            genesis: self.genesis.clone(),
+            s3: self.s3.clone(),
+            directory: self.layout.root().to_owned(),
+            logs: self.layout.logs(),
+            processes: self.supervisor.states(),
+        }
+    }
+
+    fn save(&mut self) -> anyhow::Result<()> {
+        self.state().save()
+    }
+}
+
+/// `127.0.0.1:port`.
+pub fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}

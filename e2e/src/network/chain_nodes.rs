@@ -1,0 +1,134 @@
+//! The chain nodes of a network.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{Network, local};
+use crate::{http, layout, progress::Progress, supervisor};
+
+/// The development keys whose session keys the genesis states of `--chain local:N` name, in this order.
+const AUTHORS: [&str; crate::ports::NODES_MAX as usize] = ["alice", "bob", "charlie", "dave"];
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+const FINALISED_DEADLINE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(200);
+
+impl Network {
+    /// Name of a chain node, counted from 0.
+    pub fn node_name(index: u16) -> String {
+        format!("node-{}", index + 1)
+    }
+
+    /// Starts the chain nodes and waits until all of them finalise blocks.
+    pub async fn start_chain(&mut self, progress: &Progress) -> anyhow::Result<()> {
+        self.start_node(0, None)?;
+        let first = self.node_rpc(0);
+        let peer = self.until_answer(0, "system_localPeerId").await?;
+        let peer = peer.as_str().context("node-1 has no peer id")?;
+        let bootnode = format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", self.ports.node_p2p(0));
+        for index in 1..self.options.validators {
+            self.start_node(index, Some(&bootnode))?;
+        }
+        for index in 0..self.options.validators {
+            self.until_finalised(index).await?;
+        }
+        let genesis = http::rpc(&first, "chain_getBlockHash", json!([0])).await?;
+        self.genesis = genesis.as_str().map(|hash| hash.trim_start_matches("0x").to_owned());
+        self.save()?;
+        progress.say(format!("chain up: {} node(s) finalise blocks, {}", self.options.validators, self.ws()));
+        Ok(())
+    }
+
+    fn start_node(&mut self, index: u16, bootnode: Option<&str>) -> anyhow::Result<()> {
+        let name = Self::node_name(index);
+        let data = self.directory(&name);
+        layout::make(&data)?;
+        let ports = &self.ports;
+        let mut command = vec![layout::program("arion-node")?];
+        let mut add = |option: &str, value: String| command.extend([format!("--{option}"), value]);
+        add("chain", format!("local:{}", self.options.validators));
+        add("base-path", data.to_string_lossy().into_owned());
+        add("name", name.clone());
+        add("rpc-port", ports.node_rpc(index).to_string());
+        add("rpc-max-connections", "1000".to_owned());
+        add("listen-addr", format!("/ip4/127.0.0.1/tcp/{}", ports.node_p2p(index)));
+        add("prometheus-port", ports.node_metrics(index).to_string());
+        // The peer id has to be the same after a restart; nothing of value hangs on the key of a local network.
+        add("node-key", format!("{:064x}", index + 1));
+        if let Some(bootnode) = bootnode {
+            add("bootnodes", bootnode.to_owned());
+        }
+        command.push(format!("--{}", AUTHORS[usize::from(index)]));
+        command.extend(["--no-telemetry", "--no-mdns", "--rpc-cors=all"].map(String::from));
+        self.supervisor.plan(supervisor::Plan {
+            role: "chain node".to_owned(),
+            address: format!("ws://{}", self.node_rpc(index)),
+            http: local(self.ports.node_metrics(index)),
+            command,
+            data,
+            log: self.layout.log(&name),
+            name: name.clone(),
+        });
+        self.start(&name)?;
+        Ok(())
+    }
+
+    async fn until_answer(&mut self, index: u16, method: &str) -> anyhow::Result<Value> {
+        let begun = Instant::now();
+        loop {
+            match http::rpc(&self.node_rpc(index), method, json!([])).await {
+                Ok(value) => return Ok(value),
+                Err(error) => self.still_forming(index, begun, ANSWER_DEADLINE, &error)?,
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the node has finalised a block above genesis.
+    async fn until_finalised(&mut self, index: u16) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            match finalised(&self.node_rpc(index)).await {
+                Ok(number) if number > 0 => return Ok(()),
+                Ok(_) => {
+                    let nothing = anyhow::anyhow!("no block is finalised");
+                    self.still_forming(index, begun, FINALISED_DEADLINE, &nothing)?;
+                }
+                Err(error) => self.still_forming(index, begun, FINALISED_DEADLINE, &error)?,
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn still_forming(
+        &mut self,
+        index: u16,
+        begun: Instant,
+        deadline: Duration,
+        problem: &anyhow::Error,
+    ) -> anyhow::Result<()> {
+        let name = Self::node_name(index);
+        let log = self.layout.log(&name);
+        if !self.supervisor.running().iter().any(|(running, _)| *running == name) {
+            bail!("{name} ended; the end of its log:\n{}", supervisor::tail(&log, 15));
+        }
+        if begun.elapsed() >= deadline {
+            bail!(
+                "{name} is not ready after {} s: {problem:#}\n{}",
+                deadline.as_secs(),
+                supervisor::tail(&log, 15)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Number of the newest finalised block.
+async fn finalised(address: &str) -> anyhow::Result<u64> {
+    let hash = http::rpc(address, "chain_getFinalizedHead", json!([])).await?;
+    let header = http::rpc(address, "chain_getHeader", json!([hash])).await?;
+    let number = header["number"].as_str().context("the header has no number")?;
+    u64::from_str_radix(number.trim_start_matches("0x"), 16).context("the block number is no number")
+}

@@ -1,0 +1,243 @@
+//! What each daemon is told: everything as flags, so that `status --json` shows it.
+
+use anyhow::Context;
+
+use serde::Deserialize;
+
+use super::{Network, WARDENS, local, registration::run};
+use crate::{layout, state::S3Access, supervisor};
+
+/// How often miners report, and how often everybody looks at the chain: blocks come every 3 s.
+const HEARTBEAT: &str = "3s";
+const CHAIN_POLL: &str = "1s";
+/// Space that a miner offers; all offer the same.
+const CAPACITY: &str = "100GiB";
+
+/// Challenges of a warden in 10 s. All wardens together stay below what a bucket of attestations holds: 1,000 in
+/// 100 blocks, which are 300 s here.
+const CHALLENGES: &str = "12";
+const REGION: &str = "us-east-1";
+
+/// What `arion-gateway keys add` prints, as far as it is of interest.
+#[derive(Deserialize)]
+struct Made {
+    access_key: String,
+    secret_key: String,
+}
+
+/// A daemon before it is planned.
+struct Daemon<'a> {
+    name: &'a str,
+    role: &'a str,
+    program: &'a str,
+    address: String,
+    http: u16,
+    options: Vec<(&'a str, String)>,
+}
+
+impl Network {
+    pub(super) fn plan_miners(&mut self) -> anyhow::Result<()> {
+        let mut services = Vec::new();
+        for index in 0..self.options.validators {
+            let node = self.node_id(&Self::validator_name(index))?;
+            services.push(format!("{node}@{}", local(self.ports.validator_quic(index))));
+        }
+        for index in 0..self.options.miners {
+            let name = Self::miner_name(index);
+            let address = local(self.ports.miner_quic(index));
+            let mut options = vec![
+                ("data", self.text_of(&name, None)?),
+                ("config", self.text_of(&name, Some("miner.toml"))?),
+                ("listen", address.clone()),
+                ("endpoint", address.clone()),
+                ("node-url", self.ws()),
+                ("genesis", self.genesis()?),
+                ("poll-interval", CHAIN_POLL.to_owned()),
+                ("capacity", CAPACITY.to_owned()),
+                ("heartbeat-interval", HEARTBEAT.to_owned()),
+            ];
+            options.extend(services.iter().map(|service| ("validator", service.clone())));
+            let (role, http) =
+                (format!("miner of {}", Self::family_name(index / 2)), self.ports.miner_http(index));
+            self.plan_daemon(Daemon {
+                name: &name,
+                role: &role,
+                program: "arion-miner",
+                address: format!("quic {address}"),
+                http,
+                options,
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn plan_validators(&mut self) -> anyhow::Result<()> {
+        for index in 0..self.options.validators {
+            let name = Self::validator_name(index);
+            let account = self.account_file(&name);
+            if !account.exists() {
+                super::keys::write_secret(&account, Self::validator_account(index))?;
+            }
+            let address = local(self.ports.validator_quic(index));
+            let options = vec![
+                ("listen", address.clone()),
+                ("key-file", self.text_of(&name, Some("node.key"))?),
+                ("account-file", text(&account)?),
+                ("chain", self.ws()),
+                ("genesis", self.genesis()?),
+                ("chain-poll", CHAIN_POLL.to_owned()),
+                ("heartbeat-interval", HEARTBEAT.to_owned()),
+                ("settle", "3s".to_owned()),
+                ("min-miners", self.options.miners.to_string()),
+            ];
+            let http = self.ports.validator_http(index);
+            let address = format!("quic {address}");
+            self.plan_daemon(Daemon {
+                name: &name,
+                role: "validator service",
+                program: "arion-validator",
+                address,
+                http,
+                options,
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn plan_submitter(&mut self) -> anyhow::Result<()> {
+        let name = "submitter";
+        let address = local(self.ports.submitter_quic());
+        self.node_key(name)?;
+        let options = vec![
+            ("listen", address.clone()),
+            ("key-file", self.text_of(name, Some("node.key"))?),
+            ("account-file", text(&self.account_file(name))?),
+            ("data-dir", self.text_of(name, None)?),
+            ("chain", self.ws()),
+            ("genesis", self.genesis()?),
+            ("chain-poll", CHAIN_POLL.to_owned()),
+            ("batch-age", "3s".to_owned()),
+        ];
+        let (address, http) = (format!("quic {address}"), self.ports.submitter_http());
+        self.plan_daemon(Daemon {
+            name,
+            role: "chain-submitter",
+            program: "arion-submitter",
+            address,
+            http,
+            options,
+        })
+    }
+
+    pub(super) fn plan_gateway(&mut self) -> anyhow::Result<()> {
+        let name = "gateway";
+        let endpoint = local(self.ports.gateway_s3());
+        let options = vec![
+            ("config", self.text_of(name, Some("gateway.toml"))?),
+            ("s3", endpoint.clone()),
+            ("region", REGION.to_owned()),
+            ("listen", local(self.ports.gateway_quic())),
+            ("node-url", self.ws()),
+            ("genesis", self.genesis()?),
+            ("poll-interval", CHAIN_POLL.to_owned()),
+        ];
+        let (address, http) = (format!("http://{endpoint}"), self.ports.gateway_http());
+        self.plan_daemon(Daemon {
+            name,
+            role: "gateway (S3)",
+            program: "arion-gateway",
+            address,
+            http,
+            options,
+        })
+    }
+
+    /// The S3 key that was made for this network, or a new one.
+    pub(super) async fn s3_key(&self) -> anyhow::Result<S3Access> {
+        let file = self.directory("gateway").join("s3-access.json");
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let data = self.text_of("gateway", None)?;
+                let made = run(&["arion-gateway", "keys", "add", "--data", &data, "--json"]).await?;
+                super::keys::write_secret(&file, made.trim())?;
+                made
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+        };
+        let made: Made = serde_json::from_str(&text).context("arion-gateway keys add told no key")?;
+        Ok(S3Access {
+            endpoint: format!("http://{}", local(self.ports.gateway_s3())),
+            access_key: made.access_key,
+            secret_key: made.secret_key,
+            region: REGION.to_owned(),
+        })
+    }
+
+    pub(super) fn plan_wardens(&mut self) -> anyhow::Result<()> {
+        let gateway = format!("{}@{}", self.node_id("gateway")?, local(self.ports.gateway_quic()));
+        let submitter = format!("{}@{}", self.node_id("submitter")?, local(self.ports.submitter_quic()));
+        for index in 0..WARDENS {
+            let name = Self::warden_name(index);
+            let options = vec![
+                ("key-file", self.text_of(&name, Some("node.key"))?),
+                ("data-dir", self.text_of(&name, None)?),
+                ("name", name.clone()),
+                ("chain", self.ws()),
+                ("genesis", self.genesis()?),
+                ("chain-poll", CHAIN_POLL.to_owned()),
+                ("ledger-poll", "2s".to_owned()),
+                ("challenges", CHALLENGES.to_owned()),
+                ("interval", "10s".to_owned()),
+                ("gateway", gateway.clone()),
+                ("submitter", submitter.clone()),
+            ];
+            let http = self.ports.warden_http(index);
+            let address = format!("http {}", local(http));
+            self.plan_daemon(Daemon {
+                name: &name,
+                role: "warden",
+                program: "arion-warden",
+                address,
+                http,
+                options,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn plan_daemon(&mut self, daemon: Daemon<'_>) -> anyhow::Result<()> {
+        let Daemon { name, role, program, address, http, options } = daemon;
+        let data = self.directory(name);
+        layout::make(&data)?;
+        let mut command = vec![layout::program(program)?, "run".to_owned()];
+        for (option, value) in options {
+            command.extend([format!("--{option}"), value]);
+        }
+        command.extend(["--http".to_owned(), local(http)]);
+        self.supervisor.plan(supervisor::Plan {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            address,
+            http: local(http),
+            command,
+            log: self.layout.log(name),
+            data,
+        });
+        Ok(())
+    }
+
+    fn genesis(&self) -> anyhow::Result<String> {
+        self.genesis.clone().context("the genesis hash is not known yet")
+    }
+
+    /// The directory of a process, or a file in it.
+    fn text_of(&self, name: &str, file: Option<&str>) -> anyhow::Result<String> {
+        let directory = self.directory(name);
+        text(&file.map_or_else(|| directory.clone(), |file| directory.join(file)))
+    }
+}
+
+fn text(path: &std::path::Path) -> anyhow::Result<String> {
+    path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+}

@@ -1,0 +1,29 @@
+//! Stories: what a user of the network would do, told by real processes, each on a network of its own.
+
+pub mod client;
+pub mod demo;
+mod polkadot_js;
+
+use std::process::ExitCode;
+
+/// The stories `scripts/e2e` knows.
+#[derive(clap::Subcommand, Debug)]
+pub enum Story {
+    /// The whole story with a file of 64 MiB.
+    Demo(demo::Arguments),
+    /// The whole story with a file of 12 MiB.
+    DemoShort(demo::Arguments),
+    /// A polkadot.js client on a lone development node.
+    PolkadotJs(polkadot_js::Arguments),
+}
+
+impl Story {
+    /// Tells the story; the exit code says whether it held.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Demo(arguments) => demo::run(&arguments, "demo").await,
+            Self::DemoShort(arguments) => demo::run(&arguments, "demo-short").await,
+            Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
+        }
+    }
+}

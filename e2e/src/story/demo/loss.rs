@@ -1,0 +1,113 @@
+//! Steps 3 and 4: the shards lie where anybody computes them; 20 miners die and the file is read all the same.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use rand::seq::IndexedRandom;
+use serde_json::Value;
+
+use super::{
+    Stage, listed,
+    objects::{self, Object},
+};
+use crate::{
+    census::{self, Census},
+    layout,
+    network::Network,
+};
+
+const KILLED: usize = 20;
+const HEALTHY_DEADLINE: Duration = Duration::from_secs(90);
+
+pub(super) async fn census_step(stage: &mut Stage, objects: &[Object]) -> anyhow::Result<()> {
+    stage
+        .report
+        .step(3, "the shards lie where any third party computes them, at most 2 of a stripe in one family");
+    for object in objects {
+        census_of(stage, object, "every shard").await?;
+    }
+    Ok(())
+}
+
+async fn census_of(stage: &mut Stage, object: &Object, what: &str) -> anyhow::Result<()> {
+    let located = objects::locate(stage, &object.key).await?;
+    let stripes = census::read_stripes(&located)?.len();
+    if stripes == 0 {
+        stage.report.observed(format!("{}: no stripes, nothing to look for", object.key));
+        stage
+            .report
+            .check(format!("{}: an object without bytes has no stripes", object.key), object.bytes == 0);
+        return Ok(());
+    }
+    let census = census_program(stage, &object.key, &located).await?;
+    show(stage, &object.key, &census);
+    stage.report.check(
+        format!(
+            "{}: {what} is on the miner that CRUSH names and on no other, at most 2 per family",
+            object.key
+        ),
+        census.holds && census.family_max <= 2 && census.expected == 30 * stripes,
+    );
+    Ok(())
+}
+
+/// Runs `arion-census`, which is told the node's address and the object's shard hashes, and nothing else.
+async fn census_program(stage: &Stage, key: &str, located: &Value) -> anyhow::Result<Census> {
+    let file = stage.network.layout().of("files").join(format!("{key}.located.json"));
+    std::fs::write(&file, located.to_string())?;
+    let output = tokio::process::Command::new(layout::program("arion-census")?)
+        .args(["--node", &stage.network.ws()])
+        .arg(&file)
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("arion-census: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+fn show(stage: &Stage, key: &str, census: &Census) {
+    stage.report.observed(format!(
+        "{key}: {} stripes, {} of {} shards in place, {} elsewhere, at most {} of a stripe in a family; {} miners \
+         asked",
+        census.stripes,
+        census.in_place,
+        census.expected,
+        census.elsewhere.len(),
+        census.family_max,
+        census.asked
+    ));
+    for problems in [&census.missing, &census.elsewhere, &census.silent] {
+        if !problems.is_empty() {
+            stage.report.observed(format!("problems{}", listed(problems)));
+        }
+    }
+}
+
+pub(super) async fn step(stage: &mut Stage, objects: &[Object]) -> anyhow::Result<()> {
+    stage.report.step(
+        4,
+        "kill -9 on 20 miners chosen at random: the file is read back; then they restart and serve again",
+    );
+    let all: Vec<String> = (0..stage.network.options().miners).map(Network::miner_name).collect();
+    let mut killed: Vec<String> = all.choose_multiple(&mut stage.dice, KILLED).cloned().collect();
+    killed.sort();
+    for name in &killed {
+        stage.network.kill(name)?;
+    }
+    stage.report.observed(format!("killed {}", killed.join(" ")));
+    for object in objects {
+        objects::read_back(stage, object, "comes back with 20 miners dead").await?;
+    }
+
+    for name in &killed {
+        stage.network.start(name)?;
+    }
+    for name in &killed {
+        stage.network.supervisor().wait_healthy(name, HEALTHY_DEADLINE).await?;
+    }
+    stage.report.observed("all 20 started again and are healthy");
+    for object in objects {
+        census_of(stage, object, "after the restart every shard").await?;
+    }
+    objects::read_back(stage, &objects[0], "comes back after the restart").await
+}

@@ -1,0 +1,66 @@
+//! A polkadot.js client on a lone development node.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    cli::asked_to_end,
+    layout::Layout,
+    network::{Network, Options},
+    ports::Ports,
+    progress::Progress,
+    story::client,
+};
+
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Where the node runs.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// First of the 300 ports that are reserved.
+    #[arg(long, value_name = "P", default_value_t = 22_400)]
+    base_port: u16,
+}
+
+/// Tells the story. The client counts and prints the last line.
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let progress = Progress::start();
+    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
+    let layout = Layout::of_story("polkadot-js", arguments.base_port)?;
+    let mut network = Network::new(layout, ports, Options { miners: 0, validators: 1 });
+    let _lock = network.take(true)?;
+    let told = tokio::select! {
+        told = tokio::time::timeout(DEADLINE, tell(&mut network, &progress)) => told.context("the story took too long").flatten(),
+        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
+    };
+    network.stop().await?;
+    let (output, holds) = told?;
+    // The node is gone: what the client said comes last.
+    print!("{output}");
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn tell(network: &mut Network, progress: &Progress) -> anyhow::Result<(String, bool)> {
+    network.start_chain(progress).await?;
+    let modules = std::env::var_os("ARION_NODE_MODULES")
+        .context("ARION_NODE_MODULES is not set: run this through scripts/e2e or scripts/test")?;
+    let modules = std::path::PathBuf::from(modules);
+    // Node looks for modules beside the script.
+    let script = modules.with_file_name("client.mjs");
+    std::fs::copy(client::source("polkadot-js/client.mjs")?, &script)
+        .with_context(|| format!("cannot copy the client beside {}", modules.display()))?;
+    let output = tokio::process::Command::new("node")
+        .arg(&script)
+        .arg(network.ws())
+        .kill_on_drop(true)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .context("cannot run node")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if text.trim().is_empty() {
+        bail!("the client said nothing: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok((text, output.status.success()))
+}
