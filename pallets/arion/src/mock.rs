@@ -1,5 +1,8 @@
 //! A chain of three pallets for the tests; every block starts and ends with the check of all invariants.
 
+// The runtime under test is public, and so is what its configuration names.
+#![allow(missing_docs, unreachable_pub)]
+
 use arion_types::{
     AttestationRecord, AttestationResult, CrushParams, MinerRecord, registration::registration_message,
 };
@@ -84,7 +87,7 @@ parameter_types! {
 }
 
 /// The registry the test sets up.
-pub(crate) struct Registry;
+pub struct Registry;
 
 impl FamilyRegistry<AccountId32> for Registry {
     fn is_family(who: &AccountId32) -> bool {
@@ -99,7 +102,7 @@ impl ProxyVerifier<AccountId32> for Registry {
 }
 
 /// Signed by a validator, and for attestations by a submitter too.
-pub(crate) struct EnsureAuthority<const SUBMITTERS: bool>;
+pub struct EnsureAuthority<const SUBMITTERS: bool>;
 
 impl<const SUBMITTERS: bool> EnsureOrigin<RuntimeOrigin> for EnsureAuthority<SUBMITTERS> {
     type Success = AccountId32;

@@ -1,5 +1,8 @@
 //! A chain of three pallets for the tests; every block ends with the check of all invariants.
 
+// The runtime under test is public, and so is what its configuration names.
+#![allow(missing_docs, unreachable_pub)]
+
 use arion_types::{NodeType, registration::node_message};
 use frame_support::{
     derive_impl, parameter_types,
@@ -67,7 +70,7 @@ parameter_types! {
 }
 
 /// Owners another pallet counts on, as the test says.
-pub(crate) struct Used;
+pub struct Used;
 
 impl Contains<AccountId32> for Used {
     fn contains(owner: &AccountId32) -> bool {

@@ -51,10 +51,11 @@ fn a_node_is_registered_with_its_keys_consent() {
 #[test]
 fn storage_miners_are_sent_to_pallet_arion() {
     story(|| {
+        let origin = owner(1);
         let key = node(1);
         let sig = consent(&key, &account(1), NodeType::StorageMiner);
         assert_noop!(
-            Registration::register_node(owner(1), NodeType::StorageMiner, id(&key), sig),
+            Registration::register_node(origin, NodeType::StorageMiner, id(&key), sig),
             Error::<Test>::UseRegisterChild
         );
     });
