@@ -21,7 +21,7 @@ use crate::{
     network::{Network, Options},
     ports::{BASE_DEFAULT, MINERS_MAX, NODES_MAX, Ports},
     process::{self, ProcessId},
-    progress::Progress,
+    progress::{Progress, show},
     state::{Phase, State},
     story, supervisor, table,
 };
@@ -185,11 +185,11 @@ async fn foreground(up: &Up) -> anyhow::Result<ExitCode> {
     };
     let ended = match formed {
         Ok(None) => {
-            println!(
-                "\n{}\nready after {:.0} s; Ctrl-C stops everything",
+            show(&format!(
+                "\n{}\nready after {:.0} s; Ctrl-C stops everything\n",
                 table::render(&network.state()),
                 progress.seconds()
-            );
+            ));
             serve(&mut network, &progress).await
         }
         Ok(Some(reason)) => Ok(reason),
@@ -286,9 +286,9 @@ fn show_more(reader: &mut std::fs::File) -> std::io::Result<()> {
 
 fn status(state: &State, json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        println!("{}", serde_json::to_string_pretty(state)?);
+        show(&format!("{}\n", serde_json::to_string_pretty(state)?));
     } else {
-        print!("{}", table::render(state));
+        show(&table::render(state));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -349,6 +349,6 @@ fn print_end(log: &Path, lines: usize) -> anyhow::Result<()> {
     if !log.exists() {
         bail!("there is no log at {}", log.display());
     }
-    print!("{}", supervisor::tail(log, lines));
+    show(&supervisor::tail(log, lines));
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The report of a story: what was asked, what was observed, what held.
 
+use crate::progress::show;
+
 /// Counts the checks of a story and prints them as they come.
 #[derive(Debug)]
 pub struct Report {
@@ -16,13 +18,13 @@ impl Report {
 
     /// Begins a step.
     pub fn step(&self, number: u32, asked: &str) {
-        println!("\n== step {number}: {asked}");
+        show(&format!("\n== step {number}: {asked}\n"));
     }
 
     /// Prints something that was seen.
     pub fn observed(&self, text: impl AsRef<str>) {
         for line in text.as_ref().lines() {
-            println!("   {line}");
+            show(&format!("   {line}\n"));
         }
     }
 
@@ -33,7 +35,7 @@ impl Report {
         } else {
             self.failed += 1;
         }
-        println!("   {} {}", if holds { "PASS" } else { "FAIL" }, what.as_ref());
+        show(&format!("   {} {}\n", if holds { "PASS" } else { "FAIL" }, what.as_ref()));
     }
 
     /// Records that `what` could not be found out, which is a failure.

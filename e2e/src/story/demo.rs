@@ -19,7 +19,7 @@ use crate::{
     network::{Network, Options},
     ports::{MINERS_MAX, Ports},
     process::ProcessId,
-    progress::Progress,
+    progress::{Progress, show},
     report::Report,
 };
 
@@ -71,10 +71,10 @@ pub async fn run(arguments: &Arguments, name: &str) -> anyhow::Result<ExitCode> 
     let _lock = network.take(true)?;
 
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    println!(
-        "{name}: network of its own in {}, seed of random choices {seed}",
+    show(&format!(
+        "{name}: network of its own in {}, seed of random choices {seed}\n",
         network.layout().root().display()
-    );
+    ));
     let file = match &arguments.file {
         Some(file) => file.clone(),
         None => {
@@ -96,8 +96,8 @@ pub async fn run(arguments: &Arguments, name: &str) -> anyhow::Result<ExitCode> 
     }
     stop(&mut stage).await;
     let Stage { report, progress, network, .. } = stage;
-    println!("\nlogs in {}, {:.0} s", network.layout().logs().display(), progress.seconds());
-    println!("{}", report.summary());
+    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
+    show(&format!("{}\n", report.summary()));
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
