@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -12,12 +11,13 @@ use serde::Serialize;
 
 use super::{
     index::{Entry, Index},
-    layout::{Layout, LayoutError},
+    layout::{Layout, LayoutError, at},
     recover::{Mode, Report, recover},
 };
 
 /// A snapshot of a store.
 pub struct Inspector {
+    root: PathBuf,
     layout: Layout,
     index: Index,
     report: Report,
@@ -55,7 +55,7 @@ impl Inspector {
         let layout = Layout::new(root);
         let key = layout.read_key()?;
         let recovered = recover(&layout, &key, Mode::ReadOnly)?;
-        Ok(Self { layout, index: recovered.index, report: recovered.report })
+        Ok(Self { root: root.to_owned(), layout, index: recovered.index, report: recovered.report })
     }
 
     /// Shards in order of address.
@@ -96,25 +96,40 @@ impl Inspector {
         })
     }
 
-    /// Reads every shard and compares it with its address.
-    pub fn check(&self) -> io::Result<CheckReport> {
+    /// Reads every shard and compares it with its address. A shard that a running miner deleted or rewrote
+    /// meanwhile does not count as damaged.
+    pub fn check(&self) -> Result<CheckReport, LayoutError> {
+        let (mut report, mut damaged) = self.read_all()?;
+        if !damaged.is_empty() {
+            let now = Self::open(&self.root)?;
+            damaged.retain(|shard| now.index.get(shard) == self.index.get(shard));
+        }
+        report.damaged = damaged.iter().map(ShardHash::to_string).collect();
+        Ok(report)
+    }
+
+    fn read_all(&self) -> Result<(CheckReport, Vec<ShardHash>), LayoutError> {
         let mut report = CheckReport { skipped_bytes: self.report.skipped_bytes, ..CheckReport::default() };
+        let mut damaged = Vec::new();
         let mut open: Option<(u32, File)> = None;
         let mut by_place: Vec<_> = self.shards().collect();
         by_place.sort_unstable_by_key(|(_, entry)| (entry.segment, entry.offset));
         for (shard, entry) in by_place {
             let file = match &open {
                 Some((number, file)) if *number == entry.segment => file,
-                _ => &open.insert((entry.segment, File::open(self.layout.segment(entry.segment))?)).1,
+                _ => {
+                    let path = self.layout.segment(entry.segment);
+                    &open.insert((entry.segment, File::open(&path).map_err(at(&path))?)).1
+                }
             };
             let mut body = vec![0; entry.placement.size as usize];
             let whole = file.read_exact_at(&mut body, entry.body_offset()).is_ok();
             if !whole || *blake3::hash(&body).as_bytes() != shard.0 {
-                report.damaged.push(shard.to_string());
+                damaged.push(*shard);
             }
             report.shards += 1;
             report.bytes += body.len() as u64;
         }
-        Ok(report)
+        Ok((report, damaged))
     }
 }

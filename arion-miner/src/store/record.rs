@@ -150,6 +150,25 @@ mod tests {
         }
     }
 
+    /// Stores outlive programs: these bytes never change within version 1.
+    #[test]
+    fn layouts_are_frozen() {
+        let key = StoreKey([9; 32]);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let [put, delete] = records();
+        let zeros = |count: usize| "00".repeat(count);
+        let (shard, stripe) = ("01".repeat(32), "02".repeat(32));
+        let fields = "0300000006000000050000000000000007000000000000000800000000000000";
+        let expected = format!("4153523101040000{shard}{stripe}{fields}0976f70ea318b9a7");
+        assert_eq!(hex(&put.encode(&key)), expected);
+        let expected = format!("4153523102000000{shard}{}090000000000000017df7af2aa88ac75", zeros(56));
+        assert_eq!(hex(&delete.encode(&key)), expected);
+        assert_eq!(
+            hex(&encode_segment(3, &key)),
+            "4152494f4e5345470100000003000000".to_owned() + &zeros(8) + "e6af13e6511aaf62"
+        );
+    }
+
     #[test]
     fn every_flipped_bit_and_another_stores_key_are_refused() {
         let key = StoreKey([9; 32]);

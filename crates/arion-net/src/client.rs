@@ -32,7 +32,7 @@ use crate::{
 /// TLS wants a name; identities are keys here, so that it is never sent nor looked at.
 const SERVER_NAME: &str = "arion";
 /// A connection on which nothing at all came back for so long during an abandoned call is given up.
-const SILENCE: Duration = Duration::from_millis(1_500);
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Settings of a client.
 #[derive(Clone, Debug)]
