@@ -20,11 +20,11 @@ account_file = "/var/lib/arion/submitter/account.key"
 # Directory of the queue.
 data_dir = "/var/lib/arion/submitter"
 # WebSocket address of an Arion node that you trust.
-chain = "ws://127.0.0.1:9944"
+node_url = "ws://127.0.0.1:9944"
 # Genesis hash of the chain; the submitter refuses any other. Optional.
 # genesis = "0x0000000000000000000000000000000000000000000000000000000000000000"
 # Pause between looks at the finalised head.
-chain_poll = "3s"
+poll_interval = "3s"
 # Attestations in one transaction, at most 1000.
 batch_max = 250
 # Attestations wait for company this long.
@@ -59,14 +59,14 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// WebSocket address of an Arion node [default: ws://127.0.0.1:9944].
-    #[arg(long, value_name = "URL")]
-    pub chain: Option<String>,
+    #[arg(long, value_name = "URL", alias = "chain")]
+    pub node_url: Option<String>,
     /// Genesis hash of the chain, 64 hex digits; any other chain is refused.
     #[arg(long, value_name = "HASH")]
     pub genesis: Option<String>,
     /// Pause between looks at the finalised head [default: 3s].
-    #[arg(long, value_name = "TIME")]
-    pub chain_poll: Option<HumanDuration>,
+    #[arg(long, value_name = "TIME", alias = "chain-poll")]
+    pub poll_interval: Option<HumanDuration>,
     /// Attestations in one transaction, at most 1000 [default: 250].
     #[arg(long, value_name = "N")]
     pub batch_max: Option<usize>,
@@ -113,11 +113,11 @@ pub struct Config {
     /// Directory of the queue.
     pub data_dir: PathBuf,
     /// Address of the node.
-    pub chain: String,
+    pub node_url: String,
     /// Expected genesis hash.
     pub genesis: Option<GenesisHash>,
     /// Pause between looks at the finalised head.
-    pub chain_poll: Duration,
+    pub poll_interval: Duration,
     /// When attestations go.
     pub batch: BatchSize,
     /// Attestations that may wait.
@@ -136,9 +136,9 @@ impl Options {
             key_file: self.key_file.or(file.key_file),
             account_file: self.account_file.or(file.account_file),
             data_dir: self.data_dir.or(file.data_dir),
-            chain: self.chain.or(file.chain),
+            node_url: self.node_url.or(file.node_url),
             genesis: self.genesis.or(file.genesis),
-            chain_poll: self.chain_poll.or(file.chain_poll),
+            poll_interval: self.poll_interval.or(file.poll_interval),
             batch_max: self.batch_max.or(file.batch_max),
             batch_age: self.batch_age.or(file.batch_age),
             queue_max: self.queue_max.or(file.queue_max),
@@ -161,16 +161,16 @@ impl Options {
             key_file: self.key_file.ok_or(missing("key_file"))?,
             account_file: self.account_file.ok_or(missing("account_file"))?,
             data_dir: self.data_dir.ok_or(missing("data_dir"))?,
-            chain: self.chain.unwrap_or_else(|| "ws://127.0.0.1:9944".into()),
+            node_url: self.node_url.unwrap_or_else(|| "ws://127.0.0.1:9944".into()),
             genesis: genesis.transpose()?,
-            chain_poll: seconds(self.chain_poll, 3),
+            poll_interval: seconds(self.poll_interval, 3),
             batch: BatchSize { max: self.batch_max.unwrap_or(250), age: seconds(self.batch_age, 6) },
             queue_max: self.queue_max.unwrap_or(100_000),
             http: self.http,
             log: self.log,
         };
         for (name, is_zero) in [
-            ("chain_poll", config.chain_poll.is_zero()),
+            ("poll_interval", config.poll_interval.is_zero()),
             ("batch_max", config.batch.max == 0),
             ("queue_max", config.queue_max == 0),
         ] {

@@ -35,13 +35,13 @@ impl Daemon {
         let health = Health::new("arion-submitter", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
-        let client = ChainClient::connect(&config.chain, config.genesis).await?;
+        let client = ChainClient::connect(&config.node_url, config.genesis).await?;
         let rules = Rules {
             genesis: client.genesis(),
             bucket_blocks: client.attestation_bucket_blocks()?,
             bucket_max: client.attestations_max()? as usize,
         };
-        let view_config = ViewConfig { earlier_maps: 0, ..ViewConfig::with_poll(config.chain_poll) };
+        let view_config = ViewConfig { earlier_maps: 0, ..ViewConfig::with_poll(config.poll_interval) };
         let view = ChainView::start(client.clone(), view_config).await?;
         let queue = Arc::new(Queue::open(&config.data_dir, client.genesis(), config.queue_max)?);
         let service = SubmitterService {

@@ -16,11 +16,11 @@ key_file = "/var/lib/arion/validator/node.key"
 # Account key (sr25519) of the validator whose vote this service casts: one of the session's validators.
 account_file = "/var/lib/arion/validator/account.key"
 # WebSocket address of an Arion node that you trust.
-chain = "ws://127.0.0.1:9944"
+node_url = "ws://127.0.0.1:9944"
 # Genesis hash of the chain; the service refuses any other. Optional.
 # genesis = "0x0000000000000000000000000000000000000000000000000000000000000000"
 # Pause between looks at the finalised head.
-chain_poll = "3s"
+poll_interval = "3s"
 # Interval at which miners are told to send heartbeats; after three of them a miner counts as offline.
 heartbeat_interval = "30s"
 # A map is voted for once it has not changed for this long.
@@ -54,14 +54,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub account_file: Option<PathBuf>,
     /// WebSocket address of an Arion node [default: ws://127.0.0.1:9944].
-    #[arg(long, value_name = "URL")]
-    pub chain: Option<String>,
+    #[arg(long, value_name = "URL", alias = "chain")]
+    pub node_url: Option<String>,
     /// Genesis hash of the chain, 64 hex digits; any other chain is refused.
     #[arg(long, value_name = "HASH")]
     pub genesis: Option<String>,
     /// Pause between looks at the finalised head [default: 3s].
-    #[arg(long, value_name = "TIME")]
-    pub chain_poll: Option<HumanDuration>,
+    #[arg(long, value_name = "TIME", alias = "chain-poll")]
+    pub poll_interval: Option<HumanDuration>,
     /// Interval of heartbeats; after three a silent miner counts as offline [default: 30s].
     #[arg(long, value_name = "TIME")]
     pub heartbeat_interval: Option<HumanDuration>,
@@ -109,11 +109,11 @@ pub struct Config {
     /// Account key file.
     pub account_file: PathBuf,
     /// Address of the node.
-    pub chain: String,
+    pub node_url: String,
     /// Expected genesis hash.
     pub genesis: Option<GenesisHash>,
     /// Pause between looks at the finalised head.
-    pub chain_poll: Duration,
+    pub poll_interval: Duration,
     /// Interval of heartbeats.
     pub heartbeat_interval: Duration,
     /// How long a map has to stay the same before it is voted for.
@@ -135,9 +135,9 @@ impl Options {
             listen: self.listen.or(file.listen),
             key_file: self.key_file.or(file.key_file),
             account_file: self.account_file.or(file.account_file),
-            chain: self.chain.or(file.chain),
+            node_url: self.node_url.or(file.node_url),
             genesis: self.genesis.or(file.genesis),
-            chain_poll: self.chain_poll.or(file.chain_poll),
+            poll_interval: self.poll_interval.or(file.poll_interval),
             heartbeat_interval: self.heartbeat_interval.or(file.heartbeat_interval),
             settle: self.settle.or(file.settle),
             min_miners: self.min_miners.or(file.min_miners),
@@ -163,9 +163,9 @@ impl Options {
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 4100))),
             key_file: self.key_file.ok_or(OptionsError::Missing { key: "key_file" })?,
             account_file: self.account_file.ok_or(OptionsError::Missing { key: "account_file" })?,
-            chain: self.chain.unwrap_or_else(|| "ws://127.0.0.1:9944".into()),
+            node_url: self.node_url.unwrap_or_else(|| "ws://127.0.0.1:9944".into()),
             genesis: genesis.transpose()?,
-            chain_poll: seconds(self.chain_poll, 3),
+            poll_interval: seconds(self.poll_interval, 3),
             heartbeat_interval: seconds(self.heartbeat_interval, 30),
             settle: seconds(self.settle, 6),
             min_miners: self.min_miners.unwrap_or(30),
@@ -175,7 +175,7 @@ impl Options {
         };
         for (name, is_zero) in [
             ("pg_count", config.params.pg_count == 0),
-            ("chain_poll", config.chain_poll.is_zero()),
+            ("poll_interval", config.poll_interval.is_zero()),
             ("heartbeat_interval", config.heartbeat_interval.is_zero()),
         ] {
             if is_zero {

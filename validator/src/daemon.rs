@@ -39,9 +39,9 @@ impl Daemon {
         let health = Health::new("arion-validator", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
-        let client = ChainClient::connect(&config.chain, config.genesis).await?;
+        let client = ChainClient::connect(&config.node_url, config.genesis).await?;
         let view_config =
-            ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::with_poll(config.chain_poll) };
+            ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::with_poll(config.poll_interval) };
         let view = ChainView::start(client.clone(), view_config).await?;
         let liveness = Arc::new(Mutex::new(Liveness::new(view.genesis(), config.heartbeat_interval)));
         let service =

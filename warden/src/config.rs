@@ -19,11 +19,11 @@ data_dir = "/var/lib/arion/warden"
 # Name in attestations, for people; at most 64 bytes.
 name = "warden"
 # WebSocket address of an Arion node that you trust.
-chain = "ws://127.0.0.1:9944"
+node_url = "ws://127.0.0.1:9944"
 # Genesis hash of the chain; the warden refuses any other. Optional.
 # genesis = "0x0000000000000000000000000000000000000000000000000000000000000000"
 # Pause between looks at the finalised head.
-chain_poll = "3s"
+poll_interval = "3s"
 # Pause between looks at the ledgers of the gateways.
 ledger_poll = "5s"
 # This many challenges ...
@@ -105,14 +105,14 @@ pub struct Options {
     #[arg(long)]
     pub name: Option<String>,
     /// WebSocket address of an Arion node [default: ws://127.0.0.1:9944].
-    #[arg(long, value_name = "URL")]
-    pub chain: Option<String>,
+    #[arg(long, value_name = "URL", alias = "chain")]
+    pub node_url: Option<String>,
     /// Genesis hash of the chain, 64 hex digits; any other chain is refused.
     #[arg(long, value_name = "HASH")]
     pub genesis: Option<String>,
     /// Pause between looks at the finalised head [default: 3s].
-    #[arg(long, value_name = "TIME")]
-    pub chain_poll: Option<HumanDuration>,
+    #[arg(long, value_name = "TIME", alias = "chain-poll")]
+    pub poll_interval: Option<HumanDuration>,
     /// Pause between looks at the ledgers [default: 5s].
     #[arg(long, value_name = "TIME")]
     pub ledger_poll: Option<HumanDuration>,
@@ -187,11 +187,11 @@ pub struct Config {
     /// Name in attestations.
     pub name: String,
     /// Address of the node.
-    pub chain: String,
+    pub node_url: String,
     /// Expected genesis hash.
     pub genesis: Option<GenesisHash>,
     /// Pause between looks at the finalised head.
-    pub chain_poll: Duration,
+    pub poll_interval: Duration,
     /// Pause between looks at the ledgers.
     pub ledger_poll: Duration,
     /// How fast audits go.
@@ -215,9 +215,9 @@ impl Options {
             key_file: self.key_file.or(file.key_file),
             data_dir: self.data_dir.or(file.data_dir),
             name: self.name.or(file.name),
-            chain: self.chain.or(file.chain),
+            node_url: self.node_url.or(file.node_url),
             genesis: self.genesis.or(file.genesis),
-            chain_poll: self.chain_poll.or(file.chain_poll),
+            poll_interval: self.poll_interval.or(file.poll_interval),
             ledger_poll: self.ledger_poll.or(file.ledger_poll),
             challenges: self.challenges.or(file.challenges),
             interval: self.interval.or(file.interval),
@@ -269,9 +269,9 @@ impl Options {
             key_file: self.key_file.ok_or(missing("key_file"))?,
             data_dir: self.data_dir.ok_or(missing("data_dir"))?,
             name,
-            chain: self.chain.unwrap_or_else(|| "ws://127.0.0.1:9944".into()),
+            node_url: self.node_url.unwrap_or_else(|| "ws://127.0.0.1:9944".into()),
             genesis: genesis.transpose()?,
-            chain_poll: seconds(self.chain_poll, 3),
+            poll_interval: seconds(self.poll_interval, 3),
             ledger_poll: seconds(self.ledger_poll, 5),
             pace: Pace { pause: interval / challenges, round_min: seconds(self.round_min, 60), parallel },
             patience: Patience {

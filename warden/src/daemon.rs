@@ -45,9 +45,9 @@ impl Daemon {
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
         let store = Arc::new(Store::open(&config.data_dir)?);
-        let client = ChainClient::connect(&config.chain, config.genesis).await?;
+        let client = ChainClient::connect(&config.node_url, config.genesis).await?;
         let view_config =
-            ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::with_poll(config.chain_poll) };
+            ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::with_poll(config.poll_interval) };
         let view = ChainView::start(client, view_config).await?;
         let quic = QuicTransport::new(&key)?;
         let transport: Arc<dyn Transport> = Arc::new(quic.clone());

@@ -1,6 +1,8 @@
 //! Calls: built from names and SCALE values, encoded with the indices of the live metadata.
 
-use arion_types::{AttestationRecord, CrushParams, Epoch, Lane, MinerRecord, NodeId, NodeType, Signature};
+use arion_types::{
+    AttestationRecord, AttestationResult, CrushParams, Epoch, Lane, MinerRecord, NodeId, NodeType, Signature,
+};
 use codec::{Compact, Encode};
 
 use crate::{
@@ -130,6 +132,50 @@ impl Call {
     /// `Sudo.sudo`: with root origin, signed by the sudo account.
     pub fn sudo(call: Call) -> Self {
         Self::new("Sudo", "sudo", vec![Arg::Call(Box::new(call))])
+    }
+
+    /// One call of each kind, with values that fill every field: what [`Interface::new`] tries against the types of
+    /// the runtime.
+    pub(crate) fn samples() -> Vec<Self> {
+        let (account, node, signature) = ([1; 32], NodeId([2; 32]), [3; 64]);
+        let bytes = |text: &[u8]| text.to_vec();
+        let miner = MinerRecord {
+            uid: 1,
+            node_id: node.0,
+            family: account,
+            weight: 2,
+            endpoint: bytes(b"host:1").try_into().unwrap_or_default(),
+        };
+        let attestation = AttestationRecord {
+            shard_hash: [4; 32],
+            miner_uid: 5,
+            result: AttestationResult::InvalidProof,
+            challenge_seed: [6; 32],
+            block_number: 7,
+            timestamp: 8,
+            warden_pubkey: [9; 32],
+            signature,
+            merkle_proof_sig_hash: [10; 32],
+            warden_id: bytes(b"warden").try_into().unwrap_or_default(),
+        };
+        vec![
+            Self::register_owner_node(Lane::Storage),
+            Self::register_node(NodeType::Gateway, &node, &signature),
+            Self::deregister_node(&node),
+            Self::deregister_owner_node(),
+            Self::register_child(&account, &account, &node, &signature),
+            Self::deregister_child(&account),
+            Self::claim_unbonded(&account),
+            Self::submit_crush_map(1, &CrushParams::STANDARD, &[miner]),
+            Self::submit_attestations(1, &[attestation]),
+            Self::register_warden(&node),
+            Self::deregister_warden(&node),
+            Self::set_lockup_enabled(true),
+            Self::add_attestation_submitter(&account),
+            Self::add_proxy(&account, "Any"),
+            Self::transfer(&account, u128::MAX),
+            Self::batch(vec![Self::deregister_owner_node()]),
+        ]
     }
 
     /// The arguments in SCALE, without the indices.

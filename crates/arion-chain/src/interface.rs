@@ -8,7 +8,12 @@ use std::sync::Arc;
 
 use blake2::{Blake2b, Digest, digest::consts::U16};
 use scale_info::{Field, TypeDef, form::PortableForm};
-use subxt::metadata::{Metadata, StorageEntryMetadata, StorageHasher};
+use subxt::{
+    ext::scale_value,
+    metadata::{Metadata, StorageEntryMetadata, StorageHasher},
+};
+
+use crate::call::Call;
 
 /// Calls and the names of their arguments, in order.
 const CALLS: &[(&str, &str, &[&str])] = &[
@@ -134,7 +139,12 @@ impl Interface {
     pub fn new(metadata_bytes: &[u8]) -> Result<Self, InterfaceError> {
         let metadata = Metadata::decode_from(metadata_bytes).map_err(|_| InterfaceError::Metadata)?;
         let interface = Self { metadata: Arc::new(metadata) };
-        let lacking = interface.lacking();
+        let mut lacking = interface.lacking();
+        if lacking.is_empty() {
+            let unfit = Call::samples().into_iter().filter(|call| !interface.fits(call));
+            lacking
+                .extend(unfit.map(|call| format!("call {}.{} with other arguments", call.pallet, call.name)));
+        }
         if lacking.is_empty() { Ok(interface) } else { Err(InterfaceError::Mismatch(lacking)) }
     }
 
@@ -179,6 +189,17 @@ impl Interface {
             }
         }
         lacking
+    }
+
+    /// Whether the call's arguments are exactly values of the types that the runtime gives them.
+    fn fits(&self, call: &Call) -> bool {
+        let found = self.metadata.pallet_by_name(call.pallet).and_then(|p| p.call_variant_by_name(call.name));
+        let (Some(variant), Ok(bytes)) = (found, call.encode_args(self)) else { return false };
+        let mut rest = &bytes[..];
+        let decodes = |field: &Field<PortableForm>| {
+            scale_value::scale::decode_as_type(&mut rest, field.ty.id, self.metadata.types()).is_ok()
+        };
+        variant.fields.iter().all(decodes) && rest.is_empty()
     }
 
     /// Field names of a record type; empty for other types.
