@@ -75,8 +75,8 @@ fn build(out: &Path) -> PathBuf {
     if env::var_os("CARGO_FEATURE_FAST_RUNTIME").is_some() {
         cargo.args(["--features", "fast-runtime"]);
     }
-    // What cargo and clippy tell this script is about the host. Features above all: the nested build would take
-    // them for its own and build the wasm once more.
+    // What cargo and clippy tell this script is about the host. Features above all: the nested build would
+    // take them for its own and build the wasm once more.
     for (name, _) in env::vars_os() {
         let about_host = name.to_str().is_some_and(|name| {
             name.starts_with("CARGO_FEATURE_") || name.starts_with("CARGO_CFG_") || ABOUT_HOST.contains(&name)

@@ -2,17 +2,25 @@
 
 use sc_cli::RunCmd;
 
+/// What `--help` says before the options.
+pub(crate) const ABOUT: &str = "\
+Full node and block-producing validator of the Arion chain.
+
+  arion-node --dev                       one node, fresh chain in a temporary directory
+  arion-node --chain local:1 --alice     the only validator of a local chain that is kept on disk
+  arion-node --chain local:2 --bob --bootnodes /ip4/127.0.0.1/tcp/30333/p2p/PEER
+                                         the second of two
+
+--chain takes dev, local (the same as local:1), local:1 to local:4, or the path of a JSON chain specification.
+The validators of local:N are Alice, Bob, Charlie and Dave, in this order; their session keys come with --alice,
+--bob, --charlie and --dave. A validator needs a lasting network key: --node-key HEX, or one made by
+arion-node key generate-node-key.
+
+JSON-RPC listens on 127.0.0.1:9944 (--rpc-port), Prometheus on 127.0.0.1:9615 (--prometheus-port,
+--no-prometheus).";
+
 /// What the binary is asked to do; without a subcommand it runs a node.
 #[derive(Debug, clap::Parser)]
-#[command(long_about = "Full node and block-producing validator of the Arion chain.\n\n\
-        arion-node --dev                       one node, fresh chain in a temporary directory\n\
-        arion-node --chain local:1 --alice     the only validator of a local chain that is kept on disk\n\
-        arion-node --chain local:2 --bob \\\n    \
-            --bootnodes /ip4/127.0.0.1/tcp/30333/p2p/PEER   the second of two\n\n\
-        --chain takes dev, local (= local:1), local:1 to local:4, or the path of a JSON chain specification. \
-        Validators of local:N are Alice, Bob, Charlie and Dave, in this order; their session keys come with \
-        --alice, --bob, --charlie and --dave. JSON-RPC listens on 127.0.0.1:9944 (--rpc-port), Prometheus on \
-        127.0.0.1:9615 (--prometheus-port, --no-prometheus).")]
 pub(crate) struct Cli {
     /// Something other than running a node.
     #[command(subcommand)]

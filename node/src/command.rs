@@ -6,7 +6,7 @@ use sc_network::config::NetworkBackendType;
 
 use crate::{
     chain_spec,
-    cli::{Cli, Subcommand},
+    cli::{ABOUT, Cli, Subcommand},
     service::{self, Parts},
 };
 
@@ -20,7 +20,7 @@ impl SubstrateCli for Cli {
     }
 
     fn description() -> String {
-        env!("CARGO_PKG_DESCRIPTION").into()
+        ABOUT.into()
     }
 
     fn author() -> String {

@@ -28,6 +28,8 @@ pub mod configs;
 pub mod constants;
 pub mod genesis;
 pub mod origins;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use sp_runtime::{

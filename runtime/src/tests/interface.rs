@@ -1,0 +1,154 @@
+//! What clients depend on: numbers, presets, bounds.
+
+use codec::Encode;
+use frame_support::{
+    dispatch::{DispatchClass, GetDispatchInfo},
+    traits::{Get, InstanceFilter, PalletInfoAccess},
+};
+use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie, Dave, Eve, Ferdie};
+
+use super::{account, chain, validators};
+use crate::{
+    Arion, Authorship, Babe, Balances, Grandpa, Proxy, Registration, Runtime, RuntimeCall, Session, Sudo,
+    System, Timestamp, TransactionPayment, Utility,
+    configs::{ProxyType, RuntimeBlockLength, RuntimeBlockWeights},
+    genesis,
+};
+
+#[test]
+fn pallets_keep_their_indices() {
+    let indices = [
+        System::index(),
+        Timestamp::index(),
+        Babe::index(),
+        Authorship::index(),
+        Session::index(),
+        Grandpa::index(),
+        Balances::index(),
+        TransactionPayment::index(),
+        Proxy::index(),
+        Utility::index(),
+        Sudo::index(),
+        Registration::index(),
+        Arion::index(),
+    ];
+    assert_eq!(indices, [0, 1, 2, 3, 4, 5, 10, 11, 20, 21, 29, 40, 41]);
+}
+
+#[test]
+fn calls_keep_their_indices() {
+    use codec::Decode;
+    let names = |pallet: u8, indices: &[u8]| -> Vec<bool> {
+        // A call without arguments' bytes decodes only if it has none; an unknown index never does.
+        indices
+            .iter()
+            .map(|index| RuntimeCall::decode(&mut &[&[pallet, *index][..], &[0; 512]].concat()[..]).is_ok())
+            .collect()
+    };
+    assert_eq!(names(41, &[0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13]), [true; 12]);
+    assert_eq!(names(41, &[8, 9, 14]), [false; 3]);
+    assert_eq!(names(40, &[0, 1, 2, 3]), [true; 4]);
+    assert_eq!(names(40, &[4]), [false]);
+    let call: RuntimeCall = pallet_arion::Call::set_lockup_enabled { enabled: true }.into();
+    assert_eq!(call.encode(), [41, 10, 1]);
+    let call: RuntimeCall =
+        pallet_registration::Call::register_owner_node { lane: arion_types::Lane::Compute }.into();
+    assert_eq!(call.encode(), [40, 0, 1]);
+}
+
+#[test]
+fn presets_have_their_validators_and_funds() {
+    for (preset, expected) in [
+        ("development", vec![Alice]),
+        ("local-1", vec![Alice]),
+        ("local-2", vec![Alice, Bob]),
+        ("local-3", vec![Alice, Bob, Charlie]),
+        ("local-4", vec![Alice, Bob, Charlie, Dave]),
+    ] {
+        assert!(genesis::preset_names().contains(&preset.into()));
+        chain(preset).execute_with(|| {
+            assert_eq!(
+                validators(),
+                expected.iter().map(|who| account(*who)).collect::<Vec<_>>(),
+                "{preset}"
+            );
+            assert_eq!(Babe::authorities().len(), expected.len());
+            assert_eq!(Grandpa::grandpa_authorities().len(), expected.len());
+            for who in [Alice, Bob, Charlie, Dave, Eve, Ferdie] {
+                assert_eq!(Balances::free_balance(account(who)), genesis::ENDOWMENT);
+            }
+            assert_eq!(pallet_sudo::Key::<Runtime>::get(), Some(account(Alice)));
+        });
+    }
+    assert_eq!(genesis::preset(&"local-5".into()), None);
+    assert_eq!(genesis::preset(&"local-0".into()), None);
+}
+
+#[test]
+fn the_largest_map_and_the_largest_batch_fit_into_a_block() {
+    let miners: u32 = <Runtime as pallet_arion::Config>::MaxMiners::get();
+    let record = arion_types::MinerRecord {
+        uid: 0,
+        node_id: [0; 32],
+        family: account(Alice),
+        weight: 0,
+        endpoint: vec![b'x'; 128].try_into().unwrap(),
+    };
+    let map = pallet_arion::Call::submit_crush_map {
+        epoch: 1,
+        params: arion_types::CrushParams::STANDARD,
+        miners: vec![record; miners as usize].try_into().unwrap(),
+    };
+    let attestations: u32 = <Runtime as pallet_arion::Config>::MaxAttestations::get();
+    let record = arion_types::AttestationRecord {
+        shard_hash: [0; 32],
+        miner_uid: 0,
+        result: arion_types::AttestationResult::Passed,
+        challenge_seed: [0; 32],
+        block_number: 0,
+        timestamp: 0,
+        warden_pubkey: [0; 32],
+        signature: [0; 64],
+        merkle_proof_sig_hash: [0; 32],
+        warden_id: vec![b'x'; 64].try_into().unwrap(),
+    };
+    let batch = pallet_arion::Call::submit_attestations {
+        bucket: 0,
+        attestations: vec![record; attestations as usize].try_into().unwrap(),
+    };
+    let most = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap();
+    let longest = *RuntimeBlockLength::get().max.get(DispatchClass::Normal) as usize;
+    for call in [map, batch] {
+        let call = RuntimeCall::from(call);
+        let weight = call.get_dispatch_info().call_weight;
+        assert!(weight.all_lte(most), "{weight} of {most}");
+        assert!(call.encoded_size() + 256 < longest, "{} of {longest}", call.encoded_size());
+    }
+}
+
+#[test]
+fn proxies_do_what_their_type_says() {
+    let transfer = RuntimeCall::from(pallet_balances::Call::transfer_all {
+        dest: account(Bob).into(),
+        keep_alive: false,
+    });
+    let lockup = RuntimeCall::from(pallet_arion::Call::set_lockup_enabled { enabled: true });
+    let sudo = RuntimeCall::from(pallet_sudo::Call::remove_key {});
+    for (proxy, allowed) in [
+        (ProxyType::Any, [true, true, true]),
+        (ProxyType::NonTransfer, [false, true, false]),
+        (ProxyType::Storage, [false, true, false]),
+    ] {
+        assert_eq!(
+            [proxy.filter(&transfer), proxy.filter(&lockup), proxy.filter(&sudo)],
+            allowed,
+            "{proxy:?}"
+        );
+    }
+    let types = [ProxyType::Any, ProxyType::NonTransfer, ProxyType::Storage];
+    for (i, wide) in types.iter().enumerate() {
+        for (j, narrow) in types.iter().enumerate() {
+            assert_eq!(wide.is_superset(narrow), i <= j, "{wide:?} {narrow:?}");
+        }
+    }
+}
