@@ -60,9 +60,12 @@ impl Peers {
 
     /// What is expected of a miner now.
     pub fn standing(&self, node: &NodeId) -> Standing {
+        self.standing_at(node, Instant::now())
+    }
+
+    fn standing_at(&self, node: &NodeId, now: Instant) -> Standing {
         let state = self.state();
         let Some(peer) = state.peers.get(node) else { return Standing::Good };
-        let now = Instant::now();
         match peer {
             Peer { down_until: Some(until), .. } if *until > now => Standing::Down,
             Peer { slow_until: Some(until), .. } if *until > now => Standing::Slow,
@@ -72,6 +75,10 @@ impl Peers {
 
     /// It could not be reached or did not answer in time.
     pub fn failed(&self, node: &NodeId) {
+        self.failed_at(node, Instant::now());
+    }
+
+    fn failed_at(&self, node: &NodeId, now: Instant) {
         let mut state = self.state();
         if state.peers.len() >= PEERS_MAX {
             state.peers.clear();
@@ -79,7 +86,7 @@ impl Peers {
         let peer = state.peers.entry(*node).or_default();
         let pause = DOWN_FIRST.saturating_mul(1 << peer.failures.min(8)).min(DOWN_MAX);
         peer.failures += 1;
-        peer.down_until = Some(Instant::now() + pause);
+        peer.down_until = Some(now + pause);
     }
 
     /// It keeps others waiting.
@@ -117,25 +124,26 @@ impl Peers {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn failures_are_remembered_longer_each_time_and_forgotten_with_an_answer() {
+    #[test]
+    fn failures_are_remembered_longer_each_time_and_forgotten_with_an_answer() {
         let peers = Peers::default();
         let node = NodeId([1; 32]);
-        assert_eq!(peers.standing(&node), Standing::Good);
+        let mut now = Instant::now();
+        assert_eq!(peers.standing_at(&node, now), Standing::Good);
         for pause in [4, 8, 16, 30, 30] {
-            peers.failed(&node);
-            tokio::time::advance(Duration::from_secs(pause) - Duration::from_millis(1)).await;
-            assert_eq!(peers.standing(&node), Standing::Down);
-            tokio::time::advance(Duration::from_millis(2)).await;
-            assert_eq!(peers.standing(&node), Standing::Good);
+            peers.failed_at(&node, now);
+            now += Duration::from_secs(pause) - Duration::from_millis(1);
+            assert_eq!(peers.standing_at(&node, now), Standing::Down);
+            now += Duration::from_millis(2);
+            assert_eq!(peers.standing_at(&node, now), Standing::Good);
         }
+        peers.answered(&node);
+        assert_eq!(peers.standing(&node), Standing::Good);
         peers.slow(&node);
         assert_eq!(peers.standing(&node), Standing::Slow);
         peers.answered(&node);
-        assert_eq!(peers.standing(&node), Standing::Good);
-        peers.failed(&node);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(peers.standing(&node), Standing::Good);
+        peers.failed_at(&node, now);
+        assert_eq!(peers.standing_at(&node, now + Duration::from_secs(5)), Standing::Good);
     }
 
     #[test]

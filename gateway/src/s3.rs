@@ -83,7 +83,7 @@ impl Store {
 
 async fn owned_bucket(grid: &Grid, account: &str, name: &str) -> S3Result<BucketInfo> {
     match grid.meta.bucket(name.to_owned()).await.map_err(errors::meta)? {
-        None => Err(s3_error!(NoSuchBucket)),
+        None => Err(s3_error!(NoSuchBucket, "the bucket does not exist")),
         Some(info) if info.account != account => {
             Err(s3_error!(AccessDenied, "the bucket belongs to another account"))
         }

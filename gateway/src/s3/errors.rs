@@ -9,20 +9,28 @@ use crate::{
 
 pub(super) fn meta(error: MetaError) -> S3Error {
     match error {
-        MetaError::NoSuchBucket => s3_error!(NoSuchBucket),
-        MetaError::BucketTaken => s3_error!(BucketAlreadyExists),
-        MetaError::BucketOwned => s3_error!(BucketAlreadyOwnedByYou),
-        MetaError::BucketNotEmpty => s3_error!(BucketNotEmpty),
-        MetaError::NoSuchKey => s3_error!(NoSuchKey),
-        MetaError::NoSuchUpload => s3_error!(NoSuchUpload),
+        MetaError::NoSuchBucket => s3_error!(NoSuchBucket, "the bucket does not exist"),
+        MetaError::BucketTaken => s3_error!(BucketAlreadyExists, "the bucket belongs to another account"),
+        MetaError::BucketOwned => s3_error!(BucketAlreadyOwnedByYou, "the bucket is yours already"),
+        MetaError::BucketNotEmpty => {
+            s3_error!(BucketNotEmpty, "the bucket has objects or uploads in progress")
+        }
+        MetaError::NoSuchKey => s3_error!(NoSuchKey, "the object does not exist"),
+        MetaError::NoSuchUpload => {
+            s3_error!(NoSuchUpload, "the upload does not exist, was completed or was aborted")
+        }
         MetaError::InvalidPart(number) => {
             s3_error!(InvalidPart, "part {number} was not uploaded or has another ETag")
         }
-        MetaError::InvalidPartOrder => s3_error!(InvalidPartOrder),
+        MetaError::InvalidPartOrder => {
+            s3_error!(InvalidPartOrder, "name the parts in ascending order, each once")
+        }
         MetaError::PartTooSmall(number) => {
             s3_error!(EntityTooSmall, "part {number} is below the least size of a part that is not the last")
         }
-        MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
+        MetaError::PreconditionFailed => {
+            s3_error!(PreconditionFailed, "a condition of the request does not hold")
+        }
         error @ (MetaError::Storage(_) | MetaError::Row(_) | MetaError::Closed) => {
             tracing::error!(%error, "metadata failed");
             s3_error!(InternalError, "the gateway's metadata cannot be used")
