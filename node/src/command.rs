@@ -1,6 +1,6 @@
 //! From the command line to what is run.
 
-use arion_runtime::Block;
+use arion_runtime::OpaqueBlock as Block;
 use sc_cli::SubstrateCli;
 use sc_network::config::NetworkBackendType;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arion_runtime::{AccountId, Balance, Block, BlockNumber, Hash, Nonce};
+use arion_runtime::{AccountId, Balance, BlockNumber, Hash, Nonce, OpaqueBlock as Block};
 use jsonrpsee::RpcModule;
 use sc_consensus_babe::BabeWorkerHandle;
 use sc_consensus_babe_rpc::{Babe, BabeApiServer};

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arion_runtime::{Block, BlockNumber, Hash, apis::RuntimeApi};
+use arion_runtime::{BlockNumber, Hash, OpaqueBlock as Block, apis::RuntimeApi};
 use futures::FutureExt;
 use sc_client_api::{Backend as _, BlockBackend};
 use sc_consensus_babe::{BabeLink, BabeParams, BabeWorkerHandle, SlotProportion};

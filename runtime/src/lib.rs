@@ -60,6 +60,8 @@ pub type Address = MultiAddress<AccountId, ()>;
 pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
 /// Block.
 pub type Block = generic::Block<Header, UncheckedExtrinsic>;
+/// Block whose extrinsics are bytes: what a node handles and its RPC prints, in hex, without knowing the calls.
+pub type OpaqueBlock = generic::Block<Header, sp_runtime::OpaqueExtrinsic>;
 /// Block with its signature, as the node keeps it.
 pub type SignedBlock = generic::SignedBlock<Block>;
 
