@@ -45,12 +45,12 @@ pub fn attestation_id(record: &AttestationRecord, genesis: &GenesisHash) -> Atte
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// It cannot be opened.
-    #[error("cannot open the queue {}: {source}; is another arion-submitter using it?", path.display())]
+    #[error("cannot open the queue {}: {reason}; is another arion-submitter using it?", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: Box<redb::Error>,
+        reason: Box<redb::Error>,
     },
     /// Reading or writing failed.
     #[error("the queue cannot be read or written: {0}; check the disk")]
@@ -94,7 +94,7 @@ impl Queue {
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(&path)
-            .map_err(|source| QueueError::Open { path, source: Box::new(source.into()) })?;
+            .map_err(|reason| QueueError::Open { path, reason: Box::new(reason.into()) })?;
         let transaction = database.begin_write()?;
         let mut last = 0;
         {

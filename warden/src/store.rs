@@ -39,12 +39,12 @@ const CACHE_BYTES: usize = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be opened.
-    #[error("cannot open the store {}: {source}; is another arion-warden using it?", path.display())]
+    #[error("cannot open the store {}: {reason}; is another arion-warden using it?", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: Box<redb::Error>,
+        reason: Box<redb::Error>,
     },
     /// Reading or writing failed.
     #[error("the store cannot be read or written: {0}; check the disk")]
@@ -91,7 +91,7 @@ impl Store {
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(&path)
-            .map_err(|source| StoreError::Open { path, source: Box::new(source.into()) })?;
+            .map_err(|reason| StoreError::Open { path, reason: Box::new(reason.into()) })?;
         let transaction = database.begin_write()?;
         transaction.open_table(SHARDS)?;
         transaction.open_table(CURSORS)?;

@@ -18,12 +18,12 @@ pub struct Account {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// The file cannot be read.
-    #[error("cannot read the account key file {}: {source}", path.display())]
+    #[error("cannot read the account key file {}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Others than its owner may read it.
     #[error("the account key file {} can be read by others than its owner; run `chmod 600 {}`", path.display(), path.display())]
@@ -64,7 +64,7 @@ impl Account {
 
     /// From a file that only its owner can read and that holds what [`Account::from_secret`] takes.
     pub fn from_file(path: &Path) -> Result<Self, AccountError> {
-        let unreadable = |source| AccountError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |reason| AccountError::Unreadable { path: path.to_owned(), reason };
         let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(AccountError::Exposed { path: path.to_owned() });

@@ -8,29 +8,29 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {source}; give its path with --config", path.display())]
+    #[error("cannot read the configuration file {}: {reason}; give its path with --config", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Not TOML, an unknown field, or a value of the wrong kind.
-    #[error("the configuration file {} is not valid; run `example-config` for one that is\n{source}", path.display())]
+    #[error("the configuration file {} is not valid; run `example-config` for one that is\n{reason}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: Box<toml::de::Error>,
+        reason: Box<toml::de::Error>,
     },
 }
 
 /// The configuration in a file. `T` should refuse unknown fields (`#[serde(deny_unknown_fields)]`).
 pub fn load_config<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
     parse_config(&text)
-        .map_err(|source| ConfigError::Invalid { path: path.to_owned(), source: Box::new(source) })
+        .map_err(|reason| ConfigError::Invalid { path: path.to_owned(), reason: Box::new(reason) })
 }
 
 /// The configuration in a text.

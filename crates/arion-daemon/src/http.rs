@@ -58,12 +58,12 @@ pub enum HttpError {
     )]
     Public(SocketAddr),
     /// The address is taken or not ours.
-    #[error("cannot listen on {addr} for /health and /metrics: {source}; choose another address with --http")]
+    #[error("cannot listen on {addr} for /health and /metrics: {reason}; choose another address with --http")]
     Bind {
         /// The address.
         addr: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -154,7 +154,7 @@ impl HttpServer {
         if !wanted.ip().is_loopback() && !config.allow_public {
             return Err(HttpError::Public(wanted));
         }
-        let failed = |source| HttpError::Bind { addr: wanted, source };
+        let failed = |reason| HttpError::Bind { addr: wanted, reason };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let stop = Shutdown::new();

@@ -13,12 +13,12 @@ use ed25519_dalek::SigningKey;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It cannot be read.
-    #[error("cannot read the key file {}: {source}; make one with `init` or give its path", path.display())]
+    #[error("cannot read the key file {}: {reason}; make one with `init` or give its path", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Others than its owner may read it.
     #[error(
@@ -44,12 +44,12 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// It cannot be written.
-    #[error("cannot write the key file {}: {source}", path.display())]
+    #[error("cannot write the key file {}: {reason}", path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -60,7 +60,7 @@ pub fn read_secret_key(path: &Path) -> Result<SigningKey, KeyError> {
 
 /// The 32 bytes in a key file, for keys of another kind (accounts).
 pub fn read_secret_seed(path: &Path) -> Result<[u8; 32], KeyError> {
-    let unreadable = |source| KeyError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |reason| KeyError::Unreadable { path: path.to_owned(), reason };
     let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
@@ -80,7 +80,7 @@ pub fn write_secret_key(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
 
 /// Writes 32 secret bytes into a new file with mode 0600, durably.
 pub fn write_secret_seed(path: &Path, seed: &[u8; 32]) -> Result<(), KeyError> {
-    let unwritable = |source| KeyError::Unwritable { path: path.to_owned(), source };
+    let unwritable = |reason| KeyError::Unwritable { path: path.to_owned(), reason };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         fs::create_dir_all(parent).map_err(unwritable)?;
