@@ -152,3 +152,53 @@ fn proxies_do_what_their_type_says() {
         }
     }
 }
+
+/// The tables of docs/spec/chain.md.
+#[test]
+fn signed_messages_have_the_bytes_of_the_specification() {
+    use arion_types::{
+        AttestationRecord, AttestationResult, NodeType,
+        registration::{node_message, registration_message},
+    };
+
+    let message = registration_message(&[1; 32], &[2; 32], &[3; 32], &[4; 32], 0x0506);
+    let parts: [&[u8]; 6] =
+        [b"arion/registration/v1", &[1; 32], &[2; 32], &[3; 32], &[4; 32], &[6, 5, 0, 0, 0, 0, 0, 0]];
+    assert_eq!(message, parts.concat());
+    assert_eq!(message.len(), 157);
+
+    let message = node_message(&[1; 32], &[2; 32], NodeType::Gateway, &[4; 32], 7);
+    let parts: [&[u8]; 6] = [b"arion/node/v1", &[1; 32], &[2; 32], &[2], &[4; 32], &[7, 0, 0, 0, 0, 0, 0, 0]];
+    assert_eq!(message, parts.concat());
+    assert_eq!(message.len(), 118);
+
+    let record = AttestationRecord {
+        shard_hash: [2; 32],
+        miner_uid: 3,
+        result: AttestationResult::InvalidProof,
+        challenge_seed: [4; 32],
+        block_number: 5,
+        timestamp: 6,
+        warden_pubkey: [7; 32],
+        signature: [8; 64],
+        merkle_proof_sig_hash: [9; 32],
+        warden_id: b"ab".to_vec().try_into().unwrap(),
+    };
+    let (head, tail): ([&[u8]; 8], [&[u8]; 3]) = (
+        [
+            b"arion/attestation/v1",
+            &[1; 32],
+            &[2; 32],
+            &[3, 0, 0, 0],
+            &[3],
+            &[4; 32],
+            &[5, 0, 0, 0, 0, 0, 0, 0],
+            &[6, 0, 0, 0, 0, 0, 0, 0],
+        ],
+        [&[7; 32], &[9; 32], &[2 << 2, b'a', b'b']],
+    );
+    assert_eq!(record.message(&[1; 32]), [head.concat(), tail.concat()].concat());
+    let stored = [&head[2..].concat()[..], &[7; 32], &[8; 64], &tail[1..].concat()].concat();
+    assert_eq!(record.encode(), stored);
+    assert_eq!(arion_types::CrushParams::STANDARD.encode(), [0, 16, 0, 0, 10, 20, 2, 244, 1]);
+}
