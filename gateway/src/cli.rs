@@ -19,6 +19,8 @@ use crate::{
 };
 
 const CONFIG_FILE: &str = "gateway.toml";
+/// A secret never comes from a flag: other users can see those.
+const NEW_SECRET: &str = "ARION_NEW_SECRET_KEY";
 
 /// Serves S3 and keeps every object, encrypted, in shards on the miners of the Arion network.
 ///
@@ -90,7 +92,8 @@ struct RegisterArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Make an access key. Its secret is printed once; it is kept in the access key file only.
+    /// Make an access key. Its secret is printed once; it is kept in the access key file only. The environment
+    /// variable ARION_NEW_SECRET_KEY sets the secret instead of making one.
     Add {
         #[command(flatten)]
         data: DataArgs,
@@ -100,9 +103,6 @@ enum KeysCommand {
         /// Access key to use instead of a made one.
         #[arg(long, value_name = "KEY")]
         access_key: Option<String>,
-        /// Secret to use instead of a made one.
-        #[arg(long, value_name = "SECRET", env = "ARION_SECRET_KEY", hide_env_values = true)]
-        secret_key: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -285,7 +285,8 @@ fn keys(command: KeysCommand, common: &CommonArgs) -> anyhow::Result<()> {
         Ok(AccessKeys::new(data.resolve(common)?.access_keys_file()))
     };
     match command {
-        KeysCommand::Add { data, account, access_key, secret_key, json } => {
+        KeysCommand::Add { data, account, access_key, json } => {
+            let secret_key = std::env::var(NEW_SECRET).ok().filter(|secret| !secret.is_empty());
             let (access_key, secret_key) = open(&data)?.add(&account, access_key, secret_key)?;
             if json {
                 let line = serde_json::json!({

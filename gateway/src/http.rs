@@ -1,6 +1,6 @@
 //! The HTTP server under the S3 service.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -8,10 +8,12 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use s3s::service::S3Service;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 
 use arion_daemon::Shutdown;
 
+/// Most connections served at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 1_024;
 /// Longest wait for the header of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a connection could not be accepted (no file descriptors).
@@ -64,7 +66,12 @@ impl S3Server {
 
 async fn accept(listener: TcpListener, service: S3Service, stop: Shutdown, drain: Duration) {
     let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
+        let slot = tokio::select! {
+            slot = slots.clone().acquire_owned() => slot,
+            () = stop.wait() => break,
+        };
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -83,6 +90,7 @@ async fn accept(listener: TcpListener, service: S3Service, stop: Shutdown, drain
             .serve_connection(TokioIo::new(stream), service.clone());
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
+            let _slot = slot;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
