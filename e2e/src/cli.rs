@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use arion_chain::ChainClient;
 use clap::{Args, Parser, Subcommand};
 use nix::sys::signal::Signal;
 use tokio::{
@@ -27,6 +28,7 @@ use crate::{
 };
 
 const POLL: Duration = Duration::from_millis(200);
+const FIRST_ATTESTATION_POLL: Duration = Duration::from_secs(3);
 /// All processes are given [`supervisor::STOP_DEADLINE`], twice: daemons first, chain nodes after them.
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
 
@@ -186,7 +188,7 @@ async fn foreground(up: &Up) -> anyhow::Result<ExitCode> {
     let ended = match formed {
         Ok(None) => {
             show(&format!(
-                "\n{}\nready after {:.0} s; Ctrl-C stops everything\n",
+                "\n{}\nready after {:.0} s; Ctrl-C stops everything\naudits begin with the first object\n",
                 table::render(&network.state()),
                 progress.seconds()
             ));
@@ -211,8 +213,9 @@ async fn foreground(up: &Up) -> anyhow::Result<ExitCode> {
 /// Watches the network until somebody wants it to end.
 async fn serve(network: &mut Network, progress: &Progress) -> anyhow::Result<&'static str> {
     let control = Control::bind(network.layout().root())?;
-    let end = asked_to_end();
-    tokio::pin!(end);
+    let (end, first) = (asked_to_end(), first_attestation(network.ws()));
+    tokio::pin!(end, first);
+    let mut audited = false;
     loop {
         tokio::select! {
             reason = &mut end => return Ok(reason?),
@@ -223,12 +226,34 @@ async fn serve(network: &mut Network, progress: &Progress) -> anyhow::Result<&'s
                 }
                 asked.answer(started.map(|id| id.pid)).await;
             }
+            line = &mut first, if !audited => {
+                audited = true;
+                progress.say(line);
+            }
             () = sleep(POLL) => {
                 for (name, ending) in network.ended()? {
                     progress.say(format!("{name} {ending}"));
                 }
             }
         }
+    }
+}
+
+/// Resolves when an attestation is on chain: wardens audit as soon as there is an object.
+async fn first_attestation(ws: String) -> String {
+    loop {
+        // The node may be down for a while; that is shown elsewhere.
+        if let Ok(chain) = ChainClient::connect(&ws, None).await
+            && let Ok(buckets) = chain.attestations_by_bucket().await
+            && let Some(record) = buckets.values().flatten().min_by_key(|record| record.timestamp)
+        {
+            let warden = String::from_utf8_lossy(&record.warden_id);
+            return format!(
+                "first attestation on chain: {:?} for miner {}, signed by {warden}",
+                record.result, record.miner_uid
+            );
+        }
+        sleep(FIRST_ATTESTATION_POLL).await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! How it comes to life on chain is in [`form`].
 
 mod chain_nodes;
+mod environment;
 mod form;
 mod keys;
 mod plan;
@@ -197,6 +198,7 @@ impl Network {
             s3: self.s3.clone(),
             directory: self.layout.root().to_owned(),
             logs: self.layout.logs(),
+            environment: self.s3.as_ref().map(|_| self.environment_file()),
             processes: self.supervisor.states(),
         }
     }

@@ -84,6 +84,8 @@ pub struct State {
     pub directory: PathBuf,
     /// Directory of the logs.
     pub logs: PathBuf,
+    /// Shell file that sets the environment for `aws` and `arion`, once there is an S3 key.
+    pub environment: Option<PathBuf>,
     /// All processes in the order they are started in.
     pub processes: Vec<ProcessState>,
 }

@@ -46,6 +46,9 @@ fn access(state: &State) -> String {
         lines.push(("secret key", s3.secret_key.clone()));
         lines.push(("region", s3.region.clone()));
     }
+    if let Some(environment) = &state.environment {
+        lines.push(("environment", format!(". {}   # for aws and arion", environment.display())));
+    }
     lines.push(("data", state.directory.display().to_string()));
     lines.push(("logs", state.logs.display().to_string()));
     lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()

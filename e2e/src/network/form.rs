@@ -31,14 +31,14 @@ impl Network {
         let chain = self.chain().await?;
         let registered = self.register_all(&chain, progress).await?;
 
+        // Services first: a miner that finds none waits before it tries again.
+        let validators: Vec<String> = (0..self.options.validators).map(Self::validator_name).collect();
+        self.plan_validators()?;
+        self.start_healthy(&validators).await?;
         let miners: Vec<String> = (0..self.options.miners).map(Self::miner_name).collect();
         self.plan_miners()?;
         self.start_healthy(&miners).await?;
         progress.say(format!("{} miners run", miners.len()));
-
-        let validators: Vec<String> = (0..self.options.validators).map(Self::validator_name).collect();
-        self.plan_validators()?;
-        self.start_healthy(&validators).await?;
         let map = self.until_map(&chain).await?;
         progress.say(format!(
             "epoch {} published: {} miners, root {}",
@@ -51,6 +51,7 @@ impl Network {
         self.plan_gateway()?;
         self.plan_wardens()?;
         self.s3 = Some(self.s3_key().await?);
+        self.write_environment()?;
         let mut others = vec!["submitter".to_owned(), "gateway".to_owned()];
         others.extend((0..WARDENS).map(Self::warden_name));
         self.start_healthy(&others).await?;

@@ -11,7 +11,7 @@ use crate::{layout, state::S3Access, supervisor};
 const HEARTBEAT: &str = "3s";
 const CHAIN_POLL: &str = "1s";
 /// Space that a miner offers; all offer the same.
-const CAPACITY: &str = "100GiB";
+const CAPACITY: &str = "16GiB";
 
 /// Challenges of a warden in 10 s. All wardens together stay below what a bucket of attestations holds: 1,000 in
 /// 100 blocks, which are 300 s here.

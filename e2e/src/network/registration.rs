@@ -65,10 +65,10 @@ impl Network {
         let (services, joined) = tokio::join!(services, self.register_miners(&first, true));
         services?;
         let mut registered = joined?;
-        progress.say(format!(
-            "registered miners {}/{count}: the first of each family, free",
-            before + registered.len()
-        ));
+        if !first.is_empty() {
+            let done = before + registered.len();
+            progress.say(format!("registered miners {done}/{count}: the first of each family, free"));
+        }
 
         // While lockup is on, a second miner costs.
         let lockup = chain.lockup_enabled().await?;
