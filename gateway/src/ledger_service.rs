@@ -43,3 +43,22 @@ impl Service for LedgerService {
         (self.answer(request).await, Bytes::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_are_public_and_everything_else_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = LedgerService::new(Meta::open(&directory.path().join("meta.redb")).unwrap());
+        let page = |limit| service.answer(Request::LedgerPage { after: 0, limit });
+        assert_eq!(page(LEDGER_ENTRIES_MAX).await, Response::Ledger(Vec::new()));
+        for limit in [0, LEDGER_ENTRIES_MAX + 1] {
+            assert!(matches!(page(limit).await, Response::Error { code: ErrorCode::Malformed, .. }));
+        }
+        assert!(matches!(service.answer(Request::Ping).await, Response::Pong { .. }));
+        let other = service.answer(Request::Stat { shards: Vec::new() }).await;
+        assert!(matches!(other, Response::Error { code: ErrorCode::Unsupported, .. }));
+    }
+}
