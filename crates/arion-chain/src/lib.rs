@@ -16,6 +16,7 @@ pub mod account;
 pub mod call;
 pub mod client;
 pub mod events;
+mod follow;
 pub mod interface;
 pub mod records;
 mod rpc;

@@ -1,6 +1,6 @@
 //! Transactions: signed, handed to the node, and followed until their fate is known.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use blake2::{Blake2b, Digest, digest::consts::U32};
 use subxt::{
@@ -10,13 +10,13 @@ use subxt::{
     tx::Signer,
     utils::{AccountId32, H256, MultiSignature},
 };
-use tokio::time::Instant;
 
 use crate::{
     account::{Account, ss58},
     call::Call,
     client::{ChainClient, ChainError, Runtime},
     events::{self, Event},
+    follow::{Submitted, follow},
     interface::InterfaceError,
     records::BlockRef,
     rpc::RpcError,
@@ -27,9 +27,8 @@ pub const MORTALITY_BLOCKS: u32 = 64;
 /// Longest time a transaction is followed. It covers the mortality at six seconds a block.
 pub const FOLLOW_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-const POLL: Duration = Duration::from_millis(500);
-/// A node that restarted has an empty pool: the same bytes are handed over again, which is harmless.
-const RESUBMIT: Duration = Duration::from_secs(12);
+/// Pause before another attempt to submit.
+const NONCE_PAUSE: Duration = Duration::from_millis(500);
 /// Attempts to submit when another process took the nonce.
 const NONCE_ATTEMPTS: u32 = 8;
 
@@ -125,19 +124,11 @@ impl From<RpcError> for TxError {
     }
 }
 
-struct Submitted {
-    bytes: Vec<u8>,
-    hash: [u8; 32],
-    birth: BlockRef,
-}
-
 impl ChainClient {
     /// Signs the call, hands it to the node and follows it. Calls of several tasks may be in flight at once.
     pub async fn submit(&self, account: &Account, call: &Call, wait: Wait) -> Result<TxOutcome, TxError> {
         let submitted = self.hand_over(account, call).await?;
-        let follow = self.follow(&submitted, wait);
-        let (block, index) =
-            tokio::time::timeout(FOLLOW_TIMEOUT, follow).await.map_err(|_| TxError::Unknown)??;
+        let (block, index) = follow(self.rpc(), &submitted, wait).await?;
         let events = events::of_extrinsic(self, block.hash, index).await?;
         match events::failure(&self.interface(), &events) {
             Some(failure) => Err(TxError::Dispatch(failure)),
@@ -167,73 +158,9 @@ impl ChainClient {
                 },
                 Err(error) => return Err(error.into()),
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(NONCE_PAUSE).await;
         }
         Err(TxError::Refused(refusal))
-    }
-
-    /// Where the transaction is. Ends with certainty: found, or its mortality has passed in the finalised chain.
-    async fn follow(&self, submitted: &Submitted, wait: Wait) -> Result<(BlockRef, u32), TxError> {
-        let mut looked_at = HashSet::new();
-        let mut handed_over = Instant::now();
-        loop {
-            match self.look(submitted, wait, &mut looked_at).await {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
-                Err(ChainError::Rpc(RpcError::Unreachable)) => {
-                    tracing::debug!("following a transaction: node unreachable, trying again");
-                }
-                Err(error) => return Err(error.into()),
-            }
-            match self.finalized().await {
-                Ok(head) if head.number > submitted.birth.number + MORTALITY_BLOCKS => {
-                    // Blocks finalised since the look above.
-                    let last = self.look(submitted, Wait::Finalized, &mut HashSet::new()).await?;
-                    return last.ok_or(TxError::Expired);
-                }
-                _ => {}
-            }
-            if handed_over.elapsed() >= RESUBMIT {
-                handed_over = Instant::now();
-                if let Err(error) = self.rpc().submit(&submitted.bytes).await {
-                    tracing::trace!(%error, "handing a transaction over again");
-                }
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    /// Looks through the blocks from the head back to the transaction's birth, each block once.
-    async fn look(
-        &self,
-        submitted: &Submitted,
-        wait: Wait,
-        looked_at: &mut HashSet<[u8; 32]>,
-    ) -> Result<Option<(BlockRef, u32)>, ChainError> {
-        let mut hash = match wait {
-            Wait::InBlock => self.rpc().best_hash().await?,
-            Wait::Finalized => self.rpc().finalized_hash().await?,
-        };
-        let mut visited = Vec::new();
-        let mut found = None;
-        while !looked_at.contains(&hash) && hash != submitted.birth.hash {
-            let Some(block) = self.rpc().block(hash).await? else { break };
-            let position = block.extrinsics.iter().position(|bytes| *bytes == submitted.bytes);
-            visited.push(hash);
-            if let Some(position) = position {
-                let index = u32::try_from(position).unwrap_or(u32::MAX);
-                found = Some((BlockRef { number: block.number, hash }, index));
-                break;
-            }
-            if block.number <= submitted.birth.number {
-                break;
-            }
-            hash = block.parent;
-        }
-        if found.is_none() {
-            looked_at.extend(visited);
-        }
-        Ok(found)
     }
 }
 
