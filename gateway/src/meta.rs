@@ -4,7 +4,7 @@
 //! Readers see the last commit.
 //!
 //! # Invariants
-//! - [`Meta::write`] returns only after the change is on disk.
+//! - A change returns only after it is on disk.
 //! - An operation checks before it changes: one that returns a logical error has changed nothing.
 //! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
 //! - The ledger has no gaps and is never rewritten.
