@@ -17,3 +17,6 @@ mod metrics;
 pub mod proposal;
 pub mod publisher;
 pub mod service;
+
+#[cfg(test)]
+mod loopback_tests;
