@@ -11,6 +11,7 @@ mod refusals;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -70,6 +71,9 @@ pub async fn run(arguments: &Arguments, name: &str) -> anyhow::Result<ExitCode> 
     let mut network = Network::new(layout, ports, options);
     let _lock = network.take(true)?;
 
+    if let Some(file) = &arguments.file {
+        std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    }
     let seed = arguments.seed.unwrap_or_else(rand::random);
     show(&format!(
         "{name}: network of its own in {}, seed of random choices {seed}\n",
