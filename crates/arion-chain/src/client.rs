@@ -67,6 +67,12 @@ pub enum ChainError {
     /// A value has another shape than expected.
     #[error("the chain's {0} does not decode; update this program")]
     Undecodable(&'static str),
+    /// The node at the address was replaced by one of another chain.
+    #[error("the node is on another chain than before; connect it to the right one, or restart this program")]
+    OtherChain,
+    /// The node has finalised less than it had before.
+    #[error("the node is behind what it had finalised; waiting until it has caught up")]
+    Behind,
     /// A map whose stored root is not that of its parts.
     #[error("the map of epoch {0} does not fit its root")]
     RootMismatch(Epoch),

@@ -215,6 +215,15 @@ impl Reader {
             return Ok(None);
         }
         let block = self.client.rpc().block_ref(hash).await?;
+        let is_behind = block.number < before.block.number;
+        if (self.marks.is_none() || is_behind)
+            && self.client.rpc().block_hash(0).await? != Some(self.client.genesis())
+        {
+            return Err(ChainError::OtherChain);
+        }
+        if is_behind {
+            return Err(ChainError::Behind);
+        }
         let marks = self.read_marks(hash).await?;
         let is_due = self.registry_read.elapsed() >= self.config.registry_refresh;
         if self.marks.as_ref() == Some(&marks) && !is_due {
