@@ -12,6 +12,8 @@ use arion_net::{CallError, PeerAddr, QuicTransport, Transport};
 use arion_protocol::{MinerStatus, Request, Response, limits::MINERS_MAX};
 use bytes::Bytes;
 
+use crate::output::line;
+
 /// Time for one answer of a validator service.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages of miners read at most.
@@ -19,7 +21,7 @@ const PAGES_MAX: usize = 1_000;
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    line!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use crate::output::OutputClosed;
+
 /// A request to a gateway that brought no answer, or a refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -33,6 +35,9 @@ pub enum GatewayError {
 
 /// The code the process ends with.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<OutputClosed>() {
+        return ExitCode::SUCCESS;
+    }
     let code = match error.downcast_ref::<GatewayError>() {
         Some(GatewayError::Refused { status: 404, .. }) => 3,
         Some(GatewayError::Refused { status: 401 | 403, .. }) => 4,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use arion_cli::{args::Cli, failure};
+use arion_cli::{args::Cli, failure, output::OutputClosed};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -14,7 +14,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if !error.is::<OutputClosed>() {
+                eprintln!("error: {error:#}");
+            }
             failure::exit_code(&error)
         }
     }

@@ -5,7 +5,7 @@
 #[path = "../../gateway/tests/network/mod.rs"]
 mod network;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, process::Command, sync::Arc, time::Duration};
 
 use arion_cli::{
     failure::GatewayError,
@@ -33,6 +33,21 @@ fn settings(endpoint: &str, credentials: (String, String)) -> Settings {
 
 fn url(text: &str) -> ObjectUrl {
     text.parse().unwrap()
+}
+
+/// `arion ls ... | head`: the tool used to panic when nobody read its output any more.
+fn list_for_a_reader_that_went_away(endpoint: &str, credentials: &(String, String)) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_arion"))
+        .args(["--s3-endpoint", endpoint, "ls", "s3://first/"])
+        .env("ARION_ACCESS_KEY", &credentials.0)
+        .env("ARION_SECRET_KEY", &credentials.1)
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success(), "{:?}", output.status);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,6 +83,7 @@ async fn files_go_there_and_come_back() {
         let folded = client.list(&url("s3://first/"), false).unwrap();
         assert_eq!(folded.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["d/"]);
         assert_eq!(client.list(&url("s3://first/"), true).unwrap().len(), 3);
+        list_for_a_reader_that_went_away(&endpoint, &credentials);
         let located = client.locate(&url("s3://first/d/100000 ü")).unwrap();
         assert_eq!(located["stripes"][0]["shards"].as_array().unwrap().len(), 30);
         client.delete(&url("s3://first/d/0 ü")).unwrap();

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::print_json;
 use crate::{
     objects::{Client, ObjectUrl},
+    output::line,
     settings::Settings,
 };
 
@@ -71,7 +72,7 @@ pub async fn run(settings: Settings, at: ObjectUrl, json: bool) -> anyhow::Resul
         }
         print_json(&answer)?;
     } else {
-        print(&located, &verified);
+        print(&located, &verified)?;
     }
     let differs = verified.contains(&Some(false));
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -91,8 +92,8 @@ fn agrees(stripe: &Stripe, map: Option<&EpochMap>) -> anyhow::Result<Option<bool
     Ok(Some(same))
 }
 
-fn print(located: &Located, verified: &[Option<bool>]) {
-    println!("{} bytes in {} stripes", located.size, located.stripes.len());
+fn print(located: &Located, verified: &[Option<bool>]) -> anyhow::Result<()> {
+    line!("{} bytes in {} stripes", located.size, located.stripes.len());
     for (stripe, verified) in located.stripes.iter().zip(verified) {
         let verdict = match verified {
             Some(true) => "as the finalised map places it",
@@ -100,12 +101,15 @@ fn print(located: &Located, verified: &[Option<bool>]) {
             None => "the chain keeps no map of that epoch",
         };
         let pg = stripe.pg.map_or_else(|| "?".to_owned(), |pg| pg.to_string());
-        println!(
+        line!(
             "stripe {} epoch {} pg {pg}: {} bytes, shards of {} bytes, {verdict}",
-            stripe.stripe, stripe.epoch, stripe.len, stripe.shard_len
+            stripe.stripe,
+            stripe.epoch,
+            stripe.len,
+            stripe.shard_len
         );
         for shard in &stripe.shards {
-            println!(
+            line!(
                 "  {:>3} {} uid {:>5} {:<22} {}",
                 shard.index,
                 shard.hash.0,
@@ -115,4 +119,5 @@ fn print(located: &Located, verified: &[Option<bool>]) {
             );
         }
     }
+    Ok(())
 }

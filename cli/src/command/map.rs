@@ -8,7 +8,7 @@ use arion_types::map::{WEIGHT_ONE, map_root};
 use serde_json::json;
 
 use super::print_json;
-use crate::settings::Settings;
+use crate::{output::line, settings::Settings};
 
 /// Prints the map; fails if its root is not that of its parts.
 pub async fn run(settings: &Settings, epoch: Option<u64>, json: bool) -> anyhow::Result<ExitCode> {
@@ -28,7 +28,7 @@ pub async fn run(settings: &Settings, epoch: Option<u64>, json: bool) -> anyhow:
     if json {
         print_json(&as_json(&map, &recomputed))?;
     } else {
-        print(&map, &recomputed);
+        print(&map, &recomputed)?;
     }
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -61,21 +61,24 @@ fn as_json(map: &EpochMap, recomputed: &[u8; 32]) -> serde_json::Value {
     })
 }
 
-fn print(map: &EpochMap, recomputed: &[u8; 32]) {
+fn print(map: &EpochMap, recomputed: &[u8; 32]) -> anyhow::Result<()> {
     let params = &map.params;
-    println!("epoch {}: {} miners, {} placement groups", map.epoch, map.miners.len(), params.pg_count);
-    println!(
+    line!("epoch {}: {} miners, {} placement groups", map.epoch, map.miners.len(), params.pg_count);
+    line!(
         "{} data + {} parity shards, at most {} in one family",
-        params.ec_k, params.ec_m, params.family_shards_max
+        params.ec_k,
+        params.ec_m,
+        params.family_shards_max
     );
-    println!("root on chain:   {}", hex::encode(map.root));
+    line!("root on chain:   {}", hex::encode(map.root));
     let verdict = if map.root == *recomputed { "holds" } else { "DOES NOT HOLD" };
-    println!("root recomputed: {} ({verdict})", hex::encode(recomputed));
-    println!("{:>6} {:>8} {:<22} {:<48} node id", "uid", "TiB", "endpoint", "family");
+    line!("root recomputed: {} ({verdict})", hex::encode(recomputed));
+    line!("{:>6} {:>8} {:<22} {:<48} node id", "uid", "TiB", "endpoint", "family");
     for miner in &map.miners {
         let weight = f64::from(miner.weight) / f64::from(WEIGHT_ONE);
         let endpoint = String::from_utf8_lossy(&miner.endpoint);
         let node_id = hex::encode(miner.node_id);
-        println!("{:>6} {weight:>8.3} {endpoint:<22} {:<48} {node_id}", miner.uid, ss58(&miner.family));
+        line!("{:>6} {weight:>8.3} {endpoint:<22} {:<48} {node_id}", miner.uid, ss58(&miner.family));
     }
+    Ok(())
 }

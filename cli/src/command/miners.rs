@@ -8,7 +8,7 @@ use arion_types::NodeId;
 use serde::Serialize;
 
 use super::{miners_of, print_json, size, transport};
-use crate::settings::Settings;
+use crate::{output::line, settings::Settings};
 
 /// A miner.
 #[derive(Serialize)]
@@ -55,9 +55,14 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
         print_json(&miners)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    line!(
         "{:>6} {:<8} {:<22} {:>12} {:>12} {:>8} node id",
-        "uid", "state", "endpoint", "used", "capacity", "shards"
+        "uid",
+        "state",
+        "endpoint",
+        "used",
+        "capacity",
+        "shards"
     );
     for miner in &miners {
         let dash = || "-".to_owned();
@@ -66,7 +71,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
             Some(false) => "offline",
             None => "unknown",
         };
-        println!(
+        line!(
             "{:>6} {state:<8} {:<22} {:>12} {:>12} {:>8} {}",
             miner.uid.map_or_else(dash, |uid| uid.to_string()),
             miner.endpoint.as_deref().unwrap_or("-"),

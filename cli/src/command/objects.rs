@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use super::{print_json, size};
 use crate::{
     objects::{Client, ObjectUrl},
+    output::line,
     settings::Settings,
     transfer::{self, Transferred},
 };
@@ -25,7 +26,7 @@ fn report(what: String, done: &Transferred, json: bool) -> anyhow::Result<ExitCo
     if json {
         print_json(done)?;
     } else {
-        println!("{what} ({}, {:.1} s, {:.1} MiB/s)", size(done.bytes), done.seconds, done.mib_per_second);
+        line!("{what} ({}, {:.1} s, {:.1} MiB/s)", size(done.bytes), done.seconds, done.mib_per_second);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,7 +84,7 @@ pub async fn ls(settings: Settings, at: ObjectUrl, recursive: bool, json: bool) 
     }
     for line in lines {
         let bytes = line.size.map_or_else(|| "-".to_owned(), size);
-        println!("{:>24} {bytes:>12} {}", line.modified.unwrap_or_default(), line.key);
+        line!("{:>24} {bytes:>12} {}", line.modified.unwrap_or_default(), line.key);
     }
     Ok(ExitCode::SUCCESS)
 }

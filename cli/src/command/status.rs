@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{miners_of, print_json, transport};
-use crate::settings::Settings;
+use crate::{output::line, settings::Settings};
 
 /// Time for the gateway's health.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         print_json(&status)?;
     } else {
-        print(&status);
+        print(&status)?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -125,39 +125,45 @@ async fn ask_gateway(address: String) -> Gateway {
     Gateway { address, health: answer.ok(), error }
 }
 
-fn print(status: &Status) {
-    println!("chain      {} (genesis {})", status.node_url, status.genesis);
-    println!(
+fn print(status: &Status) -> anyhow::Result<()> {
+    line!("chain      {} (genesis {})", status.node_url, status.genesis);
+    line!(
         "head       {} best, {} finalised ({})",
-        status.best_block, status.finalized_block, status.finalized_hash
+        status.best_block,
+        status.finalized_block,
+        status.finalized_hash
     );
     match (status.epoch, status.map_root_holds) {
         (Some(epoch), Some(true)) => {
-            println!("map        epoch {epoch}, {} miners, root holds", status.miners_in_map)
+            line!("map        epoch {epoch}, {} miners, root holds", status.miners_in_map)
         }
-        (Some(epoch), _) => println!("map        epoch {epoch}: THE ROOT DOES NOT HOLD"),
-        (None, _) => println!("map        none yet"),
+        (Some(epoch), _) => line!("map        epoch {epoch}: THE ROOT DOES NOT HOLD"),
+        (None, _) => line!("map        none yet"),
     }
-    println!(
+    line!(
         "registered {} miners, {} gateways, {} validator services, {} wardens",
-        status.miners_registered, status.gateways, status.validator_services, status.wardens
+        status.miners_registered,
+        status.gateways,
+        status.validator_services,
+        status.wardens
     );
     for validator in &status.validators {
         match (validator.miners_online, validator.miners_known, &validator.error) {
             (Some(online), Some(known), _) => {
-                println!("validator  {}: {online} of {known} miners online", validator.endpoint);
+                line!("validator  {}: {online} of {known} miners online", validator.endpoint);
             }
             (_, _, error) => {
-                println!("validator  {}: {}", validator.endpoint, error.as_deref().unwrap_or("no answer"));
+                line!("validator  {}: {}", validator.endpoint, error.as_deref().unwrap_or("no answer"));
             }
         }
     }
     if let Some(gateway) = &status.gateway {
         let state = gateway.health.as_ref().and_then(|health| health["status"].as_str());
-        println!(
+        line!(
             "gateway    {}: {}",
             gateway.address,
             state.or(gateway.error.as_deref()).unwrap_or("no answer")
         );
     }
+    Ok(())
 }
