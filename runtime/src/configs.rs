@@ -1,20 +1,19 @@
 //! Configuration of every pallet of the runtime.
 
+mod arion;
+
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{
     derive_impl,
     dispatch::DispatchClass,
     parameter_types,
-    traits::{ConstBool, ConstU8, ConstU32, ConstU64, ConstU128, InstanceFilter, VariantCountOf},
+    traits::{ConstU8, ConstU32, ConstU64, ConstU128, InstanceFilter, VariantCountOf},
     weights::{
         ConstantMultiplier, Weight,
         constants::{ParityDbWeight, WEIGHT_REF_TIME_PER_MILLIS},
     },
 };
-use frame_system::{
-    EnsureRoot,
-    limits::{BlockLength, BlockWeights},
-};
+use frame_system::limits::{BlockLength, BlockWeights};
 use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
 use scale_info::TypeInfo;
 use sp_runtime::{
@@ -27,10 +26,7 @@ use crate::{
     RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, SessionKeys, System,
     VERSION,
     constants::{HIPP, MICRO_HIPP, MILLI_HIPP, SESSION_SLOTS, SLOT_MS},
-    origins::{
-        EnsureValidatorSet, EnsureWardenOrValidator, OwnersWithMiners, PalletProxy, PalletRegistration,
-        SessionValidators,
-    },
+    origins::OwnersWithMiners,
 };
 
 /// Share of a block that transactions of users may fill; the rest is for operational ones.
@@ -252,31 +248,4 @@ impl pallet_registration::Config for Runtime {
     type MaxOwners = ConstU32<1_024>;
     type MaxNodesPerOwner = ConstU32<32>;
     type WeightInfo = pallet_registration::weights::HandDerived<Runtime>;
-}
-
-impl pallet_arion::Config for Runtime {
-    type ArionAdminOrigin = EnsureRoot<AccountId>;
-    type MapAuthorityOrigin = EnsureValidatorSet;
-    type AttestationAuthorityOrigin = EnsureWardenOrValidator;
-    type Validators = SessionValidators;
-    type DepositCurrency = Balances;
-    type RuntimeHoldReason = RuntimeHoldReason;
-    type FamilyRegistry = PalletRegistration;
-    type ProxyVerifier = PalletProxy;
-    type BaseChildDeposit = ConstU128<{ 100 * HIPP }>;
-    type GlobalDepositHalvingPeriodBlocks = ConstU32<14_400>;
-    type UnbondingPeriodBlocks = ConstU32<100_800>;
-    type UnregisterCooldownBlocks = ConstU32<28_800>;
-    type MaxFamilies = ConstU32<256>;
-    type MaxChildrenTotal = ConstU32<2_048>;
-    type MaxChildrenPerFamily = ConstU32<32>;
-    type MaxMiners = ConstU32<2_048>;
-    type EnforceRegisteredMiners = ConstBool<true>;
-    type MaxEpochsKept = ConstU32<256>;
-    type MaxAttestations = ConstU32<1_000>;
-    type AttestationBucketBlocks = ConstU32<100>;
-    type AttestationRetentionBuckets = ConstU32<1_000>;
-    type MaxWardens = ConstU32<256>;
-    type MaxAttestationSubmitters = ConstU32<64>;
-    type WeightInfo = pallet_arion::weights::HandDerived<Runtime>;
 }
