@@ -13,7 +13,7 @@ use anyhow::Context;
 use arion_chain::EpochMap;
 use arion_net::{PeerAddr, Transport};
 use arion_protocol::{Request, Response, ShardStat, limits::STAT_SHARDS_MAX};
-use arion_types::{Epoch, NodeId, ShardHash, Uid, stripe};
+use arion_types::{Epoch, MinerRecord, NodeId, ShardHash, Uid, stripe};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +28,25 @@ pub struct Stripe {
     pub epoch: Epoch,
     /// Addresses of the shards, by position.
     pub shards: Vec<ShardHash>,
+}
+
+impl Stripe {
+    /// By position: the shard, and the miner that CRUSH names for it by the stripe's map.
+    pub fn holders<'a>(
+        &self,
+        maps: &'a BTreeMap<Epoch, EpochMap>,
+    ) -> anyhow::Result<Vec<(ShardHash, Option<&'a MinerRecord>)>> {
+        let map = map_of(maps, self.epoch)?;
+        let crush = crush::Map::from_records(&map.params, &map.miners)?;
+        let group = stripe::placement_group(&stripe::stripe_id(&self.shards), map.params.pg_count);
+        let placed = crush.place_vec(group);
+        let miner = |position: usize| placed.get(position).copied().flatten().and_then(|uid| map.miner(uid));
+        Ok(self.shards.iter().enumerate().map(|(position, shard)| (*shard, miner(position))).collect())
+    }
+}
+
+fn map_of(maps: &BTreeMap<Epoch, EpochMap>, epoch: Epoch) -> anyhow::Result<&EpochMap> {
+    maps.get(&epoch).with_context(|| format!("there is no map of epoch {epoch}"))
 }
 
 /// The stripes in the gateway's answer to `/v1/locate`. Only epochs and shard addresses are taken from it: where they
@@ -126,24 +145,19 @@ fn expected(maps: &BTreeMap<Epoch, EpochMap>, stripes: &[Stripe]) -> anyhow::Res
     let mut places = BTreeMap::new();
     let (mut family_max, mut regular) = (0, true);
     for stripe in stripes {
-        let map =
-            maps.get(&stripe.epoch).with_context(|| format!("there is no map of epoch {}", stripe.epoch))?;
-        let crush = crush::Map::from_records(&map.params, &map.miners)?;
-        let group = stripe::placement_group(&stripe::stripe_id(&stripe.shards), map.params.pg_count);
-        let miners = crush.place_vec(group);
+        let params = &map_of(maps, stripe.epoch)?.params;
         let mut families: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-        for (position, shard) in stripe.shards.iter().enumerate() {
-            let uid = miners.get(position).copied().flatten();
-            if let Some(miner) = uid.and_then(|uid| map.miner(uid)) {
+        for (position, (shard, miner)) in stripe.holders(maps)?.into_iter().enumerate() {
+            if let Some(miner) = miner {
                 *families.entry(miner.family).or_default() += 1;
             }
             let position = u8::try_from(position).context("a stripe has at most 255 shards")?;
-            places.insert(*shard, (uid, position));
+            places.insert(shard, (miner.map(|miner| miner.uid), position));
         }
         let most = families.into_values().max().unwrap_or(0);
         family_max = family_max.max(most);
-        regular &= stripe.shards.len() == usize::from(map.params.shards())
-            && most <= usize::from(map.params.family_shards_max);
+        regular &= stripe.shards.len() == usize::from(params.shards())
+            && most <= usize::from(params.family_shards_max);
     }
     Ok(Expected { places, family_max, regular })
 }

@@ -1,4 +1,4 @@
-//! The whole story: a file goes in, 20 of 30 miners die, it comes back, cheaters are found, strangers refused.
+//! The whole story: a file goes in, 20 of the 30 miners of a stripe die, it comes back, cheaters are found, strangers refused.
 //!
 //! Every check looks at what a user or a third party can see: S3 answers, the finalised chain over RPC, miners'
 //! public answers, `/proc` and ports. The story cleans up after itself, however it ends.
@@ -109,7 +109,7 @@ async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let chain = formation::step(stage).await?;
     let objects = objects::step(stage).await?;
     loss::census_step(stage, &objects).await?;
-    loss::step(stage, &objects).await?;
+    loss::step(stage, &chain, &objects).await?;
     audit::step(stage, &chain, &objects).await?;
     refusals::step(stage, &chain).await
 }

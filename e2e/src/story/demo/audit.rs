@@ -7,9 +7,7 @@ use std::{
 
 use anyhow::Context;
 use arion_chain::{ChainClient, EpochMap};
-use arion_types::{
-    AttestationRecord, AttestationResult, NodeId, ShardHash, attestation::challenge_seed, stripe,
-};
+use arion_types::{AttestationRecord, AttestationResult, NodeId, ShardHash, attestation::challenge_seed};
 use rand::seq::IndexedRandom;
 use tokio::time::sleep;
 
@@ -71,17 +69,10 @@ async fn choose_shard(
 ) -> anyhow::Result<(Victim, ShardHash)> {
     let stripes = census::read_stripes(&objects::locate(stage, &object.key).await?)?;
     let stripe = stripes.choose(&mut stage.dice).context("the object has no stripes")?;
-    let map = maps.get(&stripe.epoch).context("the stripe's map is gone")?;
-    let crush = crush::Map::from_records(&map.params, &map.miners)?;
-    let group = stripe::placement_group(&stripe::stripe_id(&stripe.shards), map.params.pg_count);
-    let placed: Vec<(ShardHash, u32)> = stripe
-        .shards
-        .iter()
-        .zip(crush.place_vec(group))
-        .filter_map(|(shard, uid)| Some((*shard, uid?)))
-        .collect();
-    let (shard, uid) = *placed.choose(&mut stage.dice).context("the stripe is placed nowhere")?;
-    let node_id = map.miner(uid).context("the map lacks its own miner")?.node_id;
+    let placed: Vec<_> =
+        stripe.holders(maps)?.into_iter().filter_map(|(s, miner)| Some((s, miner?))).collect();
+    let (shard, miner) = *placed.choose(&mut stage.dice).context("the stripe is placed nowhere")?;
+    let node_id = miner.node_id;
     Ok((Victim { name: miner_named(&stage.network, &node_id)?, node_id }, shard))
 }
 

@@ -1,19 +1,19 @@
 //! Steps 3 and 4: the shards lie where anybody computes them; 20 miners die and the file is read all the same.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context;
+use arion_chain::ChainClient;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
 
 use super::{
-    Stage, listed,
+    Stage, listed, miner_named,
     objects::{self, Object},
 };
 use crate::{
-    census::{self, Census},
+    census::{self, Census, Stripe},
     layout,
-    network::Network,
 };
 
 const KILLED: usize = 20;
@@ -83,18 +83,41 @@ fn show(stage: &Stage, key: &str, census: &Census) {
     }
 }
 
-pub(super) async fn step(stage: &mut Stage, objects: &[Object]) -> anyhow::Result<()> {
+/// By stripe of the object: the names of the miners that CRUSH gives its shards to.
+async fn stripe_holders(
+    stage: &Stage,
+    chain: &ChainClient,
+    object: &Object,
+) -> anyhow::Result<Vec<Vec<String>>> {
+    let maps = stage.network.maps(chain).await?;
+    let stripes = census::read_stripes(&objects::locate(stage, &object.key).await?)?;
+    let named = |stripe: &Stripe| {
+        let holders = stripe.holders(&maps)?;
+        let miners = holders.into_iter().filter_map(|(_, miner)| miner);
+        miners.map(|miner| miner_named(&stage.network, &miner.node_id)).collect()
+    };
+    stripes.iter().map(named).collect()
+}
+
+pub(super) async fn step(stage: &mut Stage, chain: &ChainClient, objects: &[Object]) -> anyhow::Result<()> {
     stage.report.step(
         4,
-        "kill -9 on 20 miners chosen at random: the file is read back; then they restart and serve again",
+        "kill -9 on 20 of the 30 miners of a stripe, chosen at random: the file is read back; then they restart and \
+         serve again",
     );
-    let all: Vec<String> = (0..stage.network.options().miners).map(Network::miner_name).collect();
-    let mut killed: Vec<String> = all.choose_multiple(&mut stage.dice, KILLED).cloned().collect();
-    killed.sort();
+    let stripes = stripe_holders(stage, chain, &objects[0]).await?;
+    let hit = stripes.choose(&mut stage.dice).context("the file has no stripes")?;
+    let killed: BTreeSet<String> = hit.choose_multiple(&mut stage.dice, KILLED).cloned().collect();
     for name in &killed {
         stage.network.kill(name)?;
     }
-    stage.report.observed(format!("killed {}", killed.join(" ")));
+    let lost: Vec<usize> =
+        stripes.iter().map(|holders| holders.iter().filter(|name| killed.contains(*name)).count()).collect();
+    stage.report.observed(format!("killed {}", killed.iter().cloned().collect::<Vec<_>>().join(" ")));
+    stage.report.observed(format!("shards lost by the stripes of the file, of 30 each: {lost:?}"));
+    stage
+        .report
+        .check(format!("a stripe lost {KILLED} of its 30 shards"), lost.iter().max() == Some(&KILLED));
     for object in objects {
         objects::read_back(stage, object, "comes back with 20 miners dead").await?;
     }
