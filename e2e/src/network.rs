@@ -1,6 +1,6 @@
 //! One network: which processes it has, and what they are told.
 //!
-//! How it comes to life on chain is in [`form`].
+//! How it comes to life on chain is in `form`.
 
 mod chain_nodes;
 mod environment;

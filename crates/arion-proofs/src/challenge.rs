@@ -1,6 +1,6 @@
 //! Audit challenges: which chunk groups a miner must prove.
 //!
-//! Wardens, miners and whoever checks a warden call [`derive`]; nobody may choose groups any other way.
+//! Wardens, miners and whoever checks a warden call [`derive()`]; nobody may choose groups any other way.
 //!
 //! # Invariants
 //! - Pure: an equal seed and shard length give equal groups everywhere.
