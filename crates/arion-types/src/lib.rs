@@ -19,6 +19,7 @@ pub mod attestation;
 pub mod domain;
 pub mod ids;
 pub mod map;
+pub mod quality;
 pub mod receipt;
 pub mod registration;
 #[cfg(feature = "sign")]
@@ -29,5 +30,6 @@ pub mod units;
 pub use attestation::{AttestationRecord, AttestationResult};
 pub use ids::{Epoch, GenesisHash, NodeId, PgId, ShardHash, Signature, StripeId, Uid};
 pub use map::{CrushParams, MinerRecord};
+pub use quality::{MinerStatsUpdate, NetworkTotals, NodeQuality};
 pub use receipt::{Receipt, SignedReceipt};
 pub use registration::{Lane, NodeType};
