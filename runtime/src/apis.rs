@@ -1,11 +1,15 @@
 //! Runtime APIs: what a node and its RPC clients may ask the state machine.
 
+mod arion;
+
 use alloc::vec::Vec;
 use frame_support::{
     genesis_builder_helper::{build_state, get_preset},
     weights::Weight,
 };
-use pallet_arion_runtime_api::{ChildInfo, CrushMap};
+use pallet_arion_runtime_api::{
+    ChildInfo, CrushMap, FamilyWeights, Page, Placement, PlacementError, RankedMiner,
+};
 use pallet_grandpa::AuthorityId as GrandpaId;
 use sp_api::impl_runtime_apis;
 use sp_core::OpaqueMetadata;
@@ -24,15 +28,6 @@ use crate::{
     constants::{PRIMARY_PROBABILITY, SESSION_SLOTS},
     genesis,
 };
-
-fn map(epoch: u64) -> Option<CrushMap<AccountId>> {
-    Arion::map_at(epoch).map(|(epoch, params, miners, root)| CrushMap {
-        epoch,
-        params,
-        miners: miners.into_inner(),
-        root,
-    })
-}
 
 impl_runtime_apis! {
     impl sp_api::Core<Block> for Runtime {
@@ -235,25 +230,39 @@ impl_runtime_apis! {
 
     impl pallet_arion_runtime_api::ArionApi<Block, AccountId, Balance> for Runtime {
         fn current_map() -> Option<CrushMap<AccountId>> {
-            map(Arion::current_epoch())
+            arion::map(Arion::current_epoch())
         }
 
         fn map_at(epoch: u64) -> Option<CrushMap<AccountId>> {
-            map(epoch)
+            arion::map(epoch)
         }
 
         fn child_by_node_id(node_id: [u8; 32]) -> Option<ChildInfo<AccountId, Balance>> {
-            Arion::child_by_node_id(&node_id).map(|(child, registration)| ChildInfo {
-                child,
-                family: registration.family,
-                node_id: registration.node_id,
-                deposit: registration.deposit,
-                registered_at: registration.registered_at,
-            })
+            arion::child_by_node_id(node_id)
         }
 
         fn next_deposit() -> Balance {
             Arion::next_deposit()
+        }
+
+        fn placement(pg: u32) -> Result<Placement, PlacementError> {
+            arion::placement(pg)
+        }
+
+        fn ranking(cursor: u32) -> Page<RankedMiner<AccountId>> {
+            arion::ranking(cursor)
+        }
+
+        fn node_weight(child: AccountId) -> Option<u16> {
+            Arion::node_weight(&child)
+        }
+
+        fn family_weight(family: AccountId) -> Option<FamilyWeights> {
+            arion::family_weight(&family)
+        }
+
+        fn attestations(bucket: u32, cursor: u32) -> Page<arion_types::AttestationRecord> {
+            arion::attestations(bucket, cursor)
         }
     }
 

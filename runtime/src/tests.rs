@@ -1,5 +1,6 @@
 //! The pallets together, as this runtime configures them.
 
+mod arion;
 mod interface;
 mod story;
 

@@ -4,17 +4,24 @@
 #![allow(missing_docs, unreachable_pub)]
 
 use arion_types::{
-    AttestationRecord, AttestationResult, CrushParams, MinerRecord, registration::registration_message,
+    AttestationRecord, AttestationResult, CrushParams, MinerRecord, NodeQuality,
+    registration::registration_message,
 };
 use frame_support::{
     derive_impl, parameter_types,
-    traits::{ConstU32, ConstU64, ConstU128, EnsureOrigin, Hooks, VariantCountOf},
+    traits::{
+        ConstU16, ConstU32, ConstU64, ConstU128, EnsureOrigin, Get, Hooks, StorageVersion, VariantCountOf,
+    },
+    weights::{Weight, constants::ParityDbWeight},
 };
 use frame_system::{EnsureRoot, RawOrigin};
 use sp_core::{H256, Pair, ed25519};
 use sp_runtime::{AccountId32, BoundedVec, BuildStorage, traits::IdentityLookup};
 
-use crate::{AttestationSubmitters, FamilyRegistry, NodeIdNonce, ProxyVerifier, weights::HandDerived};
+use crate::{
+    AttestationSubmitters, CurrentWeightBucket, CurrentWeightRound, FamilyRegistry, NodeIdNonce,
+    ProxyVerifier, weights::HandDerived,
+};
 
 pub(crate) type Block = frame_system::mocking::MockBlock<Test>;
 pub(crate) type Balance = u128;
@@ -33,6 +40,11 @@ pub(crate) const EPOCHS_KEPT: u32 = 3;
 pub(crate) const ATTESTATIONS_MAX: u32 = 5;
 pub(crate) const BUCKET_BLOCKS: u64 = 10;
 pub(crate) const BUCKETS_KEPT: u32 = 4;
+pub(crate) const WEIGHT_BUCKET_BLOCKS: u64 = 20;
+pub(crate) const REPORTERS_MAX: u32 = 6;
+pub(crate) const GRACE_BUCKETS: u32 = 5;
+pub(crate) const GIB: u64 = 1 << 30;
+pub(crate) const TIB: u64 = 1 << 40;
 pub(crate) const GENESIS: [u8; 32] = [0xa0; 32];
 
 #[frame_support::runtime]
@@ -65,6 +77,7 @@ impl frame_system::Config for Test {
     type AccountId = AccountId32;
     type Lookup = IdentityLookup<AccountId32>;
     type AccountData = pallet_balances::AccountData<Balance>;
+    type DbWeight = ParityDbWeight;
 }
 
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
@@ -79,11 +92,25 @@ impl pallet_balances::Config for Test {
 
 parameter_types! {
     pub static Validators: Vec<AccountId32> = vec![account(100)];
+    /// Votes of validators with more than one.
+    pub static Stakes: Vec<(AccountId32, u128)> = Vec::new();
     pub static EnforceRegistered: bool = false;
     /// Accounts of the registry's families.
     pub static Families: Vec<AccountId32> = (1..=6).map(account).collect();
     /// Pairs of family and proxy that do not exist; all others do.
     pub static NotProxies: Vec<(AccountId32, AccountId32)> = Vec::new();
+}
+
+/// Every validator with its votes.
+pub struct Votes;
+
+impl Get<Vec<(AccountId32, u128)>> for Votes {
+    fn get() -> Vec<(AccountId32, u128)> {
+        let stakes = Stakes::get();
+        let votes =
+            |who: &AccountId32| stakes.iter().find(|(staker, _)| staker == who).map_or(1, |(_, n)| *n);
+        Validators::get().into_iter().map(|who| (who.clone(), votes(&who))).collect()
+    }
 }
 
 /// The registry the test sets up.
@@ -124,7 +151,9 @@ impl crate::Config for Test {
     type ArionAdminOrigin = EnsureRoot<AccountId32>;
     type MapAuthorityOrigin = EnsureAuthority<false>;
     type AttestationAuthorityOrigin = EnsureAuthority<true>;
-    type Validators = Validators;
+    type WeightAuthorityOrigin = EnsureAuthority<false>;
+    type StatsAuthorityOrigin = EnsureAuthority<false>;
+    type ValidatorVotes = Votes;
     type DepositCurrency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
     type FamilyRegistry = Registry;
@@ -144,6 +173,23 @@ impl crate::Config for Test {
     type AttestationRetentionBuckets = ConstU32<BUCKETS_KEPT>;
     type MaxWardens = ConstU32<3>;
     type MaxAttestationSubmitters = ConstU32<2>;
+    type WeightBucketBlocks = ConstU64<WEIGHT_BUCKET_BLOCKS>;
+    type MaxWeightReporters = ConstU32<REPORTERS_MAX>;
+    type MaxChildrenWeighedPerBlock = ConstU32<2>;
+    type NodeBandwidthWeightPermille = ConstU32<700>;
+    type NodeStorageWeightPermille = ConstU32<300>;
+    type NodeScoreScale = ConstU32<512>;
+    type NodeScoreUnitBytes = ConstU64<GIB>;
+    type StrikePenalty = ConstU32<100>;
+    type IntegrityFailPenalty = ConstU32<50>;
+    type MaxNodeWeight = ConstU16<20_000>;
+    type FamilyTopN = ConstU32<8>;
+    type FamilyRankDecayPermille = ConstU32<800>;
+    type FamilyWeightEmaAlphaPermille = ConstU32<300>;
+    type MaxFamilyWeightDeltaPerBucket = ConstU16<500>;
+    type MaxFamilyWeight = ConstU16<20_000>;
+    type NewcomerGraceBuckets = ConstU32<GRACE_BUCKETS>;
+    type NewcomerFloorWeight = ConstU16<100>;
     type WeightInfo = HandDerived<Test>;
 }
 
@@ -244,12 +290,43 @@ pub(crate) fn attest(
     Arion::submit_attestations(signed(100), bucket, records)
 }
 
+/// Quality of a node that was always up.
+pub(crate) fn quality(storage_bytes: u64, bandwidth_bytes: u64) -> NodeQuality {
+    NodeQuality {
+        shard_data_bytes: storage_bytes,
+        bandwidth_bytes,
+        uptime_permille: 1_000,
+        ..Default::default()
+    }
+}
+
+/// Reports qualities of children in the open bucket as validator account `validator`.
+pub(crate) fn report(
+    validator: u8,
+    updates: Vec<(u8, NodeQuality)>,
+) -> frame_support::dispatch::DispatchResultWithPostInfo {
+    let updates: Vec<_> = updates.into_iter().map(|(child, quality)| (account(child), quality)).collect();
+    let updates = updates.try_into().expect("a test's report is small");
+    Arion::submit_node_quality(signed(validator), Arion::open_weight_bucket(), updates)
+}
+
+/// Goes on until the weights of the bucket that is open now are computed.
+pub(crate) fn run_to_weights() {
+    let bucket = Arion::open_weight_bucket();
+    run_to((u64::from(bucket) + 1) * WEIGHT_BUCKET_BLOCKS);
+    while CurrentWeightRound::<Test>::exists() {
+        run_to(System::block_number() + 1);
+    }
+    assert_eq!(CurrentWeightBucket::<Test>::get(), bucket);
+}
+
 /// Goes on to block `block`, checking all invariants between blocks.
 pub(crate) fn run_to(block: u64) {
     while System::block_number() < block {
         Arion::do_try_state().unwrap();
         System::set_block_number(System::block_number() + 1);
         Arion::on_initialize(System::block_number());
+        Arion::on_idle(System::block_number(), Weight::MAX);
     }
     Arion::do_try_state().unwrap();
 }
@@ -265,6 +342,7 @@ pub(crate) fn story(test: impl FnOnce()) {
     .unwrap();
     let mut externalities = sp_io::TestExternalities::from(storage);
     externalities.execute_with(|| {
+        StorageVersion::new(2).put::<Arion>();
         frame_system::BlockHash::<Test>::insert(0, H256(GENESIS));
         System::set_block_number(1);
         test();

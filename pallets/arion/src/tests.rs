@@ -1,7 +1,17 @@
-//! Stories of maps, children and attestations.
+//! Stories of maps, children, attestations, quality and weights.
 
 mod attestations;
+mod audits;
 mod children;
 mod deposits;
+mod families;
+mod interface;
 mod maps;
+mod migration;
+mod queries;
 mod random;
+mod reports;
+mod rounds;
+mod scoring;
+mod stats;
+mod sweep;

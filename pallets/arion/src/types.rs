@@ -1,6 +1,8 @@
-//! Records of children, map votes, wardens and commitments.
+//! Records of children, map votes, wardens, commitments, quality and the sweep.
 
+use arion_types::NetworkTotals;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::{BoundedVec, traits::ConstU32};
 use scale_info::TypeInfo;
 use sp_core::H256;
 
@@ -75,4 +77,140 @@ pub struct EpochAttestationCommitment<AccountId, BlockNumber> {
     pub submitter: AccountId,
     /// When.
     pub submitted_at: BlockNumber,
+}
+
+/// What one validator said about a miner in a bucket.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct QualityReport {
+    /// Position of the validator in `WeightReporters` of the bucket.
+    pub reporter: u16,
+    /// Bytes of shards the miner stores.
+    pub shard_data_bytes: u64,
+    /// Bytes it served in the bucket.
+    pub bandwidth_bytes: u64,
+    /// Share of the bucket in which it was available, 0 to 1,000.
+    pub uptime_permille: u16,
+}
+
+/// What one warden saw of a miner in a bucket. An entry without failures says that it audited the miner.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct AuditTally {
+    /// The warden.
+    pub warden: [u8; 32],
+    /// Its verdicts `Timeout`.
+    pub timeouts: u16,
+    /// Its verdicts `Failed` and `InvalidProof`.
+    pub integrity_fails: u16,
+}
+
+/// Weights of a closed bucket on the way.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct WeightRound<AccountId> {
+    /// The bucket.
+    pub bucket: u32,
+    /// Votes of all validators when it closed.
+    pub total_votes: u128,
+    /// The family done last; the next is the one after it in the order of `FamilyChildren`.
+    pub cursor: Option<AccountId>,
+    /// Nodes weighed so far.
+    pub nodes: u32,
+    /// Families weighed so far.
+    pub families: u32,
+}
+
+/// What a validator last said about a miner, for people to look at.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct MinerStatsRecord {
+    /// Bucket in which it was said.
+    pub bucket: u32,
+    /// Shards the miner stores.
+    pub shard_count: u64,
+    /// Bytes of these shards.
+    pub shard_data_bytes: u64,
+    /// When it was heard of last, milliseconds since the Unix epoch.
+    pub last_seen_ms: u64,
+}
+
+/// What a validator last said about the network, for people to look at.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct NetworkStatsRecord {
+    /// Bucket in which it was said.
+    pub bucket: u32,
+    /// The totals.
+    pub totals: NetworkTotals,
+}
+
+/// Storage that is looked through for what has had its time, in this order, over and over.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub enum SweptItem {
+    /// Map votes of former validators and for epochs that are over.
+    #[default]
+    #[codec(index = 0)]
+    MapVotes,
+    /// Cooldowns of accounts that are over.
+    #[codec(index = 1)]
+    ChildCooldowns,
+    /// Cooldowns of node ids that are over.
+    #[codec(index = 2)]
+    NodeIdCooldowns,
+    /// Attestations past their retention.
+    #[codec(index = 3)]
+    Attestations,
+    /// Quality reports of buckets that are done.
+    #[codec(index = 4)]
+    QualityReports,
+    /// Audit tallies of buckets that are done.
+    #[codec(index = 5)]
+    AuditTallies,
+}
+
+impl SweptItem {
+    /// What comes next.
+    pub fn next(self) -> Self {
+        match self {
+            Self::MapVotes => Self::ChildCooldowns,
+            Self::ChildCooldowns => Self::NodeIdCooldowns,
+            Self::NodeIdCooldowns => Self::Attestations,
+            Self::Attestations => Self::QualityReports,
+            Self::QualityReports => Self::AuditTallies,
+            Self::AuditTallies => Self::MapVotes,
+        }
+    }
+}
+
+/// Longest storage key of a [`SweptItem`], bytes.
+pub const SWEPT_KEY_BYTES_MAX: u32 = 128;
+// Pallet's and item's hashes, a bucket with its hash, an account with its.
+const _: () = assert!(SWEPT_KEY_BYTES_MAX >= 32 + (8 + 4) + (16 + 32));
+
+/// Where the search for what has had its time goes on.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Sweep {
+    /// In this item,
+    pub item: SweptItem,
+    /// after this storage key; from the start where it is empty.
+    pub after: BoundedVec<u8, ConstU32<SWEPT_KEY_BYTES_MAX>>,
+}
+
+/// Why the miners of a placement group cannot be named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlacementRefusal {
+    /// There is no map yet.
+    NoMap,
+    /// The map has fewer placement groups.
+    NoSuchGroup,
+    /// The map has too few miners or families for one stripe.
+    TooFewMiners,
 }

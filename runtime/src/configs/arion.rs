@@ -1,6 +1,7 @@
 //! Who decides in `pallet-arion`, its prices and its bounds.
 
-use frame_support::traits::{ConstBool, ConstU32, ConstU128};
+use alloc::vec::Vec;
+use frame_support::traits::{ConstBool, ConstU16, ConstU32, ConstU64, ConstU128, Get};
 use frame_system::EnsureRoot;
 
 use crate::{
@@ -11,11 +12,28 @@ use crate::{
     },
 };
 
+/// Blocks per weight bucket: an hour, or a minute where an hour is too long to wait.
+const WEIGHT_BUCKET_BLOCKS: u32 = if cfg!(feature = "fast-runtime") { 20 } else { 600 };
+/// Where scores turn from proportional to logarithmic: 1 GiB. A network on one machine holds a millionth of
+/// what the real one does, and scores it alike.
+const NODE_SCORE_UNIT_BYTES: u64 = if cfg!(feature = "fast-runtime") { 1 << 10 } else { 1 << 30 };
+
+/// The validators of the session, each with one vote.
+pub struct OneVoteEach;
+
+impl Get<Vec<(AccountId, u128)>> for OneVoteEach {
+    fn get() -> Vec<(AccountId, u128)> {
+        SessionValidators::get().into_iter().map(|validator| (validator, 1)).collect()
+    }
+}
+
 impl pallet_arion::Config for Runtime {
     type ArionAdminOrigin = EnsureRoot<AccountId>;
     type MapAuthorityOrigin = EnsureValidatorSet;
     type AttestationAuthorityOrigin = EnsureWardenOrValidator;
-    type Validators = SessionValidators;
+    type WeightAuthorityOrigin = EnsureValidatorSet;
+    type StatsAuthorityOrigin = EnsureValidatorSet;
+    type ValidatorVotes = OneVoteEach;
     type DepositCurrency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
     type FamilyRegistry = PalletRegistration;
@@ -35,5 +53,22 @@ impl pallet_arion::Config for Runtime {
     type AttestationRetentionBuckets = ConstU32<1_000>;
     type MaxWardens = ConstU32<256>;
     type MaxAttestationSubmitters = ConstU32<64>;
+    type WeightBucketBlocks = ConstU32<WEIGHT_BUCKET_BLOCKS>;
+    type MaxWeightReporters = ConstU32<128>;
+    type MaxChildrenWeighedPerBlock = ConstU32<128>;
+    type NodeBandwidthWeightPermille = ConstU32<700>;
+    type NodeStorageWeightPermille = ConstU32<300>;
+    type NodeScoreScale = ConstU32<512>;
+    type NodeScoreUnitBytes = ConstU64<NODE_SCORE_UNIT_BYTES>;
+    type StrikePenalty = ConstU32<100>;
+    type IntegrityFailPenalty = ConstU32<50>;
+    type MaxNodeWeight = ConstU16<20_000>;
+    type FamilyTopN = ConstU32<8>;
+    type FamilyRankDecayPermille = ConstU32<800>;
+    type FamilyWeightEmaAlphaPermille = ConstU32<300>;
+    type MaxFamilyWeightDeltaPerBucket = ConstU16<500>;
+    type MaxFamilyWeight = ConstU16<20_000>;
+    type NewcomerGraceBuckets = ConstU32<100>;
+    type NewcomerFloorWeight = ConstU16<100>;
     type WeightInfo = pallet_arion::weights::HandDerived<Runtime>;
 }

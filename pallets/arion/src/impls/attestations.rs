@@ -27,11 +27,10 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn do_submit_attestations(bucket: u32, attestations: AttestationsOf<T>) -> DispatchResult {
         ensure!(!attestations.is_empty(), Error::<T>::NoAttestations);
         let now = frame_system::Pallet::<T>::block_number();
-        let oldest = Self::bucket_of(now).saturating_sub(T::AttestationRetentionBuckets::get() - 1);
-        ensure!(bucket >= oldest, Error::<T>::AttestationBucketTooOld);
+        ensure!(bucket >= Self::oldest_attestation_bucket(), Error::<T>::AttestationBucketTooOld);
 
         let mut stored = AttestationsByBucket::<T>::get(bucket);
-        let count = attestations.len() as u32;
+        let (before, count) = (stored.len(), attestations.len() as u32);
         ensure!(
             (stored.len() as u32).saturating_add(count) <= T::MaxAttestations::get(),
             Error::<T>::AttestationBucketFull
@@ -62,6 +61,7 @@ impl<T: Config> Pallet<T> {
             stored.try_push(record).map_err(|_| Error::<T>::AttestationBucketFull)?;
         }
 
+        Self::tally(stored.get(before..).unwrap_or_default());
         AttestationsByBucket::<T>::insert(bucket, stored);
         CurrentAttestationBucket::<T>::mutate(|newest| *newest = bucket.max(*newest));
         Self::deposit_event(Event::AttestationsSubmitted { bucket, count });
@@ -71,6 +71,12 @@ impl<T: Config> Pallet<T> {
     /// Bucket a block belongs to.
     pub fn bucket_of(block: BlockNumberFor<T>) -> u32 {
         (block / T::AttestationBucketBlocks::get()).saturated_into()
+    }
+
+    /// Oldest bucket that is kept.
+    pub(crate) fn oldest_attestation_bucket() -> u32 {
+        let now = Self::bucket_of(frame_system::Pallet::<T>::block_number());
+        now.saturating_add(1).saturating_sub(T::AttestationRetentionBuckets::get())
     }
 
     /// Each first block of a bucket removes the bucket that falls out of the retention.

@@ -13,10 +13,12 @@ use frame_support::{
 use sp_core::ed25519;
 
 use crate::{
-    BalanceOf, BaseDeposit, ChildCooldownEnd, ChildRegistration, ChildRegistrationOf, ChildRegistrations,
-    ChildStatus, Config, Error, Event, FamilyChildren, FamilyCount, FamilyRegistry, FreeSlotUsed,
-    GlobalNextDeposit, HoldReason, LastPaidRegistration, LockupEnabled, NodeIdCooldownEnd, NodeIdNonce,
-    NodeIdToChild, Pallet, ProxyVerifier, TotalActiveChildren,
+    AuditTallies, BalanceOf, BaseDeposit, ChildCooldownEnd, ChildRegistration, ChildRegistrationOf,
+    ChildRegistrations, ChildStatus, Config, CurrentWeightRound, Error, Event, FamilyChildren, FamilyCount,
+    FamilyGraceStart, FamilyRegistry, FamilyWeight, FamilyWeightRaw, FreeSlotUsed, GlobalNextDeposit,
+    HoldReason, LastPaidRegistration, LockupEnabled, MinerStats, NodeIdCooldownEnd, NodeIdNonce,
+    NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet, ProxyVerifier, QualityReports,
+    TotalActiveChildren,
 };
 
 impl<T: Config> Pallet<T> {
@@ -43,6 +45,9 @@ impl<T: Config> Pallet<T> {
         FamilyCount::<T>::put(families + u32::from(is_first));
         TotalActiveChildren::<T>::put(total + 1);
         FreeSlotUsed::<T>::insert(&family, ());
+        if !FamilyGraceStart::<T>::contains_key(&family) {
+            FamilyGraceStart::<T>::insert(&family, Self::open_weight_bucket());
+        }
         ChildCooldownEnd::<T>::remove(&child);
         NodeIdCooldownEnd::<T>::remove(node_id);
         NodeIdToChild::<T>::insert(node_id, &child);
@@ -140,6 +145,8 @@ impl<T: Config> Pallet<T> {
         children.retain(|account| *account != child);
         if children.is_empty() {
             FamilyChildren::<T>::remove(&family);
+            FamilyWeight::<T>::remove(&family);
+            FamilyWeightRaw::<T>::remove(&family);
             FamilyCount::<T>::mutate(|count| *count = count.saturating_sub(1));
         } else {
             FamilyChildren::<T>::insert(&family, children);
@@ -149,10 +156,23 @@ impl<T: Config> Pallet<T> {
         NodeIdNonce::<T>::mutate(node_id, |nonce| *nonce = nonce.saturating_add(1));
         NodeIdCooldownEnd::<T>::insert(node_id, cooldown_end);
         ChildCooldownEnd::<T>::insert(&child, cooldown_end);
+        Self::forget_quality(&child);
         registration.status = ChildStatus::Unbonding { end: unbonding_end };
         ChildRegistrations::<T>::insert(&child, registration);
         Self::deposit_event(Event::ChildDeregistered { family, child, node_id, unbonding_end, cooldown_end });
         Ok(())
+    }
+
+    /// Removes what is known about a child that leaves, in both buckets that are in use.
+    fn forget_quality(child: &T::AccountId) {
+        NodeWeightByChild::<T>::remove(child);
+        NodeQualityByChild::<T>::remove(child);
+        MinerStats::<T>::remove(child);
+        let closing = CurrentWeightRound::<T>::get().map(|round| round.bucket);
+        for bucket in closing.into_iter().chain([Self::open_weight_bucket()]) {
+            QualityReports::<T>::remove(bucket, child);
+            AuditTallies::<T>::remove(bucket, child);
+        }
     }
 
     pub(crate) fn do_claim_unbonded(family: T::AccountId, child: T::AccountId) -> DispatchResult {

@@ -7,11 +7,13 @@ use sp_core::H256;
 
 use crate::{
     ChildRegistrations, ChildStatus, Config, CurrentEpoch, EpochAttestationCommitments, EpochMiners,
-    EpochParams, EpochRoot, Error, Event, KeptEpochs, MapVote, MapVotes, MinersOf, NodeIdToChild, Pallet,
+    EpochParams, EpochRoot, EpochStarts, Error, Event, KeptEpochs, MapVote, MapVotes, MinersOf,
+    NodeIdToChild, Pallet,
+    scoring::votes_needed,
     types::{CHOOSE_TRIES_MAX, PG_COUNT_MAX},
 };
 
-/// Votes removed when a map is published. More than there are validators: former ones may have left votes.
+/// Votes removed when a map is published; should former validators have left more, the sweep takes them.
 const VOTES_CLEARED_MAX: u32 = 256;
 
 impl<T: Config> Pallet<T> {
@@ -30,20 +32,19 @@ impl<T: Config> Pallet<T> {
         let root = H256(map_root(&params, &miners));
         let vote = MapVote { epoch, root };
         MapVotes::<T>::insert(&validator, vote);
-        let validators = T::Validators::get();
-        let votes =
-            validators.iter().filter(|account| MapVotes::<T>::get(account) == Some(vote)).count() as u32;
-        let votes_needed = Self::votes_needed(validators.len() as u32);
+        let (mut votes, mut total) = (0u128, 0u128);
+        for (account, weight) in T::ValidatorVotes::get() {
+            total = total.saturating_add(weight);
+            if MapVotes::<T>::get(account) == Some(vote) {
+                votes = votes.saturating_add(weight);
+            }
+        }
+        let votes_needed = votes_needed(total);
         Self::deposit_event(Event::MapProposed { validator, epoch, root, votes, votes_needed });
         if votes >= votes_needed {
             Self::publish(epoch, params, miners, root);
         }
         Ok(())
-    }
-
-    /// Two thirds of the validators, rounded up, and at least one.
-    pub(crate) fn votes_needed(validators: u32) -> u32 {
-        (validators * 2).div_ceil(3).max(1)
     }
 
     fn publish(epoch: u64, params: CrushParams, miners: MinersOf<T>, root: H256) {
@@ -61,6 +62,15 @@ impl<T: Config> Pallet<T> {
                 EpochAttestationCommitments::<T>::remove(oldest);
             }
             kept.try_push(epoch).expect("a place is free: one was made just now if the list was full");
+        });
+        EpochStarts::<T>::mutate(|starts| {
+            if starts.is_full() {
+                starts.remove(0);
+            }
+            let now = frame_system::Pallet::<T>::block_number();
+            starts
+                .try_push((epoch, now))
+                .expect("a place is free: one was made just now if the list was full");
         });
         let _ = MapVotes::<T>::clear(VOTES_CLEARED_MAX, None);
         Self::deposit_event(Event::CrushMapPublished { epoch, miners: count, root });

@@ -1,5 +1,7 @@
 //! Every invariant of the pallet's state, checked over all of it.
 
+mod weights;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use arion_types::map::map_root;
 use frame_support::{ensure, pallet_prelude::*, sp_runtime::TryRuntimeError, traits::fungible::InspectHold};
@@ -8,8 +10,8 @@ use sp_core::H256;
 use crate::{
     AttestationSubmitters, AttestationsByBucket, BalanceOf, ChildCooldownEnd, ChildRegistrations,
     ChildStatus, Config, CurrentAttestationBucket, CurrentEpoch, EpochAttestationCommitments, EpochMiners,
-    EpochParams, EpochRoot, FamilyChildren, FamilyCount, FreeSlotUsed, HoldReason, KeptEpochs, MapVotes,
-    NodeIdNonce, NodeIdToChild, Pallet, RegisteredWardens, TotalActiveChildren,
+    EpochParams, EpochRoot, EpochStarts, FamilyChildren, FamilyCount, FamilyGraceStart, FreeSlotUsed,
+    HoldReason, KeptEpochs, NodeIdNonce, NodeIdToChild, Pallet, RegisteredWardens, TotalActiveChildren,
 };
 
 impl<T: Config> Pallet<T> {
@@ -17,7 +19,8 @@ impl<T: Config> Pallet<T> {
     pub fn do_try_state() -> Result<(), TryRuntimeError> {
         Self::try_state_maps()?;
         Self::try_state_children()?;
-        Self::try_state_attestations()
+        Self::try_state_attestations()?;
+        Self::try_state_weights()
     }
 
     fn try_state_maps() -> Result<(), TryRuntimeError> {
@@ -42,8 +45,9 @@ impl<T: Config> Pallet<T> {
             EpochAttestationCommitments::<T>::iter_keys().all(|epoch| kept.contains(&epoch)),
             "a commitment was not pruned"
         );
-        let current = CurrentEpoch::<T>::get();
-        ensure!(MapVotes::<T>::iter_values().all(|vote| vote.epoch > current), "a vote is for a past epoch");
+        let starts = EpochStarts::<T>::get();
+        ensure!(starts.iter().map(|(epoch, _)| *epoch).eq(kept.iter().copied()), "epochs and starts differ");
+        ensure!(starts.windows(2).all(|pair| pair[0].1 <= pair[1].1), "an epoch started before an older one");
         Ok(())
     }
 
@@ -57,6 +61,7 @@ impl<T: Config> Pallet<T> {
             *deposits.entry(family.clone()).or_default() += registration.deposit;
             match registration.status {
                 ChildStatus::Active => {
+                    ensure!(FamilyGraceStart::<T>::contains_key(&family), "a family's grace has no start");
                     ensure!(
                         NodeIdToChild::<T>::get(registration.node_id).as_ref() == Some(&child),
                         "an active child's node id does not lead to it"
@@ -92,7 +97,7 @@ impl<T: Config> Pallet<T> {
         let newest = CurrentAttestationBucket::<T>::get();
         for (bucket, records) in AttestationsByBucket::<T>::iter() {
             ensure!(bucket <= newest && newest <= now, "a bucket is newer than the current one");
-            ensure!(bucket + T::AttestationRetentionBuckets::get() > now, "a bucket was not pruned");
+            ensure!(bucket >= Self::oldest_attestation_bucket(), "a bucket was not pruned");
             ensure!(!records.is_empty(), "an empty bucket is stored");
             let mut seen = BTreeSet::new();
             for record in &records {

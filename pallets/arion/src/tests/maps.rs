@@ -5,7 +5,10 @@ use frame_support::{assert_noop, assert_ok};
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError};
 
-use crate::{CurrentEpoch, EpochMiners, EpochParams, EpochRoot, KeptEpochs, MapVotes, mock::*};
+use crate::{
+    CurrentEpoch, EpochMiners, EpochParams, EpochRoot, EpochStarts, KeptEpochs, MapVotes, mock::*,
+    scoring::votes_needed,
+};
 
 fn published(epoch: u64) -> bool {
     EpochRoot::<Test>::contains_key(epoch)
@@ -70,6 +73,19 @@ fn a_validator_has_one_vote_however_often_it_submits() {
 }
 
 #[test]
+fn votes_weigh_what_their_validators_stake() {
+    story(|| {
+        Validators::set(vec![account(100), account(101), account(102)]);
+        Stakes::set(vec![(account(100), 60), (account(101), 30), (account(102), 10)]);
+        assert_ok!(submit_map(101, 1, vec![miner(1, 1, 1)]));
+        assert_ok!(submit_map(102, 1, vec![miner(1, 1, 1)]));
+        assert!(!published(1), "two of three validators, but 40 of 100 votes");
+        assert_ok!(submit_map(100, 1, vec![miner(1, 1, 1)]));
+        assert!(published(1));
+    });
+}
+
+#[test]
 fn the_vote_of_a_former_validator_does_not_count() {
     story(|| {
         Validators::set(vec![account(100), account(101), account(102)]);
@@ -86,7 +102,7 @@ fn the_vote_of_a_former_validator_does_not_count() {
 #[test]
 fn votes_needed_is_two_thirds_rounded_up() {
     for (validators, needed) in [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3), (5, 4), (6, 4), (7, 5), (100, 67)] {
-        assert_eq!(Arion::votes_needed(validators), needed, "{validators}");
+        assert_eq!(votes_needed(validators), needed, "{validators}");
     }
 }
 
@@ -109,6 +125,7 @@ fn only_the_newest_maps_are_kept() {
             assert_ok!(submit_map(100, epoch, vec![miner(1, 1, 1)]));
         }
         assert_eq!(KeptEpochs::<Test>::get().into_inner(), [4, 8, 16]);
+        assert_eq!(EpochStarts::<Test>::get().into_inner(), [(4, 1), (8, 1), (16, 1)]);
         assert!(!published(1) && !published(2) && published(4));
         assert_eq!(Arion::map_at(2), None);
         assert_eq!(Arion::map_at(16).map(|map| map.0), Some(16));

@@ -1,0 +1,145 @@
+//! The sweep: what has had its time leaves the state, a few entries per block that has room for it.
+
+use alloc::vec::Vec;
+use frame_support::pallet_prelude::*;
+
+use crate::{
+    AttestationsByBucket, AuditTallies, ChildCooldownEnd, ChildRegistrations, Config, CurrentEpoch,
+    CurrentWeightRound, MapVotes, NodeIdCooldownEnd, Pallet, QualityReports, Sweep, SweepPosition,
+    WeightInfo, types::SweptItem,
+};
+
+/// Entries looked at per block.
+pub(crate) const SWEPT_PER_BLOCK: u32 = 32;
+
+impl<T: Config> Pallet<T> {
+    /// Looks at the next entries of the item the sweep is at and removes those that have had their time, if
+    /// the block has `left` for it.
+    pub(crate) fn sweep(left: Weight) -> Weight {
+        let cost = T::WeightInfo::sweep(SWEPT_PER_BLOCK);
+        if !cost.all_lte(left) {
+            return Weight::zero();
+        }
+        let Sweep { item, after } = SweepPosition::<T>::get();
+        let last = match item {
+            SweptItem::MapVotes => Self::sweep_map_votes(after.into_inner()),
+            SweptItem::ChildCooldowns => Self::sweep_child_cooldowns(after.into_inner()),
+            SweptItem::NodeIdCooldowns => Self::sweep_node_id_cooldowns(after.into_inner()),
+            SweptItem::Attestations => Self::sweep_attestations(after.into_inner()),
+            SweptItem::QualityReports => Self::sweep_quality_reports(after.into_inner()),
+            SweptItem::AuditTallies => Self::sweep_audit_tallies(after.into_inner()),
+        };
+        let next = last.and_then(|key| BoundedVec::try_from(key).ok());
+        SweepPosition::<T>::put(match next {
+            Some(after) => Sweep { item, after },
+            None => Sweep { item: item.next(), after: BoundedVec::default() },
+        });
+        cost
+    }
+
+    fn sweep_map_votes(after: Vec<u8>) -> Option<Vec<u8>> {
+        let (current, validators) = (CurrentEpoch::<T>::get(), T::ValidatorVotes::get());
+        let keys =
+            if after.is_empty() { MapVotes::<T>::iter_keys() } else { MapVotes::<T>::iter_keys_from(after) };
+        sweep_keys(keys, MapVotes::<T>::hashed_key_for, |voter| {
+            let is_validator = validators.iter().any(|(validator, _)| validator == voter);
+            if !is_validator || MapVotes::<T>::get(voter).is_some_and(|vote| vote.epoch <= current) {
+                MapVotes::<T>::remove(voter);
+            }
+        })
+    }
+
+    /// The cooldown of an account stays as long as its record: it says that the child left.
+    fn sweep_child_cooldowns(after: Vec<u8>) -> Option<Vec<u8>> {
+        let now = frame_system::Pallet::<T>::block_number();
+        let keys = if after.is_empty() {
+            ChildCooldownEnd::<T>::iter_keys()
+        } else {
+            ChildCooldownEnd::<T>::iter_keys_from(after)
+        };
+        sweep_keys(keys, ChildCooldownEnd::<T>::hashed_key_for, |child| {
+            let is_over = ChildCooldownEnd::<T>::get(child).is_some_and(|end| end <= now);
+            if is_over && !ChildRegistrations::<T>::contains_key(child) {
+                ChildCooldownEnd::<T>::remove(child);
+            }
+        })
+    }
+
+    fn sweep_node_id_cooldowns(after: Vec<u8>) -> Option<Vec<u8>> {
+        let now = frame_system::Pallet::<T>::block_number();
+        let keys = if after.is_empty() {
+            NodeIdCooldownEnd::<T>::iter_keys()
+        } else {
+            NodeIdCooldownEnd::<T>::iter_keys_from(after)
+        };
+        sweep_keys(keys, NodeIdCooldownEnd::<T>::hashed_key_for, |node_id| {
+            if NodeIdCooldownEnd::<T>::get(node_id).is_some_and(|end| end <= now) {
+                NodeIdCooldownEnd::<T>::remove(node_id);
+            }
+        })
+    }
+
+    /// Normally `prune_attestations` was here before; not if a runtime upgrade shortened the retention.
+    fn sweep_attestations(after: Vec<u8>) -> Option<Vec<u8>> {
+        let oldest = Self::oldest_attestation_bucket();
+        let keys = if after.is_empty() {
+            AttestationsByBucket::<T>::iter_keys()
+        } else {
+            AttestationsByBucket::<T>::iter_keys_from(after)
+        };
+        sweep_keys(keys, AttestationsByBucket::<T>::hashed_key_for, |bucket| {
+            if *bucket < oldest {
+                AttestationsByBucket::<T>::remove(bucket);
+            }
+        })
+    }
+
+    fn sweep_quality_reports(after: Vec<u8>) -> Option<Vec<u8>> {
+        let keys = if after.is_empty() {
+            QualityReports::<T>::iter_keys()
+        } else {
+            QualityReports::<T>::iter_keys_from(after)
+        };
+        let key_of = |(bucket, child)| QualityReports::<T>::hashed_key_for(bucket, child);
+        sweep_keys(keys, key_of, |(bucket, child)| {
+            if !Self::is_in_use(*bucket) {
+                QualityReports::<T>::remove(bucket, child);
+            }
+        })
+    }
+
+    fn sweep_audit_tallies(after: Vec<u8>) -> Option<Vec<u8>> {
+        let keys = if after.is_empty() {
+            AuditTallies::<T>::iter_keys()
+        } else {
+            AuditTallies::<T>::iter_keys_from(after)
+        };
+        let key_of = |(bucket, child)| AuditTallies::<T>::hashed_key_for(bucket, child);
+        sweep_keys(keys, key_of, |(bucket, child)| {
+            if !Self::is_in_use(*bucket) {
+                AuditTallies::<T>::remove(bucket, child);
+            }
+        })
+    }
+
+    /// Whether a weight bucket is open or being weighed.
+    pub(crate) fn is_in_use(bucket: u32) -> bool {
+        bucket >= Self::open_weight_bucket()
+            || CurrentWeightRound::<T>::get().is_some_and(|round| round.bucket == bucket)
+    }
+}
+
+/// Visits the next [`SWEPT_PER_BLOCK`] keys; the storage key of the last, or `None` at the end.
+fn sweep_keys<Key: Clone>(
+    mut keys: impl Iterator<Item = Key>,
+    storage_key: impl Fn(Key) -> Vec<u8>,
+    visit: impl Fn(&Key),
+) -> Option<Vec<u8>> {
+    let mut last = None;
+    for _ in 0..SWEPT_PER_BLOCK {
+        let key = keys.next()?;
+        visit(&key);
+        last = Some(key);
+    }
+    last.map(storage_key)
+}

@@ -1,0 +1,199 @@
+//! Verdicts of wardens become strikes and integrity failures, as far as wardens agree.
+
+use arion_types::{AttestationRecord, AttestationResult, AttestationResult::*, NodeQuality};
+use frame_support::assert_ok;
+
+use crate::{
+    AuditTallies, NodeQualityByChild, NodeWeightByChild,
+    mock::*,
+    scoring::{AUDIT_FAILURES_MAX, agreed_failures, faded},
+};
+
+const WARDENS: [u8; 3] = [200, 201, 202];
+
+/// Child 20 of family 1 is miner 1 of the map, and so many wardens are registered.
+fn with_wardens(count: usize, test: impl FnOnce()) {
+    story(|| {
+        for warden in &WARDENS[..count] {
+            assert_ok!(Arion::register_warden(RuntimeOrigin::root(), node_id(*warden)));
+        }
+        assert_ok!(register(1, 20));
+        assert_ok!(register(2, 21));
+        assert_ok!(submit_map(100, 1, vec![miner(1, 1, 20), miner(2, 2, 21)]));
+        test();
+    });
+}
+
+fn verdict(warden: u8, uid: u32, shard: u8, block: u64, result: AttestationResult) -> AttestationRecord {
+    let mut record = attestation(warden, shard, block);
+    record.miner_uid = uid;
+    record.result = result;
+    sign(&mut record, warden);
+    record
+}
+
+/// Verdicts of a warden on different shards of miner 1, from block 1.
+fn verdicts(warden: u8, results: &[AttestationResult]) {
+    let records = results.iter().zip(0..).map(|(result, shard)| verdict(warden, 1, shard, 1, *result));
+    assert_ok!(attest(0, records.collect()));
+}
+
+/// Strikes and integrity failures of child 20.
+fn failures() -> (u32, u32) {
+    let quality = NodeQualityByChild::<Test>::get(account(20)).unwrap_or_default();
+    (quality.strikes, quality.integrity_fails)
+}
+
+#[test]
+fn timeouts_are_strikes_and_bad_proofs_are_integrity_failures() {
+    with_wardens(1, || {
+        verdicts(200, &[Timeout, Failed, Passed, InvalidProof]);
+        let update = NodeQuality { strikes: 9, integrity_fails: 9, ..quality(TIB, TIB) };
+        assert_ok!(report(100, vec![(20, update), (21, update)]));
+        run_to_weights();
+        assert_eq!(failures(), (1, 2), "what the validator says of it is ignored");
+        assert_eq!(NodeWeightByChild::<Test>::get(account(20)), 5_120 - 100 - 2 * 50);
+        assert_eq!(NodeWeightByChild::<Test>::get(account(21)), 5_120);
+        assert_eq!(AuditTallies::<Test>::iter().count(), 0);
+    });
+}
+
+#[test]
+fn failures_stand_for_a_while_and_fade() {
+    with_wardens(1, || {
+        verdicts(200, &[Timeout, Timeout, Timeout]);
+        for expected in [3, 2, 1, 0] {
+            run_to_weights();
+            assert_eq!(failures(), (expected, 0));
+        }
+    });
+}
+
+#[test]
+fn what_one_of_several_wardens_saw_alone_counts_once() {
+    with_wardens(2, || {
+        verdicts(200, &[Timeout, Timeout, Failed, Failed, Failed]);
+        run_to_weights();
+        assert_eq!(failures(), (0, 1));
+    });
+}
+
+#[test]
+fn a_warden_that_others_contradict_counts_nothing() {
+    with_wardens(2, || {
+        verdicts(200, &[Timeout, Failed, Timeout]);
+        verdicts(201, &[Passed]);
+        run_to_weights();
+        assert_eq!(failures(), (0, 0));
+    });
+}
+
+#[test]
+fn wardens_that_agree_count_as_far_as_they_do() {
+    with_wardens(2, || {
+        verdicts(200, &[Timeout, Timeout, Timeout]);
+        verdicts(201, &[Timeout]);
+        run_to_weights();
+        assert_eq!(failures(), (2, 0));
+    });
+}
+
+#[test]
+fn failing_differently_towards_each_warden_is_no_way_out() {
+    with_wardens(2, || {
+        verdicts(200, &[Timeout, Timeout]);
+        verdicts(201, &[Failed, InvalidProof]);
+        run_to_weights();
+        assert_eq!(failures(), (2, 2));
+    });
+}
+
+#[test]
+fn a_verdict_is_about_the_miner_that_the_map_of_its_block_names() {
+    with_wardens(1, || {
+        run_to(5);
+        assert_ok!(submit_map(100, 2, vec![miner(1, 2, 21), miner(2, 1, 20)]));
+        run_to(9);
+        let records = vec![
+            verdict(200, 1, 1, 4, Timeout),
+            verdict(200, 1, 1, 5, Failed),
+            verdict(200, 2, 1, 8, Failed),
+            verdict(200, 3, 1, 8, Failed),
+        ];
+        assert_ok!(attest(0, records));
+        let tallied = |child| {
+            let tallies = AuditTallies::<Test>::get(0, account(child));
+            tallies.iter().map(|tally| (tally.timeouts, tally.integrity_fails)).collect::<Vec<_>>()
+        };
+        assert_eq!(tallied(20), [(1, 1)]);
+        assert_eq!(tallied(21), [(0, 1)]);
+    });
+}
+
+#[test]
+fn without_a_map_or_about_a_child_that_left_a_verdict_moves_nothing() {
+    story(|| {
+        assert_ok!(Arion::register_warden(RuntimeOrigin::root(), node_id(200)));
+        assert_ok!(register(1, 20));
+        assert_ok!(attest(0, vec![verdict(200, 1, 1, 1, Timeout)]));
+        assert_ok!(submit_map(100, 1, vec![miner(1, 1, 20)]));
+        assert_ok!(attest(0, vec![verdict(200, 1, 2, 1, Timeout)]));
+        assert_eq!(AuditTallies::<Test>::iter().count(), 1);
+        assert_ok!(Arion::deregister_child(signed(1), account(20)));
+        assert_eq!(AuditTallies::<Test>::iter().count(), 0);
+        assert_ok!(attest(0, vec![verdict(200, 1, 3, 1, Timeout)]));
+        assert_eq!(AuditTallies::<Test>::iter().count(), 0);
+    });
+}
+
+#[test]
+fn verdicts_kept_back_for_more_than_a_bucket_move_nothing() {
+    with_wardens(1, || {
+        run_to(3 * WEIGHT_BUCKET_BLOCKS + 5);
+        assert_ok!(attest(3, vec![verdict(200, 1, 1, 2 * WEIGHT_BUCKET_BLOCKS - 1, Timeout)]));
+        assert_eq!(AuditTallies::<Test>::iter().count(), 0);
+        assert_ok!(attest(4, vec![verdict(200, 1, 1, 2 * WEIGHT_BUCKET_BLOCKS, Timeout)]));
+        assert_eq!(AuditTallies::<Test>::iter().count(), 1);
+    });
+}
+
+#[test]
+fn more_wardens_than_may_be_registered_are_not_heard() {
+    with_wardens(3, || {
+        for warden in WARDENS {
+            verdicts(warden, &[Passed]);
+        }
+        assert_ok!(Arion::deregister_warden(RuntimeOrigin::root(), node_id(200)));
+        assert_ok!(Arion::register_warden(RuntimeOrigin::root(), node_id(210)));
+        assert_ok!(attest(0, vec![verdict(210, 1, 9, 1, Failed)]));
+        run_to_weights();
+        assert_eq!(failures(), (0, 0));
+    });
+}
+
+#[test]
+fn agreement_in_numbers() {
+    for (audits, is_alone, expected) in [
+        (&[][..], false, (0, 0)),
+        (&[(7, 0)], false, (7, 0)),
+        (&[(7, 0)], true, (1, 0)),
+        (&[(0, 7)], true, (0, 1)),
+        (&[(7, 7)], true, (0, 1)),
+        (&[(u16::MAX, u16::MAX)], false, (AUDIT_FAILURES_MAX, AUDIT_FAILURES_MAX)),
+        (&[(u16::MAX, 0)], false, (AUDIT_FAILURES_MAX, 0)),
+        (&[(5, 0), (0, 0), (0, 0)], false, (0, 0)),
+        (&[(5, 0), (2, 0), (0, 0)], false, (4, 0)),
+        (&[(5, 0), (2, 1), (0, 3)], false, (5, 4)),
+        (&[(1, 0), (1, 0), (0, 0), (0, 0)], false, (0, 0)),
+    ] {
+        assert_eq!(agreed_failures(audits, is_alone), expected, "{audits:?}");
+    }
+}
+
+#[test]
+fn a_miner_that_fails_every_audit_reaches_a_standing_that_a_lone_liar_never_does() {
+    let standing = |per_bucket: u32| (0..1_000).fold(0, |count, _| faded(count) + per_bucket);
+    assert_eq!(standing(AUDIT_FAILURES_MAX), 193);
+    assert_eq!(standing(1), 1);
+    assert_eq!([0, 1, 2, 8, 9, 16, u32::MAX].map(faded), [0, 0, 1, 7, 7, 14, 3_758_096_383]);
+}
