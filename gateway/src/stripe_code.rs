@@ -53,14 +53,13 @@ pub fn encode(padded: Vec<u8>, shape: Shape, shard_len: usize) -> Result<Vec<Byt
     if padded.len() != shard_len * usize::from(shape.data) {
         return Err(CodeError::Shape);
     }
-    Ok(codec(shape)?.encode(&padded)?)
+    Ok(codec(shape)?.encode(Bytes::from(padded))?)
 }
 
 /// Fills the missing data shards; missing parity shards stay `None`.
-pub fn decode(shards: Vec<Option<Bytes>>, shape: Shape) -> Result<Vec<Option<Bytes>>, CodeError> {
-    let mut shards: Vec<_> = shards.into_iter().map(|shard| shard.map(Vec::from)).collect();
+pub fn decode(mut shards: Vec<Option<Bytes>>, shape: Shape) -> Result<Vec<Option<Bytes>>, CodeError> {
     codec(shape)?.reconstruct_data(&mut shards)?;
-    Ok(shards.into_iter().map(|shard| shard.map(Bytes::from)).collect())
+    Ok(shards)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //!
 //! ```
 //! let codec = arion_erasure::Codec::new(10, 20)?;
-//! let stripe = b"any twenty of the thirty shards may vanish";
-//! let mut shards: Vec<_> = codec.encode(stripe)?.into_iter().map(|shard| Some(shard.to_vec())).collect();
+//! let stripe = bytes::Bytes::from_static(b"any twenty of the thirty shards may vanish");
+//! let mut shards: Vec<_> = codec.encode(stripe.clone())?.into_iter().map(Some).collect();
 //! shards[..20].fill(None);
 //! codec.reconstruct_data(&mut shards)?;
 //! assert_eq!(codec.join(&shards, stripe.len())?, stripe);
@@ -16,19 +16,27 @@
 //!
 //! # Invariants
 //! - Pure: the same stripe gives the same shards on every machine, whatever its instruction set.
-//! - A shard is 1 byte to 1 MiB long; nothing is allocated beyond k + m shards.
+//! - A shard is 1 byte to 1 MiB long; nothing is allocated beyond k + m shards, besides a few buffers that are
+//!   used again.
 //!
 //! # Not here
 //! Whether a shard is the right one: check its BLAKE3 before it goes in, this code can not tell. Placement
 //! (`crush`), stripe ids (`arion_types::stripe`).
 //!
-//! Why this codec: docs/adr/0001-erasure-crate.md; frozen by crates/arion-erasure/vectors/parity.json.
+//! Why this code: docs/adr/0001-erasure-crate.md; frozen by crates/arion-erasure/vectors/parity.json.
+
+mod field;
+mod inverses;
+mod kernel;
+mod matrix;
+mod pool;
 
 use std::sync::Arc;
 
 use arion_types::units::SHARD_BYTES_MAX;
 use bytes::Bytes;
-use sia_reed_solomon::ReedSolomon;
+
+use crate::{inverses::Inverses, kernel::Tables, matrix::Matrix, pool::Pool};
 
 /// Largest k + m.
 pub const SHARDS_MAX: usize = 255;
@@ -115,7 +123,14 @@ impl StripeLayout {
 pub struct Codec {
     k: usize,
     m: usize,
-    code: Arc<ReedSolomon>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parity: Matrix,
+    encode: Tables,
+    inverses: Inverses,
+    buffers: Arc<Pool>,
 }
 
 impl std::fmt::Debug for Codec {
@@ -134,7 +149,10 @@ impl Codec {
         if k == 0 || m == 0 || k.saturating_add(m) > SHARDS_MAX {
             return Err(refused);
         }
-        Ok(Self { k, m, code: Arc::new(ReedSolomon::new(k, m).map_err(|_| refused)?) })
+        let parity = Matrix::parity(k, m).ok_or(refused)?;
+        let encode = Tables::new(&parity);
+        let inner = Inner { parity, encode, inverses: Inverses::default(), buffers: Arc::default() };
+        Ok(Self { k, m, inner: Arc::new(inner) })
     }
 
     /// Data shards, k.
@@ -172,25 +190,42 @@ impl Codec {
         Ok(StripeLayout { stripe_len, shard_len, padding: shard_len * self.k - stripe_len })
     }
 
-    /// The k + m shards of `stripe`, in order of index, each in an allocation of its own so that each can be
-    /// freed once it is sent.
+    /// The k + m shards of `stripe`, in order of index. Data shards are parts of the stripe's own memory, but
+    /// for those that reach beyond its end; the parity shards share a buffer, which is used again for another
+    /// stripe when the last of them is dropped.
     ///
     /// # Errors
     /// As [`Codec::layout`].
-    pub fn encode(&self, stripe: &[u8]) -> Result<Vec<Bytes>, Error> {
+    pub fn encode(&self, stripe: Bytes) -> Result<Vec<Bytes>, Error> {
         let StripeLayout { shard_len, .. } = self.layout(stripe.len())?;
-        let mut shards = Vec::with_capacity(self.shards());
-        for index in 0..self.k {
-            let start = (index * shard_len).min(stripe.len());
-            let end = (start + shard_len).min(stripe.len());
-            let mut shard = Vec::with_capacity(shard_len);
-            shard.extend_from_slice(&stripe[start..end]);
-            shard.resize(shard_len, 0);
-            shards.push(shard);
+        let mut shards: Vec<Bytes> = (0..self.k)
+            .map(|index| {
+                let start = (index * shard_len).min(stripe.len());
+                let end = (start + shard_len).min(stripe.len());
+                let shard = stripe.slice(start..end);
+                if shard.len() == shard_len { shard } else { padded(&shard, shard_len) }
+            })
+            .collect();
+        let parity = self.multiply(&self.inner.encode, &shards, shard_len);
+        shards.extend(parity);
+        Ok(shards)
+    }
+
+    /// Writes the parity of `data` to `parity`, for callers with buffers of their own.
+    ///
+    /// # Errors
+    /// [`Error::Positions`] unless there are k and m of them, [`Error::ShardLength`] where lengths differ.
+    pub fn encode_into(&self, data: &[&[u8]], parity: &mut [&mut [u8]]) -> Result<(), Error> {
+        let found = data.len() + parity.len();
+        if data.len() != self.k || parity.len() != self.m {
+            return Err(Error::Positions { found, expected: self.shards() });
         }
-        shards.resize_with(self.shards(), || vec![0; shard_len]);
-        self.code.encode(&mut shards).map_err(|_| Error::Singular)?;
-        Ok(shards.into_iter().map(Bytes::from).collect())
+        let expected = data[0].len();
+        for (index, shard) in data.iter().copied().chain(parity.iter().map(|shard| &**shard)).enumerate() {
+            check_length(index, shard, expected)?;
+        }
+        self.inner.encode.apply(data, parity);
+        Ok(())
     }
 
     /// Fills the missing data shards (positions 0..k); missing parity shards stay `None`.
@@ -199,18 +234,55 @@ impl Codec {
     ///
     /// # Errors
     /// [`Error::Positions`], [`Error::ShardLength`] where lengths differ, [`Error::TooFewShards`].
-    pub fn reconstruct_data(&self, shards: &mut [Option<Vec<u8>>]) -> Result<(), Error> {
-        self.check(shards)?;
-        self.code.reconstruct_data(shards).map_err(|_| Error::Singular)
+    pub fn reconstruct_data(&self, shards: &mut [Option<Bytes>]) -> Result<(), Error> {
+        let shard_len = self.check(shards)?;
+        let missing: Vec<usize> = (0..self.k).filter(|index| shards[*index].is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (sources, present): (Vec<usize>, Vec<Bytes>) = shards
+            .iter()
+            .cloned()
+            .enumerate()
+            .filter_map(|(i, shard)| Some((i, shard?)))
+            .take(self.k)
+            .unzip();
+        let tables = self.inner.inverses.tables(&sources, || {
+            let inverse = Matrix::generator_rows(&self.inner.parity, sources.iter().copied()).inverse()?;
+            Some(Tables::new(&inverse.select(&missing)))
+        });
+        let tables = tables.ok_or(Error::Singular)?;
+        for (index, shard) in missing.into_iter().zip(self.multiply(&tables, &present, shard_len)) {
+            shards[index] = Some(shard);
+        }
+        Ok(())
     }
 
     /// Fills all missing shards.
     ///
     /// # Errors
     /// As [`Codec::reconstruct_data`].
-    pub fn reconstruct_all(&self, shards: &mut [Option<Vec<u8>>]) -> Result<(), Error> {
-        self.check(shards)?;
-        self.code.reconstruct(shards).map_err(|_| Error::Singular)
+    pub fn reconstruct_all(&self, shards: &mut [Option<Bytes>]) -> Result<(), Error> {
+        self.reconstruct_data(shards)?;
+        let missing: Vec<usize> = (self.k..self.shards()).filter(|index| shards[*index].is_none()).collect();
+        let data: Vec<Bytes> = shards[..self.k].iter().flatten().cloned().collect();
+        let rows: Vec<usize> = missing.iter().map(|index| index - self.k).collect();
+        let (Some(first), false) = (data.first(), missing.is_empty()) else { return Ok(()) };
+        let tables = Tables::new(&self.inner.parity.select(&rows));
+        for (index, shard) in missing.into_iter().zip(self.multiply(&tables, &data, first.len())) {
+            shards[index] = Some(shard);
+        }
+        Ok(())
+    }
+
+    /// The rows of a matrix times `sources`, one shard for each row.
+    fn multiply(&self, tables: &Tables, sources: &[Bytes], shard_len: usize) -> Vec<Bytes> {
+        let mut buffer = self.inner.buffers.take(tables.rows() * shard_len);
+        let sources: Vec<&[u8]> = sources.iter().map(AsRef::as_ref).collect();
+        let mut targets: Vec<&mut [u8]> = buffer.chunks_mut(shard_len).collect();
+        tables.apply(&sources, &mut targets);
+        let shards = buffer.freeze();
+        (0..tables.rows()).map(|row| shards.slice(row * shard_len..(row + 1) * shard_len)).collect()
     }
 
     /// The stripe of `stripe_len` bytes from its data shards (positions 0..k; any others are not looked at).
@@ -232,7 +304,8 @@ impl Codec {
         Ok(stripe)
     }
 
-    fn check(&self, shards: &[Option<Vec<u8>>]) -> Result<(), Error> {
+    /// Length of the shards, if they can be worked with.
+    fn check(&self, shards: &[Option<Bytes>]) -> Result<usize, Error> {
         if shards.len() != self.shards() {
             return Err(Error::Positions { found: shards.len(), expected: self.shards() });
         }
@@ -240,14 +313,21 @@ impl Codec {
         if present < self.k {
             return Err(Error::TooFewShards { present, needed: self.k });
         }
-        let mut expected = None;
+        let shard_len = shards.iter().flatten().next().map_or(1, |shard| shard.len().max(1));
         for (index, shard) in shards.iter().enumerate() {
             if let Some(shard) = shard {
-                check_length(index, shard, *expected.get_or_insert(shard.len().max(1)))?;
+                check_length(index, shard, shard_len)?;
             }
         }
-        Ok(())
+        Ok(shard_len)
     }
+}
+
+fn padded(shard: &[u8], shard_len: usize) -> Bytes {
+    let mut whole = Vec::with_capacity(shard_len);
+    whole.extend_from_slice(shard);
+    whole.resize(shard_len, 0);
+    whole.into()
 }
 
 fn check_length(index: usize, shard: &[u8], expected: usize) -> Result<(), Error> {

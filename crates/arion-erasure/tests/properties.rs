@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use arion_erasure::{Codec, Error};
+use bytes::Bytes;
 use proptest::prelude::*;
 use reed_solomon_erasure::galois_8::ReedSolomon;
 
@@ -21,12 +22,12 @@ fn reference(k: usize, m: usize, stripe: &[u8]) -> Vec<Vec<u8>> {
     shards
 }
 
-fn some(shards: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
-    shards.iter().cloned().map(Some).collect()
+fn some(shards: &[Vec<u8>]) -> Vec<Option<Bytes>> {
+    shards.iter().cloned().map(|shard| Some(shard.into())).collect()
 }
 
 fn encode(codec: &Codec, stripe: &[u8]) -> Vec<Vec<u8>> {
-    codec.encode(stripe).unwrap().iter().map(|shard| shard.to_vec()).collect()
+    codec.encode(Bytes::copy_from_slice(stripe)).unwrap().iter().map(|shard| shard.to_vec()).collect()
 }
 
 /// Parity shards of a few stripes, hashed: what is stored today must decode tomorrow.
@@ -80,7 +81,7 @@ fn layout_of_short_and_full_stripes() {
     assert_eq!(codec.layout(0), Err(Error::EmptyStripe));
     let max = 10 << 20;
     assert_eq!(codec.layout(max + 1), Err(Error::StripeTooLong { length: max + 1, max }));
-    assert_eq!(codec.encode(&[]), Err(Error::EmptyStripe));
+    assert_eq!(codec.encode(Bytes::new()), Err(Error::EmptyStripe));
 }
 
 #[test]
@@ -98,14 +99,14 @@ fn wrong_shards_are_refused_and_left_alone() {
 
     let mut short = good.clone();
     short[0] = None;
-    short[5] = Some(vec![0; 24]);
+    short[5] = Some(vec![0; 24].into());
     let before = short.clone();
     let error = Error::ShardLength { index: 5, found: 24, expected: 25 };
     assert_eq!(codec.reconstruct_data(&mut short), Err(error));
     assert_eq!(codec.reconstruct_all(&mut short), Err(error));
     assert_eq!(short, before);
 
-    let mut empty = vec![Some(Vec::new()); 7];
+    let mut empty = vec![Some(Bytes::new()); 7];
     assert_eq!(
         codec.reconstruct_data(&mut empty),
         Err(Error::ShardLength { index: 0, found: 0, expected: 1 })
@@ -118,6 +119,24 @@ fn wrong_shards_are_refused_and_left_alone() {
     assert_eq!(codec.join(&good, 101), Err(Error::ShardLength { index: 0, found: 25, expected: 26 }));
     assert_eq!(codec.join(&good[..3], 100), Err(Error::Positions { found: 3, expected: 7 }));
     assert_eq!(codec.join(&before, 100), Err(Error::MissingDataShard { index: 0 }));
+}
+
+#[test]
+fn parity_goes_into_buffers_of_the_caller() {
+    let codec = Codec::new(4, 3).unwrap();
+    let shards = encode(&codec, &stripe(400));
+    let data: Vec<&[u8]> = shards[..4].iter().map(Vec::as_slice).collect();
+    let mut parity = vec![vec![0; 100]; 3];
+    let mut targets: Vec<&mut [u8]> = parity.iter_mut().map(Vec::as_mut_slice).collect();
+    codec.encode_into(&data, &mut targets).unwrap();
+    let refused = Error::Positions { found: 6, expected: 7 };
+    assert_eq!(codec.encode_into(&data[..3], &mut targets), Err(refused));
+    assert_eq!(codec.encode_into(&data, &mut targets[..2]), Err(refused));
+    let mut short = [0; 99];
+    targets[2] = &mut short;
+    let refused = Error::ShardLength { index: 6, found: 99, expected: 100 };
+    assert_eq!(codec.encode_into(&data, &mut targets), Err(refused));
+    assert_eq!(parity, &shards[4..]);
 }
 
 #[test]
