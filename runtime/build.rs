@@ -5,7 +5,9 @@
 //! wasm of production builds.
 //!
 //! Environment: with `SKIP_WASM_BUILD` set (to anything but nothing) no wasm is built and `WASM_BINARY` is
-//! `None`; a node cannot make a genesis with it, but checks and lints are quick.
+//! `None`; a node cannot make a genesis with it, but checks and lints are quick. `ARION_METADATA_HASH` (64
+//! hexadecimal digits, what `arion-node metadata-hash` prints) goes into the wasm, which then can check that a
+//! hardware wallet showed its user what was signed; a release is built with it.
 
 use std::{
     env, fs,
@@ -20,6 +22,11 @@ const PROFILE: &str = "wasm";
 const RUSTFLAGS: &str = "--cfg substrate_runtime -C link-arg=--export-table -C link-arg=--import-memory \
     -C link-arg=--export=__heap_base";
 const SKIP: &str = "SKIP_WASM_BUILD";
+const METADATA_HASH: &str = "ARION_METADATA_HASH";
+/// Where `frame-metadata-hash-extension` looks for it.
+const METADATA_HASH_INSIDE: &str = "RUNTIME_METADATA_HASH";
+/// Features of this crate that the wasm has too.
+const FEATURES: [&str; 2] = ["fast-runtime", "try-runtime"];
 /// Variables for builds of the host, besides features and configuration.
 const ABOUT_HOST: &[&str] = &[
     "CARGO_BUILD_TARGET",
@@ -37,6 +44,7 @@ fn main() {
         return;
     }
     println!("cargo::rerun-if-env-changed={SKIP}");
+    println!("cargo::rerun-if-env-changed={METADATA_HASH}");
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(variable("OUT_DIR"));
     let binary = match env::var(SKIP) {
@@ -47,9 +55,12 @@ fn main() {
             format!("Some(include_bytes!({:?}))", wasm.display().to_string())
         }
     };
+    let hash = metadata_hash();
     let code = format!(
         "/// The runtime as wasm; `None` in a build with `{SKIP}`.\n\
-         pub const WASM_BINARY: Option<&[u8]> = {binary};\n"
+         pub const WASM_BINARY: Option<&[u8]> = {binary};\n\
+         /// Hash of its metadata that is built into it, hexadecimal.\n\
+         pub const METADATA_HASH: Option<&str> = {hash:?};\n"
     );
     fs::write(out.join("wasm_binary.rs"), code).expect("cargo made the directory");
 }
@@ -58,11 +69,25 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|error| panic!("cargo sets {name} for build scripts: {error}"))
 }
 
+/// The hash of the runtime's metadata, if this is a build that knows it.
+fn metadata_hash() -> Option<String> {
+    let hash = env::var(METADATA_HASH).ok().filter(|hash| !hash.is_empty())?;
+    let digits = hash.strip_prefix("0x").unwrap_or(&hash);
+    assert!(
+        digits.len() == 64 && digits.chars().all(|digit| digit.is_ascii_hexdigit()),
+        "{METADATA_HASH} is '{hash}': expected the 64 hexadecimal digits that 'arion-node metadata-hash' prints"
+    );
+    Some(digits.to_ascii_lowercase())
+}
+
 /// Builds the wasm and returns its path.
 fn build(out: &Path) -> PathBuf {
     // <target dir>/<profile>/build/arion-runtime-<hash>/out: shared by all features, so that dependencies are
     // built once.
-    let target_dir = out.ancestors().nth(3).expect("OUT_DIR is deep in the target directory").join("wbuild");
+    let hash = metadata_hash();
+    // Cargo does not notice that a variable changed which a crate of the registry reads: a directory for each value.
+    let name = hash.as_ref().map_or_else(|| "wbuild".to_owned(), |hash| format!("wbuild-{}", &hash[..16]));
+    let target_dir = out.ancestors().nth(3).expect("OUT_DIR is deep in the target directory").join(name);
     let mut cargo = Command::new(variable("CARGO"));
     cargo
         .args(["rustc", "--lib", "--crate-type", "cdylib", "--no-default-features"])
@@ -72,8 +97,14 @@ fn build(out: &Path) -> PathBuf {
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTFLAGS", RUSTFLAGS);
-    if env::var_os("CARGO_FEATURE_FAST_RUNTIME").is_some() {
-        cargo.args(["--features", "fast-runtime"]);
+    for feature in FEATURES {
+        if env::var_os(format!("CARGO_FEATURE_{}", feature.to_uppercase().replace('-', "_"))).is_some() {
+            cargo.args(["--features", feature]);
+        }
+    }
+    cargo.env_remove(METADATA_HASH_INSIDE);
+    if let Some(hash) = hash {
+        cargo.env(METADATA_HASH_INSIDE, hash);
     }
     // What cargo and clippy tell this script is about the host. Features above all: the nested build would
     // take them for its own and build the wasm once more.

@@ -3,17 +3,18 @@
 use arion_runtime::{
     WASM_BINARY,
     configs::SS58Prefix,
-    genesis::{LOCAL_VALIDATORS_MAX, local_preset},
+    genesis::{Genesis, LOCAL_VALIDATORS_MAX, local_preset},
 };
 use sc_chain_spec::{ChainType, GenericChainSpec, Properties};
+use sc_network::config::MultiaddrWithPeerId;
 
 /// Specification of a chain: genesis state, name, properties.
 pub(crate) type ChainSpec = GenericChainSpec;
 
 /// Decimals of ALPHA.
-const TOKEN_DECIMALS: u8 = 18;
+pub(crate) const TOKEN_DECIMALS: u8 = 18;
 /// Symbol of the token.
-const TOKEN_SYMBOL: &str = "ALPHA";
+pub(crate) const TOKEN_SYMBOL: &str = "ALPHA";
 
 /// One chain for one node: Alice is the only validator and holds the sudo key.
 pub(crate) fn development() -> Result<ChainSpec, String> {
@@ -31,11 +32,28 @@ pub(crate) fn local(validators: usize) -> Result<ChainSpec, String> {
     spec("Arion Local", &format!("arion-local-{validators}"), ChainType::Local, &local_preset(validators))
 }
 
+/// A public test chain. Nobody is root on it.
+pub(crate) fn testnet(genesis: Genesis, bootnodes: Vec<MultiaddrWithPeerId>) -> Result<ChainSpec, String> {
+    let spec = ChainSpec::builder(code()?, None)
+        .with_name("Arion Testnet")
+        .with_id("arion-testnet")
+        .with_chain_type(ChainType::Live)
+        .with_properties(properties())
+        .with_boot_nodes(bootnodes)
+        .with_genesis_config_patch(genesis.patch());
+    Ok(spec.build())
+}
+
 /// The chain that `--chain ID` means.
 pub(crate) fn by_id(id: &str) -> Result<ChainSpec, String> {
     match id {
         "dev" => development(),
         "" | "local" => local(1),
+        "testnet" => Err(
+            "the specification of a testnet is a file, because its validators are in it: make one with \
+             'arion-node build-testnet-spec', or get the one of an existing testnet, and give --chain its path"
+                .into(),
+        ),
         _ => match id.strip_prefix("local:") {
             Some(count) => {
                 let validators =
@@ -52,20 +70,29 @@ pub(crate) fn by_id(id: &str) -> Result<ChainSpec, String> {
 }
 
 fn spec(name: &str, id: &str, chain_type: ChainType, preset: &str) -> Result<ChainSpec, String> {
-    let code = WASM_BINARY.ok_or(
-        "this binary was built without the wasm runtime (SKIP_WASM_BUILD): build it again without that variable",
-    )?;
+    Ok(ChainSpec::builder(code()?, None)
+        .with_name(name)
+        .with_id(id)
+        .with_chain_type(chain_type)
+        .with_properties(properties())
+        .with_genesis_config_preset_name(preset)
+        .build())
+}
+
+/// The wasm runtime of this binary.
+pub(crate) fn code() -> Result<&'static [u8], String> {
+    WASM_BINARY.ok_or_else(|| {
+        "this binary was built without the wasm runtime (SKIP_WASM_BUILD): build it again without that variable"
+            .into()
+    })
+}
+
+fn properties() -> Properties {
     let mut properties = Properties::new();
     properties.insert("tokenSymbol".into(), TOKEN_SYMBOL.into());
     properties.insert("tokenDecimals".into(), TOKEN_DECIMALS.into());
     properties.insert("ss58Format".into(), SS58Prefix::get().into());
-    Ok(ChainSpec::builder(code, None)
-        .with_name(name)
-        .with_id(id)
-        .with_chain_type(chain_type)
-        .with_properties(properties)
-        .with_genesis_config_preset_name(preset)
-        .build())
+    properties
 }
 
 #[cfg(test)]
@@ -95,6 +122,7 @@ mod tests {
             ("local:0", "1 to 4 validators"),
             ("local:5", "1 to 4 validators"),
             ("local:x", "not a number"),
+            ("testnet", "build-testnet-spec"),
             ("/nowhere/spec.json", "not dev, local or local:N"),
         ] {
             let error = by_id(id).err().unwrap();

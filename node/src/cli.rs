@@ -1,6 +1,9 @@
 //! Command line of the node.
 
+use std::path::PathBuf;
+
 use sc_cli::RunCmd;
+use sc_network::config::MultiaddrWithPeerId;
 
 /// What `--help` says before the options.
 pub(crate) const ABOUT: &str = "\
@@ -13,7 +16,7 @@ Full node and block-producing validator of the Arion chain.
 
 --chain takes dev, local (the same as local:1), local:1 to local:4, or the path of a JSON chain specification.
 The validators of local:N are Alice, Bob, Charlie and Dave, in this order; their session keys come with --alice,
---bob, --charlie and --dave. A validator needs a lasting network key: --node-key HEX, or one made by
+--bob, --charlie and --dave. Root is the sudo key only there; a testnet, see build-testnet-spec, has none. A validator needs a lasting network key: --node-key HEX, or one made by
 arion-node key generate-node-key.
 
 JSON-RPC listens on 127.0.0.1:9944 (--rpc-port), Prometheus on 127.0.0.1:9615 (--prometheus-port,
@@ -41,6 +44,12 @@ pub(crate) enum Subcommand {
     /// Write the specification of a chain as JSON, plain or raw.
     ExportChainSpec(sc_cli::ExportChainSpecCmd),
 
+    /// Write the raw specification of a testnet whose validators and funds are in files. Equal files give equal bytes.
+    BuildTestnetSpec(BuildTestnetSpec),
+
+    /// Print the hash of the runtime's metadata; with --check, fail unless it is built into the runtime.
+    MetadataHash(MetadataHash),
+
     /// Execute a block again and say whether it is valid.
     CheckBlock(sc_cli::CheckBlockCmd),
 
@@ -61,4 +70,32 @@ pub(crate) enum Subcommand {
 
     /// Print where the database stands.
     ChainInfo(sc_cli::ChainInfoCmd),
+}
+
+/// Files a testnet is made of, see docs/operate/node.md.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuildTestnetSpec {
+    /// JSON list of the first validators: account, bond, session keys.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) validators: PathBuf,
+
+    /// JSON list of accounts and what they own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) endowed: PathBuf,
+
+    /// Address of a node that new nodes ask for others; may be repeated.
+    #[arg(long = "bootnode", value_name = "MULTIADDR")]
+    pub(crate) bootnodes: Vec<MultiaddrWithPeerId>,
+
+    /// Where to write the specification [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// See [`Subcommand::MetadataHash`].
+#[derive(Debug, clap::Args)]
+pub(crate) struct MetadataHash {
+    /// Fail unless this binary's runtime was built with this hash.
+    #[arg(long)]
+    pub(crate) check: bool,
 }

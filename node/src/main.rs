@@ -13,8 +13,10 @@
 mod chain_spec;
 mod cli;
 mod command;
+mod metadata_hash;
 mod rpc;
 mod service;
+mod testnet;
 
 fn main() -> sc_cli::Result<()> {
     command::run()

@@ -7,7 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use arion_runtime::{BlockNumber, Hash, OpaqueBlock as Block, apis::RuntimeApi};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
+use sc_authority_discovery::{Role as DiscoveryRole, WorkerConfig};
 use sc_client_api::{Backend as _, BlockBackend};
 use sc_consensus_babe::{BabeLink, BabeParams, BabeWorkerHandle, SlotProportion};
 use sc_consensus_grandpa::{
@@ -16,8 +17,9 @@ use sc_consensus_grandpa::{
 };
 use sc_executor::WasmExecutor;
 use sc_network::{
-    NetworkBackend,
+    Event, NetworkBackend, NetworkEventStream,
     config::{FullNetworkConfiguration, Role},
+    service::traits::NetworkService,
 };
 use sc_service::{
     BuildNetworkParams, Configuration, KeystoreContainer, SpawnTasksParams, TaskManager, WarpSyncConfig,
@@ -27,6 +29,7 @@ use sc_telemetry::{Telemetry, TelemetryHandle, TelemetryWorker};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
 use sp_consensus_babe::{SlotDuration, inherents::InherentDataProvider as SlotProvider};
 use sp_inherents::CreateInherentDataProviders;
+use sp_keystore::KeystorePtr;
 use sp_timestamp::InherentDataProvider as TimeProvider;
 
 use crate::rpc;
@@ -179,6 +182,40 @@ pub(crate) fn revert_consensus(
     Ok(())
 }
 
+/// Publishes the addresses of this validator, signed with its session key, and finds those of the others: validators
+/// stay connected to each other whoever else is in the network.
+fn discover_authorities(
+    client: Arc<Client>,
+    network: Arc<dyn NetworkService>,
+    config: &Configuration,
+    keystore: KeystorePtr,
+    tasks: &TaskManager,
+) {
+    let worker_config = WorkerConfig {
+        publish_non_global_ips: config.network.allow_non_globals_in_dht,
+        public_addresses: config.network.public_addresses.clone(),
+        strict_record_validation: true,
+        persisted_cache_directory: config.network.net_config_path.clone(),
+        ..WorkerConfig::default()
+    };
+    let events = network.event_stream("authority-discovery").filter_map(|event| async move {
+        match event {
+            Event::Dht(event) => Some(event),
+            _ => None,
+        }
+    });
+    let (worker, _service) = sc_authority_discovery::new_worker_and_service_with_config(
+        worker_config,
+        client,
+        Arc::new(network),
+        Box::pin(events),
+        DiscoveryRole::PublishAndDiscover(keystore),
+        config.prometheus_registry().cloned(),
+        tasks.spawn_handle(),
+    );
+    tasks.spawn_handle().spawn("authority-discovery-worker", Some("networking"), worker.run());
+}
+
 /// Starts a node on the network backend `N`; it runs as long as the task manager lives.
 pub(crate) fn start<N: NetworkBackend<Block, Hash>>(config: Configuration) -> Result<TaskManager, Error> {
     let Parts {
@@ -272,6 +309,9 @@ pub(crate) fn start<N: NetworkBackend<Block, Hash>>(config: Configuration) -> Re
     let name = config.network.node_name.clone();
     let grandpa_enabled = !config.disable_grandpa;
     let registry = config.prometheus_registry().cloned();
+    if role.is_authority() {
+        discover_authorities(client.clone(), network.clone(), &config, keystore.keystore(), &task_manager);
+    }
     sc_service::spawn_tasks(SpawnTasksParams {
         config,
         client: client.clone(),

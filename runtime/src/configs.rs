@@ -1,6 +1,8 @@
 //! Configuration of every pallet of the runtime.
 
 mod arion;
+mod consensus;
+pub mod staking;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{
@@ -16,16 +18,12 @@ use frame_support::{
 use frame_system::limits::{BlockLength, BlockWeights};
 use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
 use scale_info::TypeInfo;
-use sp_runtime::{
-    Perbill,
-    traits::{ConvertInto, One, OpaqueKeys},
-};
+use sp_runtime::{Perbill, traits::One};
 
 use crate::{
-    AccountId, Babe, Balance, Balances, Block, BlockNumber, OriginCaller, PalletInfo, Runtime, RuntimeCall,
-    RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, SessionKeys, System,
-    VERSION,
-    constants::{HIPP, MICRO_HIPP, MILLI_HIPP, SESSION_SLOTS, SLOT_MS},
+    Babe, Balance, Balances, Block, BlockNumber, OriginCaller, PalletInfo, Runtime, RuntimeCall,
+    RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, System, VERSION,
+    constants::{HIPP, MICRO_HIPP, MILLI_HIPP, SLOT_MS},
     origins::OwnersWithMiners,
 };
 
@@ -66,51 +64,6 @@ impl pallet_timestamp::Config for Runtime {
     type OnTimestampSet = Babe;
     type MinimumPeriod = ConstU64<{ SLOT_MS / 2 }>;
     type WeightInfo = pallet_timestamp::weights::SubstrateWeight<Runtime>;
-}
-
-impl pallet_babe::Config for Runtime {
-    type EpochDuration = ConstU64<{ SESSION_SLOTS as u64 }>;
-    type ExpectedBlockTime = ConstU64<SLOT_MS>;
-    type EpochChangeTrigger = pallet_babe::ExternalTrigger;
-    type DisabledValidators = crate::Session;
-    type WeightInfo = ();
-    type MaxAuthorities = ConstU32<100>;
-    type MaxNominators = ConstU32<0>;
-    // The validator set is fixed at genesis and nothing is staked yet, so an equivocation has nobody to
-    // slash.
-    type KeyOwnerProof = sp_core::Void;
-    type EquivocationReportSystem = ();
-}
-
-impl pallet_grandpa::Config for Runtime {
-    type RuntimeEvent = RuntimeEvent;
-    type WeightInfo = ();
-    type MaxAuthorities = ConstU32<100>;
-    type MaxNominators = ConstU32<0>;
-    type MaxSetIdSessionEntries = ConstU64<0>;
-    type KeyOwnerProof = sp_core::Void;
-    type EquivocationReportSystem = ();
-}
-
-impl pallet_authorship::Config for Runtime {
-    type FindAuthor = pallet_session::FindAccountFromAuthorIndex<Self, Babe>;
-    type EventHandler = ();
-}
-
-impl pallet_session::Config for Runtime {
-    type RuntimeEvent = RuntimeEvent;
-    type ValidatorId = AccountId;
-    type ValidatorIdOf = ConvertInto;
-    type ShouldEndSession = Babe;
-    type NextSessionRotation = Babe;
-    // Nobody joins or leaves: the set of genesis stays until staking arrives.
-    type SessionManager = ();
-    type SessionHandler = <SessionKeys as OpaqueKeys>::KeyTypeIdProviders;
-    type Keys = SessionKeys;
-    type DisablingStrategy = ();
-    type WeightInfo = pallet_session::weights::SubstrateWeight<Runtime>;
-    type Currency = Balances;
-    type KeyDeposit = ConstU128<{ HIPP }>;
 }
 
 impl pallet_balances::Config for Runtime {
@@ -168,12 +121,15 @@ pub enum ProxyType {
     #[default]
     #[codec(index = 0)]
     Any,
-    /// Everything that moves no ALPHA to another account.
+    /// Everything that moves no ALPHA to another account. Not staking: its rewards can go to anybody.
     #[codec(index = 1)]
     NonTransfer,
     /// Registration of nodes and the calls of `pallet-arion` only.
     #[codec(index = 2)]
     Storage,
+    /// Staking and session keys only.
+    #[codec(index = 3)]
+    Staking,
 }
 
 impl InstanceFilter<RuntimeCall> for ProxyType {
@@ -195,6 +151,13 @@ impl InstanceFilter<RuntimeCall> for ProxyType {
             Self::Storage => matches!(
                 call,
                 RuntimeCall::Utility(..) | RuntimeCall::Registration(..) | RuntimeCall::Arion(..)
+            ),
+            Self::Staking => matches!(
+                call,
+                RuntimeCall::Utility(..)
+                    | RuntimeCall::Session(..)
+                    | RuntimeCall::Staking(..)
+                    | RuntimeCall::VoterList(..)
             ),
         }
     }

@@ -7,6 +7,7 @@
 //! - Pallet indices, call indices and the order of transaction extensions are part of the chain's interface:
 //!   they never change, only grow.
 //! - The validators of `EnsureValidatorSet` are those of the current session, nobody else.
+//! - Issuance only shrinks, by fees: rewards are revenue (`rewards`), what is slashed goes to the treasury.
 //!
 //! # Not here
 //! Rules of the network (`pallets/`), consensus and networking (`node/`).
@@ -28,6 +29,7 @@ pub mod configs;
 pub mod constants;
 pub mod genesis;
 pub mod origins;
+pub mod rewards;
 #[cfg(test)]
 mod tests;
 
@@ -75,6 +77,7 @@ pub type TxExtension = (
     frame_system::CheckNonce<Runtime>,
     frame_system::CheckWeight<Runtime>,
     pallet_transaction_payment::ChargeTransactionPayment<Runtime>,
+    frame_metadata_hash_extension::CheckMetadataHash<Runtime>,
     frame_system::WeightReclaim<Runtime>,
 );
 /// Transaction before its signature was checked.
@@ -92,26 +95,32 @@ pub type Executive = frame_executive::Executive<
 >;
 
 impl_opaque_keys! {
-    /// Keys a validator signs blocks (BABE) and finality votes (GRANDPA) with.
+    /// Keys a validator signs blocks (BABE), finality votes (GRANDPA) and its addresses with.
     pub struct SessionKeys {
         pub babe: Babe,
         pub grandpa: Grandpa,
+        pub authority_discovery: AuthorityDiscovery,
     }
 }
 
+/// `spec_version` grows with every change of the state machine, `transaction_version` whenever a transaction that
+/// was signed offline would mean something else. History: docs/spec/chain.md.
 #[sp_version::runtime_version]
 pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_name: alloc::borrow::Cow::Borrowed("arion"),
     impl_name: alloc::borrow::Cow::Borrowed("arion-node"),
     authoring_version: 1,
-    spec_version: 1,
+    spec_version: 2,
     impl_version: 1,
     apis: apis::RUNTIME_API_VERSIONS,
-    transaction_version: 1,
+    transaction_version: 2,
     system_version: 1,
 };
 
-#[frame_support::runtime]
+// Hooks and genesis run in the order of this list. Babe before Session: it decides when a session ends. Authorship
+// before Staking: the author's points count for the right era. Balances before Staking before Session: genesis bonds
+// what was endowed, then elects the first validators.
+#[frame_support::runtime(legacy_ordering)]
 mod runtime {
     #[runtime::runtime]
     #[runtime::derive(
@@ -134,17 +143,28 @@ mod runtime {
     pub type Timestamp = pallet_timestamp;
     #[runtime::pallet_index(2)]
     pub type Babe = pallet_babe;
-    #[runtime::pallet_index(3)]
-    pub type Authorship = pallet_authorship;
-    #[runtime::pallet_index(4)]
-    pub type Session = pallet_session;
-    #[runtime::pallet_index(5)]
-    pub type Grandpa = pallet_grandpa;
 
     #[runtime::pallet_index(10)]
     pub type Balances = pallet_balances;
     #[runtime::pallet_index(11)]
     pub type TransactionPayment = pallet_transaction_payment;
+
+    #[runtime::pallet_index(3)]
+    pub type Authorship = pallet_authorship;
+    #[runtime::pallet_index(6)]
+    pub type Staking = pallet_staking;
+    #[runtime::pallet_index(7)]
+    pub type Offences = pallet_offences;
+    #[runtime::pallet_index(8)]
+    pub type Historical = pallet_session::historical;
+    #[runtime::pallet_index(4)]
+    pub type Session = pallet_session;
+    #[runtime::pallet_index(5)]
+    pub type Grandpa = pallet_grandpa;
+    #[runtime::pallet_index(9)]
+    pub type AuthorityDiscovery = pallet_authority_discovery;
+    #[runtime::pallet_index(12)]
+    pub type VoterList = pallet_bags_list;
 
     #[runtime::pallet_index(20)]
     pub type Proxy = pallet_proxy;

@@ -1,7 +1,11 @@
 //! The pallets together, as this runtime configures them.
 
 mod arion;
+mod blocks;
 mod interface;
+mod offences;
+mod rewards;
+mod staking;
 mod story;
 
 use alloc::vec::Vec;
@@ -9,13 +13,18 @@ use frame_support::traits::BuildGenesisConfig;
 use serde_json::Value;
 use sp_keyring::Sr25519Keyring;
 
-use crate::{AccountId, RuntimeGenesisConfig, RuntimeOrigin, System, genesis};
+use crate::{AccountId, Balance, RuntimeGenesisConfig, RuntimeOrigin, System, constants::HIPP, genesis};
 
 /// Genesis state of a preset, at block 1.
 fn chain(preset: &str) -> sp_io::TestExternalities {
     let patch = genesis::preset(&preset.into()).unwrap();
+    chain_with(serde_json::from_slice(&patch).unwrap())
+}
+
+/// Genesis state with this patch, at block 1.
+fn chain_with(patch: Value) -> sp_io::TestExternalities {
     let mut config = serde_json::to_value(RuntimeGenesisConfig::default()).unwrap();
-    merge(&mut config, serde_json::from_slice(&patch).unwrap());
+    merge(&mut config, patch);
     let config: RuntimeGenesisConfig = serde_json::from_value(config).unwrap();
     let mut externalities = sp_io::TestExternalities::default();
     externalities.execute_with(|| {
@@ -51,4 +60,9 @@ fn signed(who: Sr25519Keyring) -> RuntimeOrigin {
 
 fn validators() -> Vec<AccountId> {
     pallet_session::Validators::<crate::Runtime>::get()
+}
+
+/// Elections count votes in 64 bits: stake behind a validator is a few million units too small.
+fn assert_close(stake: Balance, expected: Balance) {
+    assert!(stake <= expected && expected - stake < HIPP / 1_000_000, "{stake} is not {expected}");
 }

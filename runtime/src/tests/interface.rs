@@ -3,15 +3,17 @@
 use codec::Encode;
 use frame_support::{
     dispatch::{DispatchClass, GetDispatchInfo},
-    traits::{Get, InstanceFilter, PalletInfoAccess},
+    traits::{Get, InstanceFilter, PalletInfoAccess, fungible::Inspect},
 };
 use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie, Dave, Eve, Ferdie};
 
 use super::{account, chain, validators};
 use crate::{
-    Arion, Authorship, Babe, Balances, Grandpa, Proxy, Registration, Runtime, RuntimeCall, Session, Sudo,
-    System, Timestamp, TransactionPayment, Utility,
-    configs::{ProxyType, RuntimeBlockLength, RuntimeBlockWeights},
+    Arion, AuthorityDiscovery, Authorship, Babe, Balances, Grandpa, Historical, Offences, Proxy,
+    Registration, Runtime, RuntimeCall, Session, SessionKeys, Staking, Sudo, System, Timestamp,
+    TransactionPayment, TxExtension, UncheckedExtrinsic, Utility, VERSION, VoterList,
+    configs::{ProxyType, RuntimeBlockLength, RuntimeBlockWeights, staking::NOMINATORS_PER_VALIDATOR_MAX},
+    constants::VALIDATORS_MAX,
     genesis,
 };
 
@@ -33,6 +35,14 @@ fn pallets_keep_their_indices() {
         Arion::index(),
     ];
     assert_eq!(indices, [0, 1, 2, 3, 4, 5, 10, 11, 20, 21, 29, 40, 41]);
+    let indices = [
+        Staking::index(),
+        Offences::index(),
+        Historical::index(),
+        AuthorityDiscovery::index(),
+        VoterList::index(),
+    ];
+    assert_eq!(indices, [6, 7, 8, 9, 12]);
 }
 
 #[test]
@@ -67,15 +77,17 @@ fn presets_have_their_validators_and_funds() {
     ] {
         assert!(genesis::preset_names().contains(&preset.into()));
         chain(preset).execute_with(|| {
-            assert_eq!(
-                validators(),
-                expected.iter().map(|who| account(*who)).collect::<Vec<_>>(),
-                "{preset}"
-            );
+            let mut stakers: Vec<_> = expected.iter().map(|who| account(*who)).collect();
+            stakers.sort();
+            assert_eq!(validators(), stakers, "{preset}");
             assert_eq!(Babe::authorities().len(), expected.len());
             assert_eq!(Grandpa::grandpa_authorities().len(), expected.len());
+            assert_eq!(AuthorityDiscovery::authorities().len(), expected.len());
             for who in [Alice, Bob, Charlie, Dave, Eve, Ferdie] {
-                assert_eq!(Balances::free_balance(account(who)), genesis::ENDOWMENT);
+                assert_eq!(Balances::total_balance(&account(who)), genesis::ENDOWMENT);
+                let bond = if expected.contains(&who) { genesis::LOCAL_BOND } else { 0 };
+                assert_eq!(Balances::reserved_balance(account(who)), bond);
+                assert_eq!(Staking::slashable_balance_of(&account(who)), bond);
             }
             assert_eq!(pallet_sudo::Key::<Runtime>::get(), Some(account(Alice)));
         });
@@ -134,23 +146,110 @@ fn proxies_do_what_their_type_says() {
     });
     let lockup = RuntimeCall::from(pallet_arion::Call::set_lockup_enabled { enabled: true });
     let sudo = RuntimeCall::from(pallet_sudo::Call::remove_key {});
+    let chill = RuntimeCall::from(pallet_staking::Call::chill {});
     for (proxy, allowed) in [
-        (ProxyType::Any, [true, true, true]),
-        (ProxyType::NonTransfer, [false, true, false]),
-        (ProxyType::Storage, [false, true, false]),
+        (ProxyType::Any, [true, true, true, true]),
+        (ProxyType::NonTransfer, [false, true, false, false]),
+        (ProxyType::Storage, [false, true, false, false]),
+        (ProxyType::Staking, [false, false, false, true]),
     ] {
-        assert_eq!(
-            [proxy.filter(&transfer), proxy.filter(&lockup), proxy.filter(&sudo)],
-            allowed,
-            "{proxy:?}"
-        );
+        assert_eq!([&transfer, &lockup, &sudo, &chill].map(|call| proxy.filter(call)), allowed, "{proxy:?}");
     }
+    assert!(ProxyType::Any.is_superset(&ProxyType::Staking));
+    assert!(!ProxyType::NonTransfer.is_superset(&ProxyType::Staking));
+    assert!(!ProxyType::Staking.is_superset(&ProxyType::NonTransfer));
     let types = [ProxyType::Any, ProxyType::NonTransfer, ProxyType::Storage];
     for (i, wide) in types.iter().enumerate() {
         for (j, narrow) in types.iter().enumerate() {
             assert_eq!(wide.is_superset(narrow), i <= j, "{wide:?} {narrow:?}");
         }
     }
+}
+
+/// Otherwise no block could hold it, and cheating would have no consequence.
+#[test]
+fn the_report_of_an_equivocation_fits_into_a_block() {
+    let most = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap();
+    let babe =
+        <() as pallet_babe::WeightInfo>::report_equivocation(VALIDATORS_MAX, NOMINATORS_PER_VALIDATOR_MAX);
+    let grandpa =
+        <() as pallet_grandpa::WeightInfo>::report_equivocation(VALIDATORS_MAX, NOMINATORS_PER_VALIDATOR_MAX);
+    assert!(babe.all_lte(most), "{babe} of {most}");
+    assert!(grandpa.all_lte(most), "{grandpa} of {most}");
+}
+
+#[test]
+fn transactions_carry_these_extensions() {
+    use sp_runtime::traits::TransactionExtension;
+    let names: Vec<_> = <TxExtension as TransactionExtension<RuntimeCall>>::metadata()
+        .iter()
+        .map(|extension| extension.identifier)
+        .collect();
+    let expected = [
+        "CheckNonZeroSender",
+        "CheckSpecVersion",
+        "CheckTxVersion",
+        "CheckGenesis",
+        "CheckMortality",
+        "CheckNonce",
+        "CheckWeight",
+        "ChargeTransactionPayment",
+        "CheckMetadataHash",
+        "WeightReclaim",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!((VERSION.spec_version, VERSION.transaction_version), (2, 2));
+}
+
+#[test]
+fn session_keys_are_three_keys_in_this_order() {
+    use sp_runtime::traits::OpaqueKeys;
+    let names = SessionKeys::key_ids().iter().map(|id| id.0).collect::<Vec<_>>();
+    assert_eq!(names, [*b"babe", *b"gran", *b"audi"]);
+}
+
+#[test]
+fn without_a_sudo_key_nobody_is_root() {
+    use frame_support::assert_noop;
+    let genesis = genesis::Genesis {
+        validators: vec![genesis::Validator {
+            account: account(Bob),
+            bond: genesis::VALIDATOR_BOND_MIN,
+            keys: SessionKeys {
+                babe: Bob.public().into(),
+                grandpa: sp_keyring::Ed25519Keyring::Bob.public().into(),
+                authority_discovery: Bob.public().into(),
+            },
+        }],
+        seats: 1,
+        validators_min: 1,
+        endowed: [Alice, Bob].map(|who| (account(who), genesis::ENDOWMENT)).to_vec(),
+        sudo: None,
+    };
+    super::chain_with(genesis.patch()).execute_with(|| {
+        assert_eq!(validators(), [account(Bob)]);
+        assert_eq!(pallet_sudo::Key::<Runtime>::get(), None);
+        for who in [Alice, Bob] {
+            let call = RuntimeCall::from(frame_system::Call::set_heap_pages { pages: 1 });
+            let error = pallet_sudo::Error::<Runtime>::RequireSudo;
+            assert_noop!(Sudo::sudo(super::signed(who), Box::new(call)), error);
+            let error = pallet_sudo::Error::<Runtime>::RequireSudo;
+            assert_noop!(Sudo::set_key(super::signed(who), account(who).into()), error);
+        }
+    });
+}
+
+/// A report of an equivocation is a transaction that nobody signs; every other call needs a signature.
+#[test]
+fn unsigned_calls_other_than_reports_are_refused() {
+    use sp_runtime::transaction_validity::{InvalidTransaction, TransactionSource};
+    chain("local-1").execute_with(|| {
+        let call = RuntimeCall::from(frame_system::Call::remark { remark: Vec::new() });
+        let bare = UncheckedExtrinsic::new_bare(call);
+        let answer =
+            crate::Executive::validate_transaction(TransactionSource::Local, bare, Default::default());
+        assert_eq!(answer, Err(InvalidTransaction::Call.into()));
+    });
 }
 
 /// The tables of docs/spec/chain.md.
