@@ -2,7 +2,7 @@
 //!
 //! How it comes to life on chain is in `form`.
 
-mod chain_nodes;
+pub mod chain_nodes;
 mod environment;
 mod form;
 mod keys;

@@ -8,6 +8,8 @@ pub const BLOCK: u16 = 300;
 pub const BASE_DEFAULT: u16 = 21_000;
 /// Most chain nodes: the chain has genesis states for 1 to 4 validators.
 pub const NODES_MAX: u16 = 4;
+/// Most nodes that a story adds to them.
+pub const NODES_ADDED_MAX: u16 = 2;
 /// Most miners.
 pub const MINERS_MAX: u16 = 100;
 
@@ -132,8 +134,10 @@ mod tests {
             ports.submitter_http(),
             ports.spare(),
         ];
-        for i in 0..NODES_MAX {
+        for i in 0..NODES_MAX + NODES_ADDED_MAX {
             all.extend([ports.node_rpc(i), ports.node_p2p(i), ports.node_metrics(i)]);
+        }
+        for i in 0..NODES_MAX {
             all.extend([ports.validator_quic(i), ports.validator_http(i), ports.warden_http(i)]);
         }
         for i in 0..MINERS_MAX {

@@ -1,5 +1,6 @@
 //! Stories: what a user of the network would do, told by real processes, each on a network of its own.
 
+mod chain;
 pub mod client;
 pub mod demo;
 mod polkadot_js;
@@ -13,6 +14,8 @@ pub enum Story {
     Demo(demo::Arguments),
     /// The whole story with a file of 12 MiB.
     DemoShort(demo::Arguments),
+    /// Four validators: two are lost and come back, one joins, one cheats.
+    Chain(chain::Arguments),
     /// A polkadot.js client on a lone development node.
     PolkadotJs(polkadot_js::Arguments),
 }
@@ -23,6 +26,7 @@ impl Story {
         match self {
             Self::Demo(arguments) => demo::run(&arguments, "demo").await,
             Self::DemoShort(arguments) => demo::run(&arguments, "demo-short").await,
+            Self::Chain(arguments) => chain::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
         }
     }

@@ -124,6 +124,22 @@ impl Call {
         Self::new("Balances", "transfer_keep_alive", vec![address(to), arg(&Compact(amount))])
     }
 
+    /// `Staking.bond`: puts `amount` smallest units of the sender at stake, and its rewards as they come.
+    pub fn bond(amount: u128) -> Self {
+        Self::new("Staking", "bond", vec![arg(&Compact(amount)), Arg::Variant("Staked")])
+    }
+
+    /// `Staking.validate` without commission: the sender stands for election.
+    pub fn validate() -> Self {
+        // Commission in parts of 10^9, and whether nominations are refused.
+        Self::new("Staking", "validate", vec![arg(&Compact(0u32)), arg(&false)])
+    }
+
+    /// `Session.set_keys`: what `author_rotateKeysWithOwner` of the sender's node answered.
+    pub fn set_session_keys(keys: &[u8], proof: &[u8]) -> Self {
+        Self::new("Session", "set_keys", vec![Arg::Encoded(keys.to_vec()), Arg::Encoded(proof.encode())])
+    }
+
     /// `Utility.batch_all`: all of them or none.
     pub fn batch(calls: Vec<Call>) -> Self {
         Self::new("Utility", "batch_all", vec![Arg::Calls(calls)])

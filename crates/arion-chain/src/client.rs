@@ -161,7 +161,7 @@ impl ChainClient {
         State { client: self, at }
     }
 
-    async fn head(&self) -> Result<State<'_>, ChainError> {
+    pub(crate) async fn head(&self) -> Result<State<'_>, ChainError> {
         Ok(self.state(self.rpc().finalized_hash().await?))
     }
 

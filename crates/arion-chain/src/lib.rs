@@ -20,6 +20,7 @@ mod follow;
 pub mod interface;
 pub mod records;
 mod rpc;
+mod staking;
 mod state;
 pub mod tx;
 pub mod view;

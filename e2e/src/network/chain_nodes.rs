@@ -23,13 +23,11 @@ impl Network {
 
     /// Starts the chain nodes and waits until all of them finalise blocks.
     pub async fn start_chain(&mut self, progress: &Progress) -> anyhow::Result<()> {
-        self.start_node(0, None)?;
+        self.start_node(0, None, &[&format!("--{}", AUTHORS[0])])?;
         let first = self.node_rpc(0);
-        let peer = self.until_answer(0, "system_localPeerId").await?;
-        let peer = peer.as_str().context("node-1 has no peer id")?;
-        let bootnode = format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", self.ports.node_p2p(0));
+        let bootnode = self.bootnode().await?;
         for index in 1..self.options.validators {
-            self.start_node(index, Some(&bootnode))?;
+            self.start_node(index, Some(&bootnode), &[&format!("--{}", AUTHORS[usize::from(index)])])?;
         }
         for index in 0..self.options.validators {
             self.until_finalised(index).await?;
@@ -41,7 +39,22 @@ impl Network {
         Ok(())
     }
 
-    fn start_node(&mut self, index: u16, bootnode: Option<&str>) -> anyhow::Result<()> {
+    /// Starts one more chain node, in the place of `index`, and waits until it finalises blocks. `identity` is what
+    /// makes it a validator: `--validator`, or the name of a development key.
+    pub async fn add_node(&mut self, index: u16, identity: &[&str]) -> anyhow::Result<()> {
+        let bootnode = self.bootnode().await?;
+        self.start_node(index, Some(&bootnode), identity)?;
+        self.until_finalised(index).await
+    }
+
+    /// Address of the first node, for others to find it.
+    async fn bootnode(&mut self) -> anyhow::Result<String> {
+        let peer = self.until_answer(0, "system_localPeerId").await?;
+        let peer = peer.as_str().context("node-1 has no peer id")?;
+        Ok(format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", self.ports.node_p2p(0)))
+    }
+
+    fn start_node(&mut self, index: u16, bootnode: Option<&str>, identity: &[&str]) -> anyhow::Result<()> {
         let name = Self::node_name(index);
         let data = self.directory(&name);
         layout::make(&data)?;
@@ -60,7 +73,7 @@ impl Network {
         if let Some(bootnode) = bootnode {
             add("bootnodes", bootnode.to_owned());
         }
-        command.push(format!("--{}", AUTHORS[usize::from(index)]));
+        command.extend(identity.iter().map(|option| (*option).to_owned()));
         command.extend(["--no-telemetry", "--no-mdns", "--rpc-cors=all"].map(String::from));
         self.supervisor.plan(supervisor::Plan {
             role: "chain node".to_owned(),
@@ -125,9 +138,18 @@ impl Network {
     }
 }
 
+/// Number of the newest block of the best chain.
+pub async fn best(address: &str) -> anyhow::Result<u64> {
+    number(address, Value::Null).await
+}
+
 /// Number of the newest finalised block.
-async fn finalised(address: &str) -> anyhow::Result<u64> {
-    let hash = http::rpc(address, "chain_getFinalizedHead", json!([])).await?;
+pub async fn finalised(address: &str) -> anyhow::Result<u64> {
+    number(address, http::rpc(address, "chain_getFinalizedHead", json!([])).await?).await
+}
+
+/// Number of a block, or of the best one.
+async fn number(address: &str, hash: Value) -> anyhow::Result<u64> {
     let header = http::rpc(address, "chain_getHeader", json!([hash])).await?;
     let number = header["number"].as_str().context("the header has no number")?;
     u64::from_str_radix(number.trim_start_matches("0x"), 16).context("the block number is no number")

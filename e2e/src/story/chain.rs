@@ -1,0 +1,264 @@
+//! The validators of a chain: it survives one, waits for two, takes in a fifth and punishes a cheat.
+//!
+//! Chain nodes only, no miners. An era of the network takes six minutes, so what belongs to the next era is begun
+//! first and looked at when the rest is told.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use arion_chain::{Account, AccountId, Call, ChainClient, Wait, ss58};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::{
+    cli::asked_to_end,
+    http,
+    layout::Layout,
+    network::{
+        Network, Options,
+        chain_nodes::{best, finalised},
+    },
+    ports::Ports,
+    progress::{Progress, show},
+    report::Report,
+};
+
+/// The longest the story may take; then it has failed.
+const DEADLINE: Duration = Duration::from_secs(20 * 60);
+const VALIDATORS: u16 = 4;
+/// Places of the two nodes that are added.
+const JOINER: u16 = VALIDATORS;
+const TWIN: u16 = VALIDATORS + 1;
+/// Blocks that have to become final, or may not.
+const BLOCKS: u64 = 8;
+/// Votes that were on their way when the second validator was lost may still finalise so many.
+const ON_THEIR_WAY: u64 = 3;
+/// For `BLOCKS` blocks with half of the authors, and for validators to find each other again.
+const BLOCKS_DEADLINE: Duration = Duration::from_secs(150);
+/// Two eras, in case the first election was missed.
+const ERA_DEADLINE: Duration = Duration::from_secs(13 * 60);
+const SLASH_DEADLINE: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_secs(1);
+const HIPP: u128 = 1_000_000_000_000_000_000;
+/// What the fifth validator bonds, as the others did at genesis.
+const BOND: u128 = 100_000 * HIPP;
+
+/// Where the nodes run.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// First of the 300 ports that the network of the story uses.
+    #[arg(long, value_name = "P", default_value_t = 22_800)]
+    base_port: u16,
+}
+
+struct Stage {
+    network: Network,
+    report: Report,
+    progress: Progress,
+}
+
+/// Tells the story. The exit code says whether every check held.
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let progress = Progress::start();
+    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
+    let layout = Layout::of_story("chain", arguments.base_port)?;
+    let mut network = Network::new(layout, ports, Options { miners: 0, validators: VALIDATORS });
+    let _lock = network.take(true)?;
+    show(&format!("chain: network of its own in {}\n", network.layout().root().display()));
+    let mut stage = Stage { network, report: Report::new("chain"), progress };
+
+    let told = tokio::select! {
+        told = tokio::time::timeout(DEADLINE, tell(&mut stage)) => {
+            told.unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {} s", DEADLINE.as_secs())))
+        }
+        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
+    };
+    if let Err(error) = told {
+        stage.report.error("the story ended early", &error);
+    }
+    stop(&mut stage).await;
+    let Stage { report, progress, network } = stage;
+    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
+    show(&format!("{}\n", report.summary()));
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.report.step(1, "four validators finalise");
+    stage.network.start_chain(&stage.progress).await?;
+    let reached = stage.until_finalised(BLOCKS, &[0, 1, 2, 3]).await?;
+    stage.report.check(format!("all four nodes have finalised block {BLOCKS}"), reached);
+    let chain = stage.network.chain().await?;
+    stage.report.check("they are the validators of the session", chain.validators().await?.len() == 4);
+
+    let joiner = stage.a_fifth_asks_to_join(&chain).await?;
+    stage.one_is_lost().await?;
+    stage.two_are_lost().await?;
+    stage.the_fifth_validates(&chain, &joiner).await?;
+    stage.one_cheats(&chain).await
+}
+
+impl Stage {
+    async fn a_fifth_asks_to_join(&mut self, chain: &ChainClient) -> anyhow::Result<AccountId> {
+        self.report.step(2, "a fifth node makes keys and its owner bonds, sets them and stands for election");
+        self.network.add_node(JOINER, &["--validator"]).await?;
+        let owner = Account::from_secret("//Eve")?;
+        let answer = http::rpc(
+            &self.network.node_rpc(JOINER),
+            "author_rotateKeysWithOwner",
+            json!([format!("0x{}", hex::encode(owner.id()))]),
+        )
+        .await?;
+        let bytes = |field: &str| -> anyhow::Result<Vec<u8>> {
+            let text = answer[field].as_str().with_context(|| format!("the node made no {field}"))?;
+            Ok(hex::decode(text.trim_start_matches("0x"))?)
+        };
+        let (keys, proof) = (bytes("keys")?, bytes("proof")?);
+        let calls = [Call::bond(BOND), Call::set_session_keys(&keys, &proof), Call::validate()];
+        let outcome = chain.submit(&owner, &Call::batch(calls.into()), Wait::Finalized).await?;
+        self.report.observed(format!(
+            "{} bonded {} ALPHA in block {}",
+            ss58(&owner.id()),
+            BOND / HIPP,
+            outcome.block.number
+        ));
+        self.report.check("its stake is bonded", chain.stake(&owner.id()).await? == BOND);
+        let early = chain.validators().await?.contains(&owner.id());
+        self.report
+            .check("it does not validate before the next era", !early || chain.active_era().await? > 0);
+        Ok(owner.id())
+    }
+
+    async fn one_is_lost(&mut self) -> anyhow::Result<()> {
+        self.report.step(3, "one validator is killed: blocks still become final");
+        self.network.kill("node-4")?;
+        let from = finalised(&self.network.node_rpc(0)).await?;
+        let reached = self.until_finalised(from + BLOCKS, &[0, 1, 2]).await?;
+        self.report.check(format!("three of four finalised {BLOCKS} more blocks, from {from}"), reached);
+        Ok(())
+    }
+
+    async fn two_are_lost(&mut self) -> anyhow::Result<()> {
+        self.report.step(4, "a second is killed: blocks go on, finality waits; both return: it goes on");
+        self.network.kill("node-3")?;
+        let first = self.network.node_rpc(0);
+        let (best_before, final_before) = (best(&first).await?, finalised(&first).await?);
+        let begun = Instant::now();
+        while best(&first).await? < best_before + BLOCKS {
+            if begun.elapsed() > BLOCKS_DEADLINE {
+                bail!("two of four validators made no {BLOCKS} blocks in {} s", BLOCKS_DEADLINE.as_secs());
+            }
+            sleep(POLL).await;
+        }
+        let (best_after, final_after) = (best(&first).await?, finalised(&first).await?);
+        self.report.observed(format!(
+            "best block {best_before} -> {best_after}, final {final_before} -> {final_after}, {:.0} s",
+            begun.elapsed().as_secs_f64()
+        ));
+        self.report.check("blocks are still produced", best_after >= best_before + BLOCKS);
+        self.report.check("none of them became final", final_after <= final_before + ON_THEIR_WAY);
+
+        for name in ["node-3", "node-4"] {
+            self.network.start(name)?;
+        }
+        let begun = Instant::now();
+        let reached = self.until_finalised(best_after + BLOCKS, &[0, 1, 2, 3]).await?;
+        self.report.check("with both back, what waited and new blocks became final on all four", reached);
+        self.report.observed(format!("recovered in {:.0} s", begun.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    async fn the_fifth_validates(&mut self, chain: &ChainClient, joiner: &AccountId) -> anyhow::Result<()> {
+        self.report.step(5, "the next era begins: the fifth is elected, produces blocks and votes");
+        let begun = Instant::now();
+        while !chain.validators().await?.contains(joiner) {
+            if begun.elapsed() > ERA_DEADLINE {
+                bail!("the fifth validator was not elected within {} s", ERA_DEADLINE.as_secs());
+            }
+            sleep(POLL).await;
+        }
+        let (count, era) = (chain.validators().await?.len(), chain.active_era().await?);
+        self.report.observed(format!("era {era}, {:.0} s later", begun.elapsed().as_secs_f64()));
+        self.report.check("the session has five validators", count == 5 && era > 0);
+        let address = self.network.node_rpc(JOINER);
+        let epoch = http::rpc(&address, "babe_epochAuthorship", json!([])).await?;
+        let slots = epoch.as_object().map_or(0, |keys| keys.len());
+        self.report.check("its node may author blocks of this session", slots == 1);
+        // Without the fifth vote, four of five are needed: with one killed, the fifth decides.
+        self.network.kill("node-4")?;
+        let from = finalised(&address).await?;
+        let reached = self.until_finalised(from + BLOCKS, &[0, 1, 2, JOINER]).await?;
+        self.report.check("with one of the first four lost, its vote makes blocks final", reached);
+        self.network.start("node-4")?;
+        let best = best(&address).await?;
+        let reached = self.until_finalised(best, &[0, 1, 2, 3, JOINER]).await?;
+        self.report.check("all five are at the same height again", reached);
+        Ok(())
+    }
+
+    async fn one_cheats(&mut self, chain: &ChainClient) -> anyhow::Result<()> {
+        self.report.step(6, "a second node with Bob's keys: two blocks in a slot, which is slashed");
+        let bob = Account::from_secret("//Bob")?.id();
+        let stake = chain.stake(&bob).await?;
+        self.network.add_node(TWIN, &["--bob"]).await?;
+        let begun = Instant::now();
+        loop {
+            let left = chain.stake(&bob).await?;
+            if left < stake {
+                self.report.observed(format!(
+                    "Bob lost {} of {} ALPHA, {:.0} s after the second node began",
+                    (stake - left) / HIPP,
+                    stake / HIPP,
+                    begun.elapsed().as_secs_f64()
+                ));
+                break;
+            }
+            if begun.elapsed() > SLASH_DEADLINE {
+                bail!("nobody was slashed within {} s", SLASH_DEADLINE.as_secs());
+            }
+            sleep(POLL).await;
+        }
+        self.network.kill(&Network::node_name(TWIN))?;
+        self.report.check("its stake is slashed", chain.stake(&bob).await? < stake);
+        self.report.check("it may produce no blocks", chain.disabled_validators().await? == [bob]);
+        for honest in ["//Alice", "//Charlie", "//Dave", "//Eve"] {
+            let kept = chain.stake(&Account::from_secret(honest)?.id()).await? >= BOND;
+            self.report.check(format!("{honest} keeps its stake"), kept);
+        }
+        let from = best(&self.network.node_rpc(0)).await?;
+        let reached = self.until_finalised(from + BLOCKS, &[0, 2, 3, JOINER]).await?;
+        self.report.check("the others go on finalising", reached);
+        Ok(())
+    }
+
+    /// Waits until these nodes have finalised a block; false if they have not in time.
+    async fn until_finalised(&mut self, block: u64, nodes: &[u16]) -> anyhow::Result<bool> {
+        let begun = Instant::now();
+        for node in nodes {
+            let address = self.network.node_rpc(*node);
+            // A node that was just started does not answer yet.
+            while finalised(&address).await.unwrap_or(0) < block {
+                if begun.elapsed() > BLOCKS_DEADLINE {
+                    return Ok(false);
+                }
+                if let Some((name, ending)) = self.network.ended()?.first() {
+                    bail!("{name} {ending}");
+                }
+                sleep(POLL).await;
+            }
+        }
+        Ok(true)
+    }
+}
+
+async fn stop(stage: &mut Stage) {
+    stage.report.step(7, "stop: no process is left, no port is open");
+    match stage.network.stop().await {
+        Ok(late) => stage.report.check("all ended by themselves", late.is_empty()),
+        Err(error) => stage.report.error("stopping", &error),
+    }
+    stage.report.check("no port is open", stage.network.ports().taken().is_empty());
+}
