@@ -13,6 +13,8 @@ use crate::{
     story::client,
 };
 
+/// The client: what is run, and what it imports.
+const SCRIPTS: [&str; 4] = ["client.mjs", "wire.mjs", "calls.mjs", "interface.mjs"];
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Where the node runs.
@@ -47,11 +49,12 @@ async fn tell(network: &mut Network, progress: &Progress) -> anyhow::Result<(Str
         .context("ARION_NODE_MODULES is not set: run this through scripts/e2e or scripts/test")?;
     let modules = std::path::PathBuf::from(modules);
     // Node looks for modules beside the script.
-    let script = modules.with_file_name("client.mjs");
-    std::fs::copy(client::source("polkadot-js/client.mjs")?, &script)
-        .with_context(|| format!("cannot copy the client beside {}", modules.display()))?;
+    for file in SCRIPTS {
+        std::fs::copy(client::source(&format!("polkadot-js/{file}"))?, modules.with_file_name(file))
+            .with_context(|| format!("cannot copy the client beside {}", modules.display()))?;
+    }
     let output = tokio::process::Command::new("node")
-        .arg(&script)
+        .arg(modules.with_file_name(SCRIPTS[0]))
         .arg(network.ws())
         .kill_on_drop(true)
         .stdin(std::process::Stdio::null())
