@@ -13,6 +13,9 @@ use pallet_arion_runtime_api::{
     ChildInfo, CrushMap, FamilyWeights, Page, Placement, PlacementError, RankedMiner,
 };
 use pallet_grandpa::AuthorityId as GrandpaId;
+use pallet_marketplace_runtime_api::{
+    AgreementView, AssignmentOrder, CreditBalance, NextSettlement, Prices, ServiceRequest,
+};
 use sp_api::impl_runtime_apis;
 use sp_core::OpaqueMetadata;
 use sp_inherents::{CheckInherentsResult, InherentData};
@@ -27,9 +30,9 @@ use sp_version::RuntimeVersion;
 #[cfg(feature = "try-runtime")]
 use crate::configs::RuntimeBlockWeights;
 use crate::{
-    AccountId, Arion, AuthorityDiscovery, Babe, Balance, Block, Executive, Grandpa, Header, Historical,
-    InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, System,
-    TransactionPayment, VERSION,
+    AccountId, Arion, AuthorityDiscovery, Babe, Balance, Block, BlockNumber, Executive, Grandpa, Header,
+    Historical, InherentDataExt, Marketplace, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys,
+    System, TransactionPayment, VERSION,
     constants::{PRIMARY_PROBABILITY, SESSION_SLOTS},
     genesis,
 };
@@ -276,6 +279,44 @@ impl_runtime_apis! {
 
         fn attestations(bucket: u32, cursor: u32) -> Page<arion_types::AttestationRecord> {
             arion::attestations(bucket, cursor)
+        }
+    }
+
+    impl pallet_marketplace_runtime_api::MarketplaceApi<Block, AccountId, BlockNumber> for Runtime {
+        fn balance(account: AccountId) -> CreditBalance {
+            Marketplace::balance(&account)
+        }
+
+        fn agreement(account: AccountId) -> Option<AgreementView<BlockNumber>> {
+            Marketplace::agreement(&account)
+        }
+
+        fn burn_down(account: AccountId) -> Option<BlockNumber> {
+            Marketplace::burn_down(&account)
+        }
+
+        fn prices() -> Prices {
+            Marketplace::prices()
+        }
+
+        fn quote(credits: u128) -> Option<u128> {
+            Marketplace::quote(credits)
+        }
+
+        fn next_settlement() -> NextSettlement<BlockNumber> {
+            Marketplace::next_settlement()
+        }
+
+        fn claimable(account: AccountId) -> u128 {
+            Marketplace::claimable(&account)
+        }
+
+        fn service_request(id: u64) -> Option<ServiceRequest<AccountId, BlockNumber>> {
+            Marketplace::service_request(id)
+        }
+
+        fn assignment_order(id: u64, nodes: Vec<[u8; 32]>) -> Option<AssignmentOrder> {
+            Marketplace::assignment_order(id, nodes)
         }
     }
 

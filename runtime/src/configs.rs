@@ -2,6 +2,7 @@
 
 mod arion;
 mod consensus;
+pub mod marketplace;
 pub mod staking;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -134,6 +135,10 @@ pub enum ProxyType {
 
 impl InstanceFilter<RuntimeCall> for ProxyType {
     fn filter(&self, call: &RuntimeCall) -> bool {
+        // Some of its calls spend, some do not.
+        if let RuntimeCall::Marketplace(call) = call {
+            return marketplace::is_allowed(*self, call);
+        }
         match self {
             Self::Any => true,
             Self::NonTransfer => matches!(

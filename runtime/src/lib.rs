@@ -177,4 +177,6 @@ mod runtime {
     pub type Registration = pallet_registration;
     #[runtime::pallet_index(41)]
     pub type Arion = pallet_arion;
+    #[runtime::pallet_index(42)]
+    pub type Marketplace = pallet_marketplace;
 }

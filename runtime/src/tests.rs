@@ -3,6 +3,7 @@
 mod arion;
 mod blocks;
 mod interface;
+mod marketplace;
 mod offences;
 mod rewards;
 mod staking;

@@ -9,7 +9,7 @@ use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie, Dave, Eve, Ferdie};
 
 use super::{account, chain, validators};
 use crate::{
-    Arion, AuthorityDiscovery, Authorship, Babe, Balances, Grandpa, Historical, Offences, Proxy,
+    Arion, AuthorityDiscovery, Authorship, Babe, Balances, Grandpa, Historical, Marketplace, Offences, Proxy,
     Registration, Runtime, RuntimeCall, Session, SessionKeys, Staking, Sudo, System, Timestamp,
     TransactionPayment, TxExtension, UncheckedExtrinsic, Utility, VERSION, VoterList,
     configs::{ProxyType, RuntimeBlockLength, RuntimeBlockWeights, staking::NOMINATORS_PER_VALIDATOR_MAX},
@@ -33,8 +33,9 @@ fn pallets_keep_their_indices() {
         Sudo::index(),
         Registration::index(),
         Arion::index(),
+        Marketplace::index(),
     ];
-    assert_eq!(indices, [0, 1, 2, 3, 4, 5, 10, 11, 20, 21, 29, 40, 41]);
+    assert_eq!(indices, [0, 1, 2, 3, 4, 5, 10, 11, 20, 21, 29, 40, 41, 42]);
     let indices = [
         Staking::index(),
         Offences::index(),
