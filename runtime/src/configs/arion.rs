@@ -6,7 +6,7 @@ use frame_system::EnsureRoot;
 
 use crate::{
     AccountId, Balances, Runtime, RuntimeHoldReason,
-    constants::HIPP,
+    constants::{HIPP, MILLI_HIPP},
     origins::{
         EnsureValidatorSet, EnsureWardenOrValidator, PalletProxy, PalletRegistration, SessionValidators,
     },
@@ -18,12 +18,20 @@ const WEIGHT_BUCKET_BLOCKS: u32 = if cfg!(feature = "fast-runtime") { 20 } else 
 /// what the real one does, and scores it alike.
 const NODE_SCORE_UNIT_BYTES: u64 = if cfg!(feature = "fast-runtime") { 1 << 10 } else { 1 << 30 };
 
-/// The validators of the session, each with one vote.
-pub struct OneVoteEach;
+/// The validators of the session, each with the stake behind it in the active era, its own and its nominators',
+/// as votes: in thousandths of an ALPHA, to the nearest, because an election gives equal stakes back with
+/// different errors far below that, and equal stakes must have equal votes. At least one.
+pub struct StakeAsVotes;
 
-impl Get<Vec<(AccountId, u128)>> for OneVoteEach {
+impl Get<Vec<(AccountId, u128)>> for StakeAsVotes {
     fn get() -> Vec<(AccountId, u128)> {
-        SessionValidators::get().into_iter().map(|validator| (validator, 1)).collect()
+        let era = pallet_staking::ActiveEra::<Runtime>::get().map_or(0, |era| era.index);
+        let votes = |validator: &AccountId| {
+            let overview = pallet_staking::ErasStakersOverview::<Runtime>::get(era, validator);
+            let stake = overview.map_or(0, |overview| overview.total);
+            (stake.saturating_add(MILLI_HIPP / 2) / MILLI_HIPP).max(1)
+        };
+        SessionValidators::get().into_iter().map(|who| (who.clone(), votes(&who))).collect()
     }
 }
 
@@ -33,7 +41,7 @@ impl pallet_arion::Config for Runtime {
     type AttestationAuthorityOrigin = EnsureWardenOrValidator;
     type WeightAuthorityOrigin = EnsureValidatorSet;
     type StatsAuthorityOrigin = EnsureValidatorSet;
-    type ValidatorVotes = OneVoteEach;
+    type ValidatorVotes = StakeAsVotes;
     type DepositCurrency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
     type FamilyRegistry = PalletRegistration;

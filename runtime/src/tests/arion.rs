@@ -12,13 +12,18 @@ use pallet_arion::{
     ChildRegistration, ChildRegistrations, ChildStatus, CurrentWeightBucket, CurrentWeightRound,
     FamilyChildren, FamilyGraceStart, FamilyWeight, NodeWeightByChild, WeightInfo, weights::HandDerived,
 };
+use pallet_staking::RewardDestination;
 use sp_keyring::Sr25519Keyring::Alice;
 
-use super::{chain, signed};
+use super::{
+    account,
+    blocks::{session, until_era},
+    chain, signed,
+};
 use crate::{
-    AccountId, Arion, Runtime, RuntimeCall, System,
+    AccountId, Arion, Runtime, RuntimeCall, Staking, System,
     configs::{RuntimeBlockLength, RuntimeBlockWeights},
-    constants::HIPP,
+    constants::{HIPP, MILLI_HIPP},
 };
 
 /// What the description of the pallet recommends, and what it leaves open.
@@ -174,6 +179,29 @@ fn the_largest_round_of_weights_takes_seventeen_blocks_and_little_of_each() {
         }
         assert_eq!(ranked.len(), children_max());
         assert!(ranked.windows(2).all(|pair| pair[0].0 < pair[1].0), "equal weights come by account");
+    });
+}
+
+#[test]
+fn validators_vote_with_the_stake_behind_them() {
+    use sp_keyring::Sr25519Keyring::{Bob, Charlie, Eve};
+    let votes = <Runtime as pallet_arion::Config>::ValidatorVotes::get;
+    chain("local-3").execute_with(|| {
+        let equal = votes();
+        assert_eq!(equal.len(), 3);
+        for (who, votes) in &equal {
+            assert_eq!(*votes, equal[0].1, "equal stakes have equal votes");
+            assert!((*votes * MILLI_HIPP).abs_diff(Staking::eras_stakers(0, who).total) < MILLI_HIPP);
+        }
+        assert!(equal[0].1 >= 1_000);
+
+        session();
+        let value = 1_000_000 * HIPP;
+        assert_ok!(Staking::bond(signed(Eve), value, RewardDestination::Staked));
+        assert_ok!(Staking::nominate(signed(Eve), vec![account(Bob).into()]));
+        until_era(1);
+        let of = |who| votes().into_iter().find(|(voter, _)| *voter == account(who)).unwrap().1;
+        assert_eq!(of(Bob), of(Charlie) + value / MILLI_HIPP);
     });
 }
 
