@@ -1,69 +1,35 @@
 //! The running miner: store, QUIC server, chain view, heartbeats, health.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use arion_chain::{ChainClient, ChainView, ConnectError, ViewConfig};
+use anyhow::{Context as _, anyhow};
+use arion_chain::{ConnectError, ViewConfig};
 use arion_daemon::{
-    DirectoryError, Health, HttpError, HttpServer, KeyError, check_writable_dir, now_ms,
-    prometheus_client::registry::Registry, read_secret_key,
+    Health, HostPort, HttpServer, chain, check_writable_dir, now_ms, prometheus_client::registry::Registry,
+    read_secret_key,
 };
-use arion_net::{BindError, QuicServer, QuicTransport, ServerOptions};
-use arion_types::{NodeId, signing};
+use arion_net::{QuicServer, QuicTransport, ServerOptions};
+use arion_types::signing;
 use ed25519_dalek::SigningKey;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
     chain_facts::{ChainFacts, LiveChain},
-    config::{Config, OptionError, PublicEndpoint},
+    config::Config,
     heartbeat::Reporter,
     metrics::Metrics,
     replay::ReplayGuard,
     service::{Budgets, Clock, MinerService, Parts},
-    store::{LayoutError, Store, StoreOptions},
+    store::{Store, StoreOptions},
 };
 
-/// Pause between attempts to reach the chain.
-const CHAIN_RETRY: Duration = Duration::from_secs(3);
+/// Requests under way get this long when the miner stops.
+const DRAIN: Duration = Duration::from_secs(3);
 /// Pause between looks at what health and metrics say.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
-/// The chain counts as lost when it was not read for this long.
-const CHAIN_SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// Why the miner does not start, or cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum MinerError {
-    /// An option.
-    #[error(transparent)]
-    Option(#[from] OptionError),
-    /// The key file.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The data directory.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] LayoutError),
-    /// The nonces.
-    #[error("cannot read the nonces of earlier commands: {0}; give this user access to the data directory")]
-    Replay(#[source] std::io::Error),
-    /// The QUIC socket.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// Health and metrics.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The wrong chain, or one this program does not know.
-    #[error(transparent)]
-    Chain(#[from] ConnectError),
-    /// A task of the daemon ended.
-    #[error("a part of the miner ended unexpectedly")]
-    Task,
-}
 
 /// A running miner.
 pub struct Miner {
@@ -72,15 +38,14 @@ pub struct Miner {
     transport: QuicTransport,
     store: Arc<Store>,
     tasks: JoinSet<()>,
-    fatal: watch::Receiver<Option<Arc<MinerError>>>,
-    node_id: NodeId,
+    failed: oneshot::Receiver<ConnectError>,
 }
 
 /// What the background tasks share.
 struct Context {
     config: Config,
     key: SigningKey,
-    endpoint: PublicEndpoint,
+    endpoint: HostPort,
     store: Arc<Store>,
     chain: Arc<LiveChain>,
     transport: QuicTransport,
@@ -89,19 +54,23 @@ struct Context {
     health: Health,
 }
 
-impl Miner {
+impl arion_daemon::Daemon for Miner {
+    type Settings = Config;
+    const ABOUT: &'static str = "Stores shards for the Arion network and earns for it.";
+
     /// Opens the store, listens, and goes on to reach the chain in the background.
-    pub async fn start(config: Config) -> Result<Self, MinerError> {
+    async fn start(config: Config) -> anyhow::Result<Self> {
         config.check()?;
+        let key = read_secret_key(&config.key_file)?;
         check_writable_dir(&config.data_dir)?;
-        let key = read_secret_key(&config.key_file())?;
         let node_id = signing::node_id(&key);
         let health = Health::new("arion-miner", env!("CARGO_PKG_VERSION"));
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let store = open_store(&config).await?;
-        let replays =
-            ReplayGuard::open(&config.data_dir.join("nonces"), now_ms()).map_err(MinerError::Replay)?;
+        let replays = ReplayGuard::open(&config.data_dir.join("nonces"), now_ms()).context(
+            "cannot read the nonces of earlier commands; give this user access to the data directory",
+        )?;
         let chain = Arc::new(LiveChain::default());
         let clock: Clock = Arc::new(now_ms);
         let service = Arc::new(MinerService::new(Parts {
@@ -111,12 +80,13 @@ impl Miner {
             replays,
             clock: clock.clone(),
             budgets: Budgets {
-                transfers_max: config.limits.transfers_max,
-                audits_max: config.limits.audits_max,
+                transfers_max: config.limits.transfers_max.get(),
+                audits_max: config.limits.audits_max.get(),
             },
             metrics: metrics.clone(),
         }));
-        let options = ServerOptions { requests_max: config.limits.requests_max, ..ServerOptions::default() };
+        let requests_max = config.limits.requests_max.get();
+        let options = ServerOptions { requests_max, ..ServerOptions::default() };
         let server = QuicServer::bind_with(config.listen, &key, service, options)?;
         let local_addr = server.local_addr();
         let endpoint = match &config.endpoint {
@@ -125,7 +95,6 @@ impl Miner {
         };
         let http = HttpServer::bind(&config.http, health.clone(), registry).await?;
         let transport = QuicTransport::new(&key)?;
-        health.failing("chain", "not reached yet");
         health.detail("node_id", node_id.to_string());
         health.detail("quic", local_addr.to_string());
         health.detail("endpoint", endpoint.as_str());
@@ -142,44 +111,30 @@ impl Miner {
             metrics,
             health,
         });
-        let (tell_fatal, fatal) = watch::channel(None);
+        let (tell_failed, failed) = oneshot::channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(context.clone().watch_status());
         tasks.spawn(async move {
             if let Err(error) = context.join_network().await {
-                tell_fatal.send_replace(Some(Arc::new(error)));
+                let _ = tell_failed.send(error);
             }
         });
-        Ok(Self { server, http, transport, store, tasks, fatal, node_id })
+        Ok(Self { server, http, transport, store, tasks, failed })
     }
 
-    /// The miner's node id.
-    pub fn node_id(&self) -> NodeId {
-        self.node_id
-    }
-
-    /// UDP address in use.
-    pub fn quic_addr(&self) -> SocketAddr {
-        self.server.local_addr()
-    }
-
-    /// Address of health and metrics.
-    pub fn http_addr(&self) -> SocketAddr {
-        self.http.local_addr()
-    }
-
-    /// Returns once the miner cannot go on.
-    pub async fn failed(&mut self) -> Arc<MinerError> {
-        match self.fatal.wait_for(Option::is_some).await {
-            Ok(error) => error.clone().unwrap_or_else(|| Arc::new(MinerError::Task)),
-            Err(_) => Arc::new(MinerError::Task),
+    async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.failed).await {
+            Ok(error) => error.into(),
+            Err(_) => {
+                anyhow!("a part of the miner ended unexpectedly; see the log above, and report it as a bug")
+            }
         }
     }
 
-    /// Takes no more requests, finishes running ones within `deadline`, writes a checkpoint.
-    pub async fn shutdown(mut self, deadline: Duration) {
+    /// Takes no more requests, finishes running ones, writes a checkpoint.
+    async fn stop(mut self) {
         self.tasks.shutdown().await;
-        if !self.server.shutdown(deadline).await {
+        if !self.server.shutdown(DRAIN).await {
             tracing::warn!("requests were cut off at the deadline");
         }
         self.transport.close().await;
@@ -189,7 +144,7 @@ impl Miner {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<Store>, MinerError> {
+async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     let dir = config.store_dir();
     let options = StoreOptions {
         capacity_bytes: config.capacity.0,
@@ -197,7 +152,7 @@ async fn open_store(config: &Config) -> Result<Arc<Store>, MinerError> {
         ..StoreOptions::default()
     };
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options));
-    let store = opened.await.map_err(|_| MinerError::Task)??;
+    let store = opened.await??;
     let (usage, report) = (store.usage(), store.report());
     tracing::info!(
         shards = usage.shards,
@@ -218,8 +173,9 @@ async fn open_store(config: &Config) -> Result<Arc<Store>, MinerError> {
 
 impl Context {
     /// Reaches the chain, then reports to the validators for good. Ends only with an error.
-    async fn join_network(self: Arc<Self>) -> Result<(), MinerError> {
-        let view = self.reach_chain().await?;
+    async fn join_network(self: Arc<Self>) -> Result<(), ConnectError> {
+        let earlier_maps = ViewConfig::default().earlier_maps;
+        let (_, view) = self.config.chain.reach(earlier_maps, &self.health).await?;
         let genesis = view.genesis();
         self.chain.set(view);
         let reporter = Arc::new(Reporter {
@@ -239,29 +195,10 @@ impl Context {
         }
         let mut reports = JoinSet::new();
         for validator in self.config.validators.clone() {
-            reports.spawn(reporter.clone().report_to(validator));
+            reports.spawn(reporter.clone().report_to(validator.into()));
         }
         while reports.join_next().await.is_some() {}
         std::future::pending().await
-    }
-
-    async fn reach_chain(&self) -> Result<ChainView, MinerError> {
-        let config = &self.config;
-        loop {
-            let reason = match ChainClient::connect(&config.node_url, config.genesis).await {
-                Ok(client) => {
-                    match ChainView::start(client, ViewConfig::with_poll(config.poll_interval.0)).await {
-                        Ok(view) => return Ok(view),
-                        Err(error) => error.to_string(),
-                    }
-                }
-                Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Rpc(_))) => error.to_string(),
-                Err(error) => return Err(error.into()),
-            };
-            tracing::warn!(%reason, "the chain cannot be reached yet");
-            self.health.failing("chain", reason);
-            tokio::time::sleep(CHAIN_RETRY).await;
-        }
     }
 
     async fn watch_status(self: Arc<Self>) {
@@ -271,15 +208,10 @@ impl Context {
             if let Some(view) = self.chain.view() {
                 let snapshot = view.snapshot();
                 block = Some(snapshot.block.number);
-                match view.error().filter(|_| view.age() > CHAIN_SILENCE_MAX) {
-                    Some(error) => self.health.failing("chain", error),
-                    None => self.health.ok("chain"),
-                }
+                chain::report(view, &self.health);
                 let is_registered = self.chain.roles(&node_id).is_some_and(|roles| roles.miner);
                 let in_map =
                     snapshot.current.as_ref().is_some_and(|map| map.miner_by_node(&node_id).is_some());
-                self.health.detail("finalized_block", snapshot.block.number);
-                self.health.detail("epoch", snapshot.epoch());
                 self.health.detail("registered", is_registered);
                 self.health.detail("in_map", in_map);
             }

@@ -14,7 +14,7 @@ use arion_types::{GenesisHash, NodeId, map::Endpoint, signing};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
-use crate::{config::ValidatorAddr, metrics::Metrics, service::Clock, store::Store};
+use crate::{metrics::Metrics, service::Clock, store::Store};
 
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// First wait after a failure; doubled up to the interval.
@@ -46,9 +46,7 @@ pub struct Reporter {
 
 impl Reporter {
     /// Reports to one validator service until the task is dropped; the first time at once.
-    pub async fn report_to(self: Arc<Self>, validator: ValidatorAddr) {
-        let endpoint = validator.endpoint.as_str().to_owned();
-        let peer = PeerAddr { node_id: validator.node_id, endpoint };
+    pub async fn report_to(self: Arc<Self>, peer: PeerAddr) {
         let mut backoff = BACKOFF_MIN;
         loop {
             match self.report(&peer).await {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use arion_chain::{
     Account, AccountId, Call, ChainClient, ChainError, ChildStatus, ConnectError, TxError, Wait, ss58,
 };
-use arion_types::{GenesisHash, Lane, NodeId, registration::registration_message, signing, units::HIPP};
+use arion_daemon::ChainConfig;
+use arion_types::{Lane, NodeId, registration::registration_message, signing, units::HIPP};
 use ed25519_dalek::SigningKey;
 
 /// How long a registration in a block is waited for to become final.
@@ -13,10 +14,8 @@ const FINALITY_WAIT: Duration = Duration::from_secs(30);
 
 /// Who joins whom, where.
 pub struct Registration {
-    /// RPC of a chain node.
-    pub node_url: String,
-    /// Hash of block 0 of the chain to be on; another chain is refused.
-    pub genesis: Option<GenesisHash>,
+    /// The chain to be on.
+    pub chain: ChainConfig,
     /// The family that answers for the miner; signs and pays.
     pub family: Account,
     /// Account of the miner; becomes a proxy of the family.
@@ -122,7 +121,7 @@ pub fn alpha(amount: u128) -> String {
 impl Registration {
     /// What it would cost now.
     pub async fn quote(&self) -> Result<Quote, RegisterError> {
-        let chain = ChainClient::connect(&self.node_url, self.genesis).await?;
+        let chain = self.chain.connect().await?;
         let family = self.family.id();
         let free = !chain.lockup_enabled().await? || !chain.free_slot_used(&family).await?;
         Ok(Quote {
@@ -135,7 +134,7 @@ impl Registration {
     /// Makes the family an owner node and the child its proxy where they are not yet, and registers the child,
     /// all in one transaction. A registration that stands already is left as it is.
     pub async fn submit(&self, wait: Wait) -> Result<Registered, RegisterError> {
-        let chain = ChainClient::connect(&self.node_url, self.genesis).await?;
+        let chain = self.chain.connect().await?;
         let node_id = signing::node_id(&self.node);
         let family = self.family.id();
         if let Some(standing) = self.standing(&chain).await? {

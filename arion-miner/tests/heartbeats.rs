@@ -8,12 +8,11 @@ use std::{
 };
 
 use arion_miner::{
-    config::ValidatorAddr,
     heartbeat::Reporter,
     metrics::Metrics,
     store::{Store, StoreOptions},
 };
-use arion_net::{MemoryNetwork, Service};
+use arion_net::{MemoryNetwork, PeerAddr, Service};
 use arion_protocol::{ErrorCode, Request, Response, SignedHeartbeat};
 use arion_types::{NodeId, signing};
 use async_trait::async_trait;
@@ -56,9 +55,9 @@ impl Validator {
 async fn every_validator_hears_signed_reports_in_growing_order_and_one_that_is_away_stops_no_other() {
     let network = MemoryNetwork::new();
     let validators = [Validator::new(0), Validator::new(1)];
-    let addr = |number: u8| -> ValidatorAddr {
-        let id = signing::node_id(&SigningKey::from_bytes(&[number; 32]));
-        format!("{id}@validator-{number}:1").parse().unwrap()
+    let addr = |number: u8| PeerAddr {
+        node_id: signing::node_id(&SigningKey::from_bytes(&[number; 32])),
+        endpoint: format!("validator-{number}:1"),
     };
     for (number, validator) in (1..).zip(&validators) {
         network.listen(format!("validator-{number}:1"), addr(number).node_id, validator.clone());

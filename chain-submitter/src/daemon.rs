@@ -1,10 +1,10 @@
 //! The submitter as a whole: start, addresses, stop.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::UdpSocket, sync::Arc, time::Duration};
 
-use arion_chain::{Account, ChainClient, ChainView, ViewConfig, ss58};
+use arion_chain::{Account, ss58};
 use arion_daemon::{Health, HttpServer, check_writable_dir, read_secret_key};
-use arion_net::QuicServer;
+use arion_net::{BindError, QuicServer};
 use arion_types::signing::node_id;
 use tokio::task::JoinHandle;
 
@@ -26,24 +26,32 @@ pub struct Daemon {
     submitter: JoinHandle<()>,
 }
 
-impl Daemon {
-    /// Opens everything; attestations are taken once this returns.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
-        check_writable_dir(&config.data_dir)?;
+impl arion_daemon::Daemon for Daemon {
+    type Settings = Config;
+    const ABOUT: &'static str = "\
+The chain-submitter of Arion: carries attestations of wardens to the chain.
+
+`init` makes keys and a configuration; have the account admitted as a submitter and give it a balance; name the
+node id in the configuration of the wardens; then `run --config FILE`. See docs/operate/chain-submitter.md.";
+
+    async fn start(config: Config) -> anyhow::Result<Self> {
         let key = read_secret_key(&config.key_file)?;
         let account = Account::from_file(&config.account_file)?;
+        check_writable_dir(&config.data_dir)?;
+        // A taken port is told at once, not when the chain is there.
+        UdpSocket::bind(config.listen).map_err(|error| BindError::Socket(config.listen, error))?;
         let health = Health::new("arion-submitter", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
-        let client = ChainClient::connect(&config.node_url, config.genesis).await?;
+        health.detail("node_id", node_id(&key).to_string());
+        health.detail("account", ss58(&account.id()));
+        let (client, view) = config.chain.reach(0, &health).await?;
         let rules = Rules {
             genesis: client.genesis(),
             bucket_blocks: client.attestation_bucket_blocks()?,
             bucket_max: client.attestations_max()? as usize,
         };
-        let view_config = ViewConfig { earlier_maps: 0, ..ViewConfig::with_poll(config.poll_interval) };
-        let view = ChainView::start(client.clone(), view_config).await?;
-        let queue = Arc::new(Queue::open(&config.data_dir, client.genesis(), config.queue_max)?);
+        let queue = Arc::new(Queue::open(&config.data_dir, client.genesis(), config.queue_max.get())?);
         let service = SubmitterService {
             view: view.clone(),
             queue: queue.clone(),
@@ -51,26 +59,19 @@ impl Daemon {
             metrics: metrics.clone(),
         };
         let quic = QuicServer::bind(config.listen, &key, Arc::new(service))?;
-        health.detail("node_id", node_id(&key).to_string());
-        health.detail("account", ss58(&account.id()));
         health.detail("listen", quic.local_addr().to_string());
         tracing::info!(
             node_id = %node_id(&key), account = %ss58(&account.id()), listen = %quic.local_addr(),
             http = %http.local_addr(), waiting = queue.len()?, "started"
         );
-        let batch = BatchSize { max: config.batch.max.min(rules.bucket_max), ..config.batch };
+        let batch = BatchSize { max: config.batch_max.get().min(rules.bucket_max), age: config.batch_age.0 };
         let chain = Arc::new(LiveChain { client, account });
         let submitter = Submitter { queue, chain, view, rules, batch, health, metrics };
         Ok(Self { quic, http, submitter: tokio::spawn(submitter.run()) })
     }
 
-    /// QUIC address.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.quic.local_addr()
-    }
-
-    /// Stops within a few seconds. What waits is on disk.
-    pub async fn stop(self) {
+    /// What waits is on disk.
+    async fn stop(self) {
         self.submitter.abort();
         self.quic.shutdown(STOP_DEADLINE).await;
         self.http.shutdown().await;

@@ -13,7 +13,6 @@
 //! Making attestations (`warden`); verifying them for good (`pallet-arion`).
 
 pub mod batch;
-pub mod cli;
 pub mod config;
 pub mod daemon;
 mod metrics;

@@ -1,16 +1,7 @@
-//! The chain-submitter: carries signed attestations of wardens to the chain.
+//! `arion-submitter`: see `arion-submitter --help`.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
-    match arion_submitter::cli::Cli::parse().run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    arion_daemon::main::<arion_submitter::daemon::Daemon>()
 }

@@ -155,11 +155,7 @@ impl Submitter {
         }
         self.health.detail("attestations_finalized", self.metrics.finalized.get());
         self.health.detail("attestations_rejected", self.metrics.rejected.get());
-        self.health.detail("finalized_block", self.view.snapshot().block.number);
-        match self.view.error() {
-            None => self.health.ok("chain"),
-            Some(error) => self.health.failing("chain", error),
-        }
+        arion_daemon::chain::report(&self.view, &self.health);
     }
 
     /// Submits the waiting attestations of a bucket, until none of those waiting now is left.

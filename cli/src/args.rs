@@ -118,6 +118,6 @@ mod tests {
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["arion", "put", "f", "b/k"]).is_err());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "--json"]).is_ok());
-        assert!(Cli::try_parse_from(["arion", "miner", "list", "--node-url", "ws://x"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "miner", "list", "--chain-url", "ws://x"]).is_ok());
     }
 }

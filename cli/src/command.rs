@@ -8,11 +8,10 @@ pub mod status;
 
 use std::{sync::Arc, time::Duration};
 
+use arion_daemon::line;
 use arion_net::{CallError, PeerAddr, QuicTransport, Transport};
 use arion_protocol::{MinerStatus, Request, Response, limits::MINERS_MAX};
 use bytes::Bytes;
-
-use crate::output::line;
 
 /// Time for one answer of a validator service.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use crate::output::OutputClosed;
+use arion_daemon::output::OutputClosed;
 
 /// A request to a gateway that brought no answer, or a refusal.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,5 @@ pub mod args;
 pub mod command;
 pub mod failure;
 pub mod objects;
-pub mod output;
 pub mod settings;
 pub mod transfer;

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use arion_cli::{args::Cli, failure, output::OutputClosed};
+use arion_cli::{args::Cli, failure};
+use arion_daemon::output::OutputClosed;
 use clap::Parser;
 
 fn main() -> ExitCode {

@@ -7,10 +7,15 @@ use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
+use arion_chain::{ChainClient, ConnectError};
+use arion_daemon::{
+    Peer,
+    chain::{Genesis, NodeUrl},
+};
 use arion_net::PeerAddr;
+use arion_types::GenesisHash;
 use serde::Deserialize;
 
 /// Options of every command.
@@ -23,11 +28,11 @@ pub struct SettingArgs {
     #[arg(long, value_name = "NAME", global = true, env = "ARION_PROFILE")]
     pub profile: Option<String>,
     /// RPC of a chain node.
-    #[arg(long, value_name = "URL", global = true, env = "ARION_NODE_URL")]
-    pub node_url: Option<String>,
+    #[arg(long, value_name = "URL", global = true, env = "ARION_CHAIN_URL")]
+    pub chain_url: Option<NodeUrl>,
     /// Hash of block 0 of the chain to be on, hex; another chain is refused.
-    #[arg(long, value_name = "HASH", global = true, env = "ARION_GENESIS")]
-    pub genesis: Option<String>,
+    #[arg(long, value_name = "HASH", global = true, env = "ARION_CHAIN_GENESIS")]
+    pub chain_genesis: Option<Genesis>,
     /// S3 endpoint of a gateway.
     #[arg(long, value_name = "URL", global = true, env = "ARION_S3_ENDPOINT")]
     pub s3_endpoint: Option<String>,
@@ -45,28 +50,28 @@ pub struct SettingArgs {
     pub gateway_http: Option<String>,
     /// Validator service; repeat it, or separate several by commas.
     #[arg(
-        long = "validator",
+        long,
         value_name = "NODE_ID@HOST:PORT",
         global = true,
         env = "ARION_VALIDATORS",
         value_delimiter = ','
     )]
-    pub validators: Vec<String>,
+    pub validators: Vec<Peer>,
 }
 
 /// A profile of the settings file; every field can be left out.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Profile {
-    node_url: Option<String>,
-    genesis: Option<String>,
+    chain_url: Option<NodeUrl>,
+    chain_genesis: Option<Genesis>,
     s3_endpoint: Option<String>,
     region: Option<String>,
     access_key: Option<String>,
     secret_key: Option<String>,
     secret_key_file: Option<PathBuf>,
     gateway_http: Option<String>,
-    validators: Vec<String>,
+    validators: Vec<Peer>,
 }
 
 #[derive(Default, Deserialize)]
@@ -78,9 +83,9 @@ struct SettingsFile {
 /// What commands work with.
 pub struct Settings {
     /// RPC of a chain node.
-    pub node_url: String,
+    pub chain_url: String,
     /// Hash of block 0 of the chain to be on.
-    pub genesis: Option<[u8; 32]>,
+    pub chain_genesis: Option<GenesisHash>,
     /// S3 endpoint of a gateway.
     pub s3_endpoint: String,
     /// Region of the gateway.
@@ -128,12 +133,6 @@ pub enum SettingsError {
         /// Those that are there.
         known: Vec<String>,
     },
-    /// Not a validator service.
-    #[error("`{0}` is not a validator service; write NODE_ID@HOST:PORT with the node id in hex")]
-    Validator(String),
-    /// Not a hash.
-    #[error("`{0}` is not a genesis hash; write 64 hexadecimal digits")]
-    Genesis(String),
 }
 
 fn default_file() -> Option<PathBuf> {
@@ -197,36 +196,18 @@ fn secret_in(path: &Path) -> Result<String, SettingsError> {
     Ok(read(path)?.trim().to_owned())
 }
 
-/// Reads `NODE_ID@HOST:PORT`.
-pub fn validator(text: &str) -> Result<PeerAddr, SettingsError> {
-    let refused = || SettingsError::Validator(text.to_owned());
-    let (node_id, endpoint) = text.trim().split_once('@').ok_or_else(refused)?;
-    let node_id = node_id.parse().map_err(|_| refused())?;
-    if endpoint.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
-        return Err(refused());
-    }
-    Ok(PeerAddr { node_id, endpoint: endpoint.to_owned() })
-}
-
 impl Settings {
     /// Puts flags, environment and profile together.
     pub fn load(args: &SettingArgs) -> Result<Self, SettingsError> {
         let profile = load_profile(args)?;
         let secret = secret(args, &profile)?;
         let access_key = args.access_key.clone().or(profile.access_key);
-        let validators = if args.validators.is_empty() { &profile.validators } else { &args.validators };
-        let genesis = args.genesis.as_deref().or(profile.genesis.as_deref());
-        let genesis = genesis.map(|text| {
-            let id = arion_types::NodeId::from_str(text);
-            id.map(|id| id.0).map_err(|_| SettingsError::Genesis(text.to_owned()))
-        });
+        let validators =
+            if args.validators.is_empty() { profile.validators } else { args.validators.clone() };
+        let chain_url = args.chain_url.clone().or(profile.chain_url);
         Ok(Self {
-            node_url: args
-                .node_url
-                .clone()
-                .or(profile.node_url)
-                .unwrap_or_else(|| "ws://127.0.0.1:9944".into()),
-            genesis: genesis.transpose()?,
+            chain_url: chain_url.map_or_else(|| "ws://127.0.0.1:9944".into(), |url| url.to_string()),
+            chain_genesis: args.chain_genesis.or(profile.chain_genesis).map(|genesis| genesis.0),
             s3_endpoint: args
                 .s3_endpoint
                 .clone()
@@ -235,8 +216,13 @@ impl Settings {
             region: args.region.clone().or(profile.region).unwrap_or_else(|| "us-east-1".into()),
             credentials: access_key.zip(secret),
             gateway_http: args.gateway_http.clone().or(profile.gateway_http),
-            validators: validators.iter().map(|text| validator(text)).collect::<Result<_, _>>()?,
+            validators: validators.into_iter().map(PeerAddr::from).collect(),
         })
+    }
+
+    /// Connects to the chain.
+    pub async fn chain(&self) -> Result<ChainClient, ConnectError> {
+        ChainClient::connect(&self.chain_url, self.chain_genesis).await
     }
 }
 
@@ -258,17 +244,17 @@ mod tests {
         let path = directory.path().join("config.toml");
         let id = "11".repeat(32);
         let text = format!(
-            "[profile.default]\nnode_url = \"ws://a\"\naccess_key = \"K\"\nsecret_key = \"S\"\nvalidators = [\"{id}@h:1\"]\n[profile.two]\nregion = \"r\"\n"
+            "[profile.default]\nchain_url = \"ws://a\"\naccess_key = \"K\"\nsecret_key = \"S\"\nvalidators = [\"{id}@h:1\"]\n[profile.two]\nregion = \"r\"\n"
         );
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let settings = Settings::load(&args(&path, None)).unwrap();
-        assert_eq!(settings.node_url, "ws://a");
+        assert_eq!(settings.chain_url, "ws://a");
         assert_eq!(settings.validators.len(), 1);
         let mut flags = args(&path, Some("two"));
-        flags.node_url = Some("ws://b".into());
+        flags.chain_url = Some("ws://b".parse().unwrap());
         let settings = Settings::load(&flags).unwrap();
-        assert_eq!((settings.node_url.as_str(), settings.region.as_str()), ("ws://b", "r"));
+        assert_eq!((settings.chain_url.as_str(), settings.region.as_str()), ("ws://b", "r"));
         let missing = Settings::load(&args(&path, Some("three"))).err().unwrap().to_string();
         assert!(missing.contains("default, two"), "{missing}");
     }
@@ -283,14 +269,5 @@ mod tests {
         assert!(error.contains("chmod 600"), "{error}");
         fs::write(&path, "[profile.default]\ncolour = 1\n").unwrap();
         assert!(matches!(Settings::load(&args(&path, None)), Err(SettingsError::Invalid { .. })));
-    }
-
-    #[test]
-    fn validators_need_a_key_and_an_address() {
-        let id = "11".repeat(32);
-        assert!(validator(&format!("{id}@[::1]:7600")).is_ok());
-        for text in ["", "h:1", &format!("{id}@h"), &format!("{id}@h:x"), "12@h:1"] {
-            assert!(validator(text).is_err(), "{text}");
-        }
     }
 }

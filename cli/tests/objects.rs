@@ -21,8 +21,8 @@ use arion_gateway::{
 
 fn settings(endpoint: &str, credentials: (String, String)) -> Settings {
     Settings {
-        node_url: String::new(),
-        genesis: None,
+        chain_url: String::new(),
+        chain_genesis: None,
         s3_endpoint: endpoint.to_owned(),
         region: "us-east-1".to_owned(),
         credentials: Some(credentials),

@@ -30,7 +30,7 @@ use crate::{meta::Meta, metrics::Metrics, peers::Peers, placement::Maps};
 const COMMAND_LIFETIME_MS: u64 = 60_000;
 
 /// Bounds of the data path.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GridOptions {
     /// Durable shards beyond k that a stripe needs before it is acknowledged.
     pub quorum_extra: u8,

@@ -41,12 +41,16 @@ pub struct S3Server {
 impl S3Server {
     /// Listens and answers from here on. Requests under way get `drain` when it stops.
     pub async fn bind(addr: SocketAddr, service: S3Service, drain: Duration) -> Result<Self, ListenError> {
-        let failed = |source| ListenError { addr, source };
-        let listener = TcpListener::bind(addr).await.map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
+        let listener = Self::listen(addr).await?;
+        let addr = listener.local_addr().map_err(|source| ListenError { addr, source })?;
         let stop = Shutdown::new();
         let task = tokio::spawn(accept(listener, service, stop.clone(), drain));
         Ok(Self { addr, stop, task, drain })
+    }
+
+    /// The socket alone; the system queues who connects to it.
+    pub async fn listen(addr: SocketAddr) -> Result<TcpListener, ListenError> {
+        TcpListener::bind(addr).await.map_err(|source| ListenError { addr, source })
     }
 
     /// The address in use.

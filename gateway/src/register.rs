@@ -1,15 +1,14 @@
 //! Registration of the gateway on chain: its owner becomes an owner node, its node key a gateway of it.
 
-use arion_chain::{Account, Call, ChainClient, ChainError, ConnectError, TxError, Wait, ss58};
-use arion_types::{GenesisHash, Lane, NodeId, NodeType, registration::node_message, signing};
+use arion_chain::{Account, Call, ChainError, ConnectError, TxError, Wait, ss58};
+use arion_daemon::ChainConfig;
+use arion_types::{Lane, NodeId, NodeType, registration::node_message, signing};
 use ed25519_dalek::SigningKey;
 
 /// What is registered.
 pub struct Registration {
-    /// RPC of a chain node.
-    pub node_url: String,
-    /// Hash of block 0 of the chain to be on.
-    pub genesis: Option<GenesisHash>,
+    /// The chain to be on.
+    pub chain: ChainConfig,
     /// The account that answers for the gateway.
     pub owner: Account,
     /// The gateway's key.
@@ -54,7 +53,7 @@ pub struct Registered {
 impl Registration {
     /// Registers the gateway; repeating it is harmless.
     pub async fn submit(&self, wait: Wait) -> Result<Registered, RegisterError> {
-        let chain = ChainClient::connect(&self.node_url, self.genesis).await?;
+        let chain = self.chain.connect().await?;
         let (node_id, owner) = (signing::node_id(&self.node), self.owner.id());
         if let Some(record) = chain.node(&node_id).await? {
             if record.owner == owner && record.node_type == NodeType::Gateway {

@@ -1,14 +1,14 @@
 //! The service as a whole: start, addresses, stop.
 
 use std::{
-    net::SocketAddr,
+    net::UdpSocket,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use arion_chain::{Account, ChainClient, ChainView, ViewConfig};
+use arion_chain::Account;
 use arion_daemon::{Health, HttpServer, read_secret_key};
-use arion_net::QuicServer;
+use arion_net::{BindError, QuicServer};
 use arion_types::signing::node_id;
 use tokio::task::JoinHandle;
 
@@ -31,45 +31,44 @@ pub struct Daemon {
     publisher: JoinHandle<()>,
 }
 
-impl Daemon {
-    /// Opens everything; the service works once this returns.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+impl arion_daemon::Daemon for Daemon {
+    type Settings = Config;
+    const ABOUT: &'static str = "\
+The validator service of Arion: takes heartbeats of storage miners and votes for placement maps.
+
+`init` makes keys and a configuration; register the node id on chain as a Validator; then `run --config FILE`.
+See docs/operate/validator.md.";
+
+    async fn start(config: Config) -> anyhow::Result<Self> {
         let key = read_secret_key(&config.key_file)?;
         let account = Account::from_file(&config.account_file)?;
+        // A taken port is told at once, not when the chain is there.
+        UdpSocket::bind(config.listen).map_err(|error| BindError::Socket(config.listen, error))?;
         let health = Health::new("arion-validator", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
-        let client = ChainClient::connect(&config.node_url, config.genesis).await?;
-        let view_config =
-            ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::with_poll(config.poll_interval) };
-        let view = ChainView::start(client.clone(), view_config).await?;
-        let liveness = Arc::new(Mutex::new(Liveness::new(view.genesis(), config.heartbeat_interval)));
+        health.detail("node_id", node_id(&key).to_string());
+        let (client, view) = config.chain.reach(EARLIER_MAPS, &health).await?;
+        let liveness = Arc::new(Mutex::new(Liveness::new(view.genesis(), config.heartbeat_interval.0)));
         let service =
             ValidatorService { view: view.clone(), liveness: liveness.clone(), metrics: metrics.clone() };
         let quic = QuicServer::bind(config.listen, &key, Arc::new(service))?;
-        health.detail("node_id", node_id(&key).to_string());
         health.detail("listen", quic.local_addr().to_string());
         tracing::info!(node_id = %node_id(&key), listen = %quic.local_addr(), http = %http.local_addr(), "started");
         let publisher = tokio::spawn(publish(Publisher {
             view,
             chain: Arc::new(LiveChain { client, account }),
             liveness,
-            params: config.params,
+            params: config.params(),
             min_miners: config.min_miners,
-            settle: config.settle,
+            settle: config.settle.0,
             health,
             metrics,
         }));
         Ok(Self { quic, http, publisher })
     }
 
-    /// QUIC address.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.quic.local_addr()
-    }
-
-    /// Stops within a few seconds.
-    pub async fn stop(self) {
+    async fn stop(self) {
         self.publisher.abort();
         self.quic.shutdown(STOP_DEADLINE).await;
         self.http.shutdown().await;

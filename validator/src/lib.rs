@@ -9,7 +9,6 @@
 //! # Not here
 //! Repair, weights from quality, taking silent miners out (later); when a vote becomes a map (`pallet-arion`).
 
-pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod liveness;

@@ -1,16 +1,7 @@
-//! The validator service: takes heartbeats of miners and votes for placement maps.
+//! `arion-validator`: see `arion-validator --help`.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
-    match arion_validator::cli::Cli::parse().run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    arion_daemon::main::<arion_validator::daemon::Daemon>()
 }

@@ -160,14 +160,9 @@ impl Publisher {
         self.metrics.online.set(online as i64);
         self.metrics.registered.set(snapshot.registry.miners.len() as i64);
         self.metrics.epoch.set(snapshot.epoch() as i64);
-        self.health.detail("epoch", snapshot.epoch());
-        self.health.detail("finalized_block", snapshot.block.number);
         self.health.detail("miners_registered", snapshot.registry.miners.len());
         self.health.detail("miners_online", online);
-        match self.view.error() {
-            None => self.health.ok("chain"),
-            Some(error) => self.health.failing("chain", error),
-        }
+        arion_daemon::chain::report(&self.view, &self.health);
         next
     }
 

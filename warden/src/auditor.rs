@@ -110,7 +110,6 @@ impl Auditor {
     }
 
     fn report(&self) {
-        let snapshot = self.view.snapshot();
         let (live, round, in_flight) = {
             let sampler = self.sampler();
             (sampler.live(), sampler.round(), sampler.in_flight())
@@ -120,13 +119,8 @@ impl Auditor {
         self.health.detail("shards_live", live);
         self.health.detail("round", round);
         self.health.detail("challenges_in_flight", in_flight);
-        self.health.detail("finalized_block", snapshot.block.number);
-        self.health.detail("epoch", snapshot.epoch());
         self.metrics.details(&self.health);
-        match self.view.error() {
-            None => self.health.ok("chain"),
-            Some(error) => self.health.failing("chain", error),
-        }
+        arion_daemon::chain::report(&self.view, &self.health);
     }
 
     /// The next shard of a miner of the current map.

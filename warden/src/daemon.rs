@@ -6,9 +6,8 @@ use std::{
     time::Duration,
 };
 
-use arion_chain::{ChainClient, ChainView, ViewConfig};
 use arion_daemon::{Health, HttpServer, check_writable_dir, read_secret_key};
-use arion_net::{QuicTransport, Transport};
+use arion_net::{PeerAddr, QuicTransport, Transport};
 use arion_types::signing::node_id;
 use tokio::task::JoinSet;
 
@@ -35,20 +34,26 @@ pub struct Daemon {
     tasks: JoinSet<()>,
 }
 
-impl Daemon {
-    /// Opens everything; audits begin once this returns.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
-        check_writable_dir(&config.data_dir)?;
+impl arion_daemon::Daemon for Daemon {
+    type Settings = Config;
+    const ABOUT: &'static str = "\
+The warden of Arion: challenges storage miners to prove the shards they signed for, and signs what it saw.
+
+`init` makes the warden key and a configuration; have the key registered on chain (`Arion.register_warden`); name
+the chain-submitter and the gateways; then `run --config FILE`. See docs/operate/warden.md.";
+
+    async fn start(config: Config) -> anyhow::Result<Self> {
+        let submitter = config.check()?;
+        let (pace, patience) = (config.pace(), config.patience());
         let key = read_secret_key(&config.key_file)?;
+        check_writable_dir(&config.data_dir)?;
         let warden = node_id(&key);
         let health = Health::new("arion-warden", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
         let store = Arc::new(Store::open(&config.data_dir)?);
-        let client = ChainClient::connect(&config.node_url, config.genesis).await?;
-        let view_config =
-            ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::with_poll(config.poll_interval) };
-        let view = ChainView::start(client, view_config).await?;
+        health.detail("warden", warden.to_string());
+        let (_, view) = config.chain.reach(EARLIER_MAPS, &health).await?;
         let quic = QuicTransport::new(&key)?;
         let transport: Arc<dyn Transport> = Arc::new(quic.clone());
 
@@ -58,6 +63,7 @@ impl Daemon {
             .gateways
             .into_iter()
             .map(|gateway| {
+                let gateway = PeerAddr::from(gateway);
                 let follower = Follower {
                     gateway: gateway.clone(),
                     transport: transport.clone(),
@@ -70,31 +76,30 @@ impl Daemon {
                 (gateway.node_id, Arc::new(follower))
             })
             .collect();
-        health.detail("warden", warden.to_string());
         health.detail("gateways", followers.len());
         tracing::info!(%warden, http = %http.local_addr(), gateways = followers.len(), "started");
 
         let mut tasks = JoinSet::new();
         for follower in followers.values() {
-            tasks.spawn(follower.clone().run(config.ledger_poll));
+            tasks.spawn(follower.clone().run(config.ledger_poll.0));
         }
         let handover = Handover {
             store: store.clone(),
             transport: transport.clone(),
-            submitter: config.submitter,
+            submitter: submitter.into(),
             health: health.clone(),
             metrics: metrics.clone(),
         };
         tasks.spawn(handover.run());
         let auditor = Auditor {
             signer: Signer { key, genesis: view.genesis(), name: config.name.into_bytes() },
-            challenger: Challenger { view: view.clone(), transport, warden, patience: config.patience },
+            challenger: Challenger { view: view.clone(), transport, warden, patience },
             view,
             sampler,
             store,
             followers,
             evidence: config.data_dir.join("evidence"),
-            pace: config.pace,
+            pace,
             health,
             metrics,
         };
@@ -102,8 +107,8 @@ impl Daemon {
         Ok(Self { transport: quic, http, tasks })
     }
 
-    /// Stops within a few seconds. Challenges under way have no verdict and are made again.
-    pub async fn stop(mut self) {
+    /// Challenges under way have no verdict and are made again.
+    async fn stop(mut self) {
         self.tasks.shutdown().await;
         let _ = tokio::time::timeout(STOP_DEADLINE, self.transport.close()).await;
         self.http.shutdown().await;

@@ -14,7 +14,6 @@
 
 pub mod auditor;
 pub mod challenge;
-pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod evidence;

@@ -1,16 +1,7 @@
-//! The warden: audits what miners have signed for.
+//! `arion-warden`: see `arion-warden --help`.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
-    match arion_warden::cli::Cli::parse().run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    arion_daemon::main::<arion_warden::daemon::Daemon>()
 }

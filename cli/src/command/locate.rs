@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use arion_chain::{ChainClient, EpochMap};
+use arion_chain::EpochMap;
+use arion_daemon::line;
 use arion_types::{ShardHash, stripe};
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +12,6 @@ use serde_json::Value;
 use super::print_json;
 use crate::{
     objects::{Client, ObjectUrl},
-    output::line,
     settings::Settings,
 };
 
@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for ShardHashText {
 
 /// Asks the gateway, recomputes every placement, prints. Exit code 1 where the two differ.
 pub async fn run(settings: Settings, at: ObjectUrl, json: bool) -> anyhow::Result<ExitCode> {
-    let chain = ChainClient::connect(&settings.node_url, settings.genesis).await?;
+    let chain = settings.chain().await?;
     let client = Client::new(&settings)?;
     let answer = tokio::task::spawn_blocking(move || client.locate(&at)).await??;
     let located = Located::deserialize(&answer).context("the gateway's answer is not understood")?;

@@ -3,16 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use arion_chain::{ChainClient, EpochMap, ss58};
+use arion_chain::{EpochMap, ss58};
+use arion_daemon::line;
 use arion_types::map::{WEIGHT_ONE, map_root};
 use serde_json::json;
 
 use super::print_json;
-use crate::{output::line, settings::Settings};
+use crate::settings::Settings;
 
 /// Prints the map; fails if its root is not that of its parts.
 pub async fn run(settings: &Settings, epoch: Option<u64>, json: bool) -> anyhow::Result<ExitCode> {
-    let chain = ChainClient::connect(&settings.node_url, settings.genesis).await?;
+    let chain = settings.chain().await?;
     let map = match epoch {
         Some(epoch) => chain.map_at(epoch).await?,
         None => chain.current_map().await?,

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use arion_chain::{ChainClient, ss58};
+use arion_chain::ss58;
+use arion_daemon::line;
 use arion_protocol::MinerStatus;
 use arion_types::NodeId;
 use serde::Serialize;
 
 use super::{miners_of, print_json, size, transport};
-use crate::{output::line, settings::Settings};
+use crate::settings::Settings;
 
 /// A miner.
 #[derive(Serialize)]
@@ -27,7 +28,7 @@ struct Miner {
 
 /// Prints the miners.
 pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
-    let chain = ChainClient::connect(&settings.node_url, settings.genesis).await?;
+    let chain = settings.chain().await?;
     let (registry, map) = (chain.registry().await?, chain.current_map().await?);
     let heard = heard(settings).await?;
     let mut miners: Vec<Miner> = registry

@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use arion_daemon::line;
 
 use super::{print_json, size};
 use crate::{
     objects::{Client, ObjectUrl},
-    output::line,
     settings::Settings,
     transfer::{self, Transferred},
 };

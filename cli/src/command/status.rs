@@ -2,13 +2,14 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use arion_chain::{ChainClient, EpochMap};
+use arion_chain::EpochMap;
+use arion_daemon::line;
 use arion_protocol::MinerStatus;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{miners_of, print_json, transport};
-use crate::{output::line, settings::Settings};
+use crate::settings::Settings;
 
 /// Time for the gateway's health.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,7 +17,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Serialize)]
 struct Status {
     ok: bool,
-    node_url: String,
+    chain_url: String,
     genesis: String,
     best_block: u32,
     finalized_block: u32,
@@ -50,7 +51,7 @@ struct Gateway {
 
 /// Prints the status; exit code 1 if something is wrong.
 pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
-    let chain = ChainClient::connect(&settings.node_url, settings.genesis).await?;
+    let chain = settings.chain().await?;
     let (best, finalized) = (chain.best().await?, chain.finalized().await?);
     let (registry, map) = (chain.registry().await?, chain.current_map().await?);
     let validators = ask_validators(settings).await?;
@@ -66,7 +67,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
         root_holds == Some(true) && healthy && validators.iter().all(|validator| validator.error.is_none());
     let status = Status {
         ok,
-        node_url: settings.node_url.clone(),
+        chain_url: settings.chain_url.clone(),
         genesis: hex::encode(chain.genesis()),
         best_block: best.number,
         finalized_block: finalized.number,
@@ -126,7 +127,7 @@ async fn ask_gateway(address: String) -> Gateway {
 }
 
 fn print(status: &Status) -> anyhow::Result<()> {
-    line!("chain      {} (genesis {})", status.node_url, status.genesis);
+    line!("chain      {} (genesis {})", status.chain_url, status.genesis);
     line!(
         "head       {} best, {} finalised ({})",
         status.best_block,

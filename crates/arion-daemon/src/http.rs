@@ -58,7 +58,9 @@ pub enum HttpError {
     )]
     Public(SocketAddr),
     /// The address is taken or not ours.
-    #[error("cannot listen on {addr} for /health and /metrics: {reason}; choose another address with --http")]
+    #[error(
+        "cannot listen on {addr} for /health and /metrics: {reason}; choose another address with --http-addr"
+    )]
     Bind {
         /// The address.
         addr: SocketAddr,
@@ -157,6 +159,7 @@ impl HttpServer {
         let failed = |reason| HttpError::Bind { addr: wanted, reason };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
+        tracing::info!(http = %addr, "health and metrics are served");
         let stop = Shutdown::new();
         let task = tokio::spawn(accept(listener, stop.clone(), health, Arc::new(metrics)));
         Ok(Self { addr, stop, task })
@@ -290,6 +293,6 @@ mod tests {
         assert!(bind(public, true).await.is_ok());
         let first = bind(HttpConfig::default().addr, false).await.unwrap();
         let error = bind(first.local_addr(), false).await.unwrap_err().to_string();
-        assert!(error.contains("--http"), "{error}");
+        assert!(error.contains("--http-addr"), "{error}");
     }
 }

@@ -7,7 +7,48 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use arion_chain::{Account, ss58};
+use arion_types::signing::node_id;
 use ed25519_dalek::SigningKey;
+
+/// What a key file holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyKind {
+    /// The node key (Ed25519): whom other nodes and the chain know.
+    Node,
+    /// The key of an account on the chain (sr25519).
+    Account,
+    /// A key that seals data.
+    Seal,
+}
+
+impl KeyKind {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node key",
+            Self::Account => "account key",
+            Self::Seal => "sealing key",
+        }
+    }
+
+    /// Its file in the data directory.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Node => "node.key",
+            Self::Account | Self::Seal => "account.key",
+        }
+    }
+
+    /// What others know the holder by, with its name; `None` where nobody else knows of the key.
+    pub fn public(self, path: &Path) -> anyhow::Result<Option<String>> {
+        Ok(match self {
+            Self::Node => Some(format!("node id: {}", node_id(&read_secret_key(path)?))),
+            Self::Account => Some(format!("account: {}", ss58(&Account::from_file(path)?.id()))),
+            Self::Seal => None,
+        })
+    }
+}
 
 /// Why a key file is not used or not written.
 #[derive(Debug, thiserror::Error)]

@@ -1,30 +1,39 @@
-//! What every daemon needs besides its job: configuration, logs, health and metrics, keys, shutdown, clock.
+//! What every daemon is besides its job: command line, settings, logs, health and metrics, keys, the way to the
+//! chain, shutdown, clock.
 //!
 //! # Invariants
+//! - A key is described once, in the daemon's `example.toml`: its default, its flag and its help come from there.
+//! - A daemon waits for a chain that is not there, and says so; it refuses a chain it was not made for.
+//! - A signal ends a daemon within [`command::STOP_DEADLINE`], whatever it is doing.
 //! - Health and metrics are served on loopback unless the operator explicitly allows another address.
 //! - A secret key file that others than its owner can read is refused.
 //! - Error texts say what to do.
 //!
 //! # Not here
-//! QUIC (`arion-net`), the chain (`arion-chain`).
+//! Moving bytes (`arion-net`), reading the chain (`arion-chain`).
 
-pub mod args;
+pub mod address;
+pub mod chain;
 pub mod clock;
-pub mod config;
+pub mod command;
 pub mod directory;
 pub mod http;
 pub mod keys;
 pub mod logs;
+pub mod output;
+pub mod settings;
 pub mod shutdown;
 pub mod units;
 
-pub use args::CommonArgs;
+pub use address::{HostPort, Peer};
+pub use chain::ChainConfig;
 pub use clock::now_ms;
-pub use config::{ConfigError, load_config, parse_config};
+pub use command::{Daemon, DaemonCommand, execute, main};
 pub use directory::{DirectoryError, check_writable_dir};
 pub use http::{Health, HttpConfig, HttpError, HttpServer};
-pub use keys::{KeyError, generate_secret_key, read_secret_key, write_secret_key};
+pub use keys::{KeyError, KeyKind, generate_secret_key, read_secret_key, write_secret_key};
 pub use logs::{LogConfig, LogError, LogFormat, init_logs};
 pub use prometheus_client;
+pub use settings::{Flags, Loaded, Place, Settings, SettingsError};
 pub use shutdown::Shutdown;
-pub use units::{ByteSize, HumanDuration};
+pub use units::{ByteSize, HumanDuration, Pause};

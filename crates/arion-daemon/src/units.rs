@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 /// A number of bytes: `512`, `64KiB`, `1.5GiB`, `10GB`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct ByteSize(pub u64);
@@ -11,6 +9,16 @@ pub struct ByteSize(pub u64);
 /// A span of time: `250ms`, `3s`, `5m`, `2h`, `1d`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct HumanDuration(pub Duration);
+
+/// A span of time between repeated looks, or that something may take: a [`HumanDuration`] of at least
+/// [`Pause::MIN`], so that nothing spins or fails at once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Pause(pub Duration);
+
+impl Pause {
+    /// The shortest.
+    pub const MIN: Duration = Duration::from_millis(10);
+}
 
 /// Text that is not a size or a duration.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -21,6 +29,9 @@ pub enum UnitError {
     /// Not a duration.
     #[error("`{0}` is not a duration; write a number and ms, s, m, h or d, as in `30s`")]
     Duration(String),
+    /// Too short.
+    #[error("`{0}` is too short; write at least 10ms")]
+    Pause(String),
 }
 
 const SIZES: [(&str, u64); 9] = [
@@ -102,30 +113,44 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-impl From<HumanDuration> for Duration {
-    fn from(duration: HumanDuration) -> Self {
-        duration.0
+impl FromStr for Pause {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let HumanDuration(time) = text.parse()?;
+        if time < Self::MIN { Err(UnitError::Pause(text.to_owned())) } else { Ok(Self(time)) }
     }
 }
 
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        HumanDuration(self.0).fmt(f)
+    }
+}
+
+/// Reads and writes a type in files as the text that it is for people.
 macro_rules! as_text {
     ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
             }
         }
     };
 }
+pub(crate) use as_text;
 
 as_text!(ByteSize);
 as_text!(HumanDuration);
+as_text!(Pause);
 
 #[cfg(test)]
 mod tests {
@@ -156,5 +181,6 @@ mod tests {
         for text in ["", "5", "s", "-1s", "1y"] {
             assert!(text.parse::<HumanDuration>().is_err(), "{text}");
         }
+        assert!("9ms".parse::<Pause>().is_err() && "10ms".parse::<Pause>().is_ok());
     }
 }

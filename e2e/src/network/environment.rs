@@ -30,7 +30,7 @@ impl Network {
             ("AWS_ACCESS_KEY_ID", &s3.access_key),
             ("AWS_SECRET_ACCESS_KEY", &s3.secret_key),
             ("AWS_DEFAULT_REGION", &s3.region),
-            ("ARION_NODE_URL", &self.ws()),
+            ("ARION_CHAIN_URL", &self.ws()),
             ("ARION_S3_ENDPOINT", &s3.endpoint),
             ("ARION_REGION", &s3.region),
             ("ARION_ACCESS_KEY", &s3.access_key),

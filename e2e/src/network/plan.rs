@@ -18,7 +18,7 @@ const CAPACITY: &str = "16GiB";
 const CHALLENGES: &str = "12";
 const REGION: &str = "us-east-1";
 
-/// What `arion-gateway keys add` prints, as far as it is of interest.
+/// What `arion-gateway access-key add` prints, as far as it is of interest.
 #[derive(Deserialize)]
 struct Made {
     access_key: String,
@@ -46,17 +46,17 @@ impl Network {
             let name = Self::miner_name(index);
             let address = local(self.ports.miner_quic(index));
             let mut options = vec![
-                ("data", self.text_of(&name, None)?),
+                ("data-dir", self.text_of(&name, None)?),
                 ("config", self.text_of(&name, Some("miner.toml"))?),
                 ("listen", address.clone()),
                 ("endpoint", address.clone()),
-                ("node-url", self.ws()),
-                ("genesis", self.genesis()?),
-                ("poll-interval", CHAIN_POLL.to_owned()),
+                ("chain-url", self.ws()),
+                ("chain-genesis", self.genesis()?),
+                ("chain-poll", CHAIN_POLL.to_owned()),
                 ("capacity", CAPACITY.to_owned()),
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
             ];
-            options.extend(services.iter().map(|service| ("validator", service.clone())));
+            options.extend(services.iter().map(|service| ("validators", service.clone())));
             let (role, http) =
                 (format!("miner of {}", Self::family_name(index / 2)), self.ports.miner_http(index));
             self.plan_daemon(Daemon {
@@ -83,8 +83,8 @@ impl Network {
                 ("listen", address.clone()),
                 ("key-file", self.text_of(&name, Some("node.key"))?),
                 ("account-file", text(&account)?),
-                ("chain", self.ws()),
-                ("genesis", self.genesis()?),
+                ("chain-url", self.ws()),
+                ("chain-genesis", self.genesis()?),
                 ("chain-poll", CHAIN_POLL.to_owned()),
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
                 ("settle", "3s".to_owned()),
@@ -113,8 +113,8 @@ impl Network {
             ("key-file", self.text_of(name, Some("node.key"))?),
             ("account-file", text(&self.account_file(name))?),
             ("data-dir", self.text_of(name, None)?),
-            ("chain", self.ws()),
-            ("genesis", self.genesis()?),
+            ("chain-url", self.ws()),
+            ("chain-genesis", self.genesis()?),
             ("chain-poll", CHAIN_POLL.to_owned()),
             ("batch-age", "3s".to_owned()),
         ];
@@ -137,9 +137,9 @@ impl Network {
             ("s3", endpoint.clone()),
             ("region", REGION.to_owned()),
             ("listen", local(self.ports.gateway_quic())),
-            ("node-url", self.ws()),
-            ("genesis", self.genesis()?),
-            ("poll-interval", CHAIN_POLL.to_owned()),
+            ("chain-url", self.ws()),
+            ("chain-genesis", self.genesis()?),
+            ("chain-poll", CHAIN_POLL.to_owned()),
         ];
         let (address, http) = (format!("http://{endpoint}"), self.ports.gateway_http());
         self.plan_daemon(Daemon {
@@ -159,13 +159,14 @@ impl Network {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let data = self.text_of("gateway", None)?;
-                let made = run(&["arion-gateway", "keys", "add", "--data", &data, "--json"]).await?;
+                let made =
+                    run(&["arion-gateway", "access-key", "add", "--data-dir", &data, "--json"]).await?;
                 super::keys::write_secret(&file, made.trim())?;
                 made
             }
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
-        let made: Made = serde_json::from_str(&text).context("arion-gateway keys add told no key")?;
+        let made: Made = serde_json::from_str(&text).context("arion-gateway access-key add told no key")?;
         Ok(S3Access {
             endpoint: format!("http://{}", local(self.ports.gateway_s3())),
             access_key: made.access_key,
@@ -183,13 +184,13 @@ impl Network {
                 ("key-file", self.text_of(&name, Some("node.key"))?),
                 ("data-dir", self.text_of(&name, None)?),
                 ("name", name.clone()),
-                ("chain", self.ws()),
-                ("genesis", self.genesis()?),
+                ("chain-url", self.ws()),
+                ("chain-genesis", self.genesis()?),
                 ("chain-poll", CHAIN_POLL.to_owned()),
                 ("ledger-poll", "2s".to_owned()),
                 ("challenges", CHALLENGES.to_owned()),
                 ("interval", "10s".to_owned()),
-                ("gateway", gateway.clone()),
+                ("gateways", gateway.clone()),
                 ("submitter", submitter.clone()),
             ];
             let http = self.ports.warden_http(index);
@@ -214,7 +215,7 @@ impl Network {
         for (option, value) in options {
             command.extend([format!("--{option}"), value]);
         }
-        command.extend(["--http".to_owned(), local(http)]);
+        command.extend(["--http-addr".to_owned(), local(http)]);
         self.supervisor.plan(supervisor::Plan {
             name: name.to_owned(),
             role: role.to_owned(),

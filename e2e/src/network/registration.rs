@@ -157,10 +157,10 @@ impl Network {
         let directory = self.directory("gateway");
         let (data, ws) = (directory.to_string_lossy().into_owned(), self.ws());
         if !directory.join("gateway.toml").exists() {
-            run(&["arion-gateway", "init", "--data", &data]).await?;
+            run(&["arion-gateway", "init", "--data-dir", &data]).await?;
         }
         let owner = self.account_file("gateway").to_string_lossy().into_owned();
-        let command = ["arion-gateway", "register", "--data", &data, "--node-url", &ws];
+        let command = ["arion-gateway", "register", "--data-dir", &data, "--chain-url", &ws];
         run(&[&command[..], &["--owner-key", &owner, "--in-block"]].concat()).await?;
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Network {
             let miner = Self::miner_name(index);
             if !self.directory(&miner).join("miner.toml").exists() {
                 let data = self.directory(&miner).to_string_lossy().into_owned();
-                run(&["arion-miner", "init", "--data", &data]).await?;
+                run(&["arion-miner", "init", "--data-dir", &data]).await?;
             }
             if !registry.miners.contains_key(&self.node_id(&miner)?) {
                 missing.push(index);
@@ -194,7 +194,7 @@ impl Network {
             let (ws, slots) = (self.ws(), slots.clone());
             tasks.spawn(async move {
                 let _slot = slots.acquire_owned().await?;
-                let command = ["arion-miner", "register", "--data", &data, "--node-url", &ws];
+                let command = ["arion-miner", "register", "--data-dir", &data, "--chain-url", &ws];
                 let options = ["--family-key", &family_key, "--in-block", "--json"];
                 let answer: Value = serde_json::from_str(&run(&[&command[..], &options].concat()).await?)?;
                 let deposit =

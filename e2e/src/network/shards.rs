@@ -20,7 +20,8 @@ impl Network {
     /// Flips one bit of one byte of a shard in the store of a miner that is not running; says where.
     pub async fn flip_byte(&self, miner: &str, shard: &ShardHash) -> anyhow::Result<String> {
         let data = self.directory(miner).to_string_lossy().into_owned();
-        let located = run(&["arion-miner", "store", "locate", &shard.to_string(), "--data", &data]).await?;
+        let located =
+            run(&["arion-miner", "store", "locate", &shard.to_string(), "--data-dir", &data]).await?;
         let located: Located = serde_json::from_str(&located)?;
         if located.length == 0 {
             bail!("shard {shard} is empty");

@@ -1,6 +1,6 @@
 //! Standard output: what a command was asked for.
 //!
-//! A reader that goes away (`arion ls ... | head`) ends the command without noise: see [`OutputClosed`].
+//! A reader that goes away (`... | head`) ends the command without noise: see [`OutputClosed`].
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ use std::{
 #[error("nobody reads the output")]
 pub struct OutputClosed;
 
-/// Writes one line to standard output.
-pub(crate) fn write_line(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
+/// Writes one line to standard output; better through [`line!`](crate::line).
+pub fn write_line(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
     match writeln!(io::stdout().lock(), "{line}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
         done => Ok(done?),
@@ -21,9 +21,9 @@ pub(crate) fn write_line(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
 }
 
 /// Formats and writes a line; leaves the function when it cannot be written.
+#[macro_export]
 macro_rules! line {
     ($($format:tt)*) => {
         $crate::output::write_line(format_args!($($format)*))?
     };
 }
-pub(crate) use line;
