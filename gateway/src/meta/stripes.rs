@@ -6,9 +6,9 @@
 use arion_protocol::LedgerRecord;
 use arion_types::{Epoch, NodeId, ShardHash, SignedReceipt, StripeId};
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{DELETES, INFLIGHT, MISSING, Meta, MetaError, STRIPES, ledger};
+use super::{DELETES, Hash, INFLIGHT, MISSING, Meta, MetaError, STRIPES, ledger};
 use crate::manifest::StripeRecord;
 
 /// First and longest wait between two attempts of the background work.
@@ -50,6 +50,51 @@ pub struct DeleteRow {
     pub next_ms: u64,
     /// Miners that have confirmed that they do not hold it.
     pub done: Vec<NodeId>,
+}
+
+/// A row of a queue that background work goes through.
+trait Queued: Decode {
+    const NAME: &'static str;
+    const TABLE: TableDefinition<'static, Hash, &'static [u8]>;
+
+    fn next_ms(&self) -> u64;
+}
+
+impl Queued for MissingRow {
+    const NAME: &'static str = "missing";
+    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = MISSING;
+
+    fn next_ms(&self) -> u64 {
+        self.next_ms
+    }
+}
+
+impl Queued for DeleteRow {
+    const NAME: &'static str = "deletes";
+    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = DELETES;
+
+    fn next_ms(&self) -> u64 {
+        self.next_ms
+    }
+}
+
+fn due<R: Queued>(
+    transaction: &ReadTransaction,
+    now_ms: u64,
+    limit: usize,
+) -> Result<Vec<(ShardHash, R)>, MetaError> {
+    let mut due = Vec::new();
+    for row in transaction.open_table(R::TABLE)?.iter()? {
+        let (shard, row) = row?;
+        let row = R::decode_all(&mut row.value()).map_err(|_| MetaError::Row(R::NAME))?;
+        if row.next_ms() <= now_ms {
+            due.push((ShardHash(shard.value()), row));
+        }
+        if due.len() == limit {
+            break;
+        }
+    }
+    Ok(due)
 }
 
 fn stripe_row(bytes: &[u8]) -> Result<StripeRow, MetaError> {
@@ -233,21 +278,7 @@ impl Meta {
         now_ms: u64,
         limit: usize,
     ) -> Result<Vec<(ShardHash, MissingRow)>, MetaError> {
-        self.read(move |transaction| {
-            let mut due = Vec::new();
-            for row in transaction.open_table(MISSING)?.iter()? {
-                let (shard, row) = row?;
-                let row = MissingRow::decode_all(&mut row.value()).map_err(|_| MetaError::Row("missing"))?;
-                if row.next_ms <= now_ms {
-                    due.push((ShardHash(shard.value()), row));
-                }
-                if due.len() == limit {
-                    break;
-                }
-            }
-            Ok(due)
-        })
-        .await
+        self.read(move |transaction| due(transaction, now_ms, limit)).await
     }
 
     /// Puts missing shards off after an attempt that did not help.
@@ -282,21 +313,7 @@ impl Meta {
         now_ms: u64,
         limit: usize,
     ) -> Result<Vec<(ShardHash, DeleteRow)>, MetaError> {
-        self.read(move |transaction| {
-            let mut due = Vec::new();
-            for row in transaction.open_table(DELETES)?.iter()? {
-                let (shard, row) = row?;
-                let row = DeleteRow::decode_all(&mut row.value()).map_err(|_| MetaError::Row("deletes"))?;
-                if row.next_ms <= now_ms {
-                    due.push((ShardHash(shard.value()), row));
-                }
-                if due.len() == limit {
-                    break;
-                }
-            }
-            Ok(due)
-        })
-        .await
+        self.read(move |transaction| due(transaction, now_ms, limit)).await
     }
 
     /// Enters what attempts at deletion brought: `None` where nothing is left to do.

@@ -147,6 +147,24 @@ macro_rules! given_checksums {
 }
 pub(super) use given_checksums;
 
+/// Takes in the body of an input, whichever it is, compared with what its headers and trailers say of it.
+macro_rules! take_in_body {
+    ($store:expr, $account:expr, $request:expr) => {{
+        let input = &mut $request.input;
+        let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
+        let digests = $crate::s3::digest::Digests::new(
+            &$request.headers,
+            input.content_md5.as_deref(),
+            $crate::s3::input::given_checksums!(input),
+            algorithm,
+            $request.trailing_headers.take(),
+        )?;
+        $crate::s3::objects::take_in($store, $account, input.body.take(), input.content_length, digests)
+            .await?
+    }};
+}
+pub(super) use take_in_body;
+
 /// Whether a part's checksums contradict those that were kept.
 pub(super) fn contradicts(given: &Checksums, kept: &Checksums) -> bool {
     let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);

@@ -4,20 +4,31 @@ use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store, account,
-    digest::{Digests, etag_of_parts, random_id},
+    digest::{etag_of_parts, random_id},
     errors,
     input::{
-        condition, contradicts, given_checksums, kept_headers, now_ms, refuse, refuse_wishes, timestamp,
+        condition, contradicts, given_checksums, kept_headers, now_ms, refuse, refuse_wishes, take_in_body,
+        timestamp,
     },
-    objects::take_in,
-    output::{common_prefix, encoded, owner},
+    objects::Taken,
+    output::{common_prefix, encoded, owner, set_checksums},
 };
-use crate::meta::{Completion, PartInfo, UploadInfo, UploadKey};
+use crate::{
+    manifest::Checksums,
+    meta::{Completion, PartInfo, UploadInfo, UploadKey},
+};
 
 /// Highest number of a part.
 const PART_NUMBER_MAX: i32 = 10_000;
 /// Most lines of a listing.
 const LINES_MAX: i32 = 1_000;
+
+/// What names the upload of an input, whichever it is.
+macro_rules! upload_key {
+    ($input:expr) => {
+        UploadKey { bucket: $input.bucket.clone(), key: $input.key.clone(), id: $input.upload_id.clone() }
+    };
+}
 
 pub(super) async fn create_multipart_upload(
     store: &Store,
@@ -49,38 +60,34 @@ fn part_number(number: i32) -> S3Result<u32> {
 
 pub(super) async fn upload_part(
     store: &Store,
-    request: S3Request<UploadPartInput>,
+    mut request: S3Request<UploadPartInput>,
 ) -> S3Result<UploadPartOutput> {
     let account = account(&request)?;
-    let mut input = request.input;
+    let input = &request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
     store.bucket(&account, &input.bucket).await?;
     let number = part_number(input.part_number)?;
-    let upload_key = UploadKey { bucket: input.bucket, key: input.key, id: input.upload_id };
+    let upload_key = upload_key!(input);
     store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
-    let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
-    let digests = Digests::new(
-        &request.headers,
-        input.content_md5.as_deref(),
-        given_checksums!(input),
-        algorithm,
-        request.trailing_headers,
-    )?;
-    let (upload, manifest, md5, checksums) =
-        take_in(store, &account, input.body.take(), input.content_length, digests).await?;
+    let taken = take_in_body!(store, &account, request);
+    let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
+    let mut output = UploadPartOutput { e_tag: Some(e_tag), ..Default::default() };
+    set_checksums!(output, checksums);
+    Ok(output)
+}
+
+/// Enters what was taken in as a part; returns its ETag and checksums.
+async fn enter_part(
+    store: &Store,
+    upload: UploadKey,
+    number: u32,
+    (taken, manifest, md5, checksums): Taken,
+) -> S3Result<(ETag, Checksums)> {
     let now = now_ms();
     let part = PartInfo { md5, modified_ms: now, manifest, checksums: checksums.clone() };
-    store.grid.meta.put_part(upload_key, number, part, now).await.map_err(errors::meta)?;
-    upload.keep();
-    Ok(UploadPartOutput {
-        e_tag: Some(ETag::Strong(hex::encode(md5))),
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
-        ..Default::default()
-    })
+    store.grid.meta.put_part(upload, number, part, now).await.map_err(errors::meta)?;
+    taken.keep();
+    Ok((ETag::Strong(hex::encode(md5)), checksums))
 }
 
 pub(super) async fn complete_multipart_upload(
@@ -91,7 +98,7 @@ pub(super) async fn complete_multipart_upload(
     let mut input = request.input;
     store.bucket(&account, &input.bucket).await?;
     let condition = condition(input.if_match.take(), input.if_none_match.take())?;
-    let upload = UploadKey { bucket: input.bucket, key: input.key, id: input.upload_id };
+    let upload = upload_key!(input);
     let kept = store.grid.meta.parts(upload.clone()).await.map_err(errors::meta)?;
     let wanted = input.multipart_upload.and_then(|list| list.parts).unwrap_or_default();
     if wanted.is_empty() {
@@ -139,7 +146,7 @@ pub(super) async fn abort_multipart_upload(
     let account = account(&request)?;
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
-    let upload = UploadKey { bucket: input.bucket, key: input.key, id: input.upload_id };
+    let upload = upload_key!(input);
     store.grid.meta.abort_upload(upload, now_ms()).await.map_err(errors::meta)?;
     Ok(AbortMultipartUploadOutput::default())
 }
@@ -151,7 +158,7 @@ pub(super) async fn list_parts(
     let account = account(&request)?;
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
-    let upload = UploadKey { bucket: input.bucket, key: input.key, id: input.upload_id };
+    let upload = upload_key!(input);
     let after = input.part_number_marker.unwrap_or(0);
     let max = input.max_parts.unwrap_or(LINES_MAX).clamp(0, LINES_MAX);
     let all = store.grid.meta.parts(upload.clone()).await.map_err(errors::meta)?;

@@ -8,10 +8,10 @@ use super::{
     digest::Digests,
     errors,
     input::{
-        condition, current_version, given_checksums, kept_headers, now_ms, refuse, refuse_wishes, seconds,
+        condition, current_version, kept_headers, now_ms, refuse, refuse_wishes, seconds, take_in_body,
         timestamp,
     },
-    output::{Body, object_fields},
+    output::{Body, object_fields, set_checksums},
 };
 use crate::{
     grid::{read::OpenPart, write::Upload},
@@ -24,6 +24,9 @@ const DELETE_KEYS_MAX: usize = 1_000;
 /// Deletions of one request under way at once.
 const DELETES_AT_ONCE: usize = 64;
 
+/// What a body became: stripes that stay if the upload is kept, where they are, MD5 and checksums.
+pub(super) type Taken = (Upload, PartManifest, [u8; 16], Checksums);
+
 /// Takes a body in: hashes, encrypts, stores. The stripes are given back if the upload is dropped.
 pub(super) async fn take_in(
     store: &Store,
@@ -31,7 +34,7 @@ pub(super) async fn take_in(
     body: Option<StreamingBlob>,
     length: Option<i64>,
     mut digests: Digests,
-) -> S3Result<(Upload, PartManifest, [u8; 16], Checksums)> {
+) -> S3Result<Taken> {
     let key = store.accounts.of(account);
     let mut upload = Upload::new(store.grid.clone(), &key, account.as_bytes());
     let mut received = 0u64;
@@ -57,25 +60,16 @@ pub(super) async fn take_in(
 
 pub(super) async fn put_object(
     store: &Store,
-    request: S3Request<PutObjectInput>,
+    mut request: S3Request<PutObjectInput>,
 ) -> S3Result<PutObjectOutput> {
     let account = account(&request)?;
-    let mut input = request.input;
+    let input = &mut request.input;
     refuse_wishes!(input)?;
     refuse(&[("appending to objects", input.write_offset_bytes.is_some())])?;
     store.bucket(&account, &input.bucket).await?;
     let condition = condition(input.if_match.take(), input.if_none_match.take())?;
     let headers = kept_headers!(input)?;
-    let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
-    let digests = Digests::new(
-        &request.headers,
-        input.content_md5.as_deref(),
-        given_checksums!(input),
-        algorithm,
-        request.trailing_headers,
-    )?;
-    let (upload, manifest, md5, checksums) =
-        take_in(store, &account, input.body.take(), input.content_length, digests).await?;
+    let (upload, manifest, md5, checksums) = take_in_body!(store, &account, request);
     let now = now_ms();
     let info = ObjectInfo {
         manifest: rand::random(),
@@ -86,18 +80,11 @@ pub(super) async fn put_object(
         headers,
         checksums: checksums.clone(),
     };
-    let output = PutObjectOutput {
-        e_tag: Some(ETag::Strong(info.etag.clone())),
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
-        ..Default::default()
-    };
+    let mut output = PutObjectOutput { e_tag: Some(ETag::Strong(info.etag.clone())), ..Default::default() };
+    set_checksums!(output, checksums);
     let object = NewObject {
-        bucket: input.bucket,
-        key: input.key,
+        bucket: request.input.bucket,
+        key: request.input.key,
         info,
         manifest: Manifest { parts: vec![manifest] },
         condition,
@@ -317,17 +304,11 @@ pub(super) async fn copy_object(
     let headers = if replace { Some(kept_headers!(input)?) } else { None };
     let copied = store.grid.meta.copy_object(from, source.manifest, to, rand::random(), headers, now_ms());
     let info = copied.await.map_err(errors::meta)?;
-    Ok(CopyObjectOutput {
-        copy_object_result: Some(CopyObjectResult {
-            e_tag: Some(ETag::Strong(info.etag)),
-            last_modified: Some(timestamp(info.modified_ms)),
-            checksum_crc32: info.checksums.crc32,
-            checksum_crc32c: info.checksums.crc32c,
-            checksum_crc64nvme: info.checksums.crc64nvme,
-            checksum_sha1: info.checksums.sha1,
-            checksum_sha256: info.checksums.sha256,
-            checksum_type: None,
-        }),
+    let mut result = CopyObjectResult {
+        e_tag: Some(ETag::Strong(info.etag)),
+        last_modified: Some(timestamp(info.modified_ms)),
         ..Default::default()
-    })
+    };
+    set_checksums!(result, info.checksums);
+    Ok(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
 }

@@ -81,16 +81,25 @@ macro_rules! object_fields {
             ..Default::default()
         };
         if $checksums {
-            output.checksum_crc32 = info.checksums.crc32.clone();
-            output.checksum_crc32c = info.checksums.crc32c.clone();
-            output.checksum_crc64nvme = info.checksums.crc64nvme.clone();
-            output.checksum_sha1 = info.checksums.sha1.clone();
-            output.checksum_sha256 = info.checksums.sha256.clone();
+            $crate::s3::output::set_checksums!(output, info.checksums.clone());
         }
         output
     }};
 }
 pub(super) use object_fields;
+
+/// Sets the checksums of an answer, whichever it is.
+macro_rules! set_checksums {
+    ($output:expr, $checksums:expr) => {{
+        let checksums: $crate::manifest::Checksums = $checksums;
+        $output.checksum_crc32 = checksums.crc32;
+        $output.checksum_crc32c = checksums.crc32c;
+        $output.checksum_crc64nvme = checksums.crc64nvme;
+        $output.checksum_sha1 = checksums.sha1;
+        $output.checksum_sha256 = checksums.sha256;
+    }};
+}
+pub(super) use set_checksums;
 
 /// Plaintext as a body of known length.
 pub(super) struct Body {
