@@ -36,6 +36,7 @@ pub struct Gateway {
     transport: QuicTransport,
     stop: Shutdown,
     tasks: Vec<JoinHandle<()>>,
+    meta: Meta,
 }
 
 impl arion_daemon::Daemon for Gateway {
@@ -73,8 +74,8 @@ impl arion_daemon::Daemon for Gateway {
         let http = HttpServer::bind(&config.http, health.clone(), registry).await?;
         let (_, view) = config.chain.reach(ViewConfig::default().earlier_maps, &health).await?;
         let options = config.grid_options();
-        let grid = Grid::new(key, view.genesis(), Arc::new(transport.clone()), maps, meta, options, metrics);
-        let grid = Arc::new(grid);
+        let (way, files) = (Arc::new(transport.clone()), meta.clone());
+        let grid = Arc::new(Grid::new(key, view.genesis(), way, maps, files, options, metrics));
         let taken_back = grid.recover().await?;
         chain::take_over(&grid, &view.snapshot()).await?;
         let store = Store {
@@ -94,7 +95,11 @@ impl arion_daemon::Daemon for Gateway {
             tokio::spawn(grid.clone().upkeep(stop.clone())),
             tokio::spawn(follow_chain(grid, view, health, node_id)),
         ];
-        Ok(Self { s3, quic, http, transport, stop, tasks })
+        Ok(Self { s3, quic, http, transport, stop, tasks, meta })
+    }
+
+    async fn failed(&mut self) -> anyhow::Error {
+        self.meta.failed().await.into()
     }
 
     async fn stop(self) {

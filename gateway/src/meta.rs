@@ -29,7 +29,7 @@ use std::{
 };
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
 const SCHEMA: u32 = 1;
@@ -135,11 +135,19 @@ pub enum OpenError {
     },
 }
 
+/// The disk failed or is full. What is on it is unknown until the file is opened again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "the metadata cannot be used any more: {0}; nothing that was acknowledged is lost: make room on the disk, or repair it, and start the gateway again"
+)]
+pub struct DiskFailed(Arc<redb::Error>);
+
 /// Handle to the metadata; clones share it.
 #[derive(Clone)]
 pub struct Meta {
     db: Arc<Database>,
     jobs: mpsc::Sender<Job>,
+    failure: watch::Sender<Option<DiskFailed>>,
 }
 
 /// Runs an operation inside a transaction; the second half is called once it is known whether it is on disk.
@@ -158,14 +166,32 @@ impl Meta {
             SCHEMA => {}
             found => return Err(OpenError::Schema { path: path.to_owned(), found }),
         }
+        Self::start(db).map_err(failed)
+    }
+
+    fn start(db: Database) -> Result<Self, MetaError> {
         let db = Arc::new(db);
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
-        let writer = db.clone();
+        let meta = Self { db, jobs, failure: watch::Sender::new(None) };
+        let (db, failure) = (meta.db.clone(), meta.failure.clone());
         std::thread::Builder::new()
             .name("metadata".into())
-            .spawn(move || write_loop(&writer, waiting))
-            .map_err(|error| failed(MetaError::Storage(Arc::new(redb::Error::Io(error)))))?;
-        Ok(Self { db, jobs })
+            .spawn(move || write_loop(&db, waiting, &failure))
+            .map_err(|error| MetaError::Storage(Arc::new(redb::Error::Io(error))))?;
+        Ok(meta)
+    }
+
+    /// Returns once the disk has failed: from then on everything is refused.
+    pub async fn failed(&self) -> DiskFailed {
+        let mut failure = self.failure.subscribe();
+        loop {
+            if let Some(failed) = failure.borrow_and_update().clone() {
+                return failed;
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Runs `operation` in a transaction shared with other callers and returns once it is on disk.
@@ -205,10 +231,12 @@ impl Meta {
         &self,
         operation: impl FnOnce(&ReadTransaction) -> Result<T, MetaError> + Send + 'static,
     ) -> Result<T, MetaError> {
-        let db = self.db.clone();
-        tokio::task::spawn_blocking(move || operation(&db.begin_read()?))
-            .await
-            .unwrap_or(Err(MetaError::Closed))
+        let (db, failure) = (self.db.clone(), self.failure.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let outcome = db.begin_read().map_err(MetaError::from).and_then(|read| operation(&read));
+            outcome.inspect_err(|error| note(&db, error, &failure))
+        });
+        read.await.unwrap_or(Err(MetaError::Closed))
     }
 }
 
@@ -241,7 +269,16 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     Ok(found)
 }
 
-fn write_loop(db: &Database, mut waiting: mpsc::Receiver<Job>) {
+/// Says that the disk has failed, if that is what the error is: redb refuses everything from then on.
+fn note(db: &Database, error: &MetaError, failure: &watch::Sender<Option<DiskFailed>>) {
+    if let MetaError::Storage(error) = error
+        && db.begin_write().is_err()
+    {
+        failure.send_replace(Some(DiskFailed(error.clone())));
+    }
+}
+
+fn write_loop(db: &Database, mut waiting: mpsc::Receiver<Job>, failure: &watch::Sender<Option<DiskFailed>>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while let Some(first) = waiting.blocking_recv() {
         batch.push(first);
@@ -251,11 +288,14 @@ fn write_loop(db: &Database, mut waiting: mpsc::Receiver<Job>) {
                 Err(_) => break,
             }
         }
-        commit_batch(db, &mut batch);
+        if let Err(error) = commit_batch(db, &mut batch) {
+            tracing::error!(%error, "metadata could not be written");
+            note(db, &error, failure);
+        }
     }
 }
 
-fn commit_batch(db: &Database, batch: &mut Vec<Job>) {
+fn commit_batch(db: &Database, batch: &mut Vec<Job>) -> Result<(), MetaError> {
     let mut finishes = Vec::with_capacity(batch.len());
     let outcome = (|| {
         let transaction = db.begin_write()?;
@@ -269,7 +309,9 @@ fn commit_batch(db: &Database, batch: &mut Vec<Job>) {
         transaction.commit()?;
         Ok(())
     })();
-    // Jobs behind a fatal one were dropped with the drain: their callers see a closed channel.
+    // Jobs behind a fatal one are dropped, and all of them where not even the transaction began: their callers see a
+    // closed channel instead of waiting for ever.
+    batch.clear();
     for finish in finishes {
         let copy = match &outcome {
             Ok(()) => Ok(()),
@@ -279,7 +321,67 @@ fn commit_batch(db: &Database, batch: &mut Vec<Job>) {
         };
         finish(copy);
     }
-    if let Err(error) = outcome {
-        tracing::error!(%error, "metadata could not be written");
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    /// A disk with room for so many more bytes.
+    #[derive(Debug)]
+    struct SmallDisk {
+        file: redb::backends::InMemoryBackend,
+        free_bytes: Arc<AtomicU64>,
+    }
+
+    impl redb::StorageBackend for SmallDisk {
+        fn len(&self) -> std::io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            self.file.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            let free = |free: u64| free.checked_sub(data.len() as u64);
+            match self.free_bytes.fetch_update(SeqCst, SeqCst, free) {
+                Ok(_) => self.file.write(offset, data),
+                Err(_) => Err(std::io::ErrorKind::StorageFull.into()),
+            }
+        }
+    }
+
+    /// After the first failed write the store refuses everything, also when there is room again. The gateway used to go
+    /// on, healthy as far as /health knew, and the requests that came then were never answered.
+    #[tokio::test]
+    async fn a_full_disk_acknowledges_nothing_and_is_told() {
+        let free_bytes = Arc::new(AtomicU64::new(u64::MAX));
+        let disk = SmallDisk { file: Default::default(), free_bytes: free_bytes.clone() };
+        let db = Database::builder().create_with_backend(disk).unwrap();
+        prepare(&db).unwrap();
+        let meta = Meta::start(db).unwrap();
+        let bucket = || BucketInfo { account: "a".into(), created_ms: 1 };
+        meta.create_bucket("first".into(), bucket()).await.unwrap();
+        let mut failed = std::pin::pin!(meta.failed());
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(50), &mut failed).await;
+        assert!(waits.is_err(), "a disk with room has failed");
+        free_bytes.store(0, SeqCst);
+        let refused = meta.create_bucket("second".into(), bucket()).await.unwrap_err();
+        assert!(matches!(refused, MetaError::Storage(_)), "{refused}");
+        let said = failed.await.to_string();
+        assert!(said.contains("make room"), "{said}");
+        free_bytes.store(u64::MAX, SeqCst);
+        assert!(meta.create_bucket("third".into(), bucket()).await.is_err());
     }
 }
