@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// A miner that did not answer is left alone for this long; doubled with every further failure.
 const DOWN_FIRST: Duration = Duration::from_secs(4);
+/// A miner that was silent is not asked again at all for this long.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 /// Longest time a miner is left alone.
 const DOWN_MAX: Duration = Duration::from_secs(30);
 /// A miner that was slow is asked last for this long.
@@ -36,6 +38,7 @@ pub enum Standing {
 #[derive(Default)]
 struct Peer {
     failures: u32,
+    failed_at: Option<Instant>,
     down_until: Option<Instant>,
     slow_until: Option<Instant>,
 }
@@ -86,7 +89,18 @@ impl Peers {
         let peer = state.peers.entry(*node).or_default();
         let pause = DOWN_FIRST.saturating_mul(1 << peer.failures.min(8)).min(DOWN_MAX);
         peer.failures += 1;
+        peer.failed_at = Some(now);
         peer.down_until = Some(now + pause);
+    }
+
+    /// Whether it was silent a moment ago, so that asking again is a waste of time.
+    pub fn failed_lately(&self, node: &NodeId) -> bool {
+        self.failed_lately_at(node, Instant::now())
+    }
+
+    fn failed_lately_at(&self, node: &NodeId, now: Instant) -> bool {
+        let failed_at = self.state().peers.get(node).and_then(|peer| peer.failed_at);
+        failed_at.is_some_and(|at| now.saturating_duration_since(at) < SILENT_FOR)
     }
 
     /// It keeps others waiting.
@@ -137,7 +151,11 @@ mod tests {
             now += Duration::from_millis(2);
             assert_eq!(peers.standing_at(&node, now), Standing::Good);
         }
+        peers.failed_at(&node, now);
+        assert!(peers.failed_lately_at(&node, now + SILENT_FOR - Duration::from_millis(1)));
+        assert!(!peers.failed_lately_at(&node, now + SILENT_FOR));
         peers.answered(&node);
+        assert!(!peers.failed_lately_at(&node, now));
         assert_eq!(peers.standing(&node), Standing::Good);
         peers.slow(&node);
         assert_eq!(peers.standing(&node), Standing::Slow);

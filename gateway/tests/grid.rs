@@ -4,16 +4,19 @@
 
 mod network;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::{Duration, Instant},
+};
 
 use arion_daemon::Shutdown;
 use arion_gateway::{
-    grid::{read::ReadError, write::WriteError},
+    grid::{GridOptions, read::ReadError, write::WriteError},
     manifest::{Manifest, ObjectHeaders, ObjectInfo},
     meta::{BucketInfo, Condition, NewObject},
 };
 use arion_protocol::LedgerRecord;
-use network::{MINERS, Mood, Network, eventually, read, sample, write};
+use network::{MINERS, Mood, Network, SLOW, eventually, read, sample, write};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -69,8 +72,7 @@ async fn a_range_asks_only_the_miners_that_hold_it() {
     let manifest = write(&grid, &plain).await.unwrap();
     let from = 12 * MIB as u64;
     assert_eq!(read(&grid, &manifest, from..from + 10).await.unwrap(), plain[12 * MIB..12 * MIB + 10]);
-    let fetches: usize =
-        network.miners.iter().map(|miner| miner.fetches.load(std::sync::atomic::Ordering::SeqCst)).sum();
+    let fetches: usize = network.miners.iter().map(|miner| miner.fetches.load(SeqCst)).sum();
     assert!((1..=2).contains(&fetches), "{fetches} shards were fetched for ten bytes");
 }
 
@@ -232,4 +234,49 @@ async fn without_a_map_nothing_is_written() {
     );
     let error = write(&Arc::new(grid), b"x").await.unwrap_err();
     assert!(matches!(error, WriteError::NoMap), "{error}");
+}
+
+/// Miners that were killed while their connections looked alive used to be asked three times, each time for the whole
+/// store timeout, before a write was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_miners_are_asked_once_and_then_left_alone_for_a_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid_with(
+        directory.path(),
+        GridOptions {
+            store_timeout: Duration::from_secs(60),
+            stripe_timeout: Duration::from_secs(60),
+            ..Network::options()
+        },
+    );
+    let asked = || network.miners[..11].iter().map(|miner| miner.stores.load(SeqCst)).collect::<Vec<_>>();
+    network.miners[..11].iter().for_each(|miner| miner.set(Mood::Mute));
+    let began = Instant::now();
+    let error = write(&grid, &sample(100)).await.unwrap_err();
+    assert!(matches!(error, WriteError::Quorum { stored: 19, quorum: 20 }), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(asked(), [1; 11]);
+    assert_eq!(grid.peers.down_count(), 11);
+    // At once again: nobody is asked who was silent just now.
+    let error = write(&grid, &sample(100)).await.unwrap_err();
+    assert!(matches!(error, WriteError::Quorum { quorum: 20, .. }), "{error}");
+    assert_eq!(asked(), [1; 11]);
+    // A moment later they are asked, although they still count as down; one is enough.
+    network.miners[0].set(Mood::Honest);
+    eventually("the write is taken", async || write(&grid, &sample(100)).await.is_ok()).await;
+}
+
+/// A miner that is slow but gives signs of life is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_miner_is_not_taken_for_a_dead_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    network.disconnect(0..10);
+    network.miners[10].set(Mood::Slow);
+    let began = Instant::now();
+    write(&grid, &sample(100)).await.unwrap();
+    assert!(began.elapsed() >= SLOW, "{:?}", began.elapsed());
+    assert_eq!(network.miners[10].stores.load(SeqCst), 1);
 }

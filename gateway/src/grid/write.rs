@@ -10,8 +10,8 @@ use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 use arion_crypto::{AccountKey, DataKey, Encryptor, WrappedKey};
 use arion_daemon::now_ms;
 use arion_net::PeerAddr;
-use arion_protocol::ShardPlacement;
-use arion_types::{SignedReceipt, StripeId};
+use arion_protocol::{Request, ShardPlacement};
+use arion_types::{ShardHash, SignedReceipt, StripeId};
 use bytes::Bytes;
 use rand::RngCore;
 use tokio::{
@@ -32,6 +32,10 @@ use crate::{
 /// Attempts to store one shard while its upload waits, and the pause before the second one.
 const STORE_ATTEMPTS: u32 = 3;
 const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// A miner that has not answered an order for this long is asked whether it lives ...
+const SILENCE: Duration = Duration::from_secs(1);
+/// ... and answers that within this time, however much it has to do.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// Why an object cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -244,8 +248,11 @@ impl Grid {
         let mut receipts = Vec::with_capacity(shards.len());
         while receipts.len() < quorum {
             if receipts.len() + senders.len() < quorum {
-                // Even miners that seemed down are asked before the stripe is given up.
-                for (index, peer) in resting.drain(..) {
+                // Even miners that seemed down are asked before the stripe is given up, but for those that were silent
+                // a moment ago.
+                for (index, peer) in
+                    resting.drain(..).filter(|(_, peer)| !self.peers.failed_lately(&peer.node_id))
+                {
                     launch(&mut senders, index, peer, slots.split(1));
                 }
             }
@@ -295,19 +302,48 @@ impl Grid {
     async fn store_patiently(
         &self,
         peer: &PeerAddr,
-        shard: arion_types::ShardHash,
+        shard: ShardHash,
         placement: ShardPlacement,
         bytes: Bytes,
     ) -> Result<SignedReceipt, ShardError> {
         let mut pause = STORE_PAUSE;
         for _ in 1..STORE_ATTEMPTS {
-            match self.store_shard(peer, shard, placement, bytes.clone()).await {
+            let began = Instant::now();
+            match self.store_while_alive(peer, shard, placement, bytes.clone()).await {
+                // Who was silent for that long does not answer the next moment.
+                Err(error) if error.is_silence() && began.elapsed() >= SILENCE => return Err(error),
                 Err(error) if error.is_passing() => tokio::time::sleep(pause).await,
                 done => return done,
             }
             pause *= 3;
         }
-        self.store_shard(peer, shard, placement, bytes).await
+        self.store_while_alive(peer, shard, placement, bytes).await
+    }
+
+    /// One attempt, which does not wait for its whole time when the miner gives no sign of life: a connection to a
+    /// process that was killed looks like one to a busy miner.
+    async fn store_while_alive(
+        &self,
+        peer: &PeerAddr,
+        shard: ShardHash,
+        placement: ShardPlacement,
+        bytes: Bytes,
+    ) -> Result<SignedReceipt, ShardError> {
+        let store = self.store_shard(peer, shard, placement, bytes);
+        tokio::pin!(store);
+        loop {
+            tokio::select! {
+                done = &mut store => return done,
+                () = tokio::time::sleep(SILENCE) => {}
+            }
+            tokio::select! {
+                done = &mut store => return done,
+                sign = self.call(peer, Request::Ping, Bytes::new(), SIGN_OF_LIFE) => match sign {
+                    Err(error) if error.is_silence() => return Err(error),
+                    _ => {}
+                },
+            }
+        }
     }
 }
 

@@ -41,7 +41,14 @@ pub enum Mood {
     Hanging,
     /// Signs receipts for another shard.
     Forging,
+    /// Never answers anything.
+    Mute,
+    /// Takes [`SLOW`] to store a shard.
+    Slow,
 }
+
+/// Longer than the silence after which a miner is asked whether it lives, shorter than the store timeout.
+pub const SLOW: Duration = Duration::from_millis(1_500);
 
 pub struct Miner {
     pub key: SigningKey,
@@ -50,6 +57,7 @@ pub struct Miner {
     shards: Mutex<HashMap<ShardHash, (ShardPlacement, Bytes)>>,
     mood: AtomicU8,
     pub fetches: AtomicUsize,
+    pub stores: AtomicUsize,
 }
 
 impl Miner {
@@ -113,9 +121,20 @@ impl Miner {
 #[async_trait::async_trait]
 impl Service for Miner {
     async fn serve(&self, _: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
+        if matches!(request, Request::Store(_)) {
+            self.stores.fetch_add(1, Ordering::SeqCst);
+        }
+        if self.is(Mood::Mute) {
+            std::future::pending::<()>().await;
+        }
         match request {
             Request::Ping => (Response::Pong { now: now_ms() }, Bytes::new()),
-            Request::Store(command) => (self.store(command, body), Bytes::new()),
+            Request::Store(command) => {
+                if self.is(Mood::Slow) {
+                    tokio::time::sleep(SLOW).await;
+                }
+                (self.store(command, body), Bytes::new())
+            }
             Request::Delete(command) => (self.delete(command), Bytes::new()),
             Request::Fetch { shard } => {
                 self.fetches.fetch_add(1, Ordering::SeqCst);
@@ -169,6 +188,7 @@ impl Network {
                     shards: Mutex::default(),
                     mood: AtomicU8::new(Mood::Honest as u8),
                     fetches: AtomicUsize::new(0),
+                    stores: AtomicUsize::new(0),
                 })
             })
             .collect();
@@ -208,11 +228,15 @@ impl Network {
     }
 
     pub fn grid(&self, directory: &Path) -> Arc<Grid> {
+        self.grid_with(directory, Self::options())
+    }
+
+    pub fn grid_with(&self, directory: &Path, options: GridOptions) -> Arc<Grid> {
         let maps = Maps::default();
         maps.set_current(self.map(1));
         let transport = Arc::new(self.memory.transport(signing::node_id(&self.gateway)));
         let meta = open_meta(directory);
-        let (options, metrics) = (Self::options(), Metrics::default());
+        let metrics = Metrics::default();
         Arc::new(Grid::new(self.gateway.clone(), GENESIS, transport, maps, meta, options, metrics))
     }
 }
