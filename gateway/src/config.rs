@@ -56,6 +56,8 @@ pub struct WriteConfig {
     pub store_timeout: Pause,
     /// Time for a stripe to reach its quorum.
     pub stripe_timeout: Pause,
+    /// Time to complete an upload in parts.
+    pub upload_age_max: Pause,
 }
 
 /// Bounds of reading.
@@ -122,6 +124,7 @@ impl Config {
             shards_in_memory: write.shards_in_memory,
             store_timeout: write.store_timeout.0,
             stripe_timeout: write.stripe_timeout.0,
+            upload_age_max: write.upload_age_max.0,
             stripes_ahead: read.stripes_ahead,
             stripes_ahead_total: read.stripes_ahead_total,
             fetch_timeout: read.fetch_timeout.0,

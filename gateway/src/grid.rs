@@ -50,6 +50,8 @@ pub struct GridOptions {
     pub stripe_timeout: Duration,
     /// Shards without a receipt at the quorum are left to their senders for this long.
     pub tail: Duration,
+    /// Uploads in parts that were begun this long ago and are not complete are given up.
+    pub upload_age_max: Duration,
     /// Time for one shard to arrive.
     pub fetch_timeout: Duration,
     /// Least and longest wait for shards before others are asked too.
@@ -68,6 +70,7 @@ impl Default for GridOptions {
             store_timeout: Duration::from_secs(10),
             stripe_timeout: Duration::from_secs(30),
             tail: Duration::from_secs(20),
+            upload_age_max: Duration::from_secs(7 * 24 * 3_600),
             fetch_timeout: Duration::from_secs(10),
             patience: (Duration::from_millis(300), Duration::from_secs(2)),
         }

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arion_daemon::Shutdown;
+use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     grid::{GridOptions, read::ReadError, write::WriteError},
     manifest::{Manifest, ObjectHeaders, ObjectInfo},
-    meta::{BucketInfo, Condition, NewObject},
+    meta::{BucketInfo, Condition, NewObject, PartInfo, UploadInfo, UploadKey},
 };
 use arion_protocol::LedgerRecord;
 use network::{MINERS, Mood, Network, SLOW, eventually, read, sample, write};
@@ -279,4 +279,48 @@ async fn a_slow_miner_is_not_taken_for_a_dead_one() {
     write(&grid, &sample(100)).await.unwrap();
     assert!(began.elapsed() >= SLOW, "{:?}", began.elapsed());
     assert_eq!(network.miners[10].stores.load(SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    grid.meta.create_bucket("b".into(), bucket()).await.unwrap();
+    let upload = |key: &str| UploadKey { bucket: "b".into(), key: key.into(), id: format!("id of {key}") };
+    let now = now_ms();
+    let old = now - 8 * 24 * 3_600 * 1_000;
+    for (key, created_ms) in [("a young", now), ("b old", old), ("c young", now), ("d old", old)] {
+        let info = UploadInfo { created_ms, headers: ObjectHeaders::default() };
+        grid.meta.create_upload(upload(key), info).await.unwrap();
+        for number in [1, 2, 3] {
+            let manifest = write(&grid, &sample(1_000 + number as usize)).await.unwrap();
+            let part = PartInfo { md5: [0; 16], modified_ms: now, manifest, checksums: Default::default() };
+            grid.meta.put_part(upload(key), number, part, now).await.unwrap();
+        }
+    }
+    eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
+    // A step releases no more than it may, goes on where it was, and the upload ends with its last part.
+    let before = now - 7 * 24 * 3_600 * 1_000;
+    let (expired, seen) = grid.meta.next_expired(None, 1, before).await.unwrap();
+    assert_eq!((expired, seen.clone()), (None, Some(upload("a young"))));
+    let (expired, seen) = grid.meta.next_expired(seen, 9, before).await.unwrap();
+    assert_eq!((expired.clone(), seen), (Some(upload("b old")), Some(upload("a young"))));
+    assert!(!grid.meta.give_up_upload(expired.unwrap(), 2, now).await.unwrap());
+    assert_eq!(grid.meta.parts(upload("b old")).await.unwrap().len(), 1);
+    assert_eq!(grid.meta.backlog().await.unwrap(), (0, 2 * MINERS as u64));
+
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    eventually("old uploads are gone, with their data", async || {
+        let left = grid.meta.uploads("b".into()).await.unwrap();
+        left.len() == 2 && network.miners.iter().all(|miner| miner.shard_count() == 6)
+    })
+    .await;
+    for key in ["a young", "c young"] {
+        assert_eq!(grid.meta.parts(upload(key)).await.unwrap().len(), 3);
+    }
+    assert_eq!(grid.metrics.uploads_expired.get(), 2);
+    stop.trigger();
+    work.await.unwrap();
 }

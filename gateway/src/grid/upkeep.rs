@@ -1,4 +1,5 @@
-//! Background work: shards that never arrived are re-created and sent again, unwanted ones are deleted.
+//! Background work: shards that never arrived are re-created and sent again, unwanted ones are deleted, uploads in parts
+//! that were never completed are given up.
 //!
 //! Both queues are on disk; every row is retried with back-off until a miner confirms.
 
@@ -18,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use super::Grid;
 use crate::{
     manifest::StripeRecord,
-    meta::{DeleteRow, MetaError, MissingRow},
+    meta::{DeleteRow, MetaError, MissingRow, UploadKey},
     peers::Standing,
     stripe_code::{self, Shape},
 };
@@ -33,6 +34,9 @@ const DELETES_AT_ONCE: usize = 32;
 const DELETE_GIVEN_UP_MS: u64 = 14 * 24 * 3_600 * 1_000;
 /// A miner that is in no current map is not waited for longer than this many attempts.
 const DELETE_ATTEMPTS_GONE: u32 = 8;
+/// Uploads looked at in one step of giving up old ones, and stripes that a step releases (one part more at the most).
+const UPLOADS_MAX: usize = 256;
+const STRIPES_RELEASED: usize = 256;
 /// Time for a sign of life before a stripe is read for a miner.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -50,9 +54,12 @@ impl Grid {
     /// Works through the queues until the shutdown.
     pub async fn upkeep(self: Arc<Self>, shutdown: Shutdown) {
         let work = async {
+            let mut seen = None;
             loop {
-                let (filled, deleted) = tokio::join!(self.fill_missing(), self.delete_unwanted());
-                for error in [filled.err(), deleted.err()].into_iter().flatten() {
+                let expired = self.expire_uploads(&mut seen);
+                let (filled, deleted, expired) =
+                    tokio::join!(self.fill_missing(), self.delete_unwanted(), expired);
+                for error in [filled.err(), deleted.err(), expired.err()].into_iter().flatten() {
                     tracing::warn!(%error, "background work failed and is tried again");
                 }
                 self.measure().await;
@@ -63,6 +70,26 @@ impl Grid {
             () = work => {}
             () = shutdown.wait() => {}
         }
+    }
+
+    /// One step of giving up uploads that were begun too long ago and never completed; `seen` is how far earlier steps
+    /// came.
+    async fn expire_uploads(&self, seen: &mut Option<UploadKey>) -> Result<(), MetaError> {
+        let now = now_ms();
+        let age_ms = u64::try_from(self.options.upload_age_max.as_millis()).unwrap_or(u64::MAX);
+        let before = now.saturating_sub(age_ms);
+        let (expired, next) = self.meta.next_expired(seen.take(), UPLOADS_MAX, before).await?;
+        *seen = next;
+        let Some(upload) = expired else { return Ok(()) };
+        if self.meta.give_up_upload(upload.clone(), STRIPES_RELEASED, now).await? {
+            self.metrics.uploads_expired.inc();
+            tracing::info!(
+                bucket = upload.bucket,
+                key = upload.key,
+                "an upload in parts was given up: too old"
+            );
+        }
+        Ok(())
     }
 
     async fn measure(&self) {

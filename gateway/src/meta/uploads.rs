@@ -1,5 +1,7 @@
 //! Uploads in parts.
 
+use std::ops::Bound;
+
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
@@ -170,6 +172,71 @@ impl Meta {
                 stripes::release(transaction, &part.manifest.stripes, now_ms)?;
             }
             Ok(())
+        })
+        .await
+    }
+
+    /// Looks at the next `rows` uploads behind `after` for one that was begun before `before_ms`. Returns it, and where to
+    /// go on; `None` for the latter at the end.
+    pub async fn next_expired(
+        &self,
+        after: Option<UploadKey>,
+        rows: usize,
+        before_ms: u64,
+    ) -> Result<(Option<UploadKey>, Option<UploadKey>), MetaError> {
+        self.read(move |transaction| {
+            let uploads = transaction.open_table(UPLOADS)?;
+            let start = after.as_ref().map(|at| (at.bucket.as_str(), at.key.as_str(), at.id.as_str()));
+            let start = start.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut seen = after.clone();
+            for (count, row) in uploads.range::<(&str, &str, &str)>((start, Bound::Unbounded))?.enumerate() {
+                if count == rows {
+                    return Ok((None, seen));
+                }
+                let (key, row) = row?;
+                let (bucket, key, id) = key.value();
+                let upload = UploadKey { bucket: bucket.into(), key: key.into(), id: id.into() };
+                if decode_upload(row.value())?.created_ms < before_ms {
+                    return Ok((Some(upload), seen));
+                }
+                seen = Some(upload);
+            }
+            Ok((None, None))
+        })
+        .await
+    }
+
+    /// Releases parts of an upload until `stripes` stripes were released, and with the last part the upload itself.
+    /// Whether nothing is left of it.
+    pub async fn give_up_upload(
+        &self,
+        upload: UploadKey,
+        stripes: usize,
+        now_ms: u64,
+    ) -> Result<bool, MetaError> {
+        self.write(move |transaction| {
+            let mut parts = transaction.open_table(PARTS)?;
+            let mut given_up = Vec::new();
+            let (mut count, mut all) = (0, true);
+            for row in parts.range((upload.id.as_str(), 0)..=(upload.id.as_str(), u32::MAX))? {
+                if count >= stripes {
+                    all = false;
+                    break;
+                }
+                let (key, part) = row?;
+                let part = decode_part(part.value())?;
+                count += part.manifest.stripes.len();
+                given_up.push((key.value().1, part));
+            }
+            for (number, part) in &given_up {
+                parts.remove((upload.id.as_str(), *number))?;
+                stripes::release(transaction, &part.manifest.stripes, now_ms)?;
+            }
+            if all {
+                let key = (upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str());
+                transaction.open_table(UPLOADS)?.remove(key)?;
+            }
+            Ok(all)
         })
         .await
     }
