@@ -139,6 +139,7 @@ operations! {
     copy_object: CopyObjectInput => CopyObjectOutput, objects;
     create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, multipart;
     upload_part: UploadPartInput => UploadPartOutput, multipart;
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, multipart;
     complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, multipart;
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, multipart;
     list_parts: ListPartsInput => ListPartsOutput, multipart;

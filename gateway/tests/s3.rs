@@ -317,3 +317,88 @@ async fn the_owner_is_told_where_shards_are() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_of_every_size_are_copied_whole_and_in_ranges() {
+    with_client(|served| {
+        let bucket = served.make("first");
+        let signed = |method, key: &str, query: &[(&str, &str)]| {
+            rusty_s3::signing::sign(
+                &jiff::Timestamp::now(),
+                method,
+                format!("{}/first/{key}", served.endpoint).parse().unwrap(),
+                served.credentials.key(),
+                served.credentials.secret(),
+                None,
+                "us-east-1",
+                60,
+                query.iter().copied(),
+                std::iter::empty(),
+            )
+        };
+        let copy = |key: &str, query: &[(&str, &str)], headers: &[(&str, &str)]| {
+            let mut request = agent().put(signed(Method::Put, key, query).as_str());
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            answer(request.send_empty())
+        };
+        for len in [0, 1, 70_000, (10 << 20) + 1] {
+            let plain = sample(len);
+            let put = served.put(&bucket, "source", &plain, &[("x-amz-meta-colour", "red")]);
+            let copied = copy("copy", &[], &[("x-amz-copy-source", "/first/source")]);
+            assert_eq!(copied.status, 200, "{}", copied.text());
+            // The copy does not depend on its source.
+            served.put(&bucket, "source", b"other", &[]);
+            let got = served.get(&bucket, "copy", &[]);
+            assert_eq!((got.body, got.etag.clone()), (plain, put.etag), "{len}");
+            assert_eq!(got.headers["x-amz-meta-colour"], "red");
+        }
+
+        let plain = sample(21 << 20);
+        served.put(&bucket, "source", &plain, &[]);
+        let create = bucket.create_multipart_upload(Some(&served.credentials), "joined").sign(HOUR);
+        let begun = answer(agent().post(create.as_str()).send_empty());
+        let upload = CreateMultipartUpload::parse_response(&begun.text()).unwrap().upload_id().to_owned();
+        let part = |number: &str, headers: &[(&str, &str)]| {
+            let headers = [&[("x-amz-copy-source", "first/source")], headers].concat();
+            copy("joined", &[("partNumber", number), ("uploadId", &upload)], &headers)
+        };
+        let etag = |copied: Answer| {
+            assert_eq!(copied.status, 200, "{}", copied.text());
+            let text = copied.text().replace("&quot;", "\"");
+            text.split("<ETag>\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+        };
+        let (cut, len) = (11 << 20, 21 << 20);
+        let tail = format!("bytes={cut}-{}", len - 1);
+        let etags = [
+            etag(part("1", &[("x-amz-copy-source-range", &tail)])),
+            etag(part("2", &[])),
+            etag(part("3", &[("x-amz-copy-source-range", "bytes=0-0")])),
+        ];
+        let beyond = format!("bytes=0-{len}");
+        for (range, code) in [
+            (beyond.as_str(), "InvalidRange"),
+            ("bytes=5-4", "InvalidRange"),
+            ("bytes=5-", "InvalidArgument"),
+        ] {
+            assert_eq!(part("4", &[("x-amz-copy-source-range", range)]).code(), code, "{range}");
+        }
+        assert_eq!(part("4", &[("x-amz-copy-source-if-match", "\"x\"")]).status, 412);
+        let foreign = copy(
+            "joined",
+            &[("partNumber", "4"), ("uploadId", "none")],
+            &[("x-amz-copy-source", "first/source")],
+        );
+        assert_eq!(foreign.code(), "NoSuchUpload");
+        let etags = etags.iter().map(String::as_str);
+        let action =
+            CompleteMultipartUpload::new(&bucket, Some(&served.credentials), "joined", &upload, etags);
+        let url = action.sign(HOUR);
+        let done = answer(agent().post(url.as_str()).send(action.body().as_bytes()));
+        assert_eq!(done.status, 200, "{}", done.text());
+        let got = served.get(&bucket, "joined", &[]);
+        assert!(got.body == [&plain[cut..], &plain, &plain[..1]].concat());
+    })
+    .await;
+}

@@ -1,5 +1,7 @@
 //! Uploads in parts.
 
+use std::ops::Range;
+
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
         condition, contradicts, given_checksums, kept_headers, now_ms, refuse, refuse_wishes, take_in_body,
         timestamp,
     },
-    objects::Taken,
+    objects::{Taken, copy_source, take_in_copy},
     output::{common_prefix, encoded, owner, set_checksums},
 };
 use crate::{
@@ -20,6 +22,8 @@ use crate::{
 
 /// Highest number of a part.
 const PART_NUMBER_MAX: i32 = 10_000;
+/// Most bytes that one request copies into a part (as in AWS).
+const COPY_BYTES_MAX: u64 = 5 << 30;
 /// Most lines of a listing.
 const LINES_MAX: i32 = 1_000;
 
@@ -74,6 +78,44 @@ pub(super) async fn upload_part(
     let mut output = UploadPartOutput { e_tag: Some(e_tag), ..Default::default() };
     set_checksums!(output, checksums);
     Ok(output)
+}
+
+/// A range of an object here becomes a part: the bytes are read, checked and stored again, and never leave the gateway
+/// as plaintext.
+pub(super) async fn upload_part_copy(
+    store: &Store,
+    request: S3Request<UploadPartCopyInput>,
+) -> S3Result<UploadPartCopyOutput> {
+    let account = account(&request)?;
+    let input = &request.input;
+    refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
+    let number = part_number(input.part_number)?;
+    let (from, source) = copy_source!(store, &account, input);
+    let upload_key = upload_key!(input);
+    store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
+    let range = match &input.copy_source_range {
+        Some(text) => copy_range(text, source.size)?,
+        None => 0..source.size,
+    };
+    if range.end - range.start > COPY_BYTES_MAX {
+        return Err(s3_error!(InvalidRequest, "at most {COPY_BYTES_MAX} bytes can be copied into a part"));
+    }
+    let taken = take_in_copy(store, &account, from, source.manifest, range).await?;
+    let (e_tag, _) = enter_part(store, upload_key, number, taken).await?;
+    let result =
+        CopyPartResult { e_tag: Some(e_tag), last_modified: Some(timestamp(now_ms())), ..Default::default() };
+    Ok(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() })
+}
+
+/// `bytes=FIRST-LAST`, both of which the object must have.
+fn copy_range(text: &str, size: u64) -> S3Result<Range<u64>> {
+    let ends = text.strip_prefix("bytes=").and_then(|ends| ends.split_once('-'));
+    let ends = ends.and_then(|(first, last)| Some((first.parse().ok()?, last.parse::<u64>().ok()?)));
+    match ends {
+        Some((first, last)) if first <= last && last < size => Ok(first..last + 1),
+        Some(_) => Err(s3_error!(InvalidRange, "the object has {size} bytes")),
+        None => Err(s3_error!(InvalidArgument, "write the range as bytes=FIRST-LAST")),
+    }
 }
 
 /// Enters what was taken in as a part; returns its ETag and checksums.

@@ -1,6 +1,9 @@
 //! Objects: put, get, head, delete, copy.
 
+use std::ops::Range;
+
 use futures_util::{StreamExt, stream};
+use hyper::HeaderMap;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
@@ -15,7 +18,7 @@ use super::{
 };
 use crate::{
     grid::{read::OpenPart, write::Upload},
-    manifest::{Checksums, Manifest, ObjectInfo, PartManifest},
+    manifest::{Checksums, Manifest, ManifestId, ObjectInfo, PartManifest},
     meta::NewObject,
 };
 
@@ -94,8 +97,39 @@ pub(super) async fn put_object(
     Ok(output)
 }
 
+/// Takes in a range of an object that is here already, under a key of its own.
+pub(super) async fn take_in_copy(
+    store: &Store,
+    account: &str,
+    from: (String, String),
+    expected: ManifestId,
+    range: Range<u64>,
+) -> S3Result<Taken> {
+    let found = store.grid.meta.object_with_manifest(from.0, from.1).await;
+    let (info, manifest) = found.map_err(errors::meta)?;
+    if info.manifest != expected {
+        return Err(s3_error!(PreconditionFailed, "the object was replaced meanwhile"));
+    }
+    let mut plaintext = store.grid.read(open_parts(store, account, manifest)?, range.clone());
+    let mut upload = Upload::new(store.grid.clone(), &store.accounts.of(account), account.as_bytes());
+    let mut digests = Digests::new(&HeaderMap::new(), None, Checksums::default(), None, None)?;
+    let mut copied = 0;
+    while let Some(bytes) = plaintext.recv().await {
+        let bytes = bytes.map_err(errors::read)?;
+        digests.update(&bytes);
+        copied += bytes.len() as u64;
+        upload.push(&bytes).await.map_err(errors::write)?;
+    }
+    if copied != range.end - range.start {
+        return Err(s3_error!(InternalError, "the object ended early"));
+    }
+    let (md5, checksums) = digests.finish()?;
+    let manifest = upload.finish().await.map_err(errors::write)?;
+    Ok((upload, manifest, md5, checksums))
+}
+
 /// `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since` of a read, as RFC 9110 orders them.
-fn check_read(
+pub(super) fn check_read(
     info: &ObjectInfo,
     if_match: Option<&ETagCondition>,
     if_unmodified: Option<&Timestamp>,
@@ -272,6 +306,41 @@ pub(super) async fn delete_objects(
     Ok(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(failed), request_charged: None })
 }
 
+/// What a copy is made of: bucket, key and row of the object, if it is the caller's and the conditions of the input,
+/// whichever it is, hold.
+macro_rules! copy_source {
+    ($store:expr, $account:expr, $input:expr) => {{
+        let input = $input;
+        $crate::s3::input::refuse(&[(
+            "customer-provided keys",
+            input.copy_source_sse_customer_algorithm.is_some(),
+        )])?;
+        let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
+            return Err(s3_error!(NotImplemented, "only bucket/key can be copied from"));
+        };
+        $crate::s3::input::current_version(version_id.as_deref())?;
+        let from = (bucket.to_string(), key.to_string());
+        $store.bucket($account, &from.0).await?;
+        $store.bucket($account, &input.bucket).await?;
+        let source = $store
+            .grid
+            .meta
+            .object(from.0.clone(), from.1.clone())
+            .await
+            .map_err($crate::s3::errors::meta)?;
+        let met = $crate::s3::objects::check_read(
+            &source,
+            input.copy_source_if_match.as_ref(),
+            input.copy_source_if_unmodified_since.as_ref(),
+            input.copy_source_if_none_match.as_ref(),
+            input.copy_source_if_modified_since.as_ref(),
+        );
+        met.map_err(|_| s3_error!(PreconditionFailed))?;
+        (from, source)
+    }};
+}
+pub(super) use copy_source;
+
 pub(super) async fn copy_object(
     store: &Store,
     request: S3Request<CopyObjectInput>,
@@ -279,23 +348,7 @@ pub(super) async fn copy_object(
     let account = account(&request)?;
     let mut input = request.input;
     refuse_wishes!(input)?;
-    refuse(&[("customer-provided keys", input.copy_source_sse_customer_algorithm.is_some())])?;
-    let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
-        return Err(s3_error!(NotImplemented, "only bucket/key can be copied from"));
-    };
-    current_version(version_id.as_deref())?;
-    let from = (bucket.to_string(), key.to_string());
-    store.bucket(&account, &from.0).await?;
-    store.bucket(&account, &input.bucket).await?;
-    let source = store.grid.meta.object(from.0.clone(), from.1.clone()).await.map_err(errors::meta)?;
-    let met = check_read(
-        &source,
-        input.copy_source_if_match.as_ref(),
-        input.copy_source_if_unmodified_since.as_ref(),
-        input.copy_source_if_none_match.as_ref(),
-        input.copy_source_if_modified_since.as_ref(),
-    );
-    met.map_err(|_| s3_error!(PreconditionFailed))?;
+    let (from, source) = copy_source!(store, &account, &input);
     let replace = input.metadata_directive.as_ref().is_some_and(|wish| wish.as_str() == "REPLACE");
     let to = (input.bucket.clone(), input.key.clone());
     if from == to && !replace {
