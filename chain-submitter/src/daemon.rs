@@ -17,6 +17,8 @@ use crate::{
     submit::{BatchSize, LiveChain, Submitter},
 };
 
+/// Pause between looks at whether the queue can still be used.
+const DISK_CHECK: Duration = Duration::from_secs(2);
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The running submitter.
@@ -24,6 +26,7 @@ pub struct Daemon {
     quic: QuicServer,
     http: HttpServer,
     submitter: JoinHandle<()>,
+    queue: Arc<Queue>,
 }
 
 impl arion_daemon::Daemon for Daemon {
@@ -66,8 +69,20 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
         );
         let batch = BatchSize { max: config.batch_max.get().min(rules.bucket_max), age: config.batch_age.0 };
         let chain = Arc::new(LiveChain { client, account });
-        let submitter = Submitter { queue, chain, view, rules, batch, health, metrics };
-        Ok(Self { quic, http, submitter: tokio::spawn(submitter.run()) })
+        let submitter = Submitter { queue: queue.clone(), chain, view, rules, batch, health, metrics };
+        Ok(Self { quic, http, submitter: tokio::spawn(submitter.run()), queue })
+    }
+
+    async fn failed(&mut self) -> anyhow::Error {
+        loop {
+            tokio::time::sleep(DISK_CHECK).await;
+            let queue = self.queue.clone();
+            match tokio::task::spawn_blocking(move || queue.check()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.into(),
+                Err(error) => return error.into(),
+            }
+        }
     }
 
     /// What waits is on disk.

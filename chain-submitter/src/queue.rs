@@ -53,7 +53,7 @@ pub enum QueueError {
         reason: Box<redb::Error>,
     },
     /// Reading or writing failed.
-    #[error("the queue cannot be read or written: {0}; check the disk")]
+    #[error("the queue cannot be read or written: {0}; make room on the disk, or repair it, and start again")]
     Storage(Box<redb::Error>),
     /// An entry does not decode.
     #[error("an entry of the queue does not decode; restore the data directory from a backup")]
@@ -95,6 +95,10 @@ impl Queue {
             .set_cache_size(CACHE_BYTES)
             .create(&path)
             .map_err(|reason| QueueError::Open { path, reason: Box::new(reason.into()) })?;
+        Self::on(database, genesis, length_max)
+    }
+
+    fn on(database: Database, genesis: GenesisHash, length_max: u64) -> Result<Self, QueueError> {
         let transaction = database.begin_write()?;
         let mut last = 0;
         {
@@ -107,6 +111,11 @@ impl Queue {
         }
         transaction.commit()?;
         Ok(Self { database, genesis, length_max, next_number: AtomicU64::new(last + 1) })
+    }
+
+    /// Whether it can still be used: after a failed read or write it refuses everything until it is opened again.
+    pub fn check(&self) -> Result<(), QueueError> {
+        Ok(self.database.begin_write()?.abort()?)
     }
 
     /// Takes attestations; those known already are left out. Returns how many were new.
@@ -303,6 +312,20 @@ mod tests {
         assert_eq!(queue.rejected(10).unwrap().len(), 1);
         queue.forget_before(MEMORY_BUCKETS + 1).unwrap();
         assert!(queue.rejected(10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_is_noticed() {
+        let disk = arion_stranger::SmallDisk::default();
+        let database = Database::builder().create_with_backend(disk.clone()).unwrap();
+        let queue = Queue::on(database, GENESIS, 10).unwrap();
+        queue.push(&[record(1, 1)], 100).unwrap();
+        queue.check().unwrap();
+        disk.fill();
+        assert!(queue.push(&[record(2, 1)], 100).is_err());
+        disk.clear();
+        let said = queue.check().unwrap_err().to_string();
+        assert!(said.contains("make room"), "{said}");
     }
 
     #[test]

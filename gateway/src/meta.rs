@@ -327,48 +327,14 @@ fn commit_batch(db: &Database, batch: &mut Vec<Job>) -> Result<(), MetaError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-
-    /// A disk with room for so many more bytes.
-    #[derive(Debug)]
-    struct SmallDisk {
-        file: redb::backends::InMemoryBackend,
-        free_bytes: Arc<AtomicU64>,
-    }
-
-    impl redb::StorageBackend for SmallDisk {
-        fn len(&self) -> std::io::Result<u64> {
-            self.file.len()
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-            self.file.read(offset, out)
-        }
-
-        fn set_len(&self, len: u64) -> std::io::Result<()> {
-            self.file.set_len(len)
-        }
-
-        fn sync_data(&self) -> std::io::Result<()> {
-            self.file.sync_data()
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-            let free = |free: u64| free.checked_sub(data.len() as u64);
-            match self.free_bytes.fetch_update(SeqCst, SeqCst, free) {
-                Ok(_) => self.file.write(offset, data),
-                Err(_) => Err(std::io::ErrorKind::StorageFull.into()),
-            }
-        }
-    }
+    use arion_stranger::SmallDisk;
 
     /// After the first failed write the store refuses everything, also when there is room again. The gateway used to go
     /// on, healthy as far as /health knew, and the requests that came then were never answered.
     #[tokio::test]
     async fn a_full_disk_acknowledges_nothing_and_is_told() {
-        let free_bytes = Arc::new(AtomicU64::new(u64::MAX));
-        let disk = SmallDisk { file: Default::default(), free_bytes: free_bytes.clone() };
-        let db = Database::builder().create_with_backend(disk).unwrap();
+        let disk = SmallDisk::default();
+        let db = Database::builder().create_with_backend(disk.clone()).unwrap();
         prepare(&db).unwrap();
         let meta = Meta::start(db).unwrap();
         let bucket = || BucketInfo { account: "a".into(), created_ms: 1 };
@@ -376,12 +342,12 @@ mod tests {
         let mut failed = std::pin::pin!(meta.failed());
         let waits = tokio::time::timeout(std::time::Duration::from_millis(50), &mut failed).await;
         assert!(waits.is_err(), "a disk with room has failed");
-        free_bytes.store(0, SeqCst);
+        disk.fill();
         let refused = meta.create_bucket("second".into(), bucket()).await.unwrap_err();
         assert!(matches!(refused, MetaError::Storage(_)), "{refused}");
         let said = failed.await.to_string();
         assert!(said.contains("make room"), "{said}");
-        free_bytes.store(u64::MAX, SeqCst);
+        disk.clear();
         assert!(meta.create_bucket("third".into(), bucket()).await.is_err());
     }
 }

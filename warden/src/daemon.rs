@@ -25,6 +25,8 @@ use crate::{
 
 /// More maps than the chain keeps: receipts are checked against the map of their epoch.
 const EARLIER_MAPS: usize = 4_096;
+/// Pause between looks at whether the store can still be used.
+const DISK_CHECK: Duration = Duration::from_secs(2);
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The running warden.
@@ -32,6 +34,7 @@ pub struct Daemon {
     transport: QuicTransport,
     http: HttpServer,
     tasks: JoinSet<()>,
+    store: Arc<Store>,
 }
 
 impl arion_daemon::Daemon for Daemon {
@@ -96,7 +99,7 @@ the chain-submitter and the gateways; then `run --config FILE`. See docs/operate
             challenger: Challenger { view: view.clone(), transport, warden, patience },
             view,
             sampler,
-            store,
+            store: store.clone(),
             followers,
             evidence: config.data_dir.join("evidence"),
             pace,
@@ -104,7 +107,19 @@ the chain-submitter and the gateways; then `run --config FILE`. See docs/operate
             metrics,
         };
         tasks.spawn(Arc::new(auditor).run());
-        Ok(Self { transport: quic, http, tasks })
+        Ok(Self { transport: quic, http, tasks, store })
+    }
+
+    async fn failed(&mut self) -> anyhow::Error {
+        loop {
+            tokio::time::sleep(DISK_CHECK).await;
+            let store = self.store.clone();
+            match tokio::task::spawn_blocking(move || store.check()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.into(),
+                Err(error) => return error.into(),
+            }
+        }
     }
 
     /// Challenges under way have no verdict and are made again.

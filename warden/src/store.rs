@@ -47,7 +47,7 @@ pub enum StoreError {
         reason: Box<redb::Error>,
     },
     /// Reading or writing failed.
-    #[error("the store cannot be read or written: {0}; check the disk")]
+    #[error("the store cannot be read or written: {0}; make room on the disk, or repair it, and start again")]
     Storage(Box<redb::Error>),
     /// An entry does not decode.
     #[error("an entry of the store does not decode; restore the data directory from a backup")]
@@ -92,6 +92,10 @@ impl Store {
             .set_cache_size(CACHE_BYTES)
             .create(&path)
             .map_err(|reason| StoreError::Open { path, reason: Box::new(reason.into()) })?;
+        Self::on(database)
+    }
+
+    fn on(database: Database) -> Result<Self, StoreError> {
         let transaction = database.begin_write()?;
         transaction.open_table(SHARDS)?;
         transaction.open_table(CURSORS)?;
@@ -99,6 +103,11 @@ impl Store {
         transaction.open_table(STATE)?;
         transaction.commit()?;
         Ok(Self { database })
+    }
+
+    /// Whether it can still be used: after a failed read or write it refuses everything until it is opened again.
+    pub fn check(&self) -> Result<(), StoreError> {
+        Ok(self.database.begin_write()?.abort()?)
     }
 
     /// All shards with the round of their last verdict; 0 for none.
@@ -225,6 +234,19 @@ mod tests {
     use super::*;
 
     const GATEWAY: NodeId = NodeId([7; 32]);
+
+    #[test]
+    fn a_full_disk_keeps_nothing_and_is_noticed() {
+        let disk = arion_stranger::SmallDisk::default();
+        let store = Store::on(Database::builder().create_with_backend(disk.clone()).unwrap()).unwrap();
+        store.set_round(1).unwrap();
+        store.check().unwrap();
+        disk.fill();
+        assert!(store.set_round(2).is_err());
+        disk.clear();
+        let said = store.check().unwrap_err().to_string();
+        assert!(said.contains("make room"), "{said}");
+    }
 
     fn target(node: u8, shard: u8) -> Target {
         Target { node: NodeId([node; 32]), shard: ShardHash([shard; 32]), size: 64, gateway: GATEWAY }

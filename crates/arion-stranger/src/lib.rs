@@ -6,10 +6,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod disk;
 mod node;
 mod program;
 mod stories;
 
+pub use disk::SmallDisk;
 pub use node::FakeNode;
 pub use program::{Program, Running, get};
 
