@@ -40,7 +40,7 @@ enum Command {
         /// The object.
         to: ObjectUrl,
     },
-    /// Read an object into a file: get s3://bucket/key [FILE].
+    /// Read an object into a file: get s3://bucket/key, or get s3://bucket/key FILE.
     Get {
         /// The object.
         from: ObjectUrl,
