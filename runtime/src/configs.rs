@@ -2,6 +2,7 @@
 
 mod arion;
 mod consensus;
+pub mod governance;
 pub mod marketplace;
 pub mod staking;
 
@@ -131,6 +132,9 @@ pub enum ProxyType {
     /// Staking and session keys only.
     #[codec(index = 3)]
     Staking,
+    /// Motions and votes of the council only: a validator's account can stay offline.
+    #[codec(index = 4)]
+    Governance,
 }
 
 impl InstanceFilter<RuntimeCall> for ProxyType {
@@ -164,6 +168,7 @@ impl InstanceFilter<RuntimeCall> for ProxyType {
                     | RuntimeCall::Staking(..)
                     | RuntimeCall::VoterList(..)
             ),
+            Self::Governance => matches!(call, RuntimeCall::Utility(..) | RuntimeCall::Council(..)),
         }
     }
 

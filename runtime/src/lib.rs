@@ -170,6 +170,10 @@ mod runtime {
     pub type Proxy = pallet_proxy;
     #[runtime::pallet_index(21)]
     pub type Utility = pallet_utility;
+    #[runtime::pallet_index(22)]
+    pub type Council = pallet_collective;
+    #[runtime::pallet_index(23)]
+    pub type Whitelist = pallet_whitelist;
     #[runtime::pallet_index(29)]
     pub type Sudo = pallet_sudo;
 

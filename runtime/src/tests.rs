@@ -2,6 +2,7 @@
 
 mod arion;
 mod blocks;
+mod governance;
 mod interface;
 mod marketplace;
 mod offences;

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 use frame_support::traits::{ConstBool, ConstU16, ConstU32, ConstU64, ConstU128, Get};
-use frame_system::EnsureRoot;
 
+use super::governance::EnsureGovernance;
 use crate::{
     AccountId, Balances, Runtime, RuntimeHoldReason,
     constants::{HIPP, MILLI_HIPP},
@@ -36,7 +36,7 @@ impl Get<Vec<(AccountId, u128)>> for StakeAsVotes {
 }
 
 impl pallet_arion::Config for Runtime {
-    type ArionAdminOrigin = EnsureRoot<AccountId>;
+    type ArionAdminOrigin = EnsureGovernance;
     type MapAuthorityOrigin = EnsureValidatorSet;
     type AttestationAuthorityOrigin = EnsureWardenOrValidator;
     type WeightAuthorityOrigin = EnsureValidatorSet;

@@ -11,7 +11,7 @@ use sp_runtime::{
 };
 use sp_session::MembershipProof;
 
-use super::staking::NOMINATORS_PER_VALIDATOR_MAX;
+use super::{governance::SeatCouncil, staking::NOMINATORS_PER_VALIDATOR_MAX};
 use crate::{
     AccountId, Babe, Balances, Historical, Offences, Runtime, RuntimeCall, RuntimeEvent, Session,
     SessionKeys, Staking, UncheckedExtrinsic,
@@ -58,7 +58,7 @@ impl pallet_session::Config for Runtime {
     type ValidatorIdOf = ConvertInto;
     type ShouldEndSession = Babe;
     type NextSessionRotation = Babe;
-    type SessionManager = NoteHistoricalRoot<Self, Staking>;
+    type SessionManager = SeatCouncil<NoteHistoricalRoot<Self, Staking>>;
     type SessionHandler = <SessionKeys as OpaqueKeys>::KeyTypeIdProviders;
     type Keys = SessionKeys;
     // At most a third of the validators: with less than two thirds of the authors the chain would stand still.

@@ -6,10 +6,9 @@ use frame_support::{
     PalletId, parameter_types,
     traits::{ConstU8, ConstU32, ConstU128, TypedGet},
 };
-use frame_system::EnsureRoot;
 use pallet_marketplace::{Call, MinerWeights, NodeRegistry, ServiceKind};
 
-use super::ProxyType;
+use super::{ProxyType, governance::EnsureGovernance};
 use crate::{
     AccountId, Balances, BlockNumber, Runtime,
     constants::{HIPP, HOURS, VALIDATORS_MAX},
@@ -60,7 +59,7 @@ impl MinerWeights<AccountId> for Families {
 
 impl pallet_marketplace::Config for Runtime {
     type Currency = Balances;
-    type GovernanceOrigin = EnsureRoot<AccountId>;
+    type GovernanceOrigin = EnsureGovernance;
     type ValidatorOrigin = EnsureValidatorSet;
     type Validators = SessionValidators;
     type Nodes = RegisteredNodes;
@@ -103,7 +102,7 @@ pub(super) fn is_allowed(proxy: ProxyType, call: &Call<Runtime>) -> bool {
         ProxyType::Any => true,
         ProxyType::NonTransfer => !spends(call),
         ProxyType::Storage => is_of_operators(call),
-        ProxyType::Staking => false,
+        ProxyType::Staking | ProxyType::Governance => false,
     }
 }
 

@@ -9,9 +9,9 @@ use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie, Dave, Eve, Ferdie};
 
 use super::{account, chain, validators};
 use crate::{
-    Arion, AuthorityDiscovery, Authorship, Babe, Balances, Grandpa, Historical, Marketplace, Offences, Proxy,
-    Registration, Runtime, RuntimeCall, Session, SessionKeys, Staking, Sudo, System, Timestamp,
-    TransactionPayment, TxExtension, UncheckedExtrinsic, Utility, VERSION, VoterList,
+    Arion, AuthorityDiscovery, Authorship, Babe, Balances, Council, Grandpa, Historical, Marketplace,
+    Offences, Proxy, Registration, Runtime, RuntimeCall, Session, SessionKeys, Staking, Sudo, System,
+    Timestamp, TransactionPayment, TxExtension, UncheckedExtrinsic, Utility, VERSION, VoterList, Whitelist,
     configs::{ProxyType, RuntimeBlockLength, RuntimeBlockWeights, staking::NOMINATORS_PER_VALIDATOR_MAX},
     constants::VALIDATORS_MAX,
     genesis,
@@ -42,8 +42,10 @@ fn pallets_keep_their_indices() {
         Historical::index(),
         AuthorityDiscovery::index(),
         VoterList::index(),
+        Council::index(),
+        Whitelist::index(),
     ];
-    assert_eq!(indices, [6, 7, 8, 9, 12]);
+    assert_eq!(indices, [6, 7, 8, 9, 12, 22, 23]);
 }
 
 #[test]
