@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     daemon::Miner,
     register::{Registered, Registration, alpha},
-    store::{Inspector, RECORD_BYTES},
+    store::{Inspector, repair},
 };
 
 const CHILD_KEY: &str = "child.key";
@@ -80,8 +80,11 @@ enum StoreCommand {
     Ls(Place<Config>),
     /// Print counts and sizes as JSON.
     Stats(Place<Config>),
-    /// Read every shard and compare it with its address; fails if one is damaged.
+    /// Read every shard and compare it with its address; fails if one is damaged. Changes nothing.
     Check(Place<Config>),
+    /// Bring the store of a stopped miner into order: cut off what is torn, read every shard and quarantine bad
+    /// ones, write damaged headers and the checkpoint anew. Prints what it did as JSON.
+    Repair(Place<Config>),
     /// Print as JSON where the bytes of a shard lie.
     Locate {
         /// Address of the shard, hex.
@@ -172,14 +175,21 @@ fn store(command: &StoreCommand) -> anyhow::Result<()> {
         }
         StoreCommand::Stats(place) => {
             let store = open(place)?;
-            let (segments, log_bytes) = store.segments()?;
-            let used_bytes = store.used_bytes();
+            let (segments, log_bytes, disk_bytes) = store.segments()?;
+            let (trash_shards, trash_bytes) = store.trash();
+            let quarantined: Vec<String> = store.quarantined().map(ShardHash::to_string).collect();
+            let shard_bytes: u64 = store.shards().map(|(_, entry)| u64::from(entry.placement.size)).sum();
             let stats = serde_json::json!({
                 "shards": store.len(),
-                "shard_bytes": used_bytes - store.len() as u64 * RECORD_BYTES,
-                "used_bytes": used_bytes,
+                "shard_bytes": shard_bytes,
+                "used_bytes": store.used_bytes(),
+                "trash_shards": trash_shards,
+                "trash_bytes": trash_bytes,
+                "quarantined": quarantined,
                 "segments": segments,
                 "log_bytes": log_bytes,
+                "disk_bytes": disk_bytes,
+                "scrub": store.scrub_report(),
             });
             line!("{stats}");
         }
@@ -189,6 +199,11 @@ fn store(command: &StoreCommand) -> anyhow::Result<()> {
             if !report.damaged.is_empty() {
                 bail!("{} damaged shards: they are repaired from other miners", report.damaged.len());
             }
+        }
+        StoreCommand::Repair(place) => {
+            let config = place.settings()?;
+            let report = repair(&config.store_dir(), config.store_options())?;
+            line!("{}", serde_json::to_string(&report)?);
         }
         StoreCommand::Locate { shard, place } => {
             let located = open(place)?.locate(shard);

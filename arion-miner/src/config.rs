@@ -2,12 +2,17 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
-use arion_daemon::{ByteSize, ChainConfig, HostPort, HttpConfig, KeyKind, LogConfig, Pause, Peer, Settings};
+use arion_daemon::{
+    ByteSize, ChainConfig, HostPort, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Peer, Settings,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::store::StoreOptions;
 
 /// Least capacity, and least length of a segment: two shards.
 const BYTES_MIN: u64 = 2 << 20;
 const SEGMENT_BYTES_MAX: u64 = 1 << 40;
+const BANDWIDTH_MIN: u64 = 64 << 10;
 
 /// Everything the daemon needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -27,6 +32,12 @@ pub struct Config {
     pub draining: bool,
     /// Length at which a segment file of the store is closed.
     pub segment_size: ByteSize,
+    /// How long a deleted shard can be restored.
+    pub trash_retention: HumanDuration,
+    /// Every shard is read and compared with its address once in this time.
+    pub scrub_period: HumanDuration,
+    /// Bytes per second that scrub and compaction may read and write.
+    pub background_bandwidth: ByteSize,
     /// Pause between heartbeats.
     pub heartbeat_interval: Pause,
     /// Validator services that get heartbeats.
@@ -68,12 +79,27 @@ pub enum ConfigError {
     /// Segments are smaller than one shard.
     #[error("segment_size must be 2MiB to 1TiB")]
     SegmentSize,
+    /// A scrub would never end.
+    #[error("background_bandwidth must be at least 64KiB")]
+    Bandwidth,
 }
 
 impl Config {
     /// Where the shards lie.
     pub fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
+    }
+
+    /// How the store is run.
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            capacity_bytes: self.capacity.0,
+            segment_bytes: self.segment_size.0,
+            trash_retention: self.trash_retention.0,
+            scrub_period: self.scrub_period.0,
+            background_bytes_per_second: self.background_bandwidth.0,
+            ..StoreOptions::default()
+        }
     }
 
     /// What must hold beyond the types.
@@ -83,6 +109,9 @@ impl Config {
         }
         if !(BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_size.0) {
             return Err(ConfigError::SegmentSize);
+        }
+        if self.background_bandwidth.0 < BANDWIDTH_MIN {
+            return Err(ConfigError::Bandwidth);
         }
         if self.endpoint.is_none() && self.listen.ip().is_unspecified() {
             return Err(ConfigError::Unreachable(self.listen));
@@ -112,6 +141,8 @@ mod tests {
         assert_eq!(config.check(), Err(ConfigError::Unreachable(config.listen)));
         config.endpoint = Some("a:1".parse().unwrap());
         assert_eq!(config.check(), Ok(()));
+        config.background_bandwidth = ByteSize(1_000);
+        assert_eq!(config.check(), Err(ConfigError::Bandwidth));
         config.segment_size = ByteSize(1 << 20);
         assert_eq!(config.check(), Err(ConfigError::SegmentSize));
         config.capacity = ByteSize(1 << 20);

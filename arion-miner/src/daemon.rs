@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     replay::ReplayGuard,
     service::{Budgets, Clock, MinerService, Parts},
-    store::{Store, StoreOptions},
+    store::Store,
 };
 
 /// Requests under way get this long when the miner stops.
@@ -146,11 +146,7 @@ impl arion_daemon::Daemon for Miner {
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     let dir = config.store_dir();
-    let options = StoreOptions {
-        capacity_bytes: config.capacity.0,
-        segment_bytes: config.segment_size.0,
-        ..StoreOptions::default()
-    };
+    let options = config.store_options();
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options));
     let store = opened.await??;
     let (usage, report) = (store.usage(), store.report());
@@ -215,14 +211,22 @@ impl Context {
                 self.health.detail("registered", is_registered);
                 self.health.detail("in_map", in_map);
             }
-            match self.store.counters().failed.load(std::sync::atomic::Ordering::Relaxed) {
-                true => self.health.failing("store", "the disk failed: repair it and restart the miner"),
+            match self.store.is_read_only() {
+                true => self.health.failing(
+                    "store",
+                    "the disk failed: shards are read but none is stored or deleted; repair it and restart the miner",
+                ),
                 false => self.health.ok("store"),
             }
             let usage = self.store.usage();
             self.health.detail("shards", usage.shards);
             self.health.detail("used_bytes", usage.used_bytes);
             self.health.detail("capacity_bytes", usage.capacity_bytes);
+            self.health.detail("trash_bytes", usage.trash_bytes);
+            self.health.detail("quarantined", usage.quarantined);
+            let scrub = self.store.scrub_report();
+            self.health.detail("scrub_finished_at", scrub.finished_at);
+            self.health.detail("scrub_damaged", scrub.damaged);
             self.metrics.refresh(&self.store, block);
             tokio::time::sleep(STATUS_INTERVAL).await;
         }

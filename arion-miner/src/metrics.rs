@@ -30,6 +30,14 @@ pub struct Metrics {
     capacity_bytes: Gauge<i64, AtomicI64>,
     store_syncs: Gauge,
     damaged_reads: Gauge,
+    read_errors: Gauge,
+    read_only: Gauge,
+    trash_bytes: Gauge,
+    quarantined: Gauge,
+    scrub_shards: Gauge,
+    scrub_damaged: Gauge,
+    scrub_finished_seconds: Gauge,
+    compacted_files: Gauge,
     finalized_block: Gauge,
 }
 
@@ -48,6 +56,14 @@ impl Metrics {
             capacity_bytes: Gauge::default(),
             store_syncs: Gauge::default(),
             damaged_reads: Gauge::default(),
+            read_errors: Gauge::default(),
+            read_only: Gauge::default(),
+            trash_bytes: Gauge::default(),
+            quarantined: Gauge::default(),
+            scrub_shards: Gauge::default(),
+            scrub_damaged: Gauge::default(),
+            scrub_finished_seconds: Gauge::default(),
+            compacted_files: Gauge::default(),
             finalized_block: Gauge::default(),
         };
         let m = &metrics;
@@ -69,6 +85,29 @@ impl Metrics {
             "store_damaged_reads",
             "Reads that found a shard damaged since start",
             m.damaged_reads.clone(),
+        );
+        let gauges = [
+            ("store_read_errors", "Reads that the disk refused since start", &m.read_errors),
+            ("store_read_only", "1 when the disk failed and nothing is written any more", &m.read_only),
+            ("store_quarantined", "Shards found damaged, not served", &m.quarantined),
+            ("store_scrub_shards", "Shards read in the present or last round of the scrub", &m.scrub_shards),
+            ("store_scrub_damaged", "Shards that round found damaged", &m.scrub_damaged),
+            ("store_compacted_files", "Segment files compacted since start", &m.compacted_files),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register_with_unit(
+            "store_trash",
+            "Deleted shards that can be restored",
+            Unit::Bytes,
+            m.trash_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "store_scrub_finished_timestamp",
+            "When the last whole round of the scrub ended, Unix time",
+            Unit::Seconds,
+            m.scrub_finished_seconds.clone(),
         );
         registry.register(
             "finalized_block",
@@ -106,6 +145,15 @@ impl Metrics {
         self.capacity_bytes.set(usage.capacity_bytes as i64);
         self.store_syncs.set(counters.syncs.load(Ordering::Relaxed) as i64);
         self.damaged_reads.set(counters.damaged_reads.load(Ordering::Relaxed) as i64);
+        self.read_errors.set(counters.read_errors.load(Ordering::Relaxed) as i64);
+        self.read_only.set(i64::from(store.is_read_only()));
+        self.trash_bytes.set(usage.trash_bytes as i64);
+        self.quarantined.set(usage.quarantined as i64);
+        let scrub = store.scrub_report();
+        self.scrub_shards.set(scrub.shards as i64);
+        self.scrub_damaged.set(scrub.damaged as i64);
+        self.scrub_finished_seconds.set((scrub.finished_at / 1_000) as i64);
+        self.compacted_files.set(counters.compacted_files.load(Ordering::Relaxed) as i64);
         if let Some(number) = finalized_block {
             self.finalized_block.set(i64::from(number));
         }

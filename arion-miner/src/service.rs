@@ -10,6 +10,7 @@ mod command;
 mod delete;
 mod fetch;
 mod list;
+mod restore;
 mod stat;
 mod store;
 
@@ -42,7 +43,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Requests that may be worked on at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Budgets {
-    /// `Fetch`, `FetchRange`, `Store`, `Delete`.
+    /// `Fetch`, `FetchRange`, `Store`, `Delete`, `Restore`.
     pub transfers_max: usize,
     /// `Challenge`.
     pub audits_max: usize,
@@ -149,6 +150,7 @@ impl MinerService {
             Request::Stat { shards } => self.stat(&shards),
             Request::List { after, limit } => self.list(peer, after, limit),
             Request::Delete(command) => self.delete(command).await,
+            Request::Restore(command) => self.restore(command).await,
             Request::Challenge { shard, seed } => self.challenge(peer, shard, seed).await,
             Request::Heartbeat(_) | Request::LedgerPage { .. } | Request::Miners { .. } | Request::Attest => {
                 refuse(ErrorCode::Unsupported, "a miner does not serve this")
@@ -186,7 +188,7 @@ impl From<WriteError> for Refusal {
             WriteError::NoSpace => (ErrorCode::NoSpace, "this node is full"),
             WriteError::Conflict => (ErrorCode::Conflict, "stored already for another stripe or position"),
             WriteError::HashMismatch => (ErrorCode::HashMismatch, "the body is not the shard"),
-            WriteError::Failed => (ErrorCode::Unavailable, "the disk failed"),
+            WriteError::Failed => (ErrorCode::Unavailable, "the disk failed: this node only reads"),
             WriteError::Closed => (ErrorCode::Unavailable, "this node is stopping"),
         };
         Self { code, detail }
@@ -203,6 +205,7 @@ fn kind(request: &Request) -> &'static str {
         Request::List { .. } => "list",
         Request::Delete(_) => "delete",
         Request::Challenge { .. } => "challenge",
+        Request::Restore(_) => "restore",
         _ => "other",
     }
 }

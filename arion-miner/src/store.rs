@@ -1,74 +1,84 @@
 //! The shard store: an append-only log of shards with an index in memory.
 //!
 //! Writers are queued to one thread that appends a batch, syncs once and answers all; readers go to the files
-//! directly and check every shard against its address.
+//! directly and check every shard against its address. A second thread scrubs, compacts and empties the trash.
 //!
 //! # Invariants
 //! - What was acknowledged survives `kill -9` and power loss at any moment.
 //! - One process has a store open at a time.
 //! - Deleting works on a full disk.
 //! - No shard is ever returned that does not hash to its address.
+//! - After an error of the disk nothing is written any more; what can be read is still read.
 //!
 //! # Not here
-//! Who may store what (`service`). Compaction: space of deleted shards is given back by punching holes, record
-//! headers and segment files stay.
+//! Who may store what (`service`); several disks (`volumes`).
 //!
 //! Specified in docs/spec/store.md.
 
+mod changes;
 mod checkpoint;
-mod disk;
+mod compact;
+pub mod disk;
 mod index;
 mod inspect;
+mod keeper;
 mod layout;
+#[cfg(any(test, feature = "simulation"))]
+pub mod memory;
 mod record;
 mod recover;
+mod scrub;
+mod shared;
 mod writer;
 
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod keeper_tests;
+#[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod power_tests;
 
 use std::{
-    collections::HashMap,
-    fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use arion_protocol::{ListedShard, ShardPlacement, ShardStat};
-use arion_types::{ShardHash, units::GIB};
+use arion_types::{
+    ShardHash,
+    units::{GIB, MIB},
+};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use index::Entry;
-pub use inspect::{CheckReport, Inspector, Located};
+pub use inspect::{CheckReport, Inspector, Located, RepairReport, repair};
+pub use keeper::{Clock, system_clock};
 pub use layout::LayoutError;
-pub use record::RECORD_BYTES;
+pub use record::{RECORD_BYTES, State};
 pub use recover::Report;
+pub use scrub::ScrubReport;
+pub use shared::Counters;
 
-use disk::Disk;
-use index::Index;
-use layout::{Layout, at};
-use record::SEGMENT_HEADER_BYTES;
+use checkpoint::KnownSpan;
+use compact::Planner;
+use disk::{DirDisk, Disk, DiskLock};
+use keeper::{Keeper, Stop};
+use layout::{Layout, RESERVE_BYTES_MIN, Span};
+use record::{SEGMENT_HEADER_BYTES, StoreKey};
 use recover::{Mode, recover};
+use shared::Shared;
 use writer::{Change, Queued, Writer};
 
-/// Segment files kept open for reading.
-const OPEN_SEGMENTS_MAX: usize = 128;
-
 /// Settings of a store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
-    /// Bytes that live shards may take, record headers included.
+    /// Bytes that stored shards may take, record headers included.
     pub capacity_bytes: u64,
     /// A segment file is closed at about this length.
     pub segment_bytes: u64,
@@ -80,6 +90,18 @@ pub struct StoreOptions {
     pub batch_max: usize,
     /// Changes that may wait, each with up to 1 MiB of body.
     pub queue_max: usize,
+    /// How long a deleted shard can be restored, unless its room is needed; zero deletes for good at once.
+    pub trash_retention: Duration,
+    /// Every shard is read once in this time; zero for never.
+    pub scrub_period: Duration,
+    /// A segment file of which less is needed is written anew.
+    pub compact_below_percent: u64,
+    /// What scrub and compaction may read and write together.
+    pub background_bytes_per_second: u64,
+    /// Whether there are background threads; without them nothing but what is asked for happens.
+    pub background: bool,
+    /// The time, for retention and scrub.
+    pub clock: Clock,
 }
 
 impl Default for StoreOptions {
@@ -91,6 +113,12 @@ impl Default for StoreOptions {
             checkpoint_interval: Duration::from_secs(60),
             batch_max: 64,
             queue_max: 64,
+            trash_retention: Duration::from_secs(24 * 3_600),
+            scrub_period: Duration::from_secs(30 * 24 * 3_600),
+            compact_below_percent: 50,
+            background_bytes_per_second: 20 * MIB,
+            background: true,
+            clock: system_clock(),
         }
     }
 }
@@ -116,8 +144,8 @@ pub enum WriteError {
     /// The body does not hash to the address, or is not as long as the placement says.
     #[error("body does not match the shard hash or size")]
     HashMismatch,
-    /// The disk failed; restart once it is repaired.
-    #[error("the disk failed")]
+    /// The disk failed; nothing is written any more. Restart once it is repaired.
+    #[error("the disk failed: the store is read-only until it is opened again")]
     Failed,
     /// The store is closed.
     #[error("the store is closed")]
@@ -147,64 +175,12 @@ pub struct Usage {
     pub used_bytes: u64,
     /// Bytes they may take.
     pub capacity_bytes: u64,
-}
-
-/// Counts since start.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Syncs; each covers a batch.
-    pub syncs: AtomicU64,
-    /// Reads that found a shard damaged.
-    pub damaged_reads: AtomicU64,
-    /// Whether a sync failed: no more writes are taken.
-    pub failed: AtomicBool,
-}
-
-/// What writer and readers share.
-struct Shared {
-    layout: Layout,
-    index: RwLock<Index>,
-    files: Mutex<HashMap<u32, Arc<File>>>,
-    counters: Counters,
-}
-
-impl Shared {
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn segment(&self, number: u32) -> io::Result<Arc<File>> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = files.get(&number) {
-            return Ok(file.clone());
-        }
-        if files.len() >= OPEN_SEGMENTS_MAX {
-            files.clear();
-        }
-        let file = Arc::new(File::open(self.layout.segment(number))?);
-        files.insert(number, file.clone());
-        Ok(file)
-    }
-
-    /// The bytes of an entry, if they hash to `shard`.
-    fn read_at(&self, shard: &ShardHash, entry: &Entry) -> Result<Bytes, ReadError> {
-        let mut body = vec![0; entry.placement.size as usize];
-        let read =
-            self.segment(entry.segment).and_then(|file| file.read_exact_at(&mut body, entry.body_offset()));
-        match read {
-            Ok(()) if *blake3::hash(&body).as_bytes() == shard.0 => Ok(Bytes::from(body)),
-            Ok(()) => Err(ReadError::Damaged),
-            // The file is gone or shorter than the log said.
-            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => {
-                Err(ReadError::Damaged)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
+    /// Deleted shards that can be restored.
+    pub trash_shards: u64,
+    /// Bytes they take; given up when shards need the room.
+    pub trash_bytes: u64,
+    /// Shards found damaged, not served; their bytes count as used.
+    pub quarantined: u64,
 }
 
 /// An open store. Dropping it leaves the log as it is; [`Store::close`] also writes a checkpoint.
@@ -213,70 +189,86 @@ pub struct Store {
     queue: Mutex<Option<mpsc::Sender<Queued>>>,
     places: Arc<Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+    stop: Arc<Stop>,
     capacity_bytes: u64,
     report: Report,
-    _lock: File,
+    _lock: DiskLock,
+}
+
+/// A store without its threads.
+struct Parts {
+    store: Store,
+    writer: Writer,
+    changes: mpsc::Receiver<Queued>,
+    keeper: Keeper,
 }
 
 impl Store {
     /// Opens the store in `root`, which is made if it does not exist, and reads what is behind the last
     /// checkpoint. Blocks.
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self, LayoutError> {
-        Self::open_on(root, options, Disk::default())
+        Self::open_on(Arc::new(DirDisk::new(root)), options)
     }
 
-    fn open_on(root: &Path, options: StoreOptions, disk: Disk) -> Result<Self, LayoutError> {
-        let layout = Layout::new(root);
+    /// [`Store::open`] on any disk.
+    pub fn open_on(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<Self, LayoutError> {
+        let root = disk.path("");
+        let at = layout::at(&root);
+        let Parts { store, writer, changes, keeper } = Self::assemble(disk, options)?;
+        let background = writer.options.background;
+        let thread = std::thread::Builder::new().name("store-writer".into());
+        let thread = thread.spawn(move || writer.run(&changes)).map_err(at)?;
+        *store.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let queue = store.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(queue) = queue.filter(|_| background) {
+            let thread = keeper.spawn(queue, store.stop.clone()).map_err(layout::at(&root))?;
+            *store.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        }
+        Ok(store)
+    }
+
+    fn assemble(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<Parts, LayoutError> {
+        let layout = Layout::new(disk);
         let lock = layout.lock()?;
         let key = layout.read_or_make_key()?;
-        let recovered = recover(&layout, &key, Mode::Repair)?;
-        let mut position = recovered.position;
-        let path = layout.segment(position.segment);
-        position.offset = position.offset.max(SEGMENT_HEADER_BYTES);
-        let begun = std::fs::metadata(&path).is_ok_and(|meta| meta.len() >= SEGMENT_HEADER_BYTES);
-        let file = if begun {
-            OpenOptions::new().read(true).write(true).open(&path)
-        } else {
-            // The file, where there is one, was torn while it was made.
-            let _ = std::fs::remove_file(&path);
-            disk.create_segment(&layout, position.segment, &key)
-        }
-        .map_err(at(&path))?;
-        if !layout.hold_reserve() {
+        let mut recovered = recover(&layout, &key, Mode::Repair)?;
+        let report = recovered.report;
+        if !layout.hold_reserve(RESERVE_BYTES_MIN) {
             tracing::warn!("no space to keep aside for deletions");
         }
-        let shared = Arc::new(Shared {
-            layout: layout.clone(),
-            index: RwLock::new(recovered.index),
-            files: Mutex::default(),
-            counters: Counters::default(),
-        });
-        let (capacity_bytes, places) = (options.capacity_bytes, Arc::new(Semaphore::new(options.queue_max)));
-        let writer = Writer {
-            layout,
+        let (file, span) = open_last(&layout, &key, &mut recovered)?;
+        let scrub = ScrubReport::load(&layout, &key);
+        let shared = Arc::new(Shared::new(layout, recovered.index, recovered.spans, scrub));
+        let mut writer = Writer {
             key,
-            options,
-            disk,
+            options: options.clone(),
             shared: shared.clone(),
             file,
-            position,
-            appended_bytes: recovered.report.scanned_records * RECORD_BYTES,
+            span,
+            position: recovered.position,
+            batch: recovered.batch.wrapping_add(1),
+            appended_bytes: report.scanned_records * RECORD_BYTES,
             checkpoint_at: Instant::now(),
+            checkpointing: None,
         };
-        let (sender, receiver) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || writer.run(&receiver))
-            .map_err(at(root))?;
-        Ok(Self {
-            shared,
+        if !recovered.amends.is_empty() {
+            writer.amend(recovered.amends);
+        }
+        let (sender, changes) = mpsc::channel();
+        let store = Self {
+            shared: shared.clone(),
             queue: Mutex::new(Some(sender)),
-            places,
-            writer: Mutex::new(Some(thread)),
-            capacity_bytes,
-            report: recovered.report,
+            places: Arc::new(Semaphore::new(options.queue_max)),
+            writer: Mutex::default(),
+            keeper: Mutex::default(),
+            stop: Arc::default(),
+            capacity_bytes: options.capacity_bytes,
+            report,
             _lock: lock,
-        })
+        };
+        let keeper = Keeper { shared, key, options, planner: Planner::default() };
+        Ok(Parts { store, writer, changes, keeper })
     }
 
     /// What start-up had to do.
@@ -298,34 +290,61 @@ impl Store {
         self.change(|reply| Change::Put { shard, placement, body, now_ms, reply }).await?
     }
 
-    /// Deletes a shard; returns whether it was there, once that is durable.
-    pub async fn delete(&self, shard: ShardHash) -> Result<bool, WriteError> {
-        self.change(|reply| Change::Delete { shard, reply }).await?
+    /// Deletes a shard; returns whether it was there, once that is durable. Within the retention it can be
+    /// restored.
+    pub async fn delete(&self, shard: ShardHash, now_ms: u64) -> Result<bool, WriteError> {
+        self.change(|reply| Change::Delete { shard, now_ms, reply }).await?
+    }
+
+    /// Takes a deletion back; returns whether the shard is there now, once that is durable.
+    pub async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
+        self.change(|reply| Change::Restore { shard, reply }).await?
     }
 
     async fn change<T>(&self, change: impl FnOnce(oneshot::Sender<T>) -> Change) -> Result<T, WriteError> {
         let permit = self.places.clone().acquire_owned().await.map_err(|_| WriteError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let queued = Queued { change: change(reply), _permit: permit };
+        let queued = Queued { change: change(reply), permit: Some(permit) };
         let sender = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         sender.and_then(|sender| sender.send(queued).ok()).ok_or(WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)
     }
 
-    /// The shard and its entry. Blocks.
+    /// The shard and its entry. Blocks. What is found damaged is quarantined.
     pub fn read_blocking(&self, shard: &ShardHash) -> Result<(Entry, Bytes), ReadError> {
         loop {
             let entry = self.shared.index().get(shard).copied().ok_or(ReadError::NotFound)?;
+            match entry.state {
+                State::Live => {}
+                State::Trashed { .. } => return Err(ReadError::NotFound),
+                State::Quarantined => return Err(ReadError::Damaged),
+            }
             match self.shared.read_at(shard, &entry) {
-                // Deleted or rewritten while it was read: look again.
+                // Deleted, rewritten or moved while it was read: look again.
                 Err(ReadError::Damaged) if self.shared.index().get(shard) != Some(&entry) => {}
                 Err(ReadError::Damaged) => {
                     self.shared.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%shard, segment = entry.segment, offset = entry.offset, "damaged shard");
+                    self.quarantine(*shard, entry.sequence);
                     return Err(ReadError::Damaged);
                 }
-                other => return other.map(|body| (entry, body)),
+                Err(error) => {
+                    self.shared.counters.read_errors.fetch_add(1, Ordering::Relaxed);
+                    return Err(error);
+                }
+                Ok(body) => return Ok((entry, body)),
             }
+        }
+    }
+
+    /// Has it written down that a shard is damaged. Where there is no place in the queue the next reader or the
+    /// scrub does it.
+    fn quarantine(&self, shard: ShardHash, sequence: u64) {
+        let Ok(permit) = self.places.clone().try_acquire_owned() else { return };
+        let (reply, _) = oneshot::channel();
+        let change = Change::Judge { shard, sequence, good: false, reply };
+        if let Some(queue) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _ = queue.send(Queued { change, permit: Some(permit) });
         }
     }
 
@@ -336,15 +355,15 @@ impl Store {
         read.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }
 
-    /// What is known of a shard without reading it.
+    /// What is known of a shard without reading it; nothing of those that are not served.
     pub fn stat(&self, shard: &ShardHash) -> Option<ShardStat> {
-        self.shared.index().get(shard).map(stat)
+        self.shared.index().get(shard).filter(|entry| entry.is_live()).map(stat)
     }
 
     /// At most `limit` shards in order of address behind `after`.
     pub fn list(&self, after: Option<ShardHash>, limit: usize) -> Vec<ListedShard> {
         let index = self.shared.index();
-        let page = index.after(after).take(limit);
+        let page = index.after(after).filter(|(_, entry)| entry.is_live()).take(limit);
         page.map(|(shard, entry)| ListedShard { shard: *shard, stat: stat(entry) }).collect()
     }
 
@@ -352,10 +371,28 @@ impl Store {
     pub fn usage(&self) -> Usage {
         let index = self.shared.index();
         Usage {
-            shards: index.len() as u64,
+            shards: index.live() as u64,
             used_bytes: index.used_bytes(),
             capacity_bytes: self.capacity_bytes,
+            trash_shards: index.trash().len() as u64,
+            trash_bytes: index.trash_bytes(),
+            quarantined: index.quarantined().len() as u64,
         }
+    }
+
+    /// At most `limit` shards that were found damaged, in order of address.
+    pub fn quarantined(&self, limit: usize) -> Vec<ShardHash> {
+        self.shared.index().quarantined().iter().take(limit).copied().collect()
+    }
+
+    /// How far the scrub is, and what it found.
+    pub fn scrub_report(&self) -> ScrubReport {
+        self.shared.scrub_report()
+    }
+
+    /// Whether the disk failed and nothing is written any more.
+    pub fn is_read_only(&self) -> bool {
+        self.shared.counters.failed.load(Ordering::SeqCst)
     }
 
     /// Counts since start.
@@ -365,13 +402,13 @@ impl Store {
 
     /// Finishes what is queued, writes a checkpoint and stops; later changes fail with [`WriteError::Closed`].
     pub async fn close(&self) {
+        self.stop.stop();
         let (reply, closed) = oneshot::channel();
         let sender = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.places.close();
         // Closing needs no place: the queue is closed to others.
         if let Some(sender) = sender
-            && let Ok(permit) = Arc::new(Semaphore::new(1)).try_acquire_owned()
-            && sender.send(Queued { change: Change::Close { reply }, _permit: permit }).is_ok()
+            && sender.send(Queued::alone(Change::Close { reply })).is_ok()
         {
             let _ = closed.await;
         }
@@ -380,11 +417,40 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        // The keeper first: it may wait for the writer.
+        self.stop.stop();
+        if let Some(keeper) = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = keeper.join();
+        }
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = writer.join();
         }
     }
+}
+
+/// The file that is appended to; a new one where there is none or where it was torn while it was made.
+fn open_last(
+    layout: &Layout,
+    key: &StoreKey,
+    recovered: &mut recover::Recovered,
+) -> Result<(Arc<dyn disk::DiskFile>, Span), LayoutError> {
+    let position = &mut recovered.position;
+    position.offset = position.offset.max(SEGMENT_HEADER_BYTES);
+    let last = recovered.spans.last().map(|known| known.span);
+    if let Some(span) = last {
+        let name = span.name();
+        let file = layout.disk.open(&name).map_err(|error| layout.error(&name, error))?;
+        if file.length().map_err(|error| layout.error(&name, error))? >= SEGMENT_HEADER_BYTES {
+            return Ok((file, span));
+        }
+    }
+    let span = last.unwrap_or(Span::single(position.segment));
+    let file = layout.create_segment(span.first, key).map_err(|error| layout.error(&span.name(), error))?;
+    if last.is_none() {
+        recovered.spans.push(KnownSpan { span, compacted: 0 });
+    }
+    Ok((file, span))
 }
 
 fn stat(entry: &Entry) -> ShardStat {

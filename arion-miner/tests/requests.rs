@@ -285,6 +285,27 @@ async fn deleting_needs_a_command_and_tells_whether_it_was_there() {
 }
 
 #[tokio::test]
+async fn a_deletion_is_taken_back_by_a_command() {
+    let mut net = Net::start();
+    let shard = net.put(1, 500).await;
+    let delete = Request::Delete(sign(net.command(Action::Delete, shard)));
+    net.call(GATEWAY, delete, Bytes::new()).await.unwrap();
+    let mixed_up = Request::Restore(sign(net.command(Action::Delete, shard)));
+    assert_eq!(net.refused(GATEWAY, mixed_up, Bytes::new()).await, ErrorCode::Malformed);
+    let command = net.command(Action::Restore, shard);
+    let warden = Request::Restore(command.sign(&GENESIS, &key(WARDEN)));
+    assert_eq!(net.refused(WARDEN, warden, Bytes::new()).await, ErrorCode::Unauthorized);
+    let restore = Request::Restore(sign(net.command(Action::Restore, shard)));
+    let (response, _) = net.call(GATEWAY, restore.clone(), Bytes::new()).await.unwrap();
+    assert_eq!(response, Response::Restored { exists: true });
+    assert_eq!(net.refused(GATEWAY, restore, Bytes::new()).await, ErrorCode::Replayed);
+    assert!(net.get(shard).await.is_ok());
+    let unknown = Request::Restore(sign(net.command(Action::Restore, ShardHash([0; 32]))));
+    let (response, _) = net.call(GATEWAY, unknown, Bytes::new()).await.unwrap();
+    assert_eq!(response, Response::Restored { exists: false });
+}
+
+#[tokio::test]
 async fn keys_without_the_role_are_refused() {
     let mut net = Net::start();
     let known = net.put(1, 500).await;

@@ -1,4 +1,4 @@
-//! `Delete`: forget a shard, durably.
+//! `Delete`: serve a shard no more, durably; within the retention it can be restored.
 
 use arion_protocol::{Action, ErrorCode, Response, SignedCommand};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ impl MinerService {
         self.check_command(&signed)?;
         let _place = place(&self.transfers).await?;
         self.enter_nonce(&signed)?;
-        let existed = self.store.delete(signed.command.shard).await?;
+        let existed = self.store.delete(signed.command.shard, self.now_ms()).await?;
         Ok((Response::Deleted { existed }, Bytes::new()))
     }
 }

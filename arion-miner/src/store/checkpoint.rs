@@ -1,30 +1,31 @@
 //! Checkpoints: the whole index as it stood at one position of the log.
 //!
-//! Layout, little-endian: magic 8, version 4, segment 4, offset 8, next sequence 8, entries 8, then per entry
-//! shard 32, stripe 32, pg 4, size 4, epoch 8, stored_at 8, offset 8, segment 4, index 1; keyed checksum 8 over
-//! all before it.
+//! Written and read as a stream, so that neither needs memory beside the index. The layout stands in docs/spec/store.md.
 
-use std::fs;
+use std::{io, sync::Arc};
 
 use arion_protocol::ShardPlacement;
 use arion_types::{ShardHash, StripeId};
 
 use super::{
-    index::{Entry, Index},
-    layout::{Layout, LayoutError, at, replace},
-    record::{StoreKey, array},
+    disk::DiskFile,
+    index::{Entry, Index, Snapshot},
+    layout::{CHECKPOINT, Layout, Span},
+    record::{State, StoreKey, array},
 };
 
 const MAGIC: [u8; 8] = *b"ARIONCKP";
-const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 40;
-const ENTRY_BYTES: usize = 101;
+const VERSION: u32 = 2;
+const HEADER_BYTES: usize = 44;
+const SPAN_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 118;
 const CHECKSUM_BYTES: usize = 8;
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// Where the log continues behind a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Position {
-    /// Number of the segment file.
+    /// Number of the segment.
     pub segment: u32,
     /// Offset of the next record in it.
     pub offset: u64,
@@ -32,114 +33,255 @@ pub(super) struct Position {
     pub sequence: u64,
 }
 
-/// The bytes of a checkpoint.
-pub(crate) fn encode(index: &Index, position: Position, key: &StoreKey) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + index.len() * ENTRY_BYTES + CHECKSUM_BYTES);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&position.segment.to_le_bytes());
-    bytes.extend_from_slice(&position.offset.to_le_bytes());
-    bytes.extend_from_slice(&position.sequence.to_le_bytes());
-    bytes.extend_from_slice(&(index.len() as u64).to_le_bytes());
-    for (shard, entry) in index.after(None) {
-        bytes.extend_from_slice(&shard.0);
-        bytes.extend_from_slice(&entry.placement.stripe.0);
-        bytes.extend_from_slice(&entry.placement.pg.to_le_bytes());
-        bytes.extend_from_slice(&entry.placement.size.to_le_bytes());
-        bytes.extend_from_slice(&entry.placement.epoch.to_le_bytes());
-        bytes.extend_from_slice(&entry.stored_at.to_le_bytes());
-        bytes.extend_from_slice(&entry.offset.to_le_bytes());
-        bytes.extend_from_slice(&entry.segment.to_le_bytes());
-        bytes.push(entry.placement.index);
-    }
-    let sum = key.checksum(&bytes);
-    bytes.extend_from_slice(&sum);
-    bytes
+/// A segment file as a checkpoint knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct KnownSpan {
+    pub span: Span,
+    /// What stands in its header.
+    pub compacted: u64,
 }
 
-fn decode(bytes: &[u8], key: &StoreKey) -> Option<(Index, Position)> {
-    let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
-    if content.len() < HEADER_BYTES || sum != key.checksum(content) {
-        return None;
+/// A checkpoint without its entries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Head {
+    pub position: Position,
+    pub spans: Vec<KnownSpan>,
+}
+
+/// Bytes of a checkpoint of so many shards.
+pub(super) fn length(shards: usize, spans: usize) -> u64 {
+    (HEADER_BYTES + spans * SPAN_BYTES + shards * ENTRY_BYTES + CHECKSUM_BYTES) as u64
+}
+
+struct Sink {
+    file: Arc<dyn DiskFile>,
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+    offset: u64,
+}
+
+impl Sink {
+    fn flush(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.buffer);
+        self.file.write_at(&[&self.buffer], self.offset)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
     }
-    if content[..8] != MAGIC || content[8..12] != VERSION.to_le_bytes() {
-        return None;
+
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() + ENTRY_BYTES > BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
-    let position = Position {
-        segment: u32::from_le_bytes(array(content, 12)),
-        offset: u64::from_le_bytes(array(content, 16)),
-        sequence: u64::from_le_bytes(array(content, 24)),
-    };
-    let count = usize::try_from(u64::from_le_bytes(array(content, 32))).ok()?;
-    let entries = &content[HEADER_BYTES..];
-    if entries.len() != count.checked_mul(ENTRY_BYTES)? {
-        return None;
-    }
-    let mut index = Index::default();
-    for entry in entries.chunks_exact(ENTRY_BYTES) {
-        let placement = ShardPlacement {
-            stripe: StripeId(array(entry, 32)),
-            pg: u32::from_le_bytes(array(entry, 64)),
-            index: entry[100],
-            epoch: u64::from_le_bytes(array(entry, 72)),
-            size: u32::from_le_bytes(array(entry, 68)),
-        };
-        index.insert(
-            ShardHash(array(entry, 0)),
-            Entry {
-                placement,
-                stored_at: u64::from_le_bytes(array(entry, 80)),
-                segment: u32::from_le_bytes(array(entry, 96)),
-                offset: u64::from_le_bytes(array(entry, 88)),
-            },
-        );
-    }
-    Some((index, position))
 }
 
 /// Writes a checkpoint durably in place of the one before.
-pub(crate) fn write(layout: &Layout, bytes: &[u8]) -> Result<(), LayoutError> {
-    let path = layout.checkpoint();
-    replace(&path, bytes).map_err(at(&path))
+pub(super) fn write(layout: &Layout, key: &StoreKey, head: &Head, entries: &Snapshot) -> io::Result<()> {
+    let new = format!("{CHECKPOINT}.new");
+    let file = layout.disk.create(&new)?;
+    let written = write_to(file, key, head, entries);
+    if let Err(error) = written {
+        let _ = layout.disk.remove(&new);
+        return Err(error);
+    }
+    layout.disk.rename(&new, CHECKPOINT)?;
+    layout.disk.sync_names()
+}
+
+fn write_to(file: Arc<dyn DiskFile>, key: &StoreKey, head: &Head, entries: &Snapshot) -> io::Result<()> {
+    let (hasher, buffer) = (blake3::Hasher::new_keyed(&key.0), Vec::with_capacity(BUFFER_BYTES));
+    let mut sink = Sink { file, hasher, buffer, offset: 0 };
+    sink.buffer.extend_from_slice(&MAGIC);
+    sink.buffer.extend_from_slice(&VERSION.to_le_bytes());
+    sink.buffer.extend_from_slice(&head.position.segment.to_le_bytes());
+    sink.buffer.extend_from_slice(&head.position.offset.to_le_bytes());
+    sink.buffer.extend_from_slice(&head.position.sequence.to_le_bytes());
+    sink.buffer.extend_from_slice(&(entries.len as u64).to_le_bytes());
+    sink.buffer.extend_from_slice(&u32::try_from(head.spans.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for known in &head.spans {
+        sink.flush_if_full()?;
+        sink.buffer.extend_from_slice(&known.span.first.to_le_bytes());
+        sink.buffer.extend_from_slice(&known.span.last.to_le_bytes());
+        sink.buffer.extend_from_slice(&known.compacted.to_le_bytes());
+    }
+    for (shard, entry) in entries.iter() {
+        sink.flush_if_full()?;
+        sink.buffer.extend_from_slice(&encode_entry(shard, entry));
+    }
+    sink.flush()?;
+    let sum = sink.hasher.finalize();
+    sink.file.write_at(&[&sum.as_bytes()[..CHECKSUM_BYTES]], sink.offset)?;
+    sink.file.sync()
+}
+
+fn encode_entry(shard: &ShardHash, entry: &Entry) -> [u8; ENTRY_BYTES] {
+    let mut bytes = [0; ENTRY_BYTES];
+    let (state, at) = entry.state.encode();
+    bytes[..32].copy_from_slice(&shard.0);
+    bytes[32..64].copy_from_slice(&entry.placement.stripe.0);
+    bytes[64..68].copy_from_slice(&entry.placement.pg.to_le_bytes());
+    bytes[68..72].copy_from_slice(&entry.placement.size.to_le_bytes());
+    bytes[72..80].copy_from_slice(&entry.placement.epoch.to_le_bytes());
+    bytes[80..88].copy_from_slice(&entry.stored_at.to_le_bytes());
+    bytes[88..96].copy_from_slice(&entry.offset.to_le_bytes());
+    bytes[96..100].copy_from_slice(&entry.segment.to_le_bytes());
+    (bytes[100], bytes[101]) = (entry.placement.index, state);
+    bytes[102..110].copy_from_slice(&at.to_le_bytes());
+    bytes[110..].copy_from_slice(&entry.sequence.to_le_bytes());
+    bytes
+}
+
+fn decode_entry(bytes: &[u8]) -> Option<(ShardHash, Entry)> {
+    let placement = ShardPlacement {
+        stripe: StripeId(array(bytes, 32)),
+        pg: u32::from_le_bytes(array(bytes, 64)),
+        index: bytes[100],
+        epoch: u64::from_le_bytes(array(bytes, 72)),
+        size: u32::from_le_bytes(array(bytes, 68)),
+    };
+    let entry = Entry {
+        placement,
+        stored_at: u64::from_le_bytes(array(bytes, 80)),
+        segment: u32::from_le_bytes(array(bytes, 96)),
+        offset: u64::from_le_bytes(array(bytes, 88)),
+        sequence: u64::from_le_bytes(array(bytes, 110)),
+        state: State::decode(bytes[101], u64::from_le_bytes(array(bytes, 102)))?,
+    };
+    Some((ShardHash(array(bytes, 0)), entry))
+}
+
+/// Reads a file from its start, and hashes what it reads.
+struct Source {
+    file: Arc<dyn DiskFile>,
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+    used: usize,
+    offset: u64,
+    end: u64,
+    /// Whether reading failed or the file ended too soon.
+    broken: bool,
+}
+
+impl Source {
+    fn take(&mut self, length: usize) -> Option<&[u8]> {
+        if self.buffer.len() - self.used < length {
+            self.buffer.drain(..self.used);
+            self.used = 0;
+            let room = (BUFFER_BYTES as u64).min(self.end - self.offset) as usize;
+            let old = self.buffer.len();
+            self.buffer.resize(old + room, 0);
+            if old + room < length || self.file.read_at(&mut self.buffer[old..], self.offset).is_err() {
+                self.broken = true;
+                self.buffer.clear();
+                return None;
+            }
+            self.hasher.update(&self.buffer[old..]);
+            self.offset += room as u64;
+        }
+        self.used += length;
+        self.buffer.get(self.used - length..self.used)
+    }
 }
 
 /// The last checkpoint, if there is one that can be trusted: the log holds everything a lost one said.
-pub(crate) fn load(layout: &Layout, key: &StoreKey) -> Option<(Index, Position)> {
-    let bytes = fs::read(layout.checkpoint()).ok()?;
-    let loaded = decode(&bytes, key);
+pub(super) fn load(layout: &Layout, key: &StoreKey) -> Option<(Index, Head)> {
+    let file = layout.disk.open(CHECKPOINT).ok()?;
+    let loaded = load_from(file, key);
     if loaded.is_none() {
-        tracing::warn!("checkpoint is damaged: reading the whole log");
+        tracing::warn!("checkpoint is damaged or of an older version: reading the whole log");
     }
     loaded
+}
+
+fn load_from(file: Arc<dyn DiskFile>, key: &StoreKey) -> Option<(Index, Head)> {
+    let length = file.length().ok()?;
+    let end = length.checked_sub(CHECKSUM_BYTES as u64)?;
+    let hasher = blake3::Hasher::new_keyed(&key.0);
+    let mut source = Source { file, hasher, buffer: Vec::new(), used: 0, offset: 0, end, broken: false };
+    let header = source.take(HEADER_BYTES)?;
+    if header[..8] != MAGIC || header[8..12] != VERSION.to_le_bytes() {
+        return None;
+    }
+    let position = Position {
+        segment: u32::from_le_bytes(array(header, 12)),
+        offset: u64::from_le_bytes(array(header, 16)),
+        sequence: u64::from_le_bytes(array(header, 24)),
+    };
+    let entries = u64::from_le_bytes(array(header, 32));
+    let spans = u64::from(u32::from_le_bytes(array(header, 40)));
+    let listed = entries.checked_mul(ENTRY_BYTES as u64)?.checked_add(spans * SPAN_BYTES as u64)?;
+    if listed.checked_add(HEADER_BYTES as u64)? != end {
+        return None;
+    }
+    let mut head = Head { position, spans: Vec::new() };
+    for _ in 0..spans {
+        let bytes = source.take(SPAN_BYTES)?;
+        let span =
+            Span { first: u32::from_le_bytes(array(bytes, 0)), last: u32::from_le_bytes(array(bytes, 4)) };
+        head.spans.push(KnownSpan { span, compacted: u64::from_le_bytes(array(bytes, 8)) });
+    }
+    let index =
+        Index::from_sorted((0..entries).map_while(|_| source.take(ENTRY_BYTES).and_then(decode_entry)));
+    let sum = source.file.read(end, CHECKSUM_BYTES).ok()?;
+    let whole = !source.broken && source.offset == end && index.total() as u64 == entries;
+    (whole && sum == source.hasher.finalize().as_bytes()[..CHECKSUM_BYTES]).then_some((index, head))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::memory::MemoryDisk;
+
+    fn checkpoint() -> (Index, Head) {
+        let mut index = Index::default();
+        for number in 1..4u8 {
+            let size = u32::from(number);
+            let placement =
+                ShardPlacement { stripe: StripeId([number; 32]), pg: 2, index: number, epoch: 4, size };
+            let state = [State::Live, State::Trashed { at: 5 }, State::Quarantined][usize::from(number) - 1];
+            let entry = Entry { placement, stored_at: 6, segment: 7, offset: 8, sequence: 9, state };
+            index.insert(ShardHash([number ^ 0xff; 32]), entry);
+        }
+        let position = Position { segment: 3, offset: 99, sequence: 1 << 40 };
+        let spans = vec![KnownSpan { span: Span { first: 1, last: 2 }, compacted: 77 }];
+        (index, Head { position, spans })
+    }
 
     #[test]
     fn a_checkpoint_round_trips_and_no_flipped_byte_passes() {
         let key = StoreKey([1; 32]);
-        let mut index = Index::default();
-        for number in 1..4u8 {
-            let placement = ShardPlacement {
-                stripe: StripeId([number; 32]),
-                pg: 2,
-                index: number,
-                epoch: 4,
-                size: u32::from(number),
-            };
-            let entry = Entry { placement, stored_at: 6, segment: 7, offset: 8 };
-            index.insert(ShardHash([number ^ 0xff; 32]), entry);
-        }
-        let position = Position { segment: 3, offset: 99, sequence: 1 << 40 };
-        let good = encode(&index, position, &key);
-        assert_eq!(decode(&good, &key), Some((index, position)));
+        let (index, head) = checkpoint();
+        let layout = Layout::new(Arc::new(MemoryDisk::default()));
+        write(&layout, &key, &head, &index.snapshot()).unwrap();
+        assert_eq!(load(&layout, &key), Some((index.clone(), head)));
+        let good = layout.read_small(CHECKPOINT, 1 << 20).unwrap().unwrap();
+        assert_eq!(good.len() as u64, length(3, 1));
+        let load = |bytes: &[u8]| {
+            layout.replace(CHECKPOINT, bytes).unwrap();
+            load(&layout, &key)
+        };
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x40;
-            assert_eq!(decode(&bad, &key), None, "byte {at}");
-            assert_eq!(decode(&good[..at], &key), None, "length {at}");
+            assert_eq!(load(&bad), None, "byte {at}");
+            assert_eq!(load(&good[..at]), None, "length {at}");
         }
+        assert!(load(&good).is_some());
+    }
+
+    #[test]
+    fn a_long_checkpoint_crosses_buffers() {
+        let key = StoreKey([1; 32]);
+        let (small, head) = checkpoint();
+        let entry = *small.get(&ShardHash([0xfe; 32])).unwrap();
+        let entries = (0..30_000u64).map(|number| {
+            let mut shard = ShardHash([7; 32]);
+            shard.0[..8].copy_from_slice(&number.to_be_bytes());
+            (shard, Entry { sequence: number, ..entry })
+        });
+        let index = Index::from_sorted(entries);
+        let layout = Layout::new(Arc::new(MemoryDisk::default()));
+        write(&layout, &key, &head, &index.snapshot()).unwrap();
+        let (loaded, _) = load(&layout, &key).unwrap();
+        assert!(loaded.after(None).eq(index.after(None)));
     }
 }

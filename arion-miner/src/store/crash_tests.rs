@@ -4,16 +4,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use arion_types::StripeId;
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    memory::{Faults, MemoryDisk},
+    *,
+};
 
 pub(super) fn body(number: u32, length: usize) -> Bytes {
     let mut bytes = vec![0; length];
@@ -37,15 +37,20 @@ async fn put(store: &Store, number: u32, length: usize) -> ShardHash {
     shard
 }
 
+/// No background work: what happens is what the test does.
+pub(super) fn quiet() -> StoreOptions {
+    StoreOptions { background: false, ..StoreOptions::default() }
+}
+
 fn open(root: &Path) -> Store {
-    Store::open(root, StoreOptions::default()).unwrap()
+    Store::open(root, quiet()).unwrap()
 }
 
 /// The directory as a killed process leaves it.
 fn crashed_copy(root: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
     fs::create_dir(copy.path().join("segments")).unwrap();
-    for part in ["STORE", "checkpoint"] {
+    for part in ["STORE", "STORE.copy", "checkpoint"] {
         if root.join(part).exists() {
             fs::copy(root.join(part), copy.path().join(part)).unwrap();
         }
@@ -104,7 +109,7 @@ async fn a_torn_deletion_leaves_the_shard() {
     // Before the deletion gives the blocks back.
     let crashed = crashed_copy(root.path());
     let before = fs::metadata(segment(root.path())).unwrap().len() as usize;
-    assert!(store.delete(shard).await.unwrap());
+    assert!(store.delete(shard, 20).await.unwrap());
     let whole = fs::read(segment(root.path())).unwrap();
     for length in before..=whole.len() {
         edit(crashed.path(), |bytes| {
@@ -154,7 +159,8 @@ async fn a_record_inside_a_shard_is_not_believed() {
     let root = TempDir::new().unwrap();
     let store = open(root.path());
     let victim = put(&store, 1, 300).await;
-    let forged = record::Record { sequence: 1 << 30, shard: victim, kind: record::RecordKind::Delete };
+    let kind = record::RecordKind::Delete(record::Victim { sequence: 0, segment: 0 });
+    let forged = record::Record { sequence: 1 << 30, batch: 0, shard: victim, kind };
     let evil = Bytes::copy_from_slice(&forged.encode(&record::StoreKey([0; 32])));
     store.put(address(&evil), placement(&evil, 9), evil.clone(), 10).await.unwrap();
     let last = put(&store, 3, 40).await;
@@ -218,7 +224,7 @@ async fn a_checkpoint_shortens_the_next_start_and_a_damaged_one_is_done_without(
 #[tokio::test]
 async fn segments_roll_and_all_are_read_back() {
     let root = TempDir::new().unwrap();
-    let options = || StoreOptions { segment_bytes: 1_000, ..StoreOptions::default() };
+    let options = || StoreOptions { segment_bytes: 1_000, ..quiet() };
     let store = Store::open(root.path(), options()).unwrap();
     let mut shards = Vec::new();
     for number in 0..20 {
@@ -255,56 +261,62 @@ async fn a_second_process_is_refused_until_the_first_is_done() {
 #[tokio::test]
 async fn the_quota_is_kept_and_freed_by_deletion() {
     let root = TempDir::new().unwrap();
-    let options = StoreOptions { capacity_bytes: 2 * (RECORD_BYTES + 300), ..StoreOptions::default() };
+    let options = StoreOptions { capacity_bytes: 2 * (RECORD_BYTES + 300), ..quiet() };
     let store = Store::open(root.path(), options).unwrap();
     let first = put(&store, 1, 300).await;
     put(&store, 2, 300).await;
     let third = body(3, 300);
     let again = || store.put(address(&third), placement(&third, 3), third.clone(), 10);
     assert_eq!(again().await, Err(WriteError::NoSpace));
-    assert!(store.delete(first).await.unwrap());
-    assert!(!store.delete(first).await.unwrap());
+    assert!(store.delete(first, 20).await.unwrap());
+    assert!(!store.delete(first, 20).await.unwrap());
     assert!(again().await.unwrap().new);
 }
 
 #[tokio::test]
 async fn a_full_disk_refuses_shards_and_still_deletes() {
-    let root = TempDir::new().unwrap();
-    let free = Arc::new(AtomicU64::new(1_000));
-    let disk = Disk { free_bytes: Some(free.clone()), ..Disk::default() };
-    let store = Store::open_on(root.path(), StoreOptions::default(), disk).unwrap();
+    let disk = MemoryDisk::default();
+    let store = Store::open_on(Arc::new(disk.clone()), quiet()).unwrap();
     let shard = put(&store, 1, 300).await;
     // The header fits, the body does not: nothing of it may stay.
-    free.store(RECORD_BYTES + 10, Ordering::SeqCst);
+    disk.set_free_bytes(RECORD_BYTES + 10);
     let second = body(2, 300);
     let refused = store.put(address(&second), placement(&second, 2), second, 10).await;
     assert_eq!(refused, Err(WriteError::NoSpace));
-    free.store(0, Ordering::SeqCst);
-    assert!(store.delete(shard).await.unwrap());
+    disk.set_free_bytes(0);
+    assert!(store.delete(shard, 20).await.unwrap());
     assert!(matches!(store.read_blocking(&shard), Err(ReadError::NotFound)));
+    assert!(store.restore(shard).await.unwrap());
+    assert!(store.delete(shard, 20).await.unwrap());
     drop(store);
-    let store = open(root.path());
+    let store = Store::open_on(Arc::new(disk.clone()), quiet()).unwrap();
     assert_eq!(store.report().truncated_bytes, 0);
     assert_eq!(store.usage().shards, 0);
+    disk.set_free_bytes(1 << 20);
     put(&store, 3, 300).await;
 }
 
 #[tokio::test]
-async fn after_a_failed_sync_nothing_is_acknowledged() {
-    let root = TempDir::new().unwrap();
-    let broken = Arc::new(AtomicBool::new(false));
-    let disk = Disk { broken: Some(broken.clone()), ..Disk::default() };
-    let store = Store::open_on(root.path(), StoreOptions::default(), disk).unwrap();
+async fn after_a_failed_sync_nothing_is_acknowledged_and_reads_go_on() {
+    let disk = MemoryDisk::default();
+    let store = Store::open_on(Arc::new(disk.clone()), quiet()).unwrap();
     let shard = put(&store, 1, 300).await;
-    broken.store(true, Ordering::SeqCst);
+    // The write, then the sync.
+    let sync = disk.operations() + 1;
+    disk.set_faults(Faults { broken: Some(sync..sync + 1), ..Faults::default() });
     let second = body(2, 300);
     let again = || store.put(address(&second), placement(&second, 2), second.clone(), 10);
     assert_eq!(again().await, Err(WriteError::Failed));
-    broken.store(false, Ordering::SeqCst);
+    assert!(store.is_read_only());
     assert_eq!(again().await, Err(WriteError::Failed));
-    assert_eq!(store.delete(shard).await, Err(WriteError::Failed));
+    assert_eq!(store.delete(shard, 20).await, Err(WriteError::Failed));
     assert!(store.read_blocking(&shard).is_ok());
     assert!(store.stat(&address(&second)).is_none());
+    drop(store);
+    // Memory still has what the disk lost: it must not be believed.
+    let store = Store::open_on(Arc::new(disk.after_kill()), quiet()).unwrap();
+    assert!(store.stat(&address(&second)).is_none());
+    assert!(store.read_blocking(&shard).is_ok());
 }
 
 #[tokio::test]

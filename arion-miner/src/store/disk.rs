@@ -1,91 +1,231 @@
-//! The active segment file: appending, syncing, punching holes. The one place where a full disk shows.
+//! What the store needs of a disk: few operations on named files, so that a simulated disk is small.
+//!
+//! # Invariants
+//! - What was written before [`DiskFile::sync`] returned is there after a power cut; what was named before
+//!   [`Disk::sync_names`] returned has that name.
+//! - A rename is atomic: after a power cut the name means the old file or the new one.
+//!
+//! # Not here
+//! Which files there are (`layout`).
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 
-use super::{
-    layout::{Layout, sync_parent},
-    record::{SEGMENT_HEADER_BYTES, StoreKey, encode_segment},
-};
+/// A directory of files. Names are relative and have at most one directory, `segments`.
+pub trait Disk: Send + Sync {
+    /// Names of the files in `segments`, without the directory, in any order.
+    fn segments(&self) -> io::Result<Vec<String>>;
 
-/// A disk that may be told to be full.
-#[derive(Clone, Default)]
-pub(crate) struct Disk {
-    /// Bytes that still fit; tests only.
-    #[cfg(test)]
-    pub(crate) free_bytes: Option<std::sync::Arc<std::sync::atomic::AtomicU64>>,
-    /// Whether syncing fails; tests only.
-    #[cfg(test)]
-    pub(crate) broken: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
+    /// Opens an existing file for reading, and for writing where the disk is writable.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Makes an empty file, in place of one of that name.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Gives a file another name, in place of one of that name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes names durable.
+    fn sync_names(&self) -> io::Result<()>;
+
+    /// Makes the directories where they are missing and takes the disk for the holder of the result; `None` if
+    /// somebody has it.
+    fn lock(&self) -> io::Result<Option<DiskLock>>;
+
+    /// Where a file is, for messages.
+    fn path(&self, name: &str) -> PathBuf;
 }
 
-impl Disk {
-    fn take(&self, _bytes: usize) -> io::Result<()> {
-        #[cfg(test)]
-        if let Some(free) = &self.free_bytes {
-            use std::sync::atomic::Ordering;
-            let bytes = _bytes as u64;
-            free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(bytes))
-                .map_err(|_| io::Error::from(io::ErrorKind::StorageFull))?;
-        }
-        Ok(())
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Its length in bytes.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` from `offset`; `UnexpectedEof` if the file is too short.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// `length` bytes from `offset`.
+    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.read_at(&mut bytes, offset)?;
+        Ok(bytes)
     }
 
-    fn check_sync(&self) -> io::Result<()> {
-        #[cfg(test)]
-        if self.broken.as_ref().is_some_and(|broken| broken.load(std::sync::atomic::Ordering::SeqCst)) {
-            return Err(io::Error::other("broken disk"));
-        }
-        Ok(())
+    /// Writes the parts one behind the other from `offset`; where that fails some of it may be written.
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
+
+    /// Cuts the file or extends it with zeros.
+    fn set_length(&self, length: u64) -> io::Result<()>;
+
+    /// Makes content and length durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Gives the blocks of a range back, which then reads as zeros; an error where the file system cannot.
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// Bytes that the file takes on the disk.
+    fn allocated(&self) -> io::Result<u64>;
+
+    /// Forgets what memory holds of the file: after a failed sync only the disk knows what is durable.
+    fn forget_cached(&self);
+}
+
+/// Held as long as the store is open.
+pub struct DiskLock(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+
+impl DiskLock {
+    /// A lock that lasts until `held` is dropped.
+    pub fn new(held: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(held))
+    }
+}
+
+/// A directory of a file system.
+pub struct DirDisk {
+    root: PathBuf,
+    writable: bool,
+}
+
+impl DirDisk {
+    /// The directory `root`, which [`Disk::lock`] makes if it does not exist.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), writable: true }
     }
 
-    /// Creates a segment, durably named, with its header; nothing is left of it where that fails.
-    pub(crate) fn create_segment(&self, layout: &Layout, number: u32, key: &StoreKey) -> io::Result<File> {
-        let path = layout.segment(number);
-        let made = self.take(SEGMENT_HEADER_BYTES as usize).and_then(|()| {
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-            file.write_all_at(&encode_segment(number, key), 0)?;
-            file.sync_all()?;
-            sync_parent(&path)?;
-            Ok(file)
-        });
-        if made.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
-            let _ = std::fs::remove_file(&path);
-        }
-        made
+    /// The directory `root`, nothing in which is changed.
+    pub fn read_only(root: &Path) -> Self {
+        Self { root: root.to_owned(), writable: false }
+    }
+}
+
+impl Disk for DirDisk {
+    fn segments(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(self.path("segments"))?
+            .map(|entry| Ok(entry?.file_name().into_string().ok()))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(names.into_iter().flatten().collect())
     }
 
-    /// Writes parts one behind the other; where that fails the file ends at `offset` as before.
-    pub(crate) fn append(&self, file: &File, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(self.writable).open(self.path(name))?;
+        Ok(Arc::new(DirFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        Ok(Arc::new(DirFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(self.path("segments"))?.sync_all()?;
+        File::open(&self.root)?.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<Option<DiskLock>> {
+        fs::create_dir_all(self.path("segments"))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path("LOCK"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(DiskLock::new(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+struct DirFile(File);
+
+impl DiskFile for DirFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            // The spare room is exact or a little more: what is too much is cut off below.
+            let room = rustix::buffer::spare_capacity(&mut bytes);
+            match rustix::io::pread(&self.0, room, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) if read >= length => break,
+                // Rare: a signal or the end of the file in between.
+                Ok(_) => {
+                    bytes.clear();
+                    bytes.resize(length, 0);
+                    self.0.read_exact_at(&mut bytes, offset)?;
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        let whole: usize = parts.iter().map(|part| part.len()).sum();
+        let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
+        let written = match rustix::io::pwritev(&self.0, &slices, offset) {
+            Ok(written) => written,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if written == whole {
+            return Ok(());
+        }
+        // The rest, part by part; an error names what stopped it.
         let mut at = offset;
         for part in parts {
-            if let Err(error) = self.take(part.len()).and_then(|()| file.write_all_at(part, at)) {
-                let _ = file.set_len(offset);
-                return Err(error);
-            }
+            self.0.write_all_at(part, at)?;
             at += part.len() as u64;
         }
         Ok(())
     }
 
-    /// Everything written so far survives a power cut when this returns.
-    pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
-        self.check_sync()?;
-        file.sync_data()
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
     }
 
-    /// Gives the blocks of a dead shard back. Best effort: not every file system can.
-    pub(crate) fn punch(&self, file: &File, offset: u64, length: u64) {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if length > 0
-            && let Err(error) = fallocate(file, flags, offset, length)
-        {
-            tracing::debug!(%error, "file system keeps the blocks of a deleted shard");
-        }
+        Ok(fallocate(&self.0, flags, offset, length)?)
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.blocks() * 512)
+    }
+
+    fn forget_cached(&self) {
+        let _ = fadvise(&self.0, 0, None, Advice::DontNeed);
     }
 }

@@ -57,7 +57,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Delete(number) => {
                 let shard = address(&shard_body(number));
-                assert_eq!(store.delete(shard).await.unwrap(), model.remove(&shard).is_some());
+                assert_eq!(store.delete(shard, now).await.unwrap(), model.remove(&shard).is_some());
             }
             Step::Read(number) => {
                 let shard = address(&shard_body(number));

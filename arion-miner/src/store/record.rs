@@ -39,8 +39,59 @@ pub(super) enum RecordKind {
         /// When it was written, milliseconds since the Unix epoch.
         stored_at: u64,
     },
-    /// The shard is gone from here on.
-    Delete,
+    /// That record of the shard is dead from here on.
+    Delete(Victim),
+    /// That record of the shard has another state from here on.
+    Mark {
+        /// Sequence of the put.
+        victim: u64,
+        /// What it is now.
+        state: State,
+    },
+}
+
+/// The put that a deletion means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Victim {
+    /// Its sequence; 0, as in logs of version 1, is whatever put there is.
+    pub sequence: u64,
+    /// The segment it was in; 0 where that is not known.
+    pub segment: u32,
+}
+
+/// What a stored shard is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum State {
+    /// Served.
+    #[default]
+    Live,
+    /// Deleted, and kept for a while.
+    Trashed {
+        /// When it was deleted, milliseconds since the Unix epoch.
+        at: u64,
+    },
+    /// Found damaged: not served, waits for good bytes.
+    Quarantined,
+}
+
+impl State {
+    /// Number and time as they are written.
+    pub(super) fn encode(self) -> (u8, u64) {
+        match self {
+            Self::Live => (0, 0),
+            Self::Trashed { at } => (1, at),
+            Self::Quarantined => (2, 0),
+        }
+    }
+
+    pub(super) fn decode(number: u8, at: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Live),
+            1 => Some(Self::Trashed { at }),
+            2 => Some(Self::Quarantined),
+            _ => None,
+        }
+    }
 }
 
 /// A record header.
@@ -48,6 +99,8 @@ pub(super) enum RecordKind {
 pub(super) struct Record {
     /// Position in the log, strictly increasing.
     pub sequence: u64,
+    /// Records with the same number, one behind the other, were synced together.
+    pub batch: u16,
     /// Address of the shard.
     pub shard: ShardHash,
     /// What happened to it.
@@ -59,15 +112,16 @@ impl Record {
     pub(super) fn body_len(&self) -> u64 {
         match self.kind {
             RecordKind::Put { placement, .. } => u64::from(placement.size),
-            RecordKind::Delete => 0,
+            RecordKind::Delete(_) | RecordKind::Mark { .. } => 0,
         }
     }
 
-    /// Layout: magic 4, kind 1, index 1, zero 2, shard 32, stripe 32, pg 4, size 4, epoch 8, stored_at 8,
-    /// sequence 8, checksum 8; integers little-endian.
+    /// Layout: magic 4, kind 1, index 1, batch 2, shard 32, stripe 32, pg 4, size 4, epoch 8, stored_at 8,
+    /// sequence 8, checksum 8; integers little-endian. What other kinds put where stands in docs/spec/store.md.
     pub(crate) fn encode(&self, key: &StoreKey) -> [u8; RECORD_BYTES as usize] {
         let mut bytes = [0; RECORD_BYTES as usize];
         bytes[..4].copy_from_slice(&RECORD_MAGIC);
+        bytes[6..8].copy_from_slice(&self.batch.to_le_bytes());
         bytes[8..40].copy_from_slice(&self.shard.0);
         match self.kind {
             RecordKind::Put { placement, stored_at } => {
@@ -79,7 +133,17 @@ impl Record {
                 bytes[80..88].copy_from_slice(&placement.epoch.to_le_bytes());
                 bytes[88..96].copy_from_slice(&stored_at.to_le_bytes());
             }
-            RecordKind::Delete => bytes[4] = 2,
+            RecordKind::Delete(victim) => {
+                bytes[4] = 2;
+                bytes[40..48].copy_from_slice(&victim.sequence.to_le_bytes());
+                bytes[72..76].copy_from_slice(&victim.segment.to_le_bytes());
+            }
+            RecordKind::Mark { victim, state } => {
+                let (number, at) = state.encode();
+                (bytes[4], bytes[5]) = (3, number);
+                bytes[40..48].copy_from_slice(&victim.to_le_bytes());
+                bytes[88..96].copy_from_slice(&at.to_le_bytes());
+            }
         }
         bytes[96..CHECKSUM_AT].copy_from_slice(&self.sequence.to_le_bytes());
         let sum = key.checksum(&bytes[..CHECKSUM_AT]);
@@ -103,23 +167,47 @@ impl Record {
                 },
                 stored_at: u64::from_le_bytes(array(bytes, 88)),
             },
-            2 => RecordKind::Delete,
+            2 => RecordKind::Delete(Victim {
+                sequence: u64::from_le_bytes(array(bytes, 40)),
+                segment: u32::from_le_bytes(array(bytes, 72)),
+            }),
+            3 => RecordKind::Mark {
+                victim: u64::from_le_bytes(array(bytes, 40)),
+                state: State::decode(bytes[5], u64::from_le_bytes(array(bytes, 88)))?,
+            },
             _ => return None,
         };
         let sequence = u64::from_le_bytes(array(bytes, 96));
-        Some(Self { sequence, shard: ShardHash(array(bytes, 8)), kind })
+        let batch = u16::from_le_bytes(array(bytes, 6));
+        Some(Self { sequence, batch, shard: ShardHash(array(bytes, 8)), kind })
     }
 }
 
-/// Header of a segment file: magic 8, version 4, number 4, zero 8, checksum 8.
-pub(crate) fn encode_segment(number: u32, key: &StoreKey) -> [u8; SEGMENT_HEADER_BYTES as usize] {
+/// Header of a segment file: magic 8, version 4, number 4, compacted 8, checksum 8. What was dead when the log
+/// stood at `compacted` is not in the file any more.
+pub(crate) fn encode_segment(
+    number: u32,
+    compacted: u64,
+    key: &StoreKey,
+) -> [u8; SEGMENT_HEADER_BYTES as usize] {
     let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
     bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
     bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
     bytes[12..16].copy_from_slice(&number.to_le_bytes());
+    bytes[16..24].copy_from_slice(&compacted.to_le_bytes());
     let sum = key.checksum(&bytes[..24]);
     bytes[24..].copy_from_slice(&sum);
     bytes
+}
+
+/// `compacted` of a good header of this segment.
+pub(crate) fn decode_segment(
+    bytes: &[u8; SEGMENT_HEADER_BYTES as usize],
+    number: u32,
+    key: &StoreKey,
+) -> Option<u64> {
+    let compacted = u64::from_le_bytes(array(bytes, 16));
+    (*bytes == encode_segment(number, compacted, key)).then_some(compacted)
 }
 
 /// `N` bytes from `at`; callers pass offsets inside the buffer.
@@ -133,12 +221,21 @@ pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 mod tests {
     use super::*;
 
-    fn records() -> [Record; 2] {
+    fn records() -> [Record; 4] {
         let placement = ShardPlacement { stripe: StripeId([2; 32]), pg: 3, index: 4, epoch: 5, size: 6 };
         let shard = ShardHash([1; 32]);
+        let victim = Victim { sequence: 8, segment: 1 };
+        let trashed = RecordKind::Mark { victim: 8, state: State::Trashed { at: 7 } };
         [
-            Record { sequence: 8, shard, kind: RecordKind::Put { placement, stored_at: 7 } },
-            Record { sequence: 9, shard, kind: RecordKind::Delete },
+            Record { sequence: 8, batch: 0, shard, kind: RecordKind::Put { placement, stored_at: 7 } },
+            Record { sequence: 9, batch: 1, shard, kind: RecordKind::Delete(victim) },
+            Record { sequence: 10, batch: 0x0102, shard, kind: trashed },
+            Record {
+                sequence: 9,
+                batch: 0,
+                shard,
+                kind: RecordKind::Delete(Victim { sequence: 0, segment: 0 }),
+            },
         ]
     }
 
@@ -150,21 +247,29 @@ mod tests {
         }
     }
 
-    /// Stores outlive programs: these bytes never change within version 1.
+    /// Stores outlive programs: these bytes never change, and the first and last are of version 1 too.
     #[test]
     fn layouts_are_frozen() {
         let key = StoreKey([9; 32]);
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let [put, delete] = records();
+        let [put, delete, trash, old_delete] = records();
         let zeros = |count: usize| "00".repeat(count);
         let (shard, stripe) = ("01".repeat(32), "02".repeat(32));
         let fields = "0300000006000000050000000000000007000000000000000800000000000000";
         let expected = format!("4153523101040000{shard}{stripe}{fields}0976f70ea318b9a7");
         assert_eq!(hex(&put.encode(&key)), expected);
         let expected = format!("4153523102000000{shard}{}090000000000000017df7af2aa88ac75", zeros(56));
+        assert_eq!(hex(&old_delete.encode(&key)), expected);
+        let victim = format!("0800000000000000{}", zeros(24));
+        let expected =
+            format!("4153523102000100{shard}{victim}01000000{}0900000000000000567e78cd0d562309", zeros(20));
         assert_eq!(hex(&delete.encode(&key)), expected);
+        let at = "0700000000000000";
+        let expected =
+            format!("4153523103010201{shard}{victim}{}{at}0a00000000000000cdca7d8aab3ce844", zeros(16));
+        assert_eq!(hex(&trash.encode(&key)), expected);
         assert_eq!(
-            hex(&encode_segment(3, &key)),
+            hex(&encode_segment(3, 0, &key)),
             "4152494f4e5345470100000003000000".to_owned() + &zeros(8) + "e6af13e6511aaf62"
         );
     }

@@ -2,18 +2,21 @@
 //!
 //! # Invariants
 //! - Nobody is answered, and the index does not change, before the sync that covers the change has returned.
-//! - After a failed sync nothing more is written: what is on disk is unknown until the log is read again.
+//! - After a failed sync or write nothing more is written: what is on disk is unknown until the log is read again.
 //! - A deletion needs no free space: it may use the reserve and overrun the size of a segment.
+//!
+//! # Not here
+//! What each change does (`changes`).
 
 use std::{
     collections::HashMap,
-    fs::File,
     io,
     sync::{
         Arc,
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
+    thread::JoinHandle,
     time::Instant,
 };
 
@@ -24,54 +27,100 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     Shared, StoreOptions, Stored, WriteError,
-    checkpoint::{self, Position},
-    disk::Disk,
+    checkpoint::{self, Head, KnownSpan, Position},
+    compact::Rewritten,
+    disk::DiskFile,
     index::Entry,
-    layout::Layout,
+    layout::{RESERVE_BYTES_MIN, Span},
     record::{RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, StoreKey},
 };
 
 /// A change that waits for the thread; the permit bounds how many there are.
 pub(super) struct Queued {
     pub(super) change: Change,
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Queued {
+    /// A change of somebody who waits for each before the next.
+    pub(super) fn alone(change: Change) -> Self {
+        Self { change, permit: None }
+    }
 }
 
 pub(super) enum Change {
-    Put { shard: ShardHash, placement: ShardPlacement, body: Bytes, now_ms: u64, reply: Reply<Stored> },
-    Delete { shard: ShardHash, reply: Reply<bool> },
-    Close { reply: oneshot::Sender<()> },
+    Put {
+        shard: ShardHash,
+        placement: ShardPlacement,
+        body: Bytes,
+        now_ms: u64,
+        reply: Reply<Stored>,
+    },
+    Delete {
+        shard: ShardHash,
+        now_ms: u64,
+        reply: Reply<bool>,
+    },
+    Restore {
+        shard: ShardHash,
+        reply: Reply<bool>,
+    },
+    /// Ends the retention of trash from before a time, a bounded number at once; answers how many.
+    Purge {
+        before_ms: u64,
+        max: usize,
+        reply: Reply<u64>,
+    },
+    /// The record with that sequence turned out to be damaged, or to be good after all.
+    Judge {
+        shard: ShardHash,
+        sequence: u64,
+        good: bool,
+        reply: Reply<bool>,
+    },
+    /// A compaction has rewritten files.
+    Rewritten {
+        rewritten: Rewritten,
+        reply: Reply<()>,
+    },
+    /// What is dead, trash or quarantined here and now, and durably so.
+    Snapshot {
+        reply: oneshot::Sender<Head>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
-
-/// What to tell whom once the batch is durable.
-enum Answer {
-    Put(Reply<Stored>, Result<Stored, WriteError>),
-    Delete(Reply<bool>, Result<bool, WriteError>),
-}
+/// Says to whom it may concern whether the batch is durable.
+type Answer = Box<dyn FnOnce(bool) + Send>;
 
 /// What a batch changes; `None` is a deletion.
 #[derive(Default)]
-struct Batch {
-    changes: HashMap<ShardHash, Option<Entry>>,
-    /// Bytes by which the live shards grow.
-    grown_bytes: u64,
+pub(super) struct Batch {
+    pub(super) changes: HashMap<ShardHash, Option<Entry>>,
+    /// Bytes by which stored shards grow; negative where they shrink.
+    pub(super) grown_bytes: i64,
     answers: Vec<Answer>,
     /// Entries that nobody will read again.
-    dead: Vec<Entry>,
+    pub(super) dead: Vec<Entry>,
+    /// Whether anything was appended.
+    pub(super) appended: bool,
 }
 
 pub(super) struct Writer {
-    pub(super) layout: Layout,
     pub(super) key: StoreKey,
     pub(super) options: StoreOptions,
-    pub(super) disk: Disk,
     pub(super) shared: Arc<Shared>,
-    pub(super) file: File,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// The file that is appended to.
+    pub(super) span: Span,
     pub(super) position: Position,
+    pub(super) batch: u16,
     pub(super) appended_bytes: u64,
     pub(super) checkpoint_at: Instant,
+    pub(super) checkpointing: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -84,166 +133,168 @@ impl Writer {
                     self.checkpoint_if_due();
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             };
-            let mut batch = Batch::default();
-            let mut next = Some(first);
-            let mut closing = None;
-            while let Some(Queued { change, _permit }) = next {
-                match change {
-                    Change::Put { shard, placement, body, now_ms, reply } => {
-                        let outcome = self.put(&mut batch, shard, placement, &body, now_ms);
-                        batch.answers.push(Answer::Put(reply, outcome));
-                    }
-                    Change::Delete { shard, reply } => {
-                        let outcome = self.delete(&mut batch, shard);
-                        batch.answers.push(Answer::Delete(reply, outcome));
-                    }
-                    Change::Close { reply } => {
-                        closing = Some(reply);
-                        break;
-                    }
-                }
-                next =
-                    (batch.answers.len() < self.options.batch_max).then(|| queue.try_recv().ok()).flatten();
+            let more = std::iter::from_fn(|| queue.try_recv().ok());
+            let batch = std::iter::once(first).chain(more).take(self.options.batch_max);
+            if !self.process(batch) {
+                break;
             }
-            self.commit(batch);
-            if let Some(reply) = closing {
+        }
+        self.join_checkpoint();
+    }
+
+    /// Carries out changes with one sync; false when the store was closed.
+    pub(super) fn process(&mut self, queued: impl Iterator<Item = Queued>) -> bool {
+        let mut batch = Batch::default();
+        self.batch = self.batch.wrapping_add(1);
+        let mut closing = None;
+        for Queued { change, permit: _permit } in queued {
+            if let Change::Close { reply } = change {
+                closing = Some(reply);
+                break;
+            }
+            if matches!(change, Change::Rewritten { .. } | Change::Snapshot { .. }) {
+                // Both are about what is durable and visible.
+                self.commit(std::mem::take(&mut batch));
+            }
+            self.change(&mut batch, change);
+        }
+        self.commit(batch);
+        match closing {
+            Some(reply) => {
+                self.join_checkpoint();
                 self.write_checkpoint();
+                self.join_checkpoint();
                 let _ = reply.send(());
-                return;
+                false
             }
-            self.checkpoint_if_due();
+            None => {
+                self.checkpoint_if_due();
+                true
+            }
         }
     }
 
-    fn known(&self, batch: &Batch, shard: &ShardHash) -> Option<Entry> {
-        match batch.changes.get(shard) {
-            Some(change) => *change,
-            None => self.shared.index().get(shard).copied(),
+    fn change(&mut self, batch: &mut Batch, change: Change) {
+        match change {
+            Change::Put { shard, placement, body, now_ms, reply } => {
+                let outcome = self.put(batch, shard, placement, &body, now_ms);
+                answer(batch, reply, outcome);
+            }
+            Change::Delete { shard, now_ms, reply } => {
+                let outcome = self.delete(batch, shard, now_ms);
+                answer(batch, reply, outcome);
+            }
+            Change::Restore { shard, reply } => {
+                let outcome = self.restore(batch, shard);
+                answer(batch, reply, outcome);
+            }
+            Change::Purge { before_ms, max, reply } => {
+                let outcome = self.purge(batch, before_ms, max);
+                answer(batch, reply, outcome);
+            }
+            Change::Judge { shard, sequence, good, reply } => {
+                let outcome = self.judge(batch, shard, sequence, good);
+                answer(batch, reply, outcome);
+            }
+            Change::Rewritten { rewritten, reply } => {
+                // Not a matter of the log: durable at once or not at all.
+                let _ = reply.send(self.check_alive().and_then(|()| self.adopt(&rewritten)));
+            }
+            Change::Snapshot { reply } => drop(reply.send(self.head())),
+            Change::Close { reply } => drop(reply.send(())),
         }
     }
 
-    fn put(
+    /// Appends a record without body, on a full disk too.
+    pub(super) fn append_small(
         &mut self,
         batch: &mut Batch,
         shard: ShardHash,
-        placement: ShardPlacement,
-        body: &[u8],
-        now_ms: u64,
-    ) -> Result<Stored, WriteError> {
-        self.check_alive()?;
-        let known = self.known(batch, &shard);
-        if let Some(known) = known {
-            let (old, new) = (known.placement, placement);
-            if (old.stripe, old.index, old.size) != (new.stripe, new.index, new.size) {
-                return Err(WriteError::Conflict);
-            }
-            if self.shared.read_at(&shard, &known).is_ok() {
-                return Ok(Stored { stored_at: known.stored_at, new: false });
-            }
-            tracing::warn!(%shard, "damaged shard is written anew");
-        }
-        let needed = RECORD_BYTES + body.len() as u64;
-        let used = self.shared.index().used_bytes() + batch.grown_bytes;
-        if known.is_none() && used + needed > self.options.capacity_bytes {
-            return Err(WriteError::NoSpace);
-        }
-        let kind = RecordKind::Put { placement, stored_at: now_ms };
-        self.roll_if_full(needed).and_then(|()| self.append(shard, kind, body)).map_err(write_error)?;
-        let (segment, offset) = (self.position.segment, self.position.offset - needed);
-        let entry = Entry { placement, stored_at: now_ms, segment, offset };
-        batch.changes.insert(shard, Some(entry));
-        match known {
-            Some(known) => batch.dead.push(known),
-            None => batch.grown_bytes += needed,
-        }
-        Ok(Stored { stored_at: now_ms, new: true })
-    }
-
-    fn delete(&mut self, batch: &mut Batch, shard: ShardHash) -> Result<bool, WriteError> {
-        self.check_alive()?;
-        let Some(known) = self.known(batch, &shard) else { return Ok(false) };
-        let mut appended = self.append(shard, RecordKind::Delete, &[]);
-        if appended.as_ref().is_err_and(is_full) && self.release_reserve() {
+        kind: RecordKind,
+    ) -> io::Result<()> {
+        let mut appended = self.append(batch, shard, kind, &[]);
+        if appended.as_ref().is_err_and(is_full) && self.shared.layout.release_reserve() {
             tracing::warn!("disk is full: deleting with the space kept aside");
-            appended = self.append(shard, RecordKind::Delete, &[]);
+            appended = self.append(batch, shard, kind, &[]);
         }
-        appended.map_err(write_error)?;
-        batch.changes.insert(shard, None);
-        batch.dead.push(known);
-        Ok(true)
+        appended
     }
 
-    fn release_reserve(&self) -> bool {
-        #[cfg(test)]
-        if let Some(free) = &self.disk.free_bytes {
-            free.fetch_add(4 << 20, Ordering::SeqCst);
+    pub(super) fn append(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        kind: RecordKind,
+        body: &[u8],
+    ) -> io::Result<()> {
+        let record = Record { sequence: self.position.sequence, batch: self.batch, shard, kind };
+        let offset = self.position.offset;
+        if let Err(error) = self.file.write_at(&[&record.encode(&self.key), body], offset) {
+            // Where this fails too, the next record overwrites what is left.
+            let _ = self.file.set_length(offset);
+            return Err(error);
         }
-        self.layout.release_reserve()
-    }
-
-    fn append(&mut self, shard: ShardHash, kind: RecordKind, body: &[u8]) -> io::Result<()> {
-        let header = Record { sequence: self.position.sequence, shard, kind }.encode(&self.key);
-        self.disk.append(&self.file, self.position.offset, &[&header, body])?;
         let length = RECORD_BYTES + body.len() as u64;
         self.position.offset += length;
         self.position.sequence += 1;
         self.appended_bytes += length;
+        batch.appended = true;
         Ok(())
     }
 
     /// Begins the next segment where `length` more bytes would overrun this one.
-    fn roll_if_full(&mut self, length: u64) -> io::Result<()> {
+    pub(super) fn roll_if_full(&mut self, length: u64) -> io::Result<()> {
         let fresh = self.position.offset <= SEGMENT_HEADER_BYTES;
         if fresh || self.position.offset + length <= self.options.segment_bytes {
             return Ok(());
         }
         // Only the last segment may hold unsynced bytes.
         self.sync()?;
-        let number = self.position.segment + 1;
-        self.file = self.disk.create_segment(&self.layout, number, &self.key)?;
+        let number = self.span.last + 1;
+        self.file = self.shared.layout.create_segment(number, &self.key)?;
+        self.span = Span::single(number);
+        self.shared.files().add(KnownSpan { span: self.span, compacted: 0 });
         self.position.segment = number;
         self.position.offset = SEGMENT_HEADER_BYTES;
         Ok(())
     }
 
-    fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        let synced = self.disk.sync(&self.file);
+        let synced = self.file.sync();
         if let Err(error) = &synced {
-            self.shared.counters.failed.store(true, Ordering::SeqCst);
-            tracing::error!(%error, "sync failed: the store takes no more writes until it is restarted");
+            self.shared.fail(error, "sync failed");
         }
         synced
     }
 
-    fn check_alive(&self) -> Result<(), WriteError> {
+    pub(super) fn check_alive(&self) -> Result<(), WriteError> {
         match self.shared.counters.failed.load(Ordering::SeqCst) {
             true => Err(WriteError::Failed),
             false => Ok(()),
         }
     }
 
+    /// A full disk is nothing unusual; after any other error the store is read-only.
+    pub(super) fn write_error(&self, error: io::Error) -> WriteError {
+        if is_full(&error) {
+            return WriteError::NoSpace;
+        }
+        self.shared.fail(&error, "writing failed");
+        WriteError::Failed
+    }
+
     /// Makes the batch durable, then visible, then answers.
     fn commit(&mut self, batch: Batch) {
         // Nothing changed: there is nothing to wait for, and no answer claims a change.
-        let durable = batch.changes.is_empty() || (self.check_alive().is_ok() && self.sync().is_ok());
+        let durable = !batch.appended || (self.check_alive().is_ok() && self.sync().is_ok());
         if durable {
-            let mut index = self.shared.index_mut();
-            for (shard, change) in &batch.changes {
-                match change {
-                    Some(entry) => index.insert(*shard, *entry),
-                    None => index.remove(shard),
-                };
-            }
+            self.show(&batch);
         }
         for answer in batch.answers {
-            // A caller that went away does not matter: the change stands.
-            match answer {
-                Answer::Put(reply, outcome) => drop(reply.send(judged(outcome, durable))),
-                Answer::Delete(reply, outcome) => drop(reply.send(judged(outcome, durable))),
-            }
+            answer(durable);
         }
         if durable {
             for entry in batch.dead {
@@ -252,51 +303,92 @@ impl Writer {
         }
     }
 
-    fn punch(&self, dead: &Entry) {
-        if let Ok(path) = std::fs::OpenOptions::new().write(true).open(self.layout.segment(dead.segment)) {
-            self.disk.punch(&path, dead.body_offset(), u64::from(dead.placement.size));
+    pub(super) fn show(&self, batch: &Batch) {
+        let mut index = self.shared.index_mut();
+        for (shard, change) in &batch.changes {
+            match change {
+                Some(entry) => index.insert(*shard, *entry),
+                None => index.remove(shard),
+            };
         }
+    }
+
+    /// Gives the blocks of a dead body back, as far as the file system can.
+    fn punch(&self, dead: &Entry) {
+        let length = u64::from(dead.placement.size);
+        let punched =
+            self.shared.segment(dead.segment).and_then(|file| file.punch(dead.body_offset(), length));
+        if length > 0
+            && let Err(error) = punched
+        {
+            tracing::debug!(%error, "file system keeps the blocks of a deleted shard");
+        }
+    }
+
+    /// Where the log stands, and in which files.
+    fn head(&self) -> Head {
+        Head { position: self.position, spans: self.shared.files().spans() }
     }
 
     fn checkpoint_if_due(&mut self) {
         let due = self.appended_bytes >= self.options.checkpoint_bytes
             || (self.appended_bytes > 0 && self.checkpoint_at.elapsed() >= self.options.checkpoint_interval);
-        if due && self.check_alive().is_ok() {
+        let running = self.checkpointing.as_ref().is_some_and(|thread| !thread.is_finished());
+        if due && !running && self.check_alive().is_ok() {
             self.write_checkpoint();
         }
     }
 
-    fn write_checkpoint(&mut self) {
+    /// Writes a checkpoint of the present state beside the changes that follow.
+    pub(super) fn write_checkpoint(&mut self) {
+        self.join_checkpoint();
         if self.check_alive().is_err() {
             return;
         }
-        let bytes = checkpoint::encode(&self.shared.index(), self.position, &self.key);
-        match checkpoint::write(&self.layout, &bytes) {
-            Ok(()) => self.appended_bytes = 0,
+        let (head, snapshot, key) = (self.head(), self.shared.index().snapshot(), self.key);
+        (self.appended_bytes, self.checkpoint_at) = (0, Instant::now());
+        let shared = self.shared.clone();
+        let write = move || {
+            let reserve = RESERVE_BYTES_MIN + checkpoint::length(snapshot.len, head.spans.len());
+            let mut written = checkpoint::write(&shared.layout, &key, &head, &snapshot);
+            if written.as_ref().is_err_and(is_full) && shared.layout.release_reserve() {
+                written = checkpoint::write(&shared.layout, &key, &head, &snapshot);
+            }
+            if let Err(error) = written {
+                tracing::warn!(%error, "no checkpoint written: the next start reads more of the log");
+            }
+            if !shared.layout.hold_reserve(reserve) {
+                tracing::warn!("no space to keep aside for deletions");
+            }
+        };
+        if !self.options.background {
+            return write();
+        }
+        match std::thread::Builder::new().name("store-checkpoint".into()).spawn(write) {
+            Ok(thread) => self.checkpointing = Some(thread),
             Err(error) => {
                 tracing::warn!(%error, "no checkpoint written: the next start reads more of the log")
             }
         }
-        self.checkpoint_at = Instant::now();
-        if !self.layout.hold_reserve() {
-            tracing::warn!("no space to keep aside for deletions");
+    }
+
+    fn join_checkpoint(&mut self) {
+        if let Some(thread) = self.checkpointing.take() {
+            let _ = thread.join();
         }
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Keeps an outcome back until the batch is durable. A caller that went away does not matter: the change stands.
+fn answer<T: Send + 'static>(batch: &mut Batch, reply: Reply<T>, outcome: Result<T, WriteError>) {
+    batch.answers.push(Box::new(move |durable| {
+        let judged = if durable { outcome } else { outcome.and(Err(WriteError::Failed)) };
+        drop(reply.send(judged));
+    }));
+}
+
+/// Whether an error says that the disk has no room.
+pub(super) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-fn write_error(error: io::Error) -> WriteError {
-    if is_full(&error) {
-        return WriteError::NoSpace;
-    }
-    tracing::error!(%error, "writing to the store failed");
-    WriteError::Failed
-}
-
-fn judged<T>(outcome: Result<T, WriteError>, durable: bool) -> Result<T, WriteError> {
-    if durable { outcome } else { outcome.and(Err(WriteError::Failed)) }
 }

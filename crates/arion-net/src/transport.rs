@@ -123,7 +123,7 @@ pub enum ProtocolError {
 /// changes nothing more. Signed requests carry a nonce or a time that the peer accepts once.
 pub fn is_repeatable(request: &Request) -> bool {
     match request {
-        Request::Store(_) | Request::Delete(_) | Request::Heartbeat(_) => false,
+        Request::Store(_) | Request::Delete(_) | Request::Restore(_) | Request::Heartbeat(_) => false,
         Request::Ping
         | Request::Fetch { .. }
         | Request::FetchRange { .. }

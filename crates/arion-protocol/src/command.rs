@@ -18,6 +18,9 @@ pub enum Action {
     /// Delete the shard.
     #[codec(index = 1)]
     Delete,
+    /// Take a deletion of the shard back.
+    #[codec(index = 2)]
+    Restore,
 }
 
 /// A command before it is signed.

@@ -109,6 +109,8 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Action, Command, SignedCommand};
+    use arion_types::{NodeId, ShardHash};
     use proptest::prelude::*;
 
     #[test]
@@ -120,6 +122,45 @@ mod tests {
         assert_eq!(header_len(prefix.try_into().unwrap()), Ok(bytes.len()));
         assert_eq!(RequestHeader::from_bytes(bytes), Ok(header));
         assert_eq!(hex::encode(&frame), "170000000100000000000000090200000000000000030004000000");
+    }
+
+    /// Nodes of different versions talk to each other: these bytes never change.
+    #[test]
+    fn deletion_and_restoration_are_frozen() {
+        let signed = |action| {
+            let (shard, target, signer) = (ShardHash([2; 32]), NodeId([3; 32]), NodeId([4; 32]));
+            let command = Command { action, shard, target, nonce: [5; 16], expires_at: 6 };
+            SignedCommand { command, signer, signature: [7; 64] }
+        };
+        let text = |request| hex::encode(RequestHeader { id: 1, request, body_len: 0 }.to_frame().unwrap());
+        let rest = [
+            "02".repeat(32),
+            "03".repeat(32),
+            "05".repeat(16),
+            "0600000000000000".to_owned(),
+            "04".repeat(32),
+            "07".repeat(64),
+            "00000000".to_owned(),
+        ]
+        .concat();
+        assert_eq!(
+            text(Request::Delete(signed(Action::Delete))),
+            format!("c600000001000000000000000601{rest}")
+        );
+        assert_eq!(
+            text(Request::Restore(signed(Action::Restore))),
+            format!("c600000001000000000000000c02{rest}")
+        );
+        let answer = ResponseHeader { id: 1, response: Response::Restored { exists: true }, body_len: 0 };
+        assert_eq!(hex::encode(answer.to_frame().unwrap()), "0e00000001000000000000000c0100000000");
+    }
+
+    /// A node that does not know a request refuses the header, which its sender is told as `Malformed`.
+    #[test]
+    fn an_unknown_request_does_not_decode() {
+        let mut header = RequestHeader { id: 1, request: Request::Ping, body_len: 0 }.encode();
+        header[8] = 200;
+        assert_eq!(RequestHeader::from_bytes(&header), Err(FrameError::Undecodable));
     }
 
     #[test]

@@ -96,6 +96,10 @@ pub enum Request {
     /// `Vec<AttestationRecord>` in the body. Answer: [`Response::AttestationsQueued`] once they are durable.
     #[codec(index = 11)]
     Attest,
+    /// Take a deletion back while the miner keeps the shard. Signed by a gateway or validator; `Action::Restore`.
+    /// Answer: [`Response::Restored`]. Repeating it is harmless.
+    #[codec(index = 12)]
+    Restore(SignedCommand),
 }
 
 /// An answer.
@@ -159,6 +163,12 @@ pub enum Response {
     AttestationsQueued {
         /// How many were new; the others were queued or on chain already.
         new: u32,
+    },
+    /// To [`Request::Restore`].
+    #[codec(index = 12)]
+    Restored {
+        /// Whether the shard is there now.
+        exists: bool,
     },
 }
 

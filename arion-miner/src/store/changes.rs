@@ -1,0 +1,248 @@
+//! What each kind of change appends to the log, and what it makes of the index once that is durable.
+//!
+//! # Invariants
+//! - Every put that is not the shard's current one has a deletion of its own in the log, behind its successor.
+//! - Shards are refused before anything is written for them; trash yields before shards are refused.
+
+use std::sync::atomic::Ordering;
+
+use arion_protocol::ShardPlacement;
+use arion_types::ShardHash;
+
+use super::{
+    Stored, WriteError,
+    index::Entry,
+    record::{RECORD_BYTES, RecordKind, State, Victim},
+    writer::{Batch, Writer, is_full},
+};
+
+/// Trash that one shard may push out.
+const PUSHED_OUT_MAX: usize = 1_024;
+
+impl Writer {
+    pub(super) fn known(&self, batch: &Batch, shard: &ShardHash) -> Option<Entry> {
+        match batch.changes.get(shard) {
+            Some(change) => *change,
+            None => self.shared.index().get(shard).copied(),
+        }
+    }
+
+    pub(super) fn put(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        placement: ShardPlacement,
+        body: &[u8],
+        now_ms: u64,
+    ) -> Result<Stored, WriteError> {
+        self.check_alive()?;
+        let known = self.known(batch, &shard);
+        if let Some(known) = known.filter(|known| !matches!(known.state, State::Trashed { .. })) {
+            let (old, new) = (known.placement, placement);
+            if (old.stripe, old.index, old.size) != (new.stripe, new.index, new.size) {
+                return Err(WriteError::Conflict);
+            }
+            if known.is_live() && self.shared.read_at(&shard, &known).is_ok() {
+                return Ok(Stored { stored_at: known.stored_at, new: false });
+            }
+            tracing::warn!(%shard, "damaged shard is written anew");
+        }
+        let needed = RECORD_BYTES + body.len() as u64;
+        self.make_room(batch, needed, known.map_or(0, |known| known.disk_bytes()))?;
+        let kind = RecordKind::Put { placement, stored_at: now_ms };
+        let appended = self.roll_if_full(needed).and_then(|()| self.append(batch, shard, kind, body));
+        if let Err(error) = appended {
+            if is_full(&error) {
+                // Trash yields to shards; its blocks are free for the next one.
+                self.push_out(batch, needed);
+            }
+            return Err(self.write_error(error));
+        }
+        let (segment, sequence) = (self.position.segment, self.position.sequence - 1);
+        let offset = self.position.offset - needed;
+        let state = State::Live;
+        let entry = Entry { placement, stored_at: now_ms, segment, offset, sequence, state };
+        batch.changes.insert(shard, Some(entry));
+        batch.grown_bytes += needed as i64;
+        if let Some(known) = known {
+            // Where this fails the next start makes up for it.
+            if let Err(error) = self.append_small(batch, shard, dead(&known)) {
+                self.write_error(error);
+            }
+            batch.grown_bytes -= known.disk_bytes() as i64;
+            batch.dead.push(known);
+        }
+        Ok(Stored { stored_at: now_ms, new: true })
+    }
+
+    /// Refuses what is over capacity, and gives up trash where that helps. `replaced` bytes go away anyway.
+    fn make_room(&mut self, batch: &mut Batch, needed: u64, replaced: u64) -> Result<(), WriteError> {
+        let capacity = self.options.capacity_bytes;
+        let (kept, trash) = {
+            let index = self.shared.index();
+            (index.used_bytes(), index.trash_bytes())
+        };
+        let after = |stored: u64, batch: &Batch| {
+            (i128::from(stored) + i128::from(batch.grown_bytes) + i128::from(needed) - i128::from(replaced))
+                .max(0)
+        };
+        if after(kept, batch) > i128::from(capacity) {
+            return Err(WriteError::NoSpace);
+        }
+        let over = after(kept + trash, batch) - i128::from(capacity);
+        if over > 0 {
+            self.push_out(batch, u64::try_from(over).unwrap_or(u64::MAX));
+            if after(kept + trash, batch) > i128::from(capacity) {
+                return Err(WriteError::NoSpace);
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest trash for good until so many bytes are free.
+    fn push_out(&mut self, batch: &mut Batch, bytes: u64) {
+        let oldest: Vec<ShardHash> =
+            self.shared.index().trash().iter().take(PUSHED_OUT_MAX).map(|(_, shard)| *shard).collect();
+        let mut freed = 0;
+        for shard in oldest {
+            if freed >= bytes {
+                return;
+            }
+            let Some(known) = self.known(batch, &shard) else { continue };
+            if matches!(known.state, State::Trashed { .. })
+                && self.delete_for_good(batch, shard, known).is_ok()
+            {
+                self.shared.counters.pushed_out.fetch_add(1, Ordering::Relaxed);
+                freed += known.disk_bytes();
+            }
+        }
+    }
+
+    fn delete_for_good(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        known: Entry,
+    ) -> Result<(), WriteError> {
+        self.append_small(batch, shard, dead(&known)).map_err(|error| self.write_error(error))?;
+        batch.changes.insert(shard, None);
+        batch.grown_bytes -= known.disk_bytes() as i64;
+        batch.dead.push(known);
+        Ok(())
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        now_ms: u64,
+    ) -> Result<bool, WriteError> {
+        self.check_alive()?;
+        let Some(known) = self.known(batch, &shard) else { return Ok(false) };
+        match known.state {
+            State::Trashed { .. } => Ok(false),
+            State::Live if !self.options.trash_retention.is_zero() => {
+                self.mark(batch, shard, known, State::Trashed { at: now_ms })?;
+                Ok(true)
+            }
+            State::Live | State::Quarantined => self.delete_for_good(batch, shard, known).map(|()| true),
+        }
+    }
+
+    pub(super) fn restore(&mut self, batch: &mut Batch, shard: ShardHash) -> Result<bool, WriteError> {
+        self.check_alive()?;
+        match self.known(batch, &shard) {
+            Some(known) if known.is_live() => Ok(true),
+            Some(known) if matches!(known.state, State::Trashed { .. }) => {
+                self.mark(batch, shard, known, State::Live)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn purge(&mut self, batch: &mut Batch, before_ms: u64, max: usize) -> Result<u64, WriteError> {
+        self.check_alive()?;
+        let old: Vec<ShardHash> = {
+            let index = self.shared.index();
+            index
+                .trash()
+                .iter()
+                .take_while(|(at, _)| *at < before_ms)
+                .take(max)
+                .map(|(_, shard)| *shard)
+                .collect()
+        };
+        let mut purged = 0;
+        for shard in old {
+            let trash = |known: &Entry| matches!(known.state, State::Trashed { at } if at < before_ms);
+            if let Some(known) = self.known(batch, &shard).filter(trash) {
+                self.delete_for_good(batch, shard, known)?;
+                purged += 1;
+            }
+        }
+        Ok(purged)
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        sequence: u64,
+        good: bool,
+    ) -> Result<bool, WriteError> {
+        self.check_alive()?;
+        let (from, to) = match good {
+            true => (State::Quarantined, State::Live),
+            false => (State::Live, State::Quarantined),
+        };
+        match self.known(batch, &shard) {
+            Some(known) if known.sequence == sequence && known.state == from => {
+                self.mark(batch, shard, known, to)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn mark(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        known: Entry,
+        state: State,
+    ) -> Result<(), WriteError> {
+        let kind = RecordKind::Mark { victim: known.sequence, state };
+        self.append_small(batch, shard, kind).map_err(|error| self.write_error(error))?;
+        batch.changes.insert(shard, Some(Entry { state, ..known }));
+        Ok(())
+    }
+
+    /// Repeats in the log what start-up found out.
+    pub(super) fn amend(&mut self, amends: Vec<(ShardHash, RecordKind)>) {
+        let mut batch = Batch::default();
+        for (shard, kind) in amends {
+            let known = self.known(&batch, &shard);
+            let change = match (kind, known) {
+                (RecordKind::Delete(victim), Some(known)) if known.sequence == victim.sequence => None,
+                (RecordKind::Mark { victim, state }, Some(known)) if known.sequence == victim => {
+                    Some(Entry { state, ..known })
+                }
+                (_, known) => known,
+            };
+            if let Err(error) = self.append_small(&mut batch, shard, kind) {
+                // What is not said stays unsaid until the next start; meanwhile it holds all the same.
+                tracing::warn!(%error, "the log could not be amended");
+            }
+            if change != known {
+                batch.changes.insert(shard, change);
+            }
+        }
+        let _ = batch.appended && self.sync().is_ok();
+        self.show(&batch);
+    }
+}
+
+fn dead(entry: &Entry) -> RecordKind {
+    RecordKind::Delete(Victim { sequence: entry.sequence, segment: entry.segment })
+}

@@ -1,0 +1,449 @@
+//! A disk in memory that fails as disks do, for simulations and crash tests.
+//!
+//! Every write is kept apart until its file is synced. [`MemoryDisk::after_power_cut`] keeps any sectors of
+//! unsynced writes, in any order, and the changes of names up to some moment.
+//!
+//! # Invariants
+//! - The same seed and the same calls give the same disk.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::Range,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::disk::{Disk, DiskFile, DiskLock};
+
+const SECTOR_BYTES: usize = 512;
+
+/// Faults of a disk; operations are counted from 0 over the whole disk.
+#[derive(Default)]
+pub struct Faults {
+    /// From this operation on nothing works any more: the process dies there.
+    pub dies_at: Option<u64>,
+    /// These operations fail with `EIO`; a write may be half done, a failed sync loses what it was to sync
+    /// although reads still show it.
+    pub broken: Option<Range<u64>>,
+    /// Bytes that still fit.
+    pub free_bytes: Option<u64>,
+    /// Called in the middle of every sync: a slow one lets others run meanwhile.
+    pub during_sync: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// A pseudo-random sequence (SplitMix64); the simulation's only source of chance.
+#[derive(Clone, Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, which is at least 1.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.number() % end.max(1)
+    }
+
+    /// True in `percent` of 100 cases.
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Pending {
+    Write(u64, Vec<u8>),
+    SetLength(u64),
+    Punch(u64, u64),
+}
+
+impl Pending {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, bytes) => write(content, *offset as usize, bytes),
+            Self::SetLength(length) => content.resize(*length as usize, 0),
+            Self::Punch(offset, length) => {
+                let end = content.len().min((offset + length) as usize);
+                if let Some(range) = content.get_mut(*offset as usize..end) {
+                    range.fill(0);
+                }
+            }
+        }
+    }
+}
+
+fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    content.resize(content.len().max(offset + bytes.len()), 0);
+    content[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+/// What is read, what is durable, and what lies between.
+#[derive(Clone, Default)]
+struct Content {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Set(String, usize),
+    Remove(String),
+}
+
+#[derive(Default)]
+struct State {
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    pending_names: Vec<NameChange>,
+    files: Vec<Content>,
+    faults: Faults,
+    operations: u64,
+}
+
+impl State {
+    /// Counts an operation; what becomes of it.
+    fn operate(&mut self) -> io::Result<()> {
+        let number = self.operations;
+        self.operations += 1;
+        let dead = self.faults.dies_at.is_some_and(|at| number >= at);
+        if dead || self.faults.broken.as_ref().is_some_and(|broken| broken.contains(&number)) {
+            return Err(io::Error::other("simulated disk error"));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: u64) -> io::Result<()> {
+        if let Some(free) = &mut self.faults.free_bytes {
+            *free = free.checked_sub(bytes).ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        if let Some(free) = &mut self.faults.free_bytes {
+            *free += bytes;
+        }
+    }
+
+    fn name(&mut self, change: NameChange) {
+        match &change {
+            NameChange::Set(name, file) => self.names.insert(name.clone(), *file),
+            NameChange::Remove(name) => self.names.remove(name),
+        };
+        self.pending_names.push(change);
+    }
+
+    fn find(&self, name: &str) -> io::Result<usize> {
+        self.names.get(name).copied().ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// A disk in memory; clones are the same disk.
+#[derive(Clone, Default)]
+pub struct MemoryDisk {
+    state: Arc<Mutex<State>>,
+    locked: Arc<AtomicBool>,
+}
+
+impl MemoryDisk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what fails from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state().faults = faults;
+    }
+
+    /// Bytes that still fit from now on.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.state().faults.free_bytes = Some(bytes);
+    }
+
+    /// Operations so far.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// The disk as it is found when power comes back: sectors of unsynced writes are kept or lost one by one, of
+    /// the unsynced changes of names the first few are kept.
+    pub fn after_power_cut(&self, chance: &mut Chance) -> Self {
+        let state = self.state();
+        let mut names = state.durable_names.clone();
+        let kept = chance.below(state.pending_names.len() as u64 + 1) as usize;
+        for change in &state.pending_names[..kept] {
+            match change {
+                NameChange::Set(name, file) => names.insert(name.clone(), *file),
+                NameChange::Remove(name) => names.remove(name),
+            };
+        }
+        let files = state.files.iter().map(|file| cut(file, chance)).collect();
+        Self::of(names, files)
+    }
+
+    /// The disk as another process finds it after `kill -9`: nothing written is lost.
+    pub fn after_kill(&self) -> Self {
+        let state = self.state();
+        let files = state.files.clone();
+        let disk = Self::of(state.durable_names.clone(), files);
+        disk.state().names = state.names.clone();
+        disk.state().pending_names = state.pending_names.clone();
+        disk
+    }
+
+    fn of(names: BTreeMap<String, usize>, files: Vec<Content>) -> Self {
+        let state = State { durable_names: names.clone(), names, files, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), locked: Arc::default() }
+    }
+
+    /// The file of a name as it is read now.
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.state();
+        state.names.get(name).map(|file| state.files[*file].live.clone())
+    }
+
+    /// Changes what a file durably holds.
+    pub fn edit(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        if let Some(file) = state.names.get(name).copied() {
+            let content = &mut state.files[file];
+            change(&mut content.live);
+            content.durable = content.live.clone();
+            content.pending.clear();
+        }
+    }
+
+    /// Names of all files.
+    pub fn names(&self) -> Vec<String> {
+        self.state().names.keys().cloned().collect()
+    }
+
+    fn file(&self, file: usize) -> Arc<dyn DiskFile> {
+        Arc::new(MemoryFile { disk: self.clone(), file })
+    }
+}
+
+/// What is left of a file.
+fn cut(file: &Content, chance: &mut Chance) -> Content {
+    // Nothing, everything, or each sector with some likelihood.
+    let likelihood = [0, 100, 20, 50, 90][chance.below(5) as usize];
+    let mut content = file.durable.clone();
+    for pending in &file.pending {
+        match pending {
+            Pending::Write(offset, bytes) => {
+                let (mut at, mut torn) = (0, chance.percent(20));
+                while at < bytes.len() {
+                    let sector_end = SECTOR_BYTES - (*offset as usize + at) % SECTOR_BYTES;
+                    let mut end = bytes.len().min(at + sector_end);
+                    let kept = chance.percent(likelihood);
+                    if kept && torn && chance.percent(10) {
+                        // Some disks tear sectors too.
+                        end = at + chance.below((end - at) as u64) as usize;
+                        torn = false;
+                    }
+                    if kept {
+                        write(&mut content, *offset as usize + at, &bytes[at..end]);
+                    }
+                    at += sector_end;
+                }
+            }
+            other if chance.percent(likelihood) => other.apply(&mut content),
+            _ => {}
+        }
+    }
+    Content { live: content.clone(), durable: content, pending: Vec::new() }
+}
+
+impl Disk for MemoryDisk {
+    fn segments(&self) -> io::Result<Vec<String>> {
+        let mut state = self.state();
+        state.operate()?;
+        Ok(state.names.keys().filter_map(|name| name.strip_prefix("segments/")).map(str::to_owned).collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        state.operate()?;
+        let file = state.find(name)?;
+        drop(state);
+        Ok(self.file(file))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        state.operate()?;
+        if let Ok(old) = state.find(name) {
+            let bytes = state.files[old].live.len() as u64;
+            state.give_back(bytes);
+        }
+        let file = state.files.len();
+        state.files.push(Content::default());
+        state.name(NameChange::Set(name.to_owned(), file));
+        drop(state);
+        Ok(self.file(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.operate()?;
+        let file = state.find(from)?;
+        if let Ok(old) = state.find(to) {
+            let bytes = state.files[old].live.len() as u64;
+            state.give_back(bytes);
+        }
+        // One change of names in a journal: both or neither.
+        state.names.remove(from);
+        state.name(NameChange::Set(to.to_owned(), file));
+        state.name(NameChange::Remove(from.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.operate()?;
+        let file = state.find(name)?;
+        let bytes = state.files[file].live.len() as u64;
+        state.give_back(bytes);
+        state.name(NameChange::Remove(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.operate()?;
+        state.durable_names = state.names.clone();
+        state.pending_names.clear();
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<Option<DiskLock>> {
+        if self.locked.swap(true, Ordering::SeqCst) {
+            return Ok(None);
+        }
+        Ok(Some(DiskLock::new(Unlock(self.locked.clone()))))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from("memory").join(name)
+    }
+}
+
+struct Unlock(Arc<AtomicBool>);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+struct MemoryFile {
+    disk: MemoryDisk,
+    file: usize,
+}
+
+impl MemoryFile {
+    fn change(&self, state: &mut State, pending: Pending) {
+        let file = &mut state.files[self.file];
+        pending.apply(&mut file.live);
+        file.pending.push(pending);
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn length(&self) -> io::Result<u64> {
+        let mut state = self.disk.state();
+        state.operate()?;
+        Ok(state.files[self.file].live.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.operate()?;
+        let offset = offset as usize;
+        let bytes = state.files[self.file].live.get(offset..offset + buffer.len());
+        buffer.copy_from_slice(bytes.ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let mut bytes = parts.concat();
+        let broken = state.operate();
+        let length = state.files[self.file].live.len() as u64;
+        let grown = (offset + bytes.len() as u64).saturating_sub(length);
+        let full = state.take(grown);
+        if broken.is_err() || full.is_err() {
+            // A failed write may have done a part of its work.
+            let dead = state.faults.dies_at.is_some_and(|at| state.operations > at + 1);
+            let half = if dead { 0 } else { bytes.len() as u64 / 2 };
+            let fits = state.faults.free_bytes.unwrap_or(u64::MAX).min(half);
+            let _ = state.take(fits.min(grown));
+            bytes.truncate(fits as usize);
+        }
+        if !bytes.is_empty() {
+            self.change(&mut state, Pending::Write(offset, bytes));
+        }
+        broken.and(full)
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.operate()?;
+        let old = state.files[self.file].live.len() as u64;
+        state.take(length.saturating_sub(old))?;
+        state.give_back(old.saturating_sub(length));
+        self.change(&mut state, Pending::SetLength(length));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let during = self.disk.state().faults.during_sync.clone();
+        if let Some(during) = during {
+            during();
+        }
+        let mut state = self.disk.state();
+        let synced = state.operate();
+        let file = &mut state.files[self.file];
+        if synced.is_ok() {
+            file.durable = file.live.clone();
+        }
+        // Where it failed the writes are forgotten: still read, never written. Where the process died they may be
+        // under way.
+        if state.faults.dies_at.is_none_or(|at| state.operations <= at) {
+            state.files[self.file].pending.clear();
+        }
+        synced
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.operate()?;
+        state.give_back(length);
+        self.change(&mut state, Pending::Punch(offset, length));
+        Ok(())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.length()
+    }
+
+    fn forget_cached(&self) {
+        let mut state = self.disk.state();
+        let file = &mut state.files[self.file];
+        file.live = file.durable.clone();
+        for pending in &file.pending {
+            pending.apply(&mut file.live);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The crash test: random work on a disk that fails, power cuts at random moments, and what must hold afterwards.
+//!
+//! `ARION_CRASHES` sets how many crash points are tried (default: a sample), `ARION_CRASH_SEED` the first seed. A
+//! failure names its seed; the same seed does the same again, for there are no threads in it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tokio::sync::oneshot;
+
+use super::{
+    crash_tests::{address, body, placement, quiet},
+    memory::{Chance, Faults, MemoryDisk},
+    *,
+};
+
+const SAMPLE: u64 = 400;
+const SHARDS: u64 = 12;
+
+/// What a shard may be found as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kept {
+    Absent,
+    Live,
+    Trashed,
+}
+
+/// What was acknowledged of every shard, and what was asked for since and may have happened.
+#[derive(Default)]
+struct Model {
+    possible: BTreeMap<u32, Vec<Kept>>,
+    /// Shards of which a bit was flipped on the disk: they may be lost, but never wrong.
+    spared: HashSet<u32>,
+}
+
+impl Model {
+    fn of(&self, number: u32) -> Vec<Kept> {
+        self.possible.get(&number).cloned().unwrap_or_else(|| vec![Kept::Absent])
+    }
+
+    fn asked(&mut self, number: u32, outcome: Kept) {
+        let mut possible = self.of(number);
+        possible.push(outcome);
+        self.possible.insert(number, possible);
+    }
+
+    fn acknowledged(&mut self, number: u32, outcome: Kept) {
+        self.possible.insert(number, vec![outcome]);
+    }
+}
+
+fn shard_body(number: u32) -> Bytes {
+    body(number, [9, 16, 40, 300, 511, 900, 2_000][number as usize % 7])
+}
+
+fn clock(now: &Arc<std::sync::atomic::AtomicU64>) -> Clock {
+    let now = now.clone();
+    Arc::new(move || now.load(Ordering::SeqCst))
+}
+
+/// One life of a store, from its start to a crash, in one thread.
+struct Life {
+    parts: Parts,
+    chance: Chance,
+    now: Arc<std::sync::atomic::AtomicU64>,
+}
+
+type Waiting<T> = oneshot::Receiver<Result<T, WriteError>>;
+
+enum Asked {
+    Put(u32, Waiting<Stored>),
+    Delete(u32, Waiting<bool>),
+    Restore(u32, Waiting<bool>),
+}
+
+impl Life {
+    fn begin(disk: &MemoryDisk, chance: Chance, now: Arc<std::sync::atomic::AtomicU64>) -> Option<Self> {
+        let options = StoreOptions {
+            segment_bytes: 6_000,
+            checkpoint_bytes: 9_000,
+            trash_retention: Duration::from_millis(40),
+            scrub_period: Duration::from_millis(60),
+            compact_below_percent: 70,
+            clock: clock(&now),
+            ..quiet()
+        };
+        let parts = Store::assemble(Arc::new(disk.clone()), options).ok()?;
+        Some(Self { parts, chance, now })
+    }
+
+    /// Works until the disk dies or the work is done.
+    fn work(&mut self, model: &mut Model, rounds: u64) {
+        for _ in 0..rounds {
+            self.now.fetch_add(self.chance.below(20), Ordering::SeqCst);
+            if self.chance.percent(15) {
+                self.keep(model);
+            } else {
+                self.change(model);
+            }
+            self.read(model);
+        }
+        if self.chance.percent(30) {
+            let (reply, _) = oneshot::channel();
+            self.parts.writer.process(std::iter::once(Queued::alone(Change::Close { reply })));
+        }
+    }
+
+    /// One batch of changes.
+    fn change(&mut self, model: &mut Model) {
+        let now_ms = self.now.load(Ordering::SeqCst);
+        let (mut queued, mut asked) = (Vec::new(), Vec::new());
+        for _ in 0..=self.chance.below(4) {
+            let number = self.chance.below(SHARDS) as u32;
+            let bytes = shard_body(number);
+            let shard = address(&bytes);
+            match self.chance.below(10) {
+                0..6 => {
+                    let (reply, answer) = oneshot::channel();
+                    let placement = placement(&bytes, number as u8);
+                    queued.push(Change::Put { shard, placement, body: bytes, now_ms, reply });
+                    asked.push(Asked::Put(number, answer));
+                    model.asked(number, Kept::Live);
+                }
+                6..9 => {
+                    let (reply, answer) = oneshot::channel();
+                    queued.push(Change::Delete { shard, now_ms, reply });
+                    asked.push(Asked::Delete(number, answer));
+                    // Quarantined shards are deleted for good, but only bit flips make those.
+                    model.asked(number, Kept::Trashed);
+                    model.asked(number, Kept::Absent);
+                }
+                _ => {
+                    let (reply, answer) = oneshot::channel();
+                    queued.push(Change::Restore { shard, reply });
+                    asked.push(Asked::Restore(number, answer));
+                    if model.of(number).contains(&Kept::Trashed) {
+                        model.asked(number, Kept::Live);
+                    }
+                }
+            }
+        }
+        self.parts.writer.process(queued.into_iter().map(Queued::alone));
+        for asked in asked {
+            match asked {
+                Asked::Put(number, mut answer) => match answer.try_recv().unwrap() {
+                    Ok(_) => model.acknowledged(number, Kept::Live),
+                    Err(WriteError::NoSpace | WriteError::Failed) => {}
+                    Err(error) => panic!("{error}"),
+                },
+                Asked::Delete(number, mut answer) => match answer.try_recv().unwrap() {
+                    Ok(true) => model.acknowledged(number, Kept::Trashed),
+                    Ok(false) => {
+                        let gone = model.of(number).into_iter().filter(|kept| *kept != Kept::Live).collect();
+                        model.possible.insert(number, gone);
+                    }
+                    // Deletions work on a full disk.
+                    Err(error) => assert_eq!(error, WriteError::Failed),
+                },
+                Asked::Restore(number, mut answer) => match answer.try_recv().unwrap() {
+                    Ok(true) => model.acknowledged(number, Kept::Live),
+                    Ok(false) => model.acknowledged(number, Kept::Absent),
+                    Err(error) => assert_eq!(error, WriteError::Failed),
+                },
+            }
+        }
+        // Trash may be pushed out by shards that need its room.
+        self.may_lose_trash(model, |_| true);
+    }
+
+    /// Retention, compaction, scrub.
+    fn keep(&mut self, model: &mut Model) {
+        let Parts { writer, keeper, .. } = &mut self.parts;
+        let mut submit = |change: Change| {
+            writer.process(std::iter::once(Queued::alone(change)));
+            Ok(())
+        };
+        let mut left = self.chance.below(400) * 100;
+        keeper.step(&mut submit, &mut |bytes| {
+            left = left.saturating_sub(bytes);
+            left > 0
+        });
+        self.may_lose_trash(model, |_| true);
+    }
+
+    fn may_lose_trash(&self, model: &mut Model, which: impl Fn(u32) -> bool) {
+        for (number, possible) in &mut model.possible {
+            if possible.contains(&Kept::Trashed) && !possible.contains(&Kept::Absent) && which(*number) {
+                possible.push(Kept::Absent);
+            }
+        }
+    }
+
+    /// What is shown is durable or at least right.
+    fn read(&mut self, model: &Model) {
+        let number = self.chance.below(SHARDS) as u32;
+        let bytes = shard_body(number);
+        match self.parts.store.read_blocking(&address(&bytes)) {
+            Ok((_, read)) => assert_eq!(read, bytes),
+            _ if model.spared.contains(&number) => {}
+            Err(ReadError::NotFound) => {
+                assert_ne!(model.of(number), [Kept::Live], "{number} is lost");
+            }
+            Err(ReadError::Io(_)) => {}
+            Err(ReadError::Damaged) => panic!("{number} is damaged"),
+        }
+        if self.parts.store.stat(&address(&bytes)).is_some() && !model.spared.contains(&number) {
+            assert!(model.of(number).contains(&Kept::Live), "{number} is there: {:?}", model.of(number));
+        }
+    }
+}
+
+/// What is found after a crash must be possible. Then that is what is acknowledged.
+fn check(store: &Store, model: &mut Model, seed: u64) {
+    let mut listed = HashMap::new();
+    for line in store.list(None, usize::MAX) {
+        listed.insert(line.shard, line.stat);
+    }
+    for number in 0..SHARDS as u32 {
+        let (bytes, spared) = (shard_body(number), model.spared.contains(&number));
+        let shard = address(&bytes);
+        let state = store.shared.index().get(&shard).map(|entry| entry.state);
+        let found = match state {
+            None => Kept::Absent,
+            Some(State::Live) => Kept::Live,
+            Some(State::Trashed { .. }) => Kept::Trashed,
+            Some(State::Quarantined) => {
+                assert!(spared, "seed {seed}: shard {number} is quarantined");
+                Kept::Absent
+            }
+        };
+        let read = store.read_blocking(&shard);
+        match (found, &read) {
+            (Kept::Live, Ok((_, read))) => assert_eq!(*read, bytes, "seed {seed}"),
+            (Kept::Live, _) => assert!(spared, "seed {seed}: shard {number}: {read:?}"),
+            (_, read) => assert!(read.is_err(), "seed {seed}"),
+        }
+        assert_eq!(listed.remove(&shard).is_some(), found == Kept::Live, "seed {seed}");
+        let possible = model.of(number);
+        if !spared {
+            assert!(possible.contains(&found), "seed {seed}: shard {number} is {found:?}, not {possible:?}");
+        }
+        model.acknowledged(number, found);
+    }
+    assert!(listed.is_empty(), "seed {seed}: shards that nobody stored");
+}
+
+/// Flips a bit of what is on the disk; the shard that this may cost.
+fn flip(disk: &MemoryDisk, chance: &mut Chance) -> Option<u32> {
+    let names = disk.names();
+    let name = names.get(chance.below(names.len() as u64) as usize)?;
+    let length = disk.content(name).unwrap().len() as u64;
+    if length == 0 || name == "LOCK" {
+        return None;
+    }
+    let bit = chance.below(length * 8);
+    let before = disk.content(name).unwrap();
+    disk.edit(name, |bytes| bytes[bit as usize / 8] ^= 1 << (bit % 8));
+    if !name.ends_with(".seg") {
+        return None;
+    }
+    // Whose record is it?
+    let mut victim = None;
+    let mut at = SEGMENT_HEADER_BYTES as usize;
+    while let Some(header) = before.get(at..at + RECORD_BYTES as usize) {
+        let size = if header[4] == 1 { u32::from_le_bytes(record::array(header, 76)) as usize } else { 0 };
+        let end = at + RECORD_BYTES as usize + size;
+        if (at..end).contains(&(bit as usize / 8)) {
+            let hash = ShardHash(record::array(header, 8));
+            victim = (0..SHARDS as u32).find(|number| address(&shard_body(*number)) == hash);
+        }
+        at = end;
+    }
+    victim
+}
+
+/// A few lives of one store with crashes in between; how many crash points that were.
+fn run(seed: u64) -> u64 {
+    let mut chance = Chance(seed);
+    let now = Arc::new(std::sync::atomic::AtomicU64::new(1_000));
+    let (mut disk, mut model) = (MemoryDisk::default(), Model::default());
+    let lives = 1 + chance.below(4);
+    for life in 0..lives {
+        let start = disk.operations();
+        let mut faults = Faults::default();
+        if chance.percent(80) {
+            faults.dies_at = Some(start + chance.below(400));
+        }
+        if chance.percent(20) {
+            let at = start + chance.below(300);
+            faults.broken = Some(at..at + 1 + chance.below(3));
+        }
+        if chance.percent(25) {
+            faults.free_bytes = Some(4_300_000 + chance.below(40_000));
+        }
+        disk.set_faults(faults);
+        let begun = Life::begin(&disk, chance.clone(), now.clone());
+        if let Some(mut alive) = begun {
+            alive.work(&mut model, 5 + chance.below(40));
+            chance = alive.chance;
+        }
+        chance.number();
+        disk = if chance.percent(85) { disk.after_power_cut(&mut chance) } else { disk.after_kill() };
+        disk.set_faults(Faults::default());
+        if chance.percent(15) {
+            let victim = flip(&disk, &mut chance);
+            model.spared.extend(victim);
+        }
+        let parts = Store::assemble(Arc::new(disk.clone()), quiet());
+        let parts = parts.unwrap_or_else(|error| panic!("seed {seed}: life {life}: no start: {error}"));
+        check(&parts.store, &mut model, seed);
+        drop(parts);
+        // And the same again: a start changes nothing.
+        let parts = Store::assemble(Arc::new(disk.clone()), quiet()).unwrap();
+        check(&parts.store, &mut model, seed);
+    }
+    lives
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn no_crash_loses_what_was_acknowledged() {
+    let (wanted, mut seed) = (setting("ARION_CRASHES", SAMPLE), setting("ARION_CRASH_SEED", 1));
+    let mut crashes = 0;
+    while crashes < wanted {
+        let outcome = std::panic::catch_unwind(|| run(seed));
+        crashes += outcome.unwrap_or_else(|_| panic!("repeat with ARION_CRASH_SEED={seed} ARION_CRASHES=1"));
+        seed += 1;
+    }
+    println!("{crashes} crash points survived");
+}
+
+/// While a slow sync runs others go on, and nothing of what it is to make durable is shown before it is.
+#[tokio::test]
+async fn a_slow_sync_holds_up_neither_readers_nor_the_queue() {
+    let disk = MemoryDisk::default();
+    let store = Arc::new(Store::open_on(Arc::new(disk.clone()), quiet()).unwrap());
+    let first = shard_body(3);
+    store.put(address(&first), placement(&first, 3), first.clone(), 1).await.unwrap();
+    let (entered, (open, gate)) = (Arc::new(tokio::sync::Notify::new()), mpsc::channel::<()>());
+    let (notify, gate) = (entered.clone(), Mutex::new(gate));
+    let during_sync: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        notify.notify_one();
+        // Until the other end is dropped.
+        assert!(gate.lock().unwrap().recv().is_err());
+    });
+    disk.set_faults(Faults { during_sync: Some(during_sync), ..Faults::default() });
+    let put = |number: u32| {
+        let (store, bytes) = (store.clone(), shard_body(number));
+        tokio::spawn(
+            async move { store.put(address(&bytes), placement(&bytes, number as u8), bytes, 2).await },
+        )
+    };
+    let slow = put(4);
+    entered.notified().await;
+    assert!(store.stat(&address(&shard_body(4))).is_none(), "shown before it is durable");
+    assert_eq!(store.read(address(&first)).await.unwrap().1, first);
+    let queued = put(5);
+    drop(open);
+    slow.await.unwrap().unwrap();
+    queued.await.unwrap().unwrap();
+    assert_eq!(store.usage().shards, 3);
+}

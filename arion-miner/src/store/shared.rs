@@ -1,0 +1,150 @@
+//! What the writer, the readers and the keeper of a store share: the index, the open files, counts.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use arion_types::ShardHash;
+use bytes::Bytes;
+
+use super::{
+    ReadError, ScrubReport,
+    checkpoint::KnownSpan,
+    disk::DiskFile,
+    index::{Entry, Index},
+    layout::{Layout, Span},
+};
+
+/// Segment files kept open for reading.
+const OPEN_SEGMENTS_MAX: usize = 128;
+
+/// Counts since start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Syncs; each covers a batch.
+    pub syncs: AtomicU64,
+    /// Reads that found a shard damaged.
+    pub damaged_reads: AtomicU64,
+    /// Reads that the disk refused.
+    pub read_errors: AtomicU64,
+    /// Segment files that were compacted.
+    pub compacted_files: AtomicU64,
+    /// Bytes that were written for it.
+    pub compacted_bytes: AtomicU64,
+    /// Deleted shards given up before their retention ended, because their room was needed.
+    pub pushed_out: AtomicU64,
+    /// Whether the disk failed: no more writes are taken.
+    pub failed: AtomicBool,
+}
+
+/// The segment files.
+#[derive(Default)]
+pub(super) struct Files {
+    spans: BTreeMap<u32, KnownSpan>,
+    open: HashMap<u32, Arc<dyn DiskFile>>,
+}
+
+impl Files {
+    /// All of them, in order of the log.
+    pub(super) fn spans(&self) -> Vec<KnownSpan> {
+        self.spans.values().copied().collect()
+    }
+
+    /// A new one.
+    pub(super) fn add(&mut self, known: KnownSpan) {
+        self.spans.insert(known.span.first, known);
+    }
+
+    /// One in place of others; readers open it anew.
+    pub(super) fn replace(&mut self, old: &[Span], new: Option<KnownSpan>) {
+        for span in old {
+            self.spans.remove(&span.first);
+            self.open.remove(&span.first);
+        }
+        if let Some(known) = new {
+            self.add(known);
+        }
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) layout: Layout,
+    pub(super) counters: Counters,
+    index: RwLock<Index>,
+    files: Mutex<Files>,
+    scrub: Mutex<ScrubReport>,
+}
+
+impl Shared {
+    pub(super) fn new(layout: Layout, index: Index, spans: Vec<KnownSpan>, scrub: ScrubReport) -> Self {
+        let spans = spans.into_iter().map(|known| (known.span.first, known)).collect();
+        Self {
+            layout,
+            counters: Counters::default(),
+            index: RwLock::new(index),
+            files: Mutex::new(Files { spans, open: HashMap::new() }),
+            scrub: Mutex::new(scrub),
+        }
+    }
+
+    pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn scrub_report(&self) -> ScrubReport {
+        *self.scrub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_scrub_report(&self, report: ScrubReport) {
+        *self.scrub.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// The disk failed: from here on the store is read-only.
+    pub(super) fn fail(&self, error: &io::Error, what: &str) {
+        if !self.counters.failed.swap(true, Ordering::SeqCst) {
+            tracing::error!(%error, "{what}: the store is read-only until the miner is restarted");
+        }
+    }
+
+    /// The segment file with this first number.
+    pub(super) fn segment(&self, first: u32) -> io::Result<Arc<dyn DiskFile>> {
+        let mut files = self.files();
+        if let Some(file) = files.open.get(&first) {
+            return Ok(file.clone());
+        }
+        let known = files.spans.get(&first).copied().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        if files.open.len() >= OPEN_SEGMENTS_MAX {
+            files.open.clear();
+        }
+        let file = self.layout.disk.open(&known.span.name())?;
+        files.open.insert(first, file.clone());
+        Ok(file)
+    }
+
+    /// The bytes of an entry, if they hash to `shard`.
+    pub(super) fn read_at(&self, shard: &ShardHash, entry: &Entry) -> Result<Bytes, ReadError> {
+        let length = entry.placement.size as usize;
+        match self.segment(entry.segment).and_then(|file| file.read(entry.body_offset(), length)) {
+            Ok(body) if *blake3::hash(&body).as_bytes() == shard.0 => Ok(Bytes::from(body)),
+            Ok(_) => Err(ReadError::Damaged),
+            // The file is gone or shorter than the log said.
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => {
+                Err(ReadError::Damaged)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
