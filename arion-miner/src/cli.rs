@@ -1,8 +1,8 @@
 //! The command line: what every daemon has, `register` and `store`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use arion_chain::{Account, Wait, parse_account, ss58};
 use arion_daemon::{DaemonCommand, Place, generate_secret_key, line, read_secret_key, write_secret_key};
 use arion_types::ShardHash;
@@ -162,54 +162,68 @@ fn print(registered: &Registered) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Carries out a command on every disk that has a store; JSON is a line for each.
 fn store(command: &StoreCommand) -> anyhow::Result<()> {
-    let open = |place: &Place<Config>| -> anyhow::Result<Inspector> {
-        Ok(Inspector::open(&place.settings()?.store_dir())?)
-    };
-    match command {
-        StoreCommand::Ls(place) => {
-            for (shard, entry) in open(place)?.shards() {
-                let placement = entry.placement;
-                line!("{shard} {} {} {}", placement.stripe, placement.index, placement.size);
+    let (StoreCommand::Ls(place)
+    | StoreCommand::Stats(place)
+    | StoreCommand::Check(place)
+    | StoreCommand::Repair(place)
+    | StoreCommand::Locate { place, .. }) = command;
+    let stores = place.settings()?.stores();
+    let mut damaged = 0;
+    for (root, options) in &stores {
+        if let StoreCommand::Repair(_) = command {
+            line!("{}", serde_json::to_string(&repair(root, options.clone())?)?);
+            continue;
+        }
+        let store = Inspector::open(root)?;
+        match command {
+            StoreCommand::Ls(_) => {
+                for (shard, entry) in store.shards() {
+                    let placement = entry.placement;
+                    line!("{shard} {} {} {}", placement.stripe, placement.index, placement.size);
+                }
             }
-        }
-        StoreCommand::Stats(place) => {
-            let store = open(place)?;
-            let (segments, log_bytes, disk_bytes) = store.segments()?;
-            let (trash_shards, trash_bytes) = store.trash();
-            let quarantined: Vec<String> = store.quarantined().map(ShardHash::to_string).collect();
-            let shard_bytes: u64 = store.shards().map(|(_, entry)| u64::from(entry.placement.size)).sum();
-            let stats = serde_json::json!({
-                "shards": store.len(),
-                "shard_bytes": shard_bytes,
-                "used_bytes": store.used_bytes(),
-                "trash_shards": trash_shards,
-                "trash_bytes": trash_bytes,
-                "quarantined": quarantined,
-                "segments": segments,
-                "log_bytes": log_bytes,
-                "disk_bytes": disk_bytes,
-                "scrub": store.scrub_report(),
-            });
-            line!("{stats}");
-        }
-        StoreCommand::Check(place) => {
-            let report = open(place)?.check()?;
-            line!("{}", serde_json::to_string(&report)?);
-            if !report.damaged.is_empty() {
-                bail!("{} damaged shards: they are repaired from other miners", report.damaged.len());
+            StoreCommand::Stats(_) => line!("{}", stats(root, &store)?),
+            StoreCommand::Check(_) => {
+                let report = store.check()?;
+                damaged += report.damaged.len();
+                line!("{}", serde_json::to_string(&report)?);
             }
-        }
-        StoreCommand::Repair(place) => {
-            let config = place.settings()?;
-            let report = repair(&config.store_dir(), config.store_options())?;
-            line!("{}", serde_json::to_string(&report)?);
-        }
-        StoreCommand::Locate { shard, place } => {
-            let located = open(place)?.locate(shard);
-            let located = located.with_context(|| format!("shard {shard} is not stored here"))?;
-            line!("{}", serde_json::to_string(&located)?);
+            StoreCommand::Locate { shard, .. } => {
+                if let Some(located) = store.locate(shard) {
+                    line!("{}", serde_json::to_string(&located)?);
+                    return Ok(());
+                }
+            }
+            StoreCommand::Repair(_) => {}
         }
     }
+    if let StoreCommand::Locate { shard, .. } = command {
+        bail!("shard {shard} is not stored here");
+    }
+    if damaged > 0 {
+        bail!("{damaged} damaged shards: they are repaired from other miners");
+    }
     Ok(())
+}
+
+fn stats(root: &Path, store: &Inspector) -> anyhow::Result<serde_json::Value> {
+    let (segments, log_bytes, disk_bytes) = store.segments()?;
+    let (trash_shards, trash_bytes) = store.trash();
+    let quarantined: Vec<String> = store.quarantined().map(ShardHash::to_string).collect();
+    let shard_bytes: u64 = store.shards().map(|(_, entry)| u64::from(entry.placement.size)).sum();
+    Ok(serde_json::json!({
+        "directory": root,
+        "shards": store.len(),
+        "shard_bytes": shard_bytes,
+        "used_bytes": store.used_bytes(),
+        "trash_shards": trash_shards,
+        "trash_bytes": trash_bytes,
+        "quarantined": quarantined,
+        "segments": segments,
+        "log_bytes": log_bytes,
+        "disk_bytes": disk_bytes,
+        "scrub": store.scrub_report(),
+    }))
 }

@@ -7,7 +7,7 @@ use arion_daemon::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::store::StoreOptions;
+use crate::{disks::DiskDir, store::StoreOptions};
 
 /// Least capacity, and least length of a segment: two shards.
 const BYTES_MIN: u64 = 2 << 20;
@@ -28,6 +28,9 @@ pub struct Config {
     pub endpoint: Option<HostPort>,
     /// Bytes offered for shards.
     pub capacity: ByteSize,
+    /// Further disks.
+    #[serde(default)]
+    pub disks: Vec<DiskDir>,
     /// Whether validators should move all data elsewhere.
     pub draining: bool,
     /// Length at which a segment file of the store is closed.
@@ -74,26 +77,30 @@ pub enum ConfigError {
     )]
     Unreachable(SocketAddr),
     /// Capacity is smaller than one shard.
-    #[error("capacity must be at least 2MiB")]
+    #[error("capacity must be at least 2MiB, on every disk")]
     TinyCapacity,
     /// Segments are smaller than one shard.
     #[error("segment_size must be 2MiB to 1TiB")]
     SegmentSize,
+    /// Two stores in one place.
+    #[error("{} is named twice: give every disk a directory of its own", .0.display())]
+    SameDisk(PathBuf),
     /// A scrub would never end.
     #[error("background_bandwidth must be at least 64KiB")]
     Bandwidth,
 }
 
 impl Config {
-    /// Where the shards lie.
-    pub fn store_dir(&self) -> PathBuf {
-        self.data_dir.join("store")
+    /// Where the shards lie and how each store is run: in the data directory, then on further disks.
+    pub fn stores(&self) -> Vec<(PathBuf, StoreOptions)> {
+        let further = self.disks.iter().map(|disk| (&disk.path, disk.capacity));
+        let all = std::iter::once((&self.data_dir, self.capacity)).chain(further);
+        all.map(|(path, capacity)| (path.join("store"), self.store_options(capacity))).collect()
     }
 
-    /// How the store is run.
-    pub fn store_options(&self) -> StoreOptions {
+    fn store_options(&self, capacity: ByteSize) -> StoreOptions {
         StoreOptions {
-            capacity_bytes: self.capacity.0,
+            capacity_bytes: capacity.0,
             segment_bytes: self.segment_size.0,
             trash_retention: self.trash_retention.0,
             scrub_period: self.scrub_period.0,
@@ -104,8 +111,14 @@ impl Config {
 
     /// What must hold beyond the types.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.capacity.0 < BYTES_MIN {
+        let capacities = self.disks.iter().map(|disk| disk.capacity).chain([self.capacity]);
+        if capacities.into_iter().any(|capacity| capacity.0 < BYTES_MIN) {
             return Err(ConfigError::TinyCapacity);
+        }
+        let mut paths: Vec<_> = self.disks.iter().map(|disk| &disk.path).chain([&self.data_dir]).collect();
+        paths.sort_unstable();
+        if let Some(twice) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(ConfigError::SameDisk(twice[0].clone()));
         }
         if !(BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_size.0) {
             return Err(ConfigError::SegmentSize);
@@ -141,6 +154,12 @@ mod tests {
         assert_eq!(config.check(), Err(ConfigError::Unreachable(config.listen)));
         config.endpoint = Some("a:1".parse().unwrap());
         assert_eq!(config.check(), Ok(()));
+        config.disks = vec!["/mnt/a=1GiB".parse().unwrap(), "/mnt/a=2GiB".parse().unwrap()];
+        assert_eq!(config.check(), Err(ConfigError::SameDisk("/mnt/a".into())));
+        config.disks.truncate(1);
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.stores()[1].0, PathBuf::from("/mnt/a/store"));
+        assert_eq!(config.stores()[1].1.capacity_bytes, 1 << 30);
         config.background_bandwidth = ByteSize(1_000);
         assert_eq!(config.check(), Err(ConfigError::Bandwidth));
         config.segment_size = ByteSize(1 << 20);

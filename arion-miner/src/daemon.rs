@@ -19,11 +19,12 @@ use tokio::{sync::oneshot, task::JoinSet};
 use crate::{
     chain_facts::{ChainFacts, LiveChain},
     config::Config,
+    disks,
     heartbeat::Reporter,
     metrics::Metrics,
     replay::ReplayGuard,
     service::{Budgets, Clock, MinerService, Parts},
-    store::Store,
+    store::Volumes,
 };
 
 /// Requests under way get this long when the miner stops.
@@ -36,7 +37,7 @@ pub struct Miner {
     server: QuicServer,
     http: HttpServer,
     transport: QuicTransport,
-    store: Arc<Store>,
+    store: Arc<Volumes>,
     tasks: JoinSet<()>,
     failed: oneshot::Receiver<ConnectError>,
 }
@@ -46,7 +47,7 @@ struct Context {
     config: Config,
     key: SigningKey,
     endpoint: HostPort,
-    store: Arc<Store>,
+    store: Arc<Volumes>,
     chain: Arc<LiveChain>,
     transport: QuicTransport,
     clock: Clock,
@@ -144,27 +145,31 @@ impl arion_daemon::Daemon for Miner {
     }
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
-    let dir = config.store_dir();
-    let options = config.store_options();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options));
-    let store = opened.await??;
-    let (usage, report) = (store.usage(), store.report());
-    tracing::info!(
-        shards = usage.shards,
-        used_bytes = usage.used_bytes,
-        capacity_bytes = usage.capacity_bytes,
-        scanned_records = report.scanned_records,
-        truncated_bytes = report.truncated_bytes,
-        "store opened"
-    );
-    if let Ok(disk) = rustix::fs::statvfs(&config.data_dir) {
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < usage.capacity_bytes.saturating_sub(usage.used_bytes) {
-            tracing::warn!(free_bytes = free, "the disk has less room than the capacity that is offered");
+async fn open_store(config: &Config) -> anyhow::Result<Arc<Volumes>> {
+    let (data_dir, stores) = (config.data_dir.clone(), config.stores());
+    let opened = tokio::task::spawn_blocking(move || disks::open(&data_dir, stores));
+    let volumes = opened.await??;
+    for volume in volumes.volumes() {
+        let Ok(store) = volume.store() else { continue };
+        let (usage, report) = (store.usage(), store.report());
+        let root = volume.root().display();
+        tracing::info!(
+            %root,
+            shards = usage.shards,
+            used_bytes = usage.used_bytes,
+            capacity_bytes = usage.capacity_bytes,
+            scanned_records = report.scanned_records,
+            truncated_bytes = report.truncated_bytes,
+            "store opened"
+        );
+        if let Ok(disk) = rustix::fs::statvfs(volume.root()) {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            if free < usage.capacity_bytes.saturating_sub(usage.used_bytes) {
+                tracing::warn!(%root, free_bytes = free, "the disk has less room than the capacity that is offered");
+            }
         }
     }
-    Ok(Arc::new(store))
+    Ok(Arc::new(volumes))
 }
 
 impl Context {
@@ -211,12 +216,14 @@ impl Context {
                 self.health.detail("registered", is_registered);
                 self.health.detail("in_map", in_map);
             }
-            match self.store.is_read_only() {
-                true => self.health.failing(
-                    "store",
-                    "the disk failed: shards are read but none is stored or deleted; repair it and restart the miner",
-                ),
-                false => self.health.ok("store"),
+            let complaints: Vec<String> =
+                self.store.volumes().iter().filter_map(|volume| volume.complaint()).collect();
+            match complaints.is_empty() {
+                true => self.health.ok("store"),
+                false => {
+                    let advice = "repair or mount it and restart the miner";
+                    self.health.failing("store", format!("{}; {advice}", complaints.join("; ")));
+                }
             }
             let usage = self.store.usage();
             self.health.detail("shards", usage.shards);

@@ -14,7 +14,7 @@ use arion_types::{GenesisHash, NodeId, map::Endpoint, signing};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
-use crate::{metrics::Metrics, service::Clock, store::Store};
+use crate::{metrics::Metrics, service::Clock, store::Volumes};
 
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// First wait after a failure; doubled up to the interval.
@@ -31,7 +31,7 @@ pub struct Reporter {
     /// Whether it is being emptied.
     pub draining: bool,
     /// Its shards.
-    pub store: Arc<Store>,
+    pub store: Arc<Volumes>,
     /// Carries the heartbeats.
     pub transport: Arc<dyn Transport>,
     /// The time.

@@ -14,6 +14,7 @@ pub mod chain_facts;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod disks;
 pub mod heartbeat;
 pub mod metrics;
 pub mod register;

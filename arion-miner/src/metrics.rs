@@ -1,6 +1,6 @@
 //! Metrics of a miner. No hashes or peers as labels.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use arion_daemon::prometheus_client::{
     encoding::EncodeLabelSet,
@@ -8,7 +8,7 @@ use arion_daemon::prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::store::Store;
+use crate::store::Volumes;
 
 /// A kind of request and how it ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -31,7 +31,7 @@ pub struct Metrics {
     store_syncs: Gauge,
     damaged_reads: Gauge,
     read_errors: Gauge,
-    read_only: Gauge,
+    failed_disks: Gauge,
     trash_bytes: Gauge,
     quarantined: Gauge,
     scrub_shards: Gauge,
@@ -57,7 +57,7 @@ impl Metrics {
             store_syncs: Gauge::default(),
             damaged_reads: Gauge::default(),
             read_errors: Gauge::default(),
-            read_only: Gauge::default(),
+            failed_disks: Gauge::default(),
             trash_bytes: Gauge::default(),
             quarantined: Gauge::default(),
             scrub_shards: Gauge::default(),
@@ -88,7 +88,7 @@ impl Metrics {
         );
         let gauges = [
             ("store_read_errors", "Reads that the disk refused since start", &m.read_errors),
-            ("store_read_only", "1 when the disk failed and nothing is written any more", &m.read_only),
+            ("store_failed_disks", "Disks that are away, or failed and only read", &m.failed_disks),
             ("store_quarantined", "Shards found damaged, not served", &m.quarantined),
             ("store_scrub_shards", "Shards read in the present or last round of the scrub", &m.scrub_shards),
             ("store_scrub_damaged", "Shards that round found damaged", &m.scrub_damaged),
@@ -138,22 +138,22 @@ impl Metrics {
     }
 
     /// Takes over what the store and the chain view say now.
-    pub fn refresh(&self, store: &Store, finalized_block: Option<u32>) {
-        let (usage, counters) = (store.usage(), store.counters());
+    pub fn refresh(&self, store: &Volumes, finalized_block: Option<u32>) {
+        let (usage, totals) = (store.usage(), store.totals());
         self.shards.set(usage.shards as i64);
         self.used_bytes.set(usage.used_bytes as i64);
         self.capacity_bytes.set(usage.capacity_bytes as i64);
-        self.store_syncs.set(counters.syncs.load(Ordering::Relaxed) as i64);
-        self.damaged_reads.set(counters.damaged_reads.load(Ordering::Relaxed) as i64);
-        self.read_errors.set(counters.read_errors.load(Ordering::Relaxed) as i64);
-        self.read_only.set(i64::from(store.is_read_only()));
+        self.store_syncs.set(totals.syncs as i64);
+        self.damaged_reads.set(totals.damaged_reads as i64);
+        self.read_errors.set(totals.read_errors as i64);
+        self.failed_disks.set(totals.failed_disks as i64);
         self.trash_bytes.set(usage.trash_bytes as i64);
         self.quarantined.set(usage.quarantined as i64);
         let scrub = store.scrub_report();
         self.scrub_shards.set(scrub.shards as i64);
         self.scrub_damaged.set(scrub.damaged as i64);
         self.scrub_finished_seconds.set((scrub.finished_at / 1_000) as i64);
-        self.compacted_files.set(counters.compacted_files.load(Ordering::Relaxed) as i64);
+        self.compacted_files.set(totals.compacted_files as i64);
         if let Some(number) = finalized_block {
             self.finalized_block.set(i64::from(number));
         }

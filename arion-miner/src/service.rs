@@ -31,7 +31,7 @@ use crate::{
     chain_facts::{ChainFacts, Roles},
     metrics::Metrics,
     replay::ReplayGuard,
-    store::{ReadError, Store, WriteError},
+    store::{ReadError, Volumes, WriteError},
 };
 
 /// How long a request waits for its budget before it is told `Busy`.
@@ -54,7 +54,7 @@ pub struct Parts {
     /// The miner's key.
     pub key: SigningKey,
     /// Its shards.
-    pub store: Arc<Store>,
+    pub store: Arc<Volumes>,
     /// The finalised chain.
     pub chain: Arc<dyn ChainFacts>,
     /// Nonces seen.
@@ -71,7 +71,7 @@ pub struct Parts {
 pub struct MinerService {
     node_id: NodeId,
     key: SigningKey,
-    store: Arc<Store>,
+    store: Arc<Volumes>,
     chain: Arc<dyn ChainFacts>,
     replays: ReplayGuard,
     clock: Clock,

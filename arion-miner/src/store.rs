@@ -29,6 +29,7 @@ mod record;
 mod recover;
 mod scrub;
 mod shared;
+mod volumes;
 mod writer;
 
 #[cfg(test)]
@@ -64,6 +65,7 @@ pub use record::{RECORD_BYTES, State};
 pub use recover::Report;
 pub use scrub::ScrubReport;
 pub use shared::Counters;
+pub use volumes::{Totals, Volume, Volumes};
 
 use checkpoint::KnownSpan;
 use compact::Planner;
@@ -365,6 +367,11 @@ impl Store {
         let index = self.shared.index();
         let page = index.after(after).filter(|(_, entry)| entry.is_live()).take(limit);
         page.map(|(shard, entry)| ListedShard { shard: *shard, stat: stat(entry) }).collect()
+    }
+
+    /// Whether the shard is here, served or not.
+    pub fn knows(&self, shard: &ShardHash) -> bool {
+        self.shared.index().get(shard).is_some()
     }
 
     /// How full it is.

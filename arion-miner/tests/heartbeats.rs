@@ -10,7 +10,7 @@ use std::{
 use arion_miner::{
     heartbeat::Reporter,
     metrics::Metrics,
-    store::{Store, StoreOptions},
+    store::{Store, StoreOptions, Volumes},
 };
 use arion_net::{MemoryNetwork, PeerAddr, Service};
 use arion_protocol::{ErrorCode, Request, Response, SignedHeartbeat};
@@ -69,7 +69,7 @@ async fn every_validator_hears_signed_reports_in_growing_order_and_one_that_is_a
         genesis: GENESIS,
         endpoint: b"127.0.0.1:7".to_vec().try_into().unwrap(),
         draining: false,
-        store: Arc::new(Store::open(dir.path(), StoreOptions::default()).unwrap()),
+        store: Arc::new(Volumes::from(Store::open(dir.path(), StoreOptions::default()).unwrap())),
         transport: Arc::new(network.transport(signing::node_id(&key))),
         // A clock that stands still: times must grow nevertheless.
         clock: Arc::new(|| 1_000),

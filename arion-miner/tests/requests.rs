@@ -18,7 +18,7 @@ use arion_miner::{
     metrics::Metrics,
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
-    store::{Inspector, Store, StoreOptions},
+    store::{Inspector, Store, StoreOptions, Volumes},
 };
 use arion_net::{CallError, PeerAddr, QuicServer, QuicTransport, Transport};
 use arion_protocol::{
@@ -79,7 +79,7 @@ struct Net {
     now: Arc<AtomicU64>,
     chain: Option<(Arc<LiveChain>, ViewSource)>,
     server: Option<QuicServer>,
-    store: Option<Arc<Store>>,
+    store: Option<Arc<Volumes>>,
     nonce: u8,
 }
 
@@ -97,7 +97,8 @@ impl Net {
     }
 
     fn serve(&mut self, options: StoreOptions, chain_known: bool) {
-        let store = Arc::new(Store::open(&self.dir.path().join("store"), options).unwrap());
+        let store = Store::open(&self.dir.path().join("store"), options).unwrap();
+        let store = Arc::new(Volumes::from(store));
         let chain = Arc::new(LiveChain::default());
         let (view, source) = ChainView::manual(GENESIS, snapshot());
         if chain_known {
