@@ -7,11 +7,14 @@ use alloc::{
 
 use arion_types::{CrushParams, MinerRecord, Uid};
 
-use crate::{Family, Map, UID_MAX, select::Item};
+use crate::{Bucket, Child, Family, Hierarchy, HierarchyError, Level, Map, Step, UID_MAX};
 
 /// Family bucket ids are `-2 - slot` with a slot below this: enough that two families rarely meet, small
 /// enough for `crushtool`, whose tables are as long as the largest id.
 pub(crate) const FAMILY_SLOTS: u32 = 1 << 18;
+
+/// Id of the root bucket.
+pub(crate) const ROOT: i32 = -1;
 
 /// A miner as placement sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,9 @@ pub enum BuildError {
         /// k + m.
         needed: usize,
     },
+    /// More families than there are bucket ids.
+    #[error("the map can not be laid out as a tree: {0}")]
+    Tree(#[from] HierarchyError),
 }
 
 impl Map {
@@ -110,27 +116,27 @@ impl Map {
         let by_family = group(miners)?;
         let ids = family_ids(&by_family);
 
-        let mut map = Self { params: *params, families: Vec::new(), root: Vec::new(), miners: Vec::new() };
+        let mut families = Vec::new();
+        let mut buckets = Vec::new();
+        let mut root = Bucket { id: ROOT, level: Level::Root, items: Vec::new() };
         for (account, members) in &by_family {
-            let first = map.miners.len();
-            map.miners.extend(
-                members
-                    .iter()
-                    .filter(|(_, weight)| **weight > 0)
-                    .map(|(uid, weight)| Item { id: *uid, weight: *weight }),
-            );
-            let end = map.miners.len();
-            if first == end {
-                continue;
-            }
-            let weight =
-                map.miners[first..end].iter().try_fold(0u32, |sum, item| sum.checked_add(item.weight));
-            let weight = weight.ok_or(BuildError::FamilyTooHeavy { uid: map.miners[first].id })?;
-            map.root.push(Item { id: ids[account], weight });
-            map.families.push(Family { account: *account, first, end });
+            let items: Vec<_> = members
+                .iter()
+                .filter(|(_, weight)| **weight > 0)
+                .map(|(uid, weight)| (Child::Miner(*uid), *weight))
+                .collect();
+            let Some((uid, _)) = members.iter().find(|(_, weight)| **weight > 0) else { continue };
+            let weight = items.iter().try_fold(0u32, |sum, (_, weight)| sum.checked_add(*weight));
+            let weight = weight.ok_or(BuildError::FamilyTooHeavy { uid: *uid })?;
+            let id = ids[account];
+            root.items.push((Child::Bucket(id), weight));
+            families.push(Family { account: *account, bucket: id, miners: items.len() });
+            buckets.push(Bucket { id, level: Level::Family, items });
         }
-        map.check_fillable()?;
-        Ok(map)
+        check_fillable(params, &families)?;
+        buckets.push(root);
+        let tree = Hierarchy::new(&buckets, &rule(params))?;
+        Ok(Self { params: *params, families, tree, upmaps: Vec::new() })
     }
 
     /// [`Map::build`] from the records of an epoch as they stand on chain.
@@ -156,27 +162,44 @@ impl Map {
         });
         Self::build(params, leaves)
     }
+}
 
-    /// Whether some draw fills every position.
-    fn check_fillable(&self) -> Result<(), BuildError> {
-        let (found, families, needed) = (self.families.len(), self.families_per_group(), self.shards());
-        if found == 0 {
-            return Err(BuildError::NoWeight);
-        }
-        if found < families {
-            return Err(BuildError::TooFewFamilies { found, needed: families });
-        }
-        let cap = usize::from(self.params.family_shards_max);
-        let mut sizes: Vec<usize> =
-            self.families.iter().map(|family| (family.end - family.first).min(cap)).collect();
-        sizes.sort_unstable_by(|a, b| b.cmp(a));
-        let last_block = needed - (families - 1) * cap;
-        let fillable = sizes[..families - 1].iter().sum::<usize>() + sizes[families - 1].min(last_block);
-        if fillable < needed {
-            return Err(BuildError::TooFewMiners { families, fillable, needed });
-        }
-        Ok(())
+/// The steps that place a stripe: as many families as it takes at `family_shards_max` each, that many miners in each.
+fn rule(params: &CrushParams) -> [Step; 5] {
+    let count = families_per_group(params) as u8;
+    [
+        Step::SetChooseTries(u32::from(params.choose_tries)),
+        Step::Take(ROOT),
+        Step::ChooseIndep { count, level: Level::Family },
+        Step::ChooseIndep { count: params.family_shards_max, level: Level::Miner },
+        Step::Emit,
+    ]
+}
+
+/// At most 255, as k + m is.
+pub(crate) fn families_per_group(params: &CrushParams) -> usize {
+    usize::from(params.shards()).div_ceil(usize::from(params.family_shards_max))
+}
+
+/// Whether some draw fills every position.
+fn check_fillable(params: &CrushParams, families: &[Family]) -> Result<(), BuildError> {
+    let (found, per_group) = (families.len(), families_per_group(params));
+    let needed = usize::from(params.shards());
+    if found == 0 {
+        return Err(BuildError::NoWeight);
     }
+    if found < per_group {
+        return Err(BuildError::TooFewFamilies { found, needed: per_group });
+    }
+    let cap = usize::from(params.family_shards_max);
+    let mut sizes: Vec<usize> = families.iter().map(|family| family.miners.min(cap)).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let last_block = needed - (per_group - 1) * cap;
+    let fillable = sizes[..per_group - 1].iter().sum::<usize>() + sizes[per_group - 1].min(last_block);
+    if fillable < needed {
+        return Err(BuildError::TooFewMiners { families: per_group, fillable, needed });
+    }
+    Ok(())
 }
 
 fn check_params(params: &CrushParams) -> Result<(), BuildError> {
@@ -219,7 +242,7 @@ fn group(miners: impl IntoIterator<Item = Leaf>) -> Result<Families, BuildError>
 /// An id must not change when another family comes or goes, else most data would move: the slot is a hash of
 /// the account. Where two meet, the family with the lower uid (the elder) keeps it and the other takes the
 /// next free slot.
-fn family_ids(families: &Families) -> BTreeMap<[u8; 32], u32> {
+fn family_ids(families: &Families) -> BTreeMap<[u8; 32], i32> {
     let mut elders: Vec<(Uid, [u8; 32])> = families
         .iter()
         .filter_map(|(account, members)| members.first_key_value().map(|(uid, _)| (*uid, *account)))
@@ -234,7 +257,7 @@ fn family_ids(families: &Families) -> BTreeMap<[u8; 32], u32> {
         while !taken.insert(slot) {
             slot = (slot + 1) % FAMILY_SLOTS;
         }
-        ids.insert(account, (-2 - slot as i32) as u32);
+        ids.insert(account, -2 - slot as i32);
     }
     ids
 }

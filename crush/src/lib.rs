@@ -24,25 +24,33 @@
 //! Which epoch's map applies and which miners belong in it (`validator`); placement groups of stripes
 //! (`arion_types::stripe`).
 //!
-//! Specified in docs/spec/placement.md; frozen by crush/vectors/placement.json.
+//! Specified in docs/spec/placement.md; frozen by crush/vectors.
 
 #![no_std]
 
 extern crate alloc;
 
 mod build;
+mod diff;
 mod hash;
+mod hierarchy;
 mod ln;
-mod select;
+mod rule;
+mod straw2;
 mod text;
+mod upmap;
+#[cfg(feature = "simd")]
+mod wide;
 
 pub use arion_types::{CrushParams, MinerRecord, PgId, Uid};
 pub use build::{BuildError, Leaf};
+pub use diff::{DiffError, Flow, Move, Moves, Plan};
+pub use hierarchy::{Bucket, Child, Hierarchy, HierarchyError, Level};
+pub use rule::Step;
 pub use text::CrushtoolText;
+pub use upmap::{Upmap, UpmapError};
 
 use alloc::{vec, vec::Vec};
-
-use select::{Item, NOTHING, SHARDS_MAX, choose_indep};
 
 /// Largest [`Uid`] a map can hold: ids are 31 bits in CRUSH and two of them have a meaning of their own.
 pub const UID_MAX: Uid = 0x7fff_fffd;
@@ -53,19 +61,20 @@ pub struct Map {
     params: CrushParams,
     /// Families with weight, in ascending order of account.
     families: Vec<Family>,
-    /// The root bucket: item `i` is `families[i]`.
-    root: Vec<Item>,
-    /// Miners with weight, grouped like `families`, ascending by uid within a family.
-    miners: Vec<Item>,
+    /// The root, its families, their miners with weight; items in ascending order of account and uid.
+    tree: Hierarchy,
+    /// Exceptions by group, then by the miner they replace.
+    upmaps: Vec<Upmap>,
 }
 
-/// A family bucket.
+/// A family with weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Family {
     account: [u8; 32],
-    /// Its items in [`Map::miners`].
-    first: usize,
-    end: usize,
+    /// Id of its bucket.
+    bucket: i32,
+    /// How many of its miners have weight.
+    miners: usize,
 }
 
 impl Map {
@@ -81,7 +90,7 @@ impl Map {
 
     /// Families that every placement group draws: (k + m) / cap, rounded up.
     pub fn families_per_group(&self) -> usize {
-        self.shards().div_ceil(usize::from(self.params.family_shards_max))
+        build::families_per_group(&self.params)
     }
 
     /// Number of families that can be chosen.
@@ -91,7 +100,20 @@ impl Map {
 
     /// Uids of all miners that can be chosen, ascending within each family.
     pub fn uids(&self) -> impl Iterator<Item = Uid> + '_ {
-        self.miners.iter().map(|miner| miner.id)
+        self.members().map(|(_, uid)| uid)
+    }
+
+    /// Families by index, with each of their miners that can be chosen.
+    fn members(&self) -> impl Iterator<Item = (usize, Uid)> + '_ {
+        self.families.iter().enumerate().flat_map(move |(index, family)| {
+            let node = self.tree.node(family.bucket);
+            node.into_iter().flat_map(move |node| self.tree.miners(node)).map(move |(uid, _)| (index, uid))
+        })
+    }
+
+    /// The tree and rule the map stands for, without its upmaps.
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.tree
     }
 
     /// Fills `out[i]` with the miner of shard `i` of placement group `pg`.
@@ -100,28 +122,14 @@ impl Map {
     /// family has fewer miners than the cap; writers treat it as a missing shard. Positions beyond k + m are
     /// `None`; a shorter `out` receives the first positions.
     pub fn place(&self, pg: PgId, out: &mut [Option<Uid>]) {
+        // All of them are drawn in any case: who is asked for counts in who is found.
+        let mut placed = [None; rule::POSITIONS_MAX];
+        let placed = &mut placed[..self.shards()];
+        self.tree.place(pg, placed);
+        upmap::apply(&self.upmaps, pg, placed);
         out.fill(None);
-        let shards = self.shards();
-        let cap = usize::from(self.params.family_shards_max);
-        let tries = u32::from(self.params.choose_tries);
-
-        let mut family_slots = [NOTHING; SHARDS_MAX];
-        let family_slots = &mut family_slots[..self.families_per_group()];
-        choose_indep(&self.root, pg, family_slots.len() as u32, tries, family_slots);
-
-        // A family slot that stayed empty takes up no positions: Ceph closes the gap, and so do we.
-        let mut placed = 0;
-        for family in family_slots.iter().filter_map(|slot| self.families.get(*slot as usize)) {
-            let miners = &self.miners[family.first..family.end];
-            let mut miner_slots = [NOTHING; SHARDS_MAX];
-            let miner_slots = &mut miner_slots[..cap.min(shards - placed)];
-            choose_indep(miners, pg, cap as u32, tries, miner_slots);
-            for (slot, position) in miner_slots.iter().zip(placed..) {
-                if let Some(place) = out.get_mut(position) {
-                    *place = miners.get(*slot as usize).map(|miner| miner.id);
-                }
-            }
-            placed += miner_slots.len();
+        for (place, miner) in out.iter_mut().zip(placed) {
+            *place = *miner;
         }
     }
 
@@ -134,6 +142,6 @@ impl Map {
 
     /// The same map and rule in the text form of Ceph's `crushtool`.
     pub fn crushtool_text(&self) -> CrushtoolText<'_> {
-        CrushtoolText(self)
+        CrushtoolText { tree: &self.tree, families: &self.families }
     }
 }

@@ -7,15 +7,15 @@
 //! Specified in docs/spec/placement.md; frozen by crush/vectors and by the test below.
 
 /// `2^44 * log2(x + 1)`, at most `2^48`.
-pub(crate) fn crush_ln(x: u16) -> i64 {
+pub(crate) fn crush_ln(x: u16) -> u64 {
     let x = u32::from(x) + 1;
     // Normalise to 15 fractional bits: 2^15 <= x <= 2^16.
     let shift = if x & 0x1_8000 == 0 { x.leading_zeros() - 16 } else { 0 };
     let x = x << shift;
-    let exponent = i64::from(15 - shift);
+    let exponent = u64::from(15 - shift);
     let coarse = (x >> 8) as usize - 128;
     let fine = ((u64::from(x) * reciprocal(coarse)) >> 48) as usize & 0xff;
-    (exponent << 44) + ((COARSE[coarse] + FINE[fine]) >> 4) as i64
+    (exponent << 44) + ((COARSE[coarse] + FINE[fine]) >> 4)
 }
 
 /// `ceil(2^48 / (1 + k / 128))`.
@@ -108,6 +108,17 @@ mod tests {
         assert_eq!(crush_ln(1), 1 << 44);
         assert_eq!(crush_ln(255), 8 << 44);
         assert_eq!(crush_ln(u16::MAX), (15 << 44) + (0xffff_0000_0000 >> 4));
+    }
+
+    /// The digest stands in docs/spec/placement.md.
+    #[test]
+    fn all_values_are_the_specified_ones() {
+        let mut hasher = blake3::Hasher::new();
+        for x in 0..=u16::MAX {
+            hasher.update(&crush_ln(x).to_le_bytes());
+        }
+        let digest = hasher.finalize().to_hex();
+        assert_eq!(digest.as_str(), "81c59a04be7415b56bb03d7586fab206dd1f04b44b1902381ade23d7a698a69c");
     }
 
     #[test]

@@ -2,44 +2,87 @@
 
 use core::fmt;
 
-use crate::{Map, select::Item};
+use crate::{
+    Family, Hierarchy,
+    hierarchy::{Level, Node},
+    rule::Step,
+};
 
-/// Displays a [`Map`] as input for `crushtool --compile`.
+/// Displays a [`crate::Map`] or [`Hierarchy`] as input for `crushtool --compile`.
 ///
-/// Then `crushtool -i MAP --test --rule 0 --num-rep N --min-x 0 --max-x PGS --show-mappings` with N = k + m
-/// prints what [`Map::place`] returns; 2147483647 stands for `None`.
+/// Then `crushtool -i MAP --test --rule 0 --num-rep N --min-x 0 --max-x X --show-mappings` prints what
+/// [`Hierarchy::place`] returns for N positions; 2147483647 stands for `None`. Upmaps and reweights are no part of a
+/// crush map: reweights go to `crushtool` as `--weight UID REWEIGHT / 65536`.
 #[derive(Clone, Copy, Debug)]
-pub struct CrushtoolText<'a>(pub(crate) &'a Map);
+pub struct CrushtoolText<'a> {
+    pub(crate) tree: &'a Hierarchy,
+    /// Accounts of family buckets, as comments.
+    pub(crate) families: &'a [Family],
+}
+
+impl Hierarchy {
+    /// The tree and its rule in the text form of Ceph's `crushtool`.
+    pub fn crushtool_text(&self) -> CrushtoolText<'_> {
+        CrushtoolText { tree: self, families: &[] }
+    }
+}
 
 impl fmt::Display for CrushtoolText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let map = self.0;
+        let tree = self.tree;
         f.write_str(TUNABLES)?;
-        let mut uids: alloc::vec::Vec<_> = map.uids().collect();
+        let mut uids: alloc::vec::Vec<_> = tree.target.iter().filter_map(|target| target.miner()).collect();
         uids.sort_unstable();
         for uid in uids {
             writeln!(f, "device {uid} miner.{uid}")?;
         }
-        f.write_str("\ntype 0 miner\ntype 1 family\ntype 2 root\n")?;
-        for (family, item) in map.families.iter().zip(&map.root) {
-            write!(f, "\n# account ")?;
-            family.account.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-            let id = item.id as i32;
-            writeln!(f, "\nfamily family{id} {{\n\tid {id}\n\talg straw2\n\thash 0")?;
-            for miner in &map.miners[family.first..family.end] {
-                writeln!(f, "\titem miner.{} weight {}", miner.id, Weight(miner))?;
+        writeln!(f)?;
+        for level in [Level::Miner, Level::Family, Level::Region, Level::Root] {
+            writeln!(f, "type {} {}", level as u8, level.name())?;
+        }
+        // A bucket has to come before those that hold it.
+        for level in [Level::Family, Level::Region, Level::Root] {
+            tree.nodes.iter().filter(|node| node.level == level).try_for_each(|node| self.bucket(f, node))?;
+        }
+        writeln!(f, "\nrule stripes {{\n\tid 0\n\ttype erasure\n\tmin_size 1\n\tmax_size 255")?;
+        for step in &tree.program.steps {
+            match *step {
+                Step::SetChooseTries(tries) => writeln!(f, "\tstep set_choose_tries {tries}")?,
+                Step::SetChooseleafTries(tries) => writeln!(f, "\tstep set_chooseleaf_tries {tries}")?,
+                Step::Take(id) => match tree.node(id) {
+                    Some(node) => writeln!(f, "\tstep take {}", Name(node))?,
+                    None => return Err(fmt::Error),
+                },
+                Step::ChooseIndep { count, level } => {
+                    writeln!(f, "\tstep choose indep {count} type {}", level.name())?;
+                }
+                Step::ChooseleafIndep { count, level } => {
+                    writeln!(f, "\tstep chooseleaf indep {count} type {}", level.name())?;
+                }
+                Step::Emit => writeln!(f, "\tstep emit")?,
             }
-            writeln!(f, "}}")?;
         }
-        writeln!(f, "\nroot arion {{\n\tid -1\n\talg straw2\n\thash 0")?;
-        for item in &map.root {
-            writeln!(f, "\titem family{} weight {}", item.id as i32, Weight(item))?;
+        writeln!(f, "}}")
+    }
+}
+
+impl CrushtoolText<'_> {
+    fn bucket(&self, f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
+        writeln!(f)?;
+        if let Some(family) = self.families.iter().find(|family| family.bucket == node.id) {
+            write!(f, "# account ")?;
+            family.account.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+            writeln!(f)?;
         }
-        writeln!(f, "}}\n\nrule stripes {{\n\tid 0\n\ttype erasure\n\tmin_size 1\n\tmax_size 255")?;
-        writeln!(f, "\tstep set_choose_tries {}\n\tstep take arion", map.params.choose_tries)?;
-        writeln!(f, "\tstep choose indep {} type family", map.families_per_group())?;
-        writeln!(f, "\tstep choose indep {} type miner", map.params.family_shards_max)?;
-        writeln!(f, "\tstep emit\n}}")
+        writeln!(f, "{} {} {{\n\tid {}\n\talg straw2\n\thash 0", node.level.name(), Name(node), node.id)?;
+        for at in node.bucket.first..node.bucket.first + node.bucket.len {
+            let (target, weight) = (self.tree.target[at], Weight(self.tree.items.weight[at]));
+            match target.node().and_then(|inner| self.tree.nodes.get(inner)) {
+                Some(inner) => writeln!(f, "\titem {} weight {weight}", Name(inner))?,
+                None => writeln!(f, "\titem miner.{} weight {weight}", self.tree.items.id[at])?,
+            }
+        }
+        writeln!(f, "}}")
     }
 }
 
@@ -55,13 +98,22 @@ tunable allowed_bucket_algs 54
 
 ";
 
-/// A 16.16 weight in decimal, all 16 fractional bits (`crushtool` reads it as a 32-bit float).
-struct Weight<'a>(&'a Item);
+/// Name of a bucket: its level and id.
+struct Name<'a>(&'a Node);
 
-impl fmt::Display for Weight<'_> {
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.0.level.name(), self.0.id)
+    }
+}
+
+/// A 16.16 weight in decimal, all 16 fractional bits (`crushtool` reads it as a 32-bit float).
+struct Weight(u32);
+
+impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // 1 / 2^16 has 16 decimals: 10^16 / 2^16 = 152_587_890_625.
-        let fraction = u64::from(self.0.weight & 0xffff) * 152_587_890_625;
-        write!(f, "{}.{fraction:016}", self.0.weight >> 16)
+        let fraction = u64::from(self.0 & 0xffff) * 152_587_890_625;
+        write!(f, "{}.{fraction:016}", self.0 >> 16)
     }
 }
