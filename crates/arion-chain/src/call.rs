@@ -1,7 +1,10 @@
 //! Calls: built from names and SCALE values, encoded with the indices of the live metadata.
 
+mod marketplace;
+
 use arion_types::{
-    AttestationRecord, AttestationResult, CrushParams, Epoch, Lane, MinerRecord, NodeId, NodeType, Signature,
+    AttestationRecord, AttestationResult, CrushParams, Epoch, Lane, MinerRecord, NodeId, NodeQuality,
+    NodeType, Signature,
 };
 use codec::{Compact, Encode};
 
@@ -9,6 +12,8 @@ use crate::{
     account::AccountId,
     interface::{Interface, InterfaceError},
 };
+
+pub use marketplace::{PaymentMethod, ServiceKind, ServiceTerms};
 
 /// A call that can be submitted, batched, or made by sudo or a proxy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,6 +96,12 @@ impl Call {
     /// `Arion.submit_attestations`, signed by a validator or an admitted submitter.
     pub fn submit_attestations(bucket: u32, attestations: &[AttestationRecord]) -> Self {
         Self::new("Arion", "submit_attestations", vec![arg(&bucket), Arg::Encoded(attestations.encode())])
+    }
+
+    /// `Arion.submit_node_quality`, signed by a validator: its report for the bucket of the block, strictly increasing
+    /// in child.
+    pub fn submit_node_quality(bucket: u32, updates: &[(AccountId, NodeQuality)]) -> Self {
+        Self::new("Arion", "submit_node_quality", vec![arg(&bucket), Arg::Encoded(updates.encode())])
     }
 
     /// `Arion.register_warden`; admin.

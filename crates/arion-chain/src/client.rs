@@ -157,7 +157,8 @@ impl ChainClient {
         Ok(self.runtime())
     }
 
-    pub(crate) fn state(&self, at: [u8; 32]) -> State<'_> {
+    /// Storage at the block with this hash.
+    pub fn state(&self, at: [u8; 32]) -> State<'_> {
         State { client: self, at }
     }
 
@@ -341,18 +342,7 @@ impl ChainClient {
 
     /// Free balance of an account, in smallest units.
     pub async fn free_balance(&self, account: &AccountId) -> Result<u128, ChainError> {
-        /// `System::Account` as far as it is of interest; more of the balance follows.
-        #[derive(Decode)]
-        struct AccountInfo {
-            _references: (u32, u32, u32, u32),
-            free: u128,
-        }
-        let head = self.head().await?;
-        let key = self.interface().map_key("System", "Account", account)?;
-        let values = self.rpc().storage(&[key], head.at).await?;
-        let Some(Some(bytes)) = values.first() else { return Ok(0) };
-        let info = AccountInfo::decode(&mut &bytes[..]);
-        Ok(info.map_err(|_| ChainError::Undecodable("Account"))?.free)
+        Ok(self.head().await?.balance(account).await?.0)
     }
 
     /// Attestations of a bucket, in the order in which they came.

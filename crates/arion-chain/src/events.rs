@@ -33,6 +33,11 @@ impl Event {
         number(self.field(name)?)
     }
 
+    /// The variant of a field that is an enum.
+    pub fn variant(&self, name: &str) -> Option<&str> {
+        Some(variant(self.field(name)?)?.0)
+    }
+
     /// A field of bytes: a hash, a node id, an account.
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -77,36 +82,53 @@ fn first(fields: &Composite<u32>) -> Option<&Value<u32>> {
     fields.values().next()
 }
 
+/// An event of a block.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BlockEvent {
+    /// Position of the transaction that deposited it; `None` for what the block does by itself.
+    pub extrinsic: Option<u32>,
+    /// The event.
+    pub event: Event,
+}
+
+impl ChainClient {
+    /// Events of the block with this hash, in their order.
+    pub async fn events(&self, block: [u8; 32]) -> Result<Vec<BlockEvent>, ChainError> {
+        const ITEM: &str = "Events";
+        let interface = self.interface();
+        let key = interface.prefix("System", ITEM)?;
+        let stored = self.rpc().storage(&[key], block).await?.into_iter().next().flatten();
+        let bytes = stored.unwrap_or_default();
+        let type_id = interface.value_type("System", ITEM)?;
+        let records = decode_as_type(&mut &bytes[..], type_id, interface.metadata().types())
+            .map_err(|_| ChainError::Undecodable(ITEM))?;
+        let ValueDef::Composite(records) = &records.value else { return Err(ChainError::Undecodable(ITEM)) };
+        let events: Option<Vec<BlockEvent>> = records.values().map(block_event).collect();
+        events.ok_or(ChainError::Undecodable(ITEM))
+    }
+}
+
+fn block_event(record: &Value<u32>) -> Option<BlockEvent> {
+    let ValueDef::Composite(record) = &record.value else { return None };
+    let (phase, position) = variant(field(record, "phase")?)?;
+    let extrinsic = match phase {
+        "ApplyExtrinsic" => Some(u32::try_from(number(first(position)?)?).ok()?),
+        _ => None,
+    };
+    let (pallet, inner) = variant(field(record, "event")?)?;
+    let (name, fields) = variant(first(inner)?)?;
+    let event = Event { pallet: pallet.to_owned(), name: name.to_owned(), fields: fields.clone() };
+    Some(BlockEvent { extrinsic, event })
+}
+
 /// Events of the transaction at `index` in the block.
 pub(crate) async fn of_extrinsic(
     client: &ChainClient,
     block: [u8; 32],
     index: u32,
 ) -> Result<Vec<Event>, ChainError> {
-    const ITEM: &str = "Events";
-    let interface = client.interface();
-    let key = interface.prefix("System", ITEM)?;
-    let stored = client.rpc().storage(&[key], block).await?.into_iter().next().flatten();
-    let bytes = stored.unwrap_or_default();
-    let type_id = interface.value_type("System", ITEM)?;
-    let records = decode_as_type(&mut &bytes[..], type_id, interface.metadata().types())
-        .map_err(|_| ChainError::Undecodable(ITEM))?;
-    let ValueDef::Composite(records) = &records.value else { return Err(ChainError::Undecodable(ITEM)) };
-    let of_this = |record: &&Value<u32>| -> bool {
-        let ValueDef::Composite(record) = &record.value else { return false };
-        let phase = field(record, "phase").and_then(variant);
-        phase.is_some_and(|(name, fields)| {
-            name == "ApplyExtrinsic" && first(fields).and_then(number) == Some(u128::from(index))
-        })
-    };
-    let event = |record: &Value<u32>| -> Option<Event> {
-        let ValueDef::Composite(record) = &record.value else { return None };
-        let (pallet, inner) = variant(field(record, "event")?)?;
-        let (name, fields) = variant(first(inner)?)?;
-        Some(Event { pallet: pallet.to_owned(), name: name.to_owned(), fields: fields.clone() })
-    };
-    let events: Option<Vec<Event>> = records.values().filter(of_this).map(event).collect();
-    events.ok_or(ChainError::Undecodable(ITEM))
+    let events = client.events(block).await?.into_iter();
+    Ok(events.filter(|event| event.extrinsic == Some(index)).map(|event| event.event).collect())
 }
 
 /// Why the transaction failed, if it did: itself, or the call that sudo or a proxy made.

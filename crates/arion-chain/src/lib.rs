@@ -26,12 +26,13 @@ pub mod tx;
 pub mod view;
 
 pub use account::{Account, AccountError, AccountId, parse_account, ss58};
-pub use call::Call;
+pub use call::{Call, PaymentMethod, ServiceKind, ServiceTerms};
 pub use client::{ChainClient, ChainError, ConnectError};
-pub use events::Event;
+pub use events::{BlockEvent, Event};
 pub use interface::InterfaceError;
 pub use records::{
     BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, NodeRecord, OwnerRecord, Registry,
 };
+pub use state::State;
 pub use tx::{DispatchFailure, TxError, TxOutcome, Wait};
 pub use view::{ChainView, Snapshot, ViewConfig, ViewSource};

@@ -2,15 +2,27 @@
 
 use codec::{Decode, DecodeAll};
 
-use crate::client::{ChainClient, ChainError};
+use crate::{
+    account::AccountId,
+    client::{ChainClient, ChainError},
+};
 
 /// Keys asked for at once.
 const PAGE: u32 = 512;
 
-/// Storage at one block.
-pub(crate) struct State<'a> {
+/// Storage at one block. Items are named as in the metadata; their values are decoded as whatever is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct State<'a> {
     pub(crate) client: &'a ChainClient,
     pub(crate) at: [u8; 32],
+}
+
+/// `System::Account` as far as it is of interest; more of the balance follows.
+#[derive(Decode)]
+struct AccountInfo {
+    _references: (u32, u32, u32, u32),
+    free: u128,
+    reserved: u128,
 }
 
 /// Decodes a whole value.
@@ -20,17 +32,13 @@ pub(crate) fn decode<T: Decode>(item: &'static str, bytes: &[u8]) -> Result<T, C
 
 impl State<'_> {
     /// A value without keys.
-    pub(crate) async fn value<T: Decode>(
-        &self,
-        pallet: &str,
-        item: &'static str,
-    ) -> Result<Option<T>, ChainError> {
+    pub async fn value<T: Decode>(&self, pallet: &str, item: &'static str) -> Result<Option<T>, ChainError> {
         let key = self.client.interface().prefix(pallet, item)?;
         self.at_key(key, item).await
     }
 
     /// An entry of a map; `key` in SCALE.
-    pub(crate) async fn entry<T: Decode>(
+    pub async fn entry<T: Decode>(
         &self,
         pallet: &str,
         item: &'static str,
@@ -38,6 +46,15 @@ impl State<'_> {
     ) -> Result<Option<T>, ChainError> {
         let key = self.client.interface().map_key(pallet, item, key)?;
         self.at_key(key, item).await
+    }
+
+    /// Free and held balance of an account, in smallest units; 0 and 0 if it does not exist.
+    pub async fn balance(&self, account: &AccountId) -> Result<(u128, u128), ChainError> {
+        let key = self.client.interface().map_key("System", "Account", account)?;
+        let values = self.client.rpc().storage(&[key], self.at).await?;
+        let Some(Some(bytes)) = values.first() else { return Ok((0, 0)) };
+        let info = AccountInfo::decode(&mut &bytes[..]).map_err(|_| ChainError::Undecodable("Account"))?;
+        Ok((info.free, info.reserved))
     }
 
     async fn at_key<T: Decode>(&self, key: Vec<u8>, item: &'static str) -> Result<Option<T>, ChainError> {
@@ -60,7 +77,7 @@ impl State<'_> {
     }
 
     /// All entries of a map whose keys are 32 bytes.
-    pub(crate) async fn entries<T: Decode>(
+    pub async fn entries<T: Decode>(
         &self,
         pallet: &str,
         item: &'static str,
