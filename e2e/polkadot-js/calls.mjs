@@ -1,29 +1,14 @@
 // Every call of pallet-arion, once as it is meant and once with its most likely mistake. Needs a lone development node:
 // Alice is its only validator and root.
 
-import { Keyring } from '@polkadot/api';
-import { blake2AsHex, ed25519PairFromSeed, ed25519Sign, randomAsHex, randomAsU8a } from '@polkadot/util-crypto';
+import { blake2AsHex, ed25519PairFromSeed, ed25519Sign, randomAsU8a } from '@polkadot/util-crypto';
 import { u8aConcat, u8aEq } from '@polkadot/util';
-import { HIPP, check, message, must, send, u64 } from './wire.mjs';
+import { HIPP, alice, bothOf, by, check, message, must, newAccount, root, send, u64 } from './wire.mjs';
 
-const keyring = new Keyring({ type: 'sr25519' });
-export const alice = keyring.addFromUri('//Alice');
-
-// Sends the call twice and holds what happened against an event and an error by name.
-async function both(api, name, event, error, good, bad) {
-  const done = await send(api, good.call, good.signer);
-  const seen = done.events?.find((e) => api.events.arion[event].is(e));
-  check(`${name}: event arion.${event}${done.error ? `, got ${done.error}` : ''}`, seen !== undefined);
-  const refused = await send(api, bad.call, bad.signer);
-  check(`${name}, wrongly: ${refused.error}`, refused.error === error);
-  return seen;
-}
-
-const root = (api, call) => ({ call: api.tx.sudo.sudo(call), signer: alice });
-const by = (signer, call) => ({ call, signer });
+const both = bothOf('arion');
 
 async function family(api) {
-  const account = keyring.addFromUri(randomAsHex(32));
+  const account = newAccount();
   await must(api, api.tx.balances.transferKeepAlive(account.address, 1_000n * HIPP), alice);
   await must(api, api.tx.registration.registerOwnerNode('Storage'), account);
   return account;
@@ -31,7 +16,7 @@ async function family(api) {
 
 // A child that its family may register: its account, its key, and the call.
 async function child(api, owner) {
-  const account = keyring.addFromUri(randomAsHex(32));
+  const account = newAccount();
   const node = ed25519PairFromSeed(randomAsU8a(32));
   await must(api, api.tx.proxy.addProxy(account.address, 'NonTransfer', 0), owner);
   const nonce = (await api.query.arion.nodeIdNonce(node.publicKey)).toBigInt();

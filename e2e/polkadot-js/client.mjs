@@ -1,12 +1,15 @@
 // An unmodified polkadot.js client against a running node: node client.mjs ws://127.0.0.1:PORT
 //
 // Uses nothing but what the node's metadata says: no types are declared here. Holds the metadata against what
-// pallet-arion promises by name, makes every call of it once rightly and once wrongly, and reads the map.
+// pallet-arion promises by name; makes every call of pallet-arion, pallet-registration and pallet-marketplace once rightly
+// and once wrongly; runs the example dApp until revenue is settled.
 // Last line: `polkadot-js: P passed, F failed`; exit code 0 only when F is 0.
 
 import { ApiPromise, WsProvider } from '@polkadot/api';
 import { everyCall } from './calls.mjs';
+import { runDapp } from './dapp-run.mjs';
 import { deviations } from './interface.mjs';
+import { marketplaceCalls } from './marketplace.mjs';
 import { check, count } from './wire.mjs';
 
 const DEADLINE_MS = 240_000;
@@ -16,11 +19,14 @@ async function main(url) {
   const version = api.runtimeVersion;
   console.log(`   ${await api.rpc.system.chain()}, ${version.specName} ${version.specVersion}, genesis ${api.genesisHash.toHex()}`);
   check(`connected and decoded metadata v${api.runtimeMetadata.version} without declared types`,
-    api.tx.arion?.registerChild !== undefined && api.tx.registration?.registerOwnerNode !== undefined);
+    api.tx.arion?.registerChild !== undefined && api.call.marketplaceApi?.balance !== undefined);
   for (const [what, wanted, wrong] of deviations(api)) {
     check(`pallet-arion has its ${wanted} ${what}${wrong.length ? `; ${wrong.join('; ')}` : ''}`, wrong.length === 0);
   }
-  await everyCall(api);
+  await Promise.all([
+    everyCall(api),
+    marketplaceCalls(api, (gateway, owner) => runDapp(api, url, gateway, owner)),
+  ]);
   await api.disconnect();
 }
 

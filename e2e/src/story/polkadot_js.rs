@@ -13,8 +13,17 @@ use crate::{
     story::client,
 };
 
-/// The client: what is run, and what it imports.
-const SCRIPTS: [&str; 4] = ["client.mjs", "wire.mjs", "calls.mjs", "interface.mjs"];
+/// The client: what is run, and what it imports or runs.
+const SCRIPTS: [&str; 8] = [
+    "polkadot-js/client.mjs",
+    "polkadot-js/wire.mjs",
+    "polkadot-js/calls.mjs",
+    "polkadot-js/registration.mjs",
+    "polkadot-js/marketplace.mjs",
+    "polkadot-js/dapp-run.mjs",
+    "polkadot-js/interface.mjs",
+    "../examples/dapp/dapp.mjs",
+];
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Where the node runs.
@@ -49,12 +58,17 @@ async fn tell(network: &mut Network, progress: &Progress) -> anyhow::Result<(Str
         .context("ARION_NODE_MODULES is not set: run this through scripts/e2e or scripts/test")?;
     let modules = std::path::PathBuf::from(modules);
     // Node looks for modules beside the script.
+    let mut programs = Vec::new();
     for file in SCRIPTS {
-        std::fs::copy(client::source(&format!("polkadot-js/{file}"))?, modules.with_file_name(file))
+        let source = client::source(file)?;
+        let name = source.file_name().context("a file of the client has no name")?;
+        let program = modules.with_file_name(name);
+        std::fs::copy(&source, &program)
             .with_context(|| format!("cannot copy the client beside {}", modules.display()))?;
+        programs.push(program);
     }
     let output = tokio::process::Command::new("node")
-        .arg(modules.with_file_name(SCRIPTS[0]))
+        .arg(&programs[0])
         .arg(network.ws())
         .kill_on_drop(true)
         .stdin(std::process::Stdio::null())
