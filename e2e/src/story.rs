@@ -3,6 +3,7 @@
 mod chain;
 pub mod client;
 pub mod demo;
+mod marketplace;
 mod polkadot_js;
 
 use std::process::ExitCode;
@@ -14,8 +15,10 @@ pub enum Story {
     Demo(demo::Arguments),
     /// The whole story with a file of 12 MiB.
     DemoShort(demo::Arguments),
-    /// Four validators: two are lost and come back, one joins, one cheats.
+    /// Four validators: two are lost and come back, one joins, one cheats; in between the story of the marketplace.
     Chain(chain::Arguments),
+    /// Credits are bought, services paid and refunded, revenue settled to the unit.
+    Marketplace(marketplace::Arguments),
     /// A polkadot.js client on a lone development node.
     PolkadotJs(polkadot_js::Arguments),
 }
@@ -27,6 +30,7 @@ impl Story {
             Self::Demo(arguments) => demo::run(&arguments, "demo").await,
             Self::DemoShort(arguments) => demo::run(&arguments, "demo-short").await,
             Self::Chain(arguments) => chain::run(&arguments).await,
+            Self::Marketplace(arguments) => marketplace::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
         }
     }

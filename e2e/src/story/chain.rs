@@ -1,7 +1,7 @@
-//! The validators of a chain: it survives one, waits for two, takes in a fifth and punishes a cheat.
+//! The validators of a chain: it survives one, waits for two, takes in a fifth and punishes a cheat; and its marketplace.
 //!
 //! Chain nodes only, no miners. An era of the network takes six minutes, so what belongs to the next era is begun
-//! first and looked at when the rest is told.
+//! first and looked at when the rest is told. The story of the marketplace is told in between.
 
 use std::{
     process::ExitCode,
@@ -24,6 +24,7 @@ use crate::{
     ports::Ports,
     progress::{Progress, show},
     report::Report,
+    story::marketplace,
 };
 
 /// The longest the story may take; then it has failed.
@@ -97,6 +98,8 @@ async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let joiner = stage.a_fifth_asks_to_join(&chain).await?;
     stage.one_is_lost().await?;
     stage.two_are_lost().await?;
+    let rpc = stage.network.node_rpc(0);
+    marketplace::tell(&chain, &rpc, &mut stage.report, 5).await?;
     stage.the_fifth_validates(&chain, &joiner).await?;
     stage.one_cheats(&chain).await
 }
@@ -172,7 +175,10 @@ impl Stage {
     }
 
     async fn the_fifth_validates(&mut self, chain: &ChainClient, joiner: &AccountId) -> anyhow::Result<()> {
-        self.report.step(5, "the next era begins: the fifth is elected, produces blocks and votes");
+        self.report.step(
+            5 + marketplace::STEPS,
+            "the next era begins: the fifth is elected, produces blocks and votes",
+        );
         let begun = Instant::now();
         while !chain.validators().await?.contains(joiner) {
             if begun.elapsed() > ERA_DEADLINE {
@@ -200,7 +206,10 @@ impl Stage {
     }
 
     async fn one_cheats(&mut self, chain: &ChainClient) -> anyhow::Result<()> {
-        self.report.step(6, "a second node with Bob's keys: two blocks in a slot, which is slashed");
+        self.report.step(
+            6 + marketplace::STEPS,
+            "a second node with Bob's keys: two blocks in a slot, which is slashed",
+        );
         let bob = Account::from_secret("//Bob")?.id();
         let stake = chain.stake(&bob).await?;
         self.network.add_node(TWIN, &["--bob"]).await?;
@@ -255,7 +264,7 @@ impl Stage {
 }
 
 async fn stop(stage: &mut Stage) {
-    stage.report.step(7, "stop: no process is left, no port is open");
+    stage.report.step(7 + marketplace::STEPS, "stop: no process is left, no port is open");
     match stage.network.stop().await {
         Ok(late) => stage.report.check("all ended by themselves", late.is_empty()),
         Err(error) => stage.report.error("stopping", &error),
