@@ -12,7 +12,7 @@ import { deviations } from './interface.mjs';
 import { marketplaceCalls } from './marketplace.mjs';
 import { check, count } from './wire.mjs';
 
-const DEADLINE_MS = 240_000;
+const DEADLINE_MS = 300_000;
 
 async function main(url) {
   const api = await ApiPromise.create({ provider: new WsProvider(url), throwOnConnect: true, noInitWarn: true });

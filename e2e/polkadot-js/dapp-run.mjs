@@ -49,6 +49,7 @@ export async function runDapp(api, url, gateway, owner) {
     run(url, randomAsHex(32), '//Eve'),
   ]);
   await commit;
+  for (const line of done.lines) console.log(`   | ${line}`);
   check(`the dApp with an unknown gateway: ${refused.complaint.trim()}`,
     refused.code === 1 && refused.complaint.startsWith('error: marketplace.GatewayNotRegistered: No gateway with this node id'));
   check(`the dApp ends by itself${done.complaint && `: ${done.complaint.trim()}`}`, done.code === 0);

@@ -11,7 +11,8 @@ use crate::{http, layout, progress::Progress, supervisor};
 
 /// The development keys whose session keys the genesis states of `--chain local:N` name, in this order.
 const AUTHORS: [&str; crate::ports::NODES_MAX as usize] = ["alice", "bob", "charlie", "dave"];
-const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// A node compiles its runtime first: 10 s, much longer beside builds.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(180);
 const FINALISED_DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(200);
 

@@ -24,7 +24,7 @@ const SCRIPTS: [&str; 8] = [
     "polkadot-js/interface.mjs",
     "../examples/dapp/dapp.mjs",
 ];
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(450);
 
 /// Where the node runs.
 #[derive(clap::Args, Debug)]
