@@ -196,11 +196,11 @@ impl Bench {
 
     /// Random reads of whole shards against pread of the same bytes of a plain file.
     fn read(&mut self, length: usize, count: usize) {
-        let (root, plain) = (self.root.join("read"), self.root.join("plain"));
+        let (root, copy) = (self.root.join("read"), self.root.join("plain"));
         let shards: Vec<_> = (0..count).map(|number| shard(number as u64, length)).collect();
         let large = StoreOptions { queue_max: 512, batch_max: 512, ..options() };
         let store = Arc::new(Store::open(&root, large).unwrap());
-        let mut file = File::create(&plain).unwrap();
+        let mut file = File::create(&copy).unwrap();
         self.runtime.block_on(async {
             let mut puts = tokio::task::JoinSet::new();
             for (shard, body) in shards.clone() {
@@ -215,7 +215,7 @@ impl Bench {
             file.write_all(body).unwrap();
         }
         file.sync_all().unwrap();
-        let file = File::open(&plain).unwrap();
+        let file = File::open(&copy).unwrap();
         let reads = READS.min(count);
         // Every shard at most once, in the order of their hashes.
         let mut order: Vec<(ShardHash, usize)> = shards.iter().map(|(shard, _)| *shard).zip(0..).collect();
@@ -224,24 +224,29 @@ impl Bench {
         for is_cold in [true, false] {
             let (mut best_plain, mut best) = (Duration::MAX, Duration::MAX);
             for round in 0..ROUNDS {
-                let part = &order[(round * reads) % (count - reads + 1)..][..reads];
+                // What is cold is read once, what is in memory again and again.
+                let from = if is_cold { (round * reads) % (count - reads + 1) } else { 0 };
+                let part = &order[from..][..reads];
                 let mut buffer = vec![0; length];
-                if is_cold {
-                    make_cold(&self.root);
-                }
+                let mut plain = || {
+                    for (_, number) in part {
+                        file.read_exact_at(&mut buffer, (number * length) as u64).unwrap();
+                        std::hint::black_box(&buffer);
+                    }
+                };
+                let ours = || {
+                    for (shard, _) in part {
+                        std::hint::black_box(store.read_blocking(shard).unwrap());
+                    }
+                };
+                let prepare = |read: &mut dyn FnMut()| if is_cold { make_cold(&self.root) } else { read() };
+                prepare(&mut plain);
                 let begun = Instant::now();
-                for (_, number) in part {
-                    file.read_exact_at(&mut buffer, (number * length) as u64).unwrap();
-                    std::hint::black_box(&buffer);
-                }
+                plain();
                 best_plain = best_plain.min(begun.elapsed());
-                if is_cold {
-                    make_cold(&self.root);
-                }
+                prepare(&mut { ours });
                 let begun = Instant::now();
-                for (shard, _) in part {
-                    std::hint::black_box(store.read_blocking(shard).unwrap());
-                }
+                ours();
                 best = best.min(begun.elapsed());
             }
             let rate = |time: Duration| reads as f64 / time.as_secs_f64();
@@ -251,7 +256,7 @@ impl Bench {
         }
         drop((store, file));
         fs::remove_dir_all(&root).unwrap();
-        fs::remove_file(&plain).unwrap();
+        fs::remove_file(&copy).unwrap();
     }
 
     /// A process of its own opens a store of a million shards that is not in memory.
