@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use sc_cli::RunCmd;
 use sc_network::config::MultiaddrWithPeerId;
 
+use crate::quality;
+
 /// What `--help` says before the options.
 pub(crate) const ABOUT: &str = "\
 Full node and block-producing validator of the Arion chain.
@@ -32,6 +34,12 @@ pub(crate) struct Cli {
     /// How to run a node.
     #[clap(flatten)]
     pub(crate) run: RunCmd,
+
+    /// Where the validator service on this machine answers with the quality of miners, such as
+    /// http://127.0.0.1:9410/v1/quality. A validator fetches it once per weight bucket, signs it with its session
+    /// key `arqr`, and submits it.
+    #[arg(long, value_name = "URL", value_parser = quality::parse_url)]
+    pub(crate) quality_url: Option<String>,
 }
 
 /// Everything but running a node.

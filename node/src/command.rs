@@ -81,10 +81,15 @@ pub(crate) fn run() -> sc_cli::Result<()> {
 }
 
 fn run_node(cli: &Cli) -> sc_cli::Result<()> {
+    let quality_url = cli.quality_url.clone();
     cli.create_runner(&cli.run)?.run_node_until_exit(|config| async move {
         let task_manager = match config.network.network_backend {
-            NetworkBackendType::Libp2p => service::start::<sc_network::NetworkWorker<_, _>>(config),
-            NetworkBackendType::Litep2p => service::start::<sc_network::Litep2pNetworkBackend>(config),
+            NetworkBackendType::Libp2p => {
+                service::start::<sc_network::NetworkWorker<_, _>>(config, quality_url)
+            }
+            NetworkBackendType::Litep2p => {
+                service::start::<sc_network::Litep2pNetworkBackend>(config, quality_url)
+            }
         };
         task_manager.map_err(sc_cli::Error::Service)
     })

@@ -14,6 +14,7 @@ mod chain_spec;
 mod cli;
 mod command;
 mod metadata_hash;
+mod quality;
 mod rpc;
 mod service;
 mod testnet;

@@ -32,7 +32,7 @@ use sp_inherents::CreateInherentDataProviders;
 use sp_keystore::KeystorePtr;
 use sp_timestamp::InherentDataProvider as TimeProvider;
 
-use crate::rpc;
+use crate::{quality, rpc};
 
 /// Runs the wasm runtime.
 type Executor = WasmExecutor<sp_io::SubstrateHostFunctions>;
@@ -216,8 +216,12 @@ fn discover_authorities(
     tasks.spawn_handle().spawn("authority-discovery-worker", Some("networking"), worker.run());
 }
 
-/// Starts a node on the network backend `N`; it runs as long as the task manager lives.
-pub(crate) fn start<N: NetworkBackend<Block, Hash>>(config: Configuration) -> Result<TaskManager, Error> {
+/// Starts a node on the network backend `N`; it runs as long as the task manager lives. `quality_url` is where its
+/// offchain worker finds reports of quality.
+pub(crate) fn start<N: NetworkBackend<Block, Hash>>(
+    config: Configuration,
+    quality_url: Option<String>,
+) -> Result<TaskManager, Error> {
     let Parts {
         client,
         backend,
@@ -270,6 +274,10 @@ pub(crate) fn start<N: NetworkBackend<Block, Hash>>(config: Configuration) -> Re
             gap_sync_body_policy: None,
         })?;
 
+    if let Some(mut storage) = backend.offchain_storage() {
+        quality::note_url(&mut storage, quality_url.as_deref());
+    }
+    quality::announce(quality_url.as_deref(), config.role.is_authority(), config.offchain_worker.enabled);
     if config.offchain_worker.enabled {
         let workers = sc_offchain::OffchainWorkers::new(sc_offchain::OffchainWorkerOptions {
             runtime_api_provider: client.clone(),
@@ -278,7 +286,7 @@ pub(crate) fn start<N: NetworkBackend<Block, Hash>>(config: Configuration) -> Re
             transaction_pool: Some(OffchainTransactionPoolFactory::new(pool.clone())),
             network_provider: Arc::new(network.clone()),
             is_validator: config.role.is_authority(),
-            enable_http_requests: false,
+            enable_http_requests: quality_url.is_some(),
             custom_extensions: |_| Vec::new(),
         })?;
         task_manager.spawn_handle().spawn(

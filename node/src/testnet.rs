@@ -36,6 +36,8 @@ struct ValidatorLine {
     grandpa: String,
     /// SS58 address or hexadecimal sr25519 key.
     authority_discovery: String,
+    /// SS58 address or hexadecimal sr25519 key, with which its node signs reports of quality.
+    reporter: String,
 }
 
 /// A line of the file of accounts.
@@ -88,6 +90,7 @@ fn genesis(validators: &[ValidatorLine], endowed: &[EndowedLine]) -> Result<Gene
         ("BABE", keys_of(&validators, |keys| hex::encode(&keys.babe))),
         ("GRANDPA", keys_of(&validators, |keys| hex::encode(&keys.grandpa))),
         ("authority discovery", keys_of(&validators, |keys| hex::encode(&keys.authority_discovery))),
+        ("reporter", keys_of(&validators, |keys| hex::encode(&keys.reporter))),
     ] {
         unique(key.into_iter(), &format!("{name} key is used"))?;
     }
@@ -132,6 +135,7 @@ fn validator_of(line: &ValidatorLine) -> Result<Validator, String> {
             babe: sr25519_key(&line.babe)?.into(),
             grandpa: ed25519_key(&line.grandpa)?.into(),
             authority_discovery: sr25519_key(&line.authority_discovery)?.into(),
+            reporter: sr25519_key(&line.reporter)?.into(),
         },
     })
 }
@@ -198,8 +202,10 @@ mod tests {
 
     fn validators() -> Value {
         json!([
-            { "account": sr(1), "bond": 5_000, "babe": sr(2), "grandpa": ed(3), "authority_discovery": sr(4) },
-            { "account": sr(5), "bond": 6_000, "babe": sr(6), "grandpa": ed(7), "authority_discovery": sr(8) },
+            { "account": sr(1), "bond": 5_000, "babe": sr(2), "grandpa": ed(3), "authority_discovery": sr(4),
+              "reporter": sr(10) },
+            { "account": sr(5), "bond": 6_000, "babe": sr(6), "grandpa": ed(7), "authority_discovery": sr(8),
+              "reporter": sr(11) },
         ])
     }
 
@@ -275,6 +281,8 @@ mod tests {
             (change(1, "babe", json!(sr(2))), endowed(), "BABE key"),
             (change(1, "grandpa", json!(ed(3))), endowed(), "GRANDPA key"),
             (change(1, "authority_discovery", json!(sr(4))), endowed(), "discovery key"),
+            (change(1, "reporter", json!(sr(10))), endowed(), "reporter key"),
+            (change(1, "reporter", json!(alice)), endowed(), "development key"),
             (change(1, "account", json!(sr(1))), endowed(), "account validates"),
             (change(0, "bond", json!(999)), endowed(), "at least 1000"),
             (change(0, "bond", json!(10_000)), endowed(), "more than it bonds"),

@@ -5,6 +5,7 @@ mod consensus;
 pub mod governance;
 pub mod marketplace;
 pub mod staking;
+mod transactions;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{

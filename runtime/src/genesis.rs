@@ -38,7 +38,7 @@ const NOMINATORS_MAX: u32 = 10_000;
 /// and an equivocation has one: the author of the block.
 const REPORTER_SHARE: Perbill = Perbill::from_percent(10);
 
-/// Validators of the presets, in order: account, BABE and discovery key; GRANDPA key.
+/// Validators of the presets, in order: account, BABE, discovery and reporter key; GRANDPA key.
 const VALIDATORS: [(Sr25519Keyring, Ed25519Keyring); LOCAL_VALIDATORS_MAX] = [
     (Sr25519Keyring::Alice, Ed25519Keyring::Alice),
     (Sr25519Keyring::Bob, Ed25519Keyring::Bob),
@@ -150,6 +150,7 @@ fn with_validators(count: usize) -> Genesis {
             babe: account.public().into(),
             grandpa: grandpa.public().into(),
             authority_discovery: account.public().into(),
+            reporter: account.public().into(),
         },
     });
     Genesis {

@@ -29,11 +29,13 @@ pub mod configs;
 pub mod constants;
 pub mod genesis;
 pub mod origins;
+pub mod reporters;
 pub mod rewards;
 #[cfg(test)]
 mod tests;
 
 use alloc::vec::Vec;
+use reporters::Reporters;
 use sp_runtime::{
     MultiAddress, MultiSignature, generic, impl_opaque_keys,
     traits::{BlakeTwo256, IdentifyAccount, Verify},
@@ -69,6 +71,7 @@ pub type SignedBlock = generic::SignedBlock<Block>;
 
 /// What a transaction carries besides its call, in this order.
 pub type TxExtension = (
+    frame_system::AuthorizeCall<Runtime>,
     frame_system::CheckNonZeroSender<Runtime>,
     frame_system::CheckSpecVersion<Runtime>,
     frame_system::CheckTxVersion<Runtime>,
@@ -95,11 +98,12 @@ pub type Executive = frame_executive::Executive<
 >;
 
 impl_opaque_keys! {
-    /// Keys a validator signs blocks (BABE), finality votes (GRANDPA) and its addresses with.
+    /// Keys a validator signs blocks (BABE), finality votes (GRANDPA), its addresses, and reports of quality with.
     pub struct SessionKeys {
         pub babe: Babe,
         pub grandpa: Grandpa,
         pub authority_discovery: AuthorityDiscovery,
+        pub reporter: Reporters,
     }
 }
 
@@ -110,10 +114,10 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_name: alloc::borrow::Cow::Borrowed("arion"),
     impl_name: alloc::borrow::Cow::Borrowed("arion-node"),
     authoring_version: 1,
-    spec_version: 2,
+    spec_version: 3,
     impl_version: 1,
     apis: apis::RUNTIME_API_VERSIONS,
-    transaction_version: 2,
+    transaction_version: 3,
     system_version: 1,
 };
 

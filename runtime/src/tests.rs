@@ -6,6 +6,7 @@ mod governance;
 mod interface;
 mod marketplace;
 mod offences;
+mod reporters;
 mod rewards;
 mod staking;
 mod story;

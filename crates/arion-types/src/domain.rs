@@ -21,6 +21,9 @@ pub const COMMAND: &[u8] = b"arion/command/v1";
 /// A heartbeat (`arion-protocol`).
 pub const HEARTBEAT: &[u8] = b"arion/heartbeat/v1";
 
+/// A validator's node reports the quality of miners (`pallet-arion`).
+pub const QUALITY: &[u8] = b"arion/quality/v1";
+
 /// `tag || genesis || SCALE(fields)`.
 pub fn message(tag: &[u8], genesis: &GenesisHash, fields: &impl Encode) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(tag.len() + genesis.len() + fields.encoded_size());

@@ -1,7 +1,10 @@
 //! How good miners are: what validators report to the chain, and what it keeps.
 
+use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
+
+use crate::ids::GenesisHash;
 
 /// Availability of a miner that always answered, in [`NodeQuality::uptime_permille`].
 pub const UPTIME_PERMILLE_MAX: u16 = 1_000;
@@ -50,4 +53,19 @@ pub struct NetworkTotals {
     pub shard_data_bytes: u128,
     /// Bytes they could store in all.
     pub capacity_bytes: u128,
+}
+
+/// What a validator service states about miners, for the node beside it to sign and report.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum QualityStatement<AccountId = [u8; 32]> {
+    /// Strikes and integrity failures are left at 0.
+    #[codec(index = 1)]
+    V1 {
+        /// Hash of block 0 of the chain.
+        genesis: GenesisHash,
+        /// Weight bucket.
+        bucket: u32,
+        /// By account of the child, strictly increasing.
+        updates: Vec<(AccountId, NodeQuality)>,
+    },
 }

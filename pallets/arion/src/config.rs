@@ -7,6 +7,7 @@ mod config_section {
     #[pallet::config]
     pub trait Config:
         frame_system::Config<AccountId = AccountId32, Hash = H256, RuntimeEvent: From<Event<Self>>>
+        + CreateAuthorizedTransaction<Call<Self>>
     {
         /// Admits wardens and submitters, sets lockup and the base deposit.
         type ArionAdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
@@ -16,6 +17,8 @@ mod config_section {
         type AttestationAuthorityOrigin: EnsureOrigin<Self::RuntimeOrigin, Success = Self::AccountId>;
         /// A validator that reports the quality of miners; succeeds with its account.
         type WeightAuthorityOrigin: EnsureOrigin<Self::RuntimeOrigin, Success = Self::AccountId>;
+        /// Whose reporter a key is, in the current session.
+        type Reporters: ReporterOwner<Self::AccountId>;
         /// Who may publish stats.
         type StatsAuthorityOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// The validators whose votes count now, each with its votes, which are more than 0. Their sum fits

@@ -152,5 +152,9 @@ mod errors_section {
         /// As many validators as may (`MaxWeightReporters`) reported in this bucket. Report in the next.
         #[codec(index = 45)]
         TooManyReports,
+        /// The key is no reporter of a validator of the session. Set it with `session.setKeys`, and wait until
+        /// the validator is in the set.
+        #[codec(index = 46)]
+        UnknownReporter,
     }
 }

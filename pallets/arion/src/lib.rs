@@ -33,6 +33,7 @@ mod errors;
 mod events;
 mod impls;
 pub mod migrations;
+pub mod offchain;
 pub mod scoring;
 mod storage;
 pub mod types;
@@ -81,13 +82,14 @@ pub mod pallet {
         pallet_prelude::*,
         traits::fungible::{Inspect, InspectHold, MutateHold},
     };
-    use frame_system::pallet_prelude::*;
+    use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
     use sp_core::H256;
     use sp_runtime::AccountId32;
 
     use crate::{
         AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, MapVote, MinerStatsRecord,
         NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep, WardenInfo, WeightInfo, WeightRound,
+        offchain::{ReporterId, ReporterOwner, ReporterSignature},
     };
 
     /// Balance of the deposits.
@@ -126,6 +128,11 @@ pub mod pallet {
         /// Removes some of what has had its time.
         fn on_idle(_: BlockNumberFor<T>, left: Weight) -> Weight {
             Self::sweep(left)
+        }
+
+        /// On a validator's node, brings the report of the validator service to the chain when it is due.
+        fn offchain_worker(now: BlockNumberFor<T>) {
+            Self::carry_reports(now);
         }
 
         fn integrity_test() {
@@ -303,6 +310,30 @@ pub mod pallet {
         pub fn remove_attestation_submitter(origin: OriginFor<T>, submitter: T::AccountId) -> DispatchResult {
             T::ArionAdminOrigin::ensure_origin(origin)?;
             Self::do_remove_submitter(submitter)
+        }
+
+        /// Reports the quality of miners in the open bucket, as [`Pallet::submit_node_quality`] does, for the
+        /// validator of the session whose session key `reporter` signed
+        /// [`offchain::report_message`](crate::offchain::report_message). Without an account, and without a
+        /// fee: the node's worker submits it.
+        #[pallet::call_index(14)]
+        #[pallet::weight(T::WeightInfo::submit_node_quality(updates.len() as u32))]
+        #[pallet::authorize(|_, bucket, updates, reporter, signature| {
+            Self::authorize_report(*bucket, updates, reporter, signature)
+        })]
+        #[pallet::weight_of_authorize(T::WeightInfo::authorize_report(updates.len() as u32))]
+        pub fn report_node_quality(
+            origin: OriginFor<T>,
+            bucket: u32,
+            updates: QualityUpdatesOf<T>,
+            reporter: ReporterId,
+            signature: ReporterSignature,
+        ) -> DispatchResultWithPostInfo {
+            ensure_authorized(origin)?;
+            // It was verified when the call was authorized.
+            let _ = signature;
+            Self::do_report_node_quality(bucket, updates, &reporter)?;
+            Ok(Pays::No.into())
         }
     }
 }

@@ -20,10 +20,13 @@ use sp_runtime::{AccountId32, BoundedVec, BuildStorage, traits::IdentityLookup};
 
 use crate::{
     AttestationSubmitters, CurrentWeightBucket, CurrentWeightRound, FamilyRegistry, NodeIdNonce,
-    ProxyVerifier, weights::HandDerived,
+    ProxyVerifier,
+    offchain::{ReporterId, ReporterOwner},
+    weights::HandDerived,
 };
 
 pub(crate) type Block = frame_system::mocking::MockBlock<Test>;
+pub(crate) type Extrinsic = frame_system::mocking::MockUncheckedExtrinsic<Test>;
 pub(crate) type Balance = u128;
 pub(crate) type Error = crate::Error<Test>;
 pub(crate) type Event = crate::Event<Test>;
@@ -94,6 +97,8 @@ parameter_types! {
     pub static Validators: Vec<AccountId32> = vec![account(100)];
     /// Votes of validators with more than one.
     pub static Stakes: Vec<(AccountId32, u128)> = Vec::new();
+    /// Reporter keys of accounts.
+    pub static Reporters: Vec<(ReporterId, AccountId32)> = Vec::new();
     pub static EnforceRegistered: bool = false;
     /// Accounts of the registry's families.
     pub static Families: Vec<AccountId32> = (1..=6).map(account).collect();
@@ -111,6 +116,33 @@ impl Get<Vec<(AccountId32, u128)>> for Votes {
             |who: &AccountId32| stakes.iter().find(|(staker, _)| staker == who).map_or(1, |(_, n)| *n);
         Validators::get().into_iter().map(|who| (who.clone(), votes(&who))).collect()
     }
+}
+
+/// The reporter keys the test sets up, of validators.
+pub struct ReporterKeys;
+
+impl ReporterOwner<AccountId32> for ReporterKeys {
+    fn owner_of(reporter: &ReporterId) -> Option<AccountId32> {
+        let owner = Reporters::get().into_iter().find(|(key, _)| key == reporter).map(|(_, owner)| owner);
+        owner.filter(|owner| Validators::get().contains(owner))
+    }
+}
+
+impl frame_system::offchain::CreateTransactionBase<crate::Call<Test>> for Test {
+    type RuntimeCall = RuntimeCall;
+    type Extrinsic = Extrinsic;
+}
+
+impl frame_system::offchain::CreateTransaction<crate::Call<Test>> for Test {
+    type Extension = ();
+
+    fn create_transaction(call: RuntimeCall, extension: ()) -> Extrinsic {
+        Extrinsic::new_transaction(call, extension)
+    }
+}
+
+impl frame_system::offchain::CreateAuthorizedTransaction<crate::Call<Test>> for Test {
+    fn create_extension() {}
 }
 
 /// The registry the test sets up.
@@ -152,6 +184,7 @@ impl crate::Config for Test {
     type MapAuthorityOrigin = EnsureAuthority<false>;
     type AttestationAuthorityOrigin = EnsureAuthority<true>;
     type WeightAuthorityOrigin = EnsureAuthority<false>;
+    type Reporters = ReporterKeys;
     type StatsAuthorityOrigin = EnsureAuthority<false>;
     type ValidatorVotes = Votes;
     type DepositCurrency = Balances;
@@ -331,8 +364,16 @@ pub(crate) fn run_to(block: u64) {
     Arion::do_try_state().unwrap();
 }
 
-/// Runs a story from block 1 of a chain with funded accounts 1 to 9, and checks all invariants after it.
+/// Runs a story from block 1 of [`chain`], and checks all invariants after it.
 pub(crate) fn story(test: impl FnOnce()) {
+    chain().execute_with(|| {
+        test();
+        Arion::do_try_state().unwrap();
+    });
+}
+
+/// A chain at block 1, with funded accounts 1 to 9.
+pub(crate) fn chain() -> sp_io::TestExternalities {
     let mut storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     pallet_balances::GenesisConfig::<Test> {
         balances: (1..=9).map(|n| (account(n), 100_000 * UNIT)).collect(),
@@ -345,7 +386,6 @@ pub(crate) fn story(test: impl FnOnce()) {
         StorageVersion::new(2).put::<Arion>();
         frame_system::BlockHash::<Test>::insert(0, H256(GENESIS));
         System::set_block_number(1);
-        test();
-        Arion::do_try_state().unwrap();
     });
+    externalities
 }

@@ -8,6 +8,7 @@ mod families;
 mod interface;
 mod maps;
 mod migration;
+mod offchain;
 mod queries;
 mod random;
 mod reports;

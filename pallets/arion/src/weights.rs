@@ -26,6 +26,8 @@ const FULL_BUCKET: Weight = Weight::from_parts(4_000 * WEIGHT_REF_TIME_PER_MICRO
 const MAP: Weight = Weight::from_parts(6_000 * WEIGHT_REF_TIME_PER_MICROS, 500_000);
 /// Checking a child and appending a report to those about it.
 const REPORT: Weight = Weight::from_parts(10 * WEIGHT_REF_TIME_PER_MICROS, 4_096);
+/// Hashing an update of a signed report.
+const SIGNED_UPDATE: Weight = Weight::from_parts(WEIGHT_REF_TIME_PER_MICROS, 0);
 /// Decoding and sorting three times the reports about a child (20 bytes for each of up to 128 validators), and
 /// logarithms.
 const MEDIANS: Weight = Weight::from_parts(60 * WEIGHT_REF_TIME_PER_MICROS, 4_096);
@@ -54,6 +56,8 @@ pub trait WeightInfo {
     fn deregister_warden() -> Weight;
     /// Of `submit_node_quality` with so many updates.
     fn submit_node_quality(updates: u32) -> Weight;
+    /// Of authorizing `report_node_quality` with so many updates.
+    fn authorize_report(updates: u32) -> Weight;
     /// Of `submit_miner_stats` with so many updates.
     fn submit_miner_stats(updates: u32) -> Weight;
     /// Of `set_lockup_enabled`.
@@ -131,6 +135,13 @@ impl<T: frame_system::Config> WeightInfo for HandDerived<T> {
         let updates = u64::from(updates);
         BASE.saturating_add(REPORT.saturating_mul(updates))
             .saturating_add(T::DbWeight::get().reads_writes(3 + 2 * updates, 1 + updates))
+    }
+
+    /// The session keys, the validators and the reporters; one signature over the whole report, hashed.
+    fn authorize_report(updates: u32) -> Weight {
+        SIGNATURE
+            .saturating_add(SIGNED_UPDATE.saturating_mul(updates.into()))
+            .saturating_add(T::DbWeight::get().reads(4))
     }
 
     /// The validators and the totals; per update the child and its stats.

@@ -10,6 +10,7 @@ use crate::{
     origins::{
         EnsureValidatorSet, EnsureWardenOrValidator, PalletProxy, PalletRegistration, SessionValidators,
     },
+    reporters::Reporters,
 };
 
 /// Blocks per weight bucket: an hour, or a minute where an hour is too long to wait.
@@ -40,6 +41,7 @@ impl pallet_arion::Config for Runtime {
     type MapAuthorityOrigin = EnsureValidatorSet;
     type AttestationAuthorityOrigin = EnsureWardenOrValidator;
     type WeightAuthorityOrigin = EnsureValidatorSet;
+    type Reporters = Reporters;
     type StatsAuthorityOrigin = EnsureValidatorSet;
     type ValidatorVotes = StakeAsVotes;
     type DepositCurrency = Balances;

@@ -5,16 +5,12 @@ use pallet_session::{
     disabling::UpToLimitWithReEnablingDisablingStrategy,
     historical::{self, NoteHistoricalRoot},
 };
-use sp_runtime::{
-    generic,
-    traits::{ConvertInto, OpaqueKeys},
-};
+use sp_runtime::traits::{ConvertInto, OpaqueKeys};
 use sp_session::MembershipProof;
 
 use super::{governance::SeatCouncil, staking::NOMINATORS_PER_VALIDATOR_MAX};
 use crate::{
-    AccountId, Babe, Balances, Historical, Offences, Runtime, RuntimeCall, RuntimeEvent, Session,
-    SessionKeys, Staking, UncheckedExtrinsic,
+    AccountId, Babe, Balances, Historical, Offences, Runtime, RuntimeEvent, Session, SessionKeys, Staking,
     constants::{BONDING_ERAS, HIPP, SESSION_SLOTS, SESSIONS_PER_ERA, SLOT_MS, VALIDATORS_MAX},
 };
 
@@ -82,22 +78,4 @@ impl pallet_offences::Config for Runtime {
 
 impl pallet_authority_discovery::Config for Runtime {
     type MaxAuthorities = ConstU32<VALIDATORS_MAX>;
-}
-
-/// Reports of equivocations are transactions without a signature, which a node makes itself.
-impl<Call> frame_system::offchain::CreateTransactionBase<Call> for Runtime
-where
-    RuntimeCall: From<Call>,
-{
-    type Extrinsic = UncheckedExtrinsic;
-    type RuntimeCall = RuntimeCall;
-}
-
-impl<Call> frame_system::offchain::CreateBare<Call> for Runtime
-where
-    RuntimeCall: From<Call>,
-{
-    fn create_bare(call: RuntimeCall) -> UncheckedExtrinsic {
-        generic::UncheckedExtrinsic::new_bare(call)
-    }
 }

@@ -58,8 +58,8 @@ fn calls_keep_their_indices() {
             .map(|index| RuntimeCall::decode(&mut &[&[pallet, *index][..], &[0; 512]].concat()[..]).is_ok())
             .collect()
     };
-    assert_eq!(names(41, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]), [true; 14]);
-    assert_eq!(names(41, &[14]), [false]);
+    assert_eq!(names(41, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]), [true; 15]);
+    assert_eq!(names(41, &[15]), [false]);
     assert_eq!(names(40, &[0, 1, 2, 3]), [true; 4]);
     assert_eq!(names(40, &[4]), [false]);
     let call: RuntimeCall = pallet_arion::Call::set_lockup_enabled { enabled: true }.into();
@@ -189,6 +189,7 @@ fn transactions_carry_these_extensions() {
         .map(|extension| extension.identifier)
         .collect();
     let expected = [
+        "AuthorizeCall",
         "CheckNonZeroSender",
         "CheckSpecVersion",
         "CheckTxVersion",
@@ -201,14 +202,14 @@ fn transactions_carry_these_extensions() {
         "WeightReclaim",
     ];
     assert_eq!(names, expected);
-    assert_eq!((VERSION.spec_version, VERSION.transaction_version), (2, 2));
+    assert_eq!((VERSION.spec_version, VERSION.transaction_version), (3, 3));
 }
 
 #[test]
-fn session_keys_are_three_keys_in_this_order() {
+fn session_keys_are_four_keys_in_this_order() {
     use sp_runtime::traits::OpaqueKeys;
     let names = SessionKeys::key_ids().iter().map(|id| id.0).collect::<Vec<_>>();
-    assert_eq!(names, [*b"babe", *b"gran", *b"audi"]);
+    assert_eq!(names, [*b"babe", *b"gran", *b"audi", *b"arqr"]);
 }
 
 #[test]
@@ -222,6 +223,7 @@ fn without_a_sudo_key_nobody_is_root() {
                 babe: Bob.public().into(),
                 grandpa: sp_keyring::Ed25519Keyring::Bob.public().into(),
                 authority_discovery: Bob.public().into(),
+                reporter: Bob.public().into(),
             },
         }],
         seats: 1,

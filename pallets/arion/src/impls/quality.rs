@@ -1,6 +1,6 @@
 //! Reports of quality: who may report what, when.
 
-use arion_types::quality::UPTIME_PERMILLE_MAX;
+use arion_types::{NodeQuality, quality::UPTIME_PERMILLE_MAX};
 use frame_support::{ensure, pallet_prelude::*, sp_runtime::traits::SaturatedConversion};
 use frame_system::pallet_prelude::BlockNumberFor;
 
@@ -16,15 +16,7 @@ impl<T: Config> Pallet<T> {
         updates: QualityUpdatesOf<T>,
     ) -> DispatchResult {
         Self::ensure_open(bucket)?;
-        ensure!(!updates.is_empty(), Error::<T>::EmptyReport);
-        ensure!(
-            updates.windows(2).all(|pair| pair[0].0 < pair[1].0),
-            Error::<T>::UpdatesNotSortedOrNotUnique
-        );
-        ensure!(
-            updates.iter().all(|(_, quality)| quality.uptime_permille <= UPTIME_PERMILLE_MAX),
-            Error::<T>::InvalidUptime
-        );
+        Self::check_updates(&updates)?;
         let mut reporters = WeightReporters::<T>::get(bucket);
         ensure!(!reporters.contains(&validator), Error::<T>::AlreadyReported);
         let reporter = reporters.len() as u16;
@@ -47,6 +39,20 @@ impl<T: Config> Pallet<T> {
             taken = taken.saturating_add(1);
         }
         Self::deposit_event(Event::NodeQualityReported { validator, bucket, updates: taken });
+        Ok(())
+    }
+
+    /// What a report says can be true.
+    pub(crate) fn check_updates(updates: &[(T::AccountId, NodeQuality)]) -> DispatchResult {
+        ensure!(!updates.is_empty(), Error::<T>::EmptyReport);
+        ensure!(
+            updates.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            Error::<T>::UpdatesNotSortedOrNotUnique
+        );
+        ensure!(
+            updates.iter().all(|(_, quality)| quality.uptime_permille <= UPTIME_PERMILLE_MAX),
+            Error::<T>::InvalidUptime
+        );
         Ok(())
     }
 
