@@ -9,6 +9,7 @@ use std::{
 
 use arion_chain::ChainView;
 use arion_daemon::{Health, now_ms};
+use arion_ledger::Follower;
 use arion_types::{
     AttestationRecord, AttestationResult, GenesisHash, NodeId, attestation::WARDEN_ID_BYTES_MAX,
 };
@@ -18,7 +19,6 @@ use tokio::{sync::Semaphore, time::Instant};
 use crate::{
     challenge::{Challenger, Verdict},
     evidence,
-    follower::Follower,
     metrics::Metrics,
     sampler::{Sampler, Target},
     store::Store,

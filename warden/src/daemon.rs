@@ -7,17 +7,17 @@ use std::{
 };
 
 use arion_daemon::{Health, HttpServer, check_writable_dir, read_secret_key};
+use arion_ledger::{Book, Follower, ReceiptChecker};
 use arion_net::{PeerAddr, QuicTransport, Transport};
 use arion_types::signing::node_id;
 use tokio::task::JoinSet;
 
 use crate::{
     auditor::{Auditor, Signer},
+    book::ShardBook,
     challenge::Challenger,
     config::Config,
-    follower::Follower,
     handover::Handover,
-    ledger::ReceiptChecker,
     metrics::Metrics,
     sampler::Sampler,
     store::Store,
@@ -62,21 +62,20 @@ the chain-submitter and the gateways; then `run --config FILE`. See docs/operate
 
         let sampler = Arc::new(Mutex::new(load(&store)?));
         let checker = Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(view.clone())));
+        let book: Arc<dyn Book> = Arc::new(ShardBook { store: store.clone(), sampler: sampler.clone() });
         let followers: HashMap<_, _> = config
             .gateways
             .into_iter()
             .map(|gateway| {
                 let gateway = PeerAddr::from(gateway);
-                let follower = Follower {
-                    gateway: gateway.clone(),
-                    transport: transport.clone(),
-                    store: store.clone(),
-                    sampler: sampler.clone(),
-                    checker: checker.clone(),
-                    metrics: metrics.clone(),
-                    reading: tokio::sync::Mutex::default(),
-                };
-                (gateway.node_id, Arc::new(follower))
+                let follower = Follower::new(
+                    gateway,
+                    transport.clone(),
+                    book.clone(),
+                    checker.clone(),
+                    metrics.ledgers.clone(),
+                );
+                (follower.gateway(), Arc::new(follower))
             })
             .collect();
         health.detail("gateways", followers.len());

@@ -3,7 +3,7 @@
 //!
 //! # Invariants
 //! - A shard is audited only on the word of its miner: a receipt with a signature that holds, for the place that
-//!   the map of its epoch gives ([`ledger`]).
+//!   the map of its epoch gives (`arion-ledger`).
 //! - In a round every live shard of every miner is challenged once, in an order nobody can foresee ([`sampler`]).
 //! - The seed of a challenge follows from a finalised block; a retry takes a newer one ([`challenge`]).
 //! - A signed attestation is on disk before anybody else sees it, and stays until the chain-submitter has it on its
@@ -13,13 +13,12 @@
 //! What proves a shard (`arion-proofs`); what attestations lead to (`pallet-arion`).
 
 pub mod auditor;
+pub mod book;
 pub mod challenge;
 pub mod config;
 pub mod daemon;
 pub mod evidence;
-pub mod follower;
 pub mod handover;
-pub mod ledger;
 mod metrics;
 pub mod sampler;
 pub mod store;

@@ -12,6 +12,7 @@ use std::{
 
 use arion_chain::{BlockRef, ChainView, EpochMap, Snapshot, ViewSource};
 use arion_daemon::Health;
+use arion_ledger::{FollowError, Follower, ReceiptChecker};
 use arion_net::{MemoryNetwork, PeerAddr, Service, Transport};
 use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, Request, Response};
 use arion_types::{
@@ -29,10 +30,9 @@ use ed25519_dalek::SigningKey;
 
 use crate::{
     auditor::{Auditor, Pace, Signer},
+    book::ShardBook,
     challenge::{Challenger, Patience},
-    follower::{FollowError, Follower},
     handover::Handover,
-    ledger::ReceiptChecker,
     metrics::Metrics,
     sampler::Sampler,
     store::Store,
@@ -217,15 +217,13 @@ fn warden(network: &Network, directory: &Path) -> Warden {
     }
     let sampler = Arc::new(Mutex::new(sampler));
     let metrics = Metrics::default();
-    let follower = Arc::new(Follower {
-        gateway: PeerAddr { node_id: node_id(&gateway_key()), endpoint: GATEWAY.into() },
-        transport: transport.clone(),
-        store: store.clone(),
-        sampler: sampler.clone(),
-        checker: Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(network.view.clone()))),
-        metrics: metrics.clone(),
-        reading: tokio::sync::Mutex::default(),
-    });
+    let follower = Arc::new(Follower::new(
+        PeerAddr { node_id: node_id(&gateway_key()), endpoint: GATEWAY.into() },
+        transport.clone(),
+        Arc::new(ShardBook { store: store.clone(), sampler: sampler.clone() }),
+        Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(network.view.clone()))),
+        metrics.ledgers.clone(),
+    ));
     let handover = Handover {
         store: store.clone(),
         transport: transport.clone(),
@@ -245,7 +243,7 @@ fn warden(network: &Network, directory: &Path) -> Warden {
         view: network.view.clone(),
         sampler,
         store,
-        followers: [(follower.gateway.node_id, follower.clone())].into(),
+        followers: [(follower.gateway(), follower.clone())].into(),
         evidence: directory.join("evidence"),
         pace: Pace { pause: Duration::ZERO, round_min: Duration::ZERO, parallel: 1 },
         health: Health::new("test", "0"),
@@ -364,7 +362,7 @@ async fn receipts_that_do_not_hold_are_not_audited() {
     network.gateway.lines.lock().unwrap().extend(bad.map(LedgerRecord::Stored));
     warden.follower.sync().await.unwrap();
     assert_eq!(warden.auditor.sampler().live(), 30);
-    assert_eq!(warden.auditor.metrics.receipts_refused.get(), 6);
+    assert_eq!(warden.auditor.metrics.ledgers.receipts_refused.get(), 6);
 
     // A receipt of an epoch that is not final yet waits for it.
     let early = spoil(&|r| r.epoch = 2, &own);

@@ -7,14 +7,14 @@ use arion_daemon::{
         registry::Registry,
     },
 };
+use arion_ledger::LedgerMetrics;
 use arion_types::AttestationResult;
 
 /// Counters; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub(crate) verdicts: Family<[(&'static str, &'static str); 1], Counter>,
-    pub(crate) receipts_refused: Counter,
-    pub(crate) ledger_failures: Counter,
+    pub(crate) ledgers: LedgerMetrics,
     pub(crate) handed_over: Counter,
     pub(crate) handover_failures: Counter,
     pub(crate) outbox: Gauge,
@@ -45,12 +45,7 @@ impl Metrics {
     pub(crate) fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix("arion_warden");
         registry.register("verdicts", "Verdicts by result", self.verdicts.clone());
-        registry.register(
-            "receipts_refused",
-            "Receipts in ledgers that do not count",
-            self.receipts_refused.clone(),
-        );
-        registry.register("ledger_failures", "Looks at a ledger that failed", self.ledger_failures.clone());
+        self.ledgers.register(&mut registry);
         registry.register("attestations_handed_over", "Attestations handed over", self.handed_over.clone());
         registry.register("handover_failures", "Hand-overs that failed", self.handover_failures.clone());
         registry.register("attestations_waiting", "Attestations not handed over yet", self.outbox.clone());

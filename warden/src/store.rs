@@ -14,6 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
+use arion_ledger::Change;
 use arion_types::{AttestationRecord, NodeId, ShardHash};
 use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
@@ -58,15 +59,6 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self::Storage(Box::new(error.into()))
     }
-}
-
-/// What a line of a ledger changes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change {
-    /// A miner has signed for a shard.
-    Add(Target),
-    /// A shard is no longer wanted.
-    Remove(ShardHash),
 }
 
 /// What a page really changed.
@@ -139,14 +131,14 @@ impl Store {
             let mut shards = transaction.open_table(SHARDS)?;
             for change in changes {
                 match change {
-                    Change::Add(target) => {
-                        let key = (target.shard.0, target.node.0);
+                    Change::Stored { node, shard, size } => {
+                        let key = (shard.0, node.0);
                         if shards.get(key)?.is_none() {
-                            shards.insert(key, (gateway.0, target.size, 0))?;
-                            added.push(*target);
+                            shards.insert(key, (gateway.0, *size, 0))?;
+                            added.push(Target { node: *node, shard: *shard, size: *size, gateway: *gateway });
                         }
                     }
-                    Change::Remove(shard) => {
+                    Change::Deleted { shard } => {
                         let mut nodes = Vec::new();
                         for entry in shards.range((shard.0, [0; 32])..=(shard.0, [0xff; 32]))? {
                             let (key, value) = entry?;
@@ -252,6 +244,14 @@ mod tests {
         Target { node: NodeId([node; 32]), shard: ShardHash([shard; 32]), size: 64, gateway: GATEWAY }
     }
 
+    fn stored(node: u8, shard: u8) -> Change {
+        Change::Stored { node: NodeId([node; 32]), shard: ShardHash([shard; 32]), size: 64 }
+    }
+
+    fn deleted(shard: u8) -> Change {
+        Change::Deleted { shard: ShardHash([shard; 32]) }
+    }
+
     fn record(n: u64) -> AttestationRecord {
         AttestationRecord {
             shard_hash: [1; 32],
@@ -272,7 +272,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         {
             let store = Store::open(directory.path()).unwrap();
-            let page = [Change::Add(target(1, 1)), Change::Add(target(2, 1)), Change::Add(target(1, 2))];
+            let page = [stored(1, 1), stored(2, 1), stored(1, 2)];
             let applied = store.apply(&GATEWAY, &page, 3).unwrap();
             assert_eq!((applied.added.len(), applied.removed.len()), (3, 0));
             assert_eq!(store.apply(&GATEWAY, &page, 3).unwrap(), Applied::default());
@@ -295,16 +295,14 @@ mod tests {
     fn a_gateway_removes_only_what_came_from_it() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let page = [Change::Add(target(1, 1)), Change::Add(target(2, 1)), Change::Add(target(1, 2))];
+        let page = [stored(1, 1), stored(2, 1), stored(1, 2)];
         store.apply(&GATEWAY, &page, 3).unwrap();
-        let Applied { removed, .. } =
-            store.apply(&NodeId([8; 32]), &[Change::Remove(ShardHash([1; 32]))], 1).unwrap();
+        let Applied { removed, .. } = store.apply(&NodeId([8; 32]), &[deleted(1)], 1).unwrap();
         assert!(removed.is_empty());
-        let Applied { removed, .. } =
-            store.apply(&GATEWAY, &[Change::Remove(ShardHash([1; 32]))], 4).unwrap();
+        let Applied { removed, .. } = store.apply(&GATEWAY, &[deleted(1)], 4).unwrap();
         assert_eq!(removed, [(NodeId([1; 32]), ShardHash([1; 32])), (NodeId([2; 32]), ShardHash([1; 32]))]);
         assert_eq!(store.shards().unwrap(), [(target(1, 2), 0)]);
-        let both = [Change::Add(target(3, 3)), Change::Remove(ShardHash([3; 32]))];
+        let both = [stored(3, 3), deleted(3)];
         assert!(store.apply(&GATEWAY, &both, 6).unwrap().added.is_empty());
     }
 }

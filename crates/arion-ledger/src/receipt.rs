@@ -1,4 +1,4 @@
-//! Whether a receipt in a ledger is worth an audit.
+//! Whether a receipt in a ledger counts.
 //!
 //! # Invariants
 //! - A receipt counts only with its miner's signature for this chain, and only for the place that the map of its

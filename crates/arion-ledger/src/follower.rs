@@ -1,0 +1,252 @@
+//! Follows the ledger of one gateway.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arion_net::{CallError, PeerAddr, Transport};
+use arion_protocol::{LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
+use arion_types::{NodeId, ShardHash};
+use async_trait::async_trait;
+use bytes::Bytes;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use crate::receipt::{ReceiptChecker, ReceiptFault};
+
+const PAGE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a line of a ledger changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A miner has signed for a shard.
+    Stored {
+        /// The miner.
+        node: NodeId,
+        /// The shard.
+        shard: ShardHash,
+        /// Its length in bytes.
+        size: u32,
+    },
+    /// A shard is no longer wanted, whoever has it.
+    Deleted {
+        /// The shard.
+        shard: ShardHash,
+    },
+}
+
+/// Why a book cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct BookError(Box<dyn std::error::Error + Send + Sync>);
+
+impl BookError {
+    /// For this reason.
+    pub fn new(reason: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(reason))
+    }
+}
+
+/// Where what is in ledgers is kept.
+#[async_trait]
+pub trait Book: Send + Sync {
+    /// Last sequence number taken over from a gateway; 0 for none.
+    async fn cursor(&self, gateway: &NodeId) -> Result<u64, BookError>;
+
+    /// Takes over what lines of a gateway change, in their order, and `reached` as its cursor: both or none. A line
+    /// may come again after a crash.
+    async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError>;
+}
+
+/// Why a ledger is not up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The gateway gave no page.
+    #[error("the gateway gives no page of its ledger: {0}")]
+    Call(#[from] CallError),
+    /// It answered something else.
+    #[error("the gateway answered a question for its ledger with something else")]
+    Answer,
+    /// A line is missing or doubled.
+    #[error("the ledger has a gap: {found} follows {after}; the gateway has lost or rewritten it")]
+    Gap {
+        /// Sequence number before.
+        after: u64,
+        /// Sequence number found.
+        found: u64,
+    },
+    /// A receipt of an epoch that is not final here yet; a later look succeeds.
+    #[error("the ledger is ahead of the finalised chain")]
+    EpochAhead,
+    /// The book failed.
+    #[error(transparent)]
+    Book(#[from] BookError),
+}
+
+/// How much of a ledger has been taken over since the follower was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reach {
+    /// It was not looked at yet.
+    #[default]
+    Unknown,
+    /// There is more than was taken over.
+    Partial,
+    /// It was read to its end once.
+    Complete,
+    /// The gateway has given no page yet.
+    Silent,
+}
+
+/// Counters; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerMetrics {
+    /// Receipts that do not count.
+    pub receipts_refused: Counter,
+    /// Looks at a ledger that failed.
+    pub failures: Counter,
+}
+
+impl LedgerMetrics {
+    /// Adds them to those of a daemon.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "receipts_refused",
+            "Receipts in ledgers that do not count",
+            self.receipts_refused.clone(),
+        );
+        registry.register("ledger_failures", "Looks at a ledger that failed", self.failures.clone());
+    }
+}
+
+/// Follows one gateway.
+pub struct Follower {
+    gateway: PeerAddr,
+    transport: Arc<dyn Transport>,
+    book: Arc<dyn Book>,
+    checker: Arc<tokio::sync::Mutex<ReceiptChecker>>,
+    metrics: LedgerMetrics,
+    /// Held while the ledger is read, so that two reads do not cross.
+    reading: tokio::sync::Mutex<()>,
+    reach: Mutex<Reach>,
+}
+
+impl Follower {
+    /// Of `gateway`; the checker and the book are shared with the followers of others.
+    pub fn new(
+        gateway: PeerAddr,
+        transport: Arc<dyn Transport>,
+        book: Arc<dyn Book>,
+        checker: Arc<tokio::sync::Mutex<ReceiptChecker>>,
+        metrics: LedgerMetrics,
+    ) -> Self {
+        let reading = tokio::sync::Mutex::default();
+        Self { gateway, transport, book, checker, metrics, reading, reach: Mutex::default() }
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> NodeId {
+        self.gateway.node_id
+    }
+
+    /// How much of it is known.
+    pub fn reach(&self) -> Reach {
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was complete stays so: what comes later is a matter of moments.
+    fn reached(&self, reach: Reach) {
+        let mut known = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        match (*known, reach) {
+            (Reach::Complete, _) | (Reach::Partial, Reach::Silent) => {}
+            _ => *known = reach,
+        }
+    }
+
+    /// Takes over everything the gateway has.
+    pub async fn sync(&self) -> Result<(), FollowError> {
+        let _reading = self.reading.lock().await;
+        let outcome = self.read_on().await;
+        self.reached(if outcome.is_ok() { Reach::Complete } else { Reach::Silent });
+        outcome
+    }
+
+    async fn read_on(&self) -> Result<(), FollowError> {
+        let mut cursor = self.book.cursor(&self.gateway.node_id).await?;
+        loop {
+            let page = self.page(cursor).await?;
+            let is_last = page.len() < usize::from(LEDGER_ENTRIES_MAX);
+            if !is_last {
+                self.reached(Reach::Partial);
+            }
+            let (changes, reached) = self.read(cursor, page).await?;
+            if reached > cursor {
+                self.book.apply(&self.gateway.node_id, changes, reached).await?;
+            } else if !is_last {
+                return Err(FollowError::EpochAhead);
+            }
+            cursor = reached;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn page(&self, after: u64) -> Result<Vec<LedgerEntry>, FollowError> {
+        let request = Request::LedgerPage { after, limit: LEDGER_ENTRIES_MAX };
+        match self.transport.call(&self.gateway, request, Bytes::new(), PAGE_DEADLINE).await? {
+            (Response::Ledger(entries), _) => Ok(entries),
+            _ => Err(FollowError::Answer),
+        }
+    }
+
+    /// What the lines change, up to the first that has to wait.
+    async fn read(&self, after: u64, page: Vec<LedgerEntry>) -> Result<(Vec<Change>, u64), FollowError> {
+        let mut checker = self.checker.lock().await;
+        let mut changes = Vec::with_capacity(page.len());
+        let mut reached = after;
+        for entry in page {
+            if entry.sequence != reached + 1 {
+                return Err(FollowError::Gap { after: reached, found: entry.sequence });
+            }
+            match entry.record {
+                LedgerRecord::Deleted { shard } => changes.push(Change::Deleted { shard }),
+                LedgerRecord::Stored(signed) => match checker.check(&signed) {
+                    Ok(()) => changes.push(Change::Stored {
+                        node: signed.receipt.node_id,
+                        shard: signed.receipt.shard,
+                        size: signed.receipt.size,
+                    }),
+                    Err(ReceiptFault::EpochAhead) => break,
+                    Err(fault) => {
+                        self.metrics.receipts_refused.inc();
+                        tracing::warn!(
+                            gateway = %self.gateway.node_id, sequence = entry.sequence, %fault,
+                            "a receipt in the ledger does not count"
+                        );
+                    }
+                },
+            }
+            reached = entry.sequence;
+        }
+        Ok((changes, reached))
+    }
+
+    /// Follows for ever, looking every `poll`.
+    pub async fn run(self: Arc<Self>, poll: Duration) {
+        let mut last_error = String::new();
+        loop {
+            match self.sync().await {
+                Ok(()) => last_error.clear(),
+                Err(error) => {
+                    self.metrics.failures.inc();
+                    let text = error.to_string();
+                    if text != last_error {
+                        tracing::warn!(gateway = %self.gateway.node_id, %error, "the ledger is not followed; trying again");
+                        last_error = text;
+                    }
+                }
+            }
+            tokio::time::sleep(poll).await;
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Follows the ledgers of gateways: which miner has signed for which shard, as far as it can be believed.
+//!
+//! Wardens audit what is in them, validator services count the bytes of each miner.
+//!
+//! # Invariants
+//! - A receipt counts only with its miner's signature for this chain, and only for the place that the map of its
+//!   epoch gives its shard ([`ReceiptChecker`]).
+//! - A ledger is read in order and without gaps; what was taken over and how far are handed over together
+//!   ([`Book::apply`]).
+//!
+//! # Not here
+//! Writing a ledger (`gateway`); what is kept of it (`warden`, `validator`).
+
+mod follower;
+mod receipt;
+
+pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach};
+pub use receipt::{ReceiptChecker, ReceiptFault};

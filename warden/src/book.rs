@@ -1,0 +1,41 @@
+//! Where what ledgers say goes: to disk, and to the shards that are audited.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arion_ledger::{Book, BookError, Change};
+use arion_types::NodeId;
+use async_trait::async_trait;
+
+use crate::{
+    sampler::Sampler,
+    store::{Applied, Store},
+};
+
+/// The shards of all ledgers.
+pub struct ShardBook {
+    /// On disk.
+    pub store: Arc<Store>,
+    /// What is audited.
+    pub sampler: Arc<Mutex<Sampler>>,
+}
+
+#[async_trait]
+impl Book for ShardBook {
+    async fn cursor(&self, gateway: &NodeId) -> Result<u64, BookError> {
+        self.store.cursor(gateway).map_err(BookError::new)
+    }
+
+    async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
+        let (store, gateway) = (self.store.clone(), *gateway);
+        let applied = tokio::task::spawn_blocking(move || store.apply(&gateway, &changes, reached)).await;
+        let Applied { added, removed } = applied.map_err(BookError::new)?.map_err(BookError::new)?;
+        let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        for target in added {
+            sampler.add(target, 0);
+        }
+        for (node, shard) in removed {
+            sampler.remove(&node, &shard);
+        }
+        Ok(())
+    }
+}
