@@ -1,4 +1,4 @@
-//! /health (JSON) and /metrics (Prometheus text) over HTTP.
+//! /health (JSON) and /metrics (Prometheus text) over HTTP, and what a daemon answers besides.
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +27,10 @@ use tokio::{
 };
 
 use crate::shutdown::Shutdown;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Most connections served at once.
 const CONNECTIONS_MAX: usize = 32;
@@ -141,6 +145,64 @@ impl Health {
     }
 }
 
+/// What a daemon answers to a GET.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: StatusCode,
+    /// Media type of the body.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Bytes that were asked for.
+    pub fn bytes(body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/octet-stream", body: body.into() }
+    }
+
+    /// A line of text, with this status.
+    pub fn text(status: StatusCode, line: impl Into<String>) -> Self {
+        let mut line = line.into();
+        line.push('\n');
+        Self { status, content_type: TEXT, body: line.into() }
+    }
+}
+
+/// Paths that a daemon answers itself, each with what it makes of the query: the text behind `?`, or nothing.
+/// It has to answer at once: a connection waits for nothing but memory.
+#[derive(Default)]
+pub struct Routes(BTreeMap<&'static str, Handler>);
+
+type Handler = Box<dyn Fn(&str) -> Answer + Send + Sync>;
+
+impl Routes {
+    /// Adds a path, such as `/v1/quality`.
+    pub fn add(
+        mut self,
+        path: &'static str,
+        answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        self.0.insert(path, Box::new(answer));
+        self
+    }
+}
+
+impl std::fmt::Debug for Routes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What a server answers from.
+#[derive(Debug)]
+struct Site {
+    health: Health,
+    metrics: Registry,
+    routes: Routes,
+}
+
 /// The running server. It ends with [`HttpServer::shutdown`] or when dropped.
 #[derive(Debug)]
 pub struct HttpServer {
@@ -152,6 +214,16 @@ pub struct HttpServer {
 impl HttpServer {
     /// Listens and answers from here on.
     pub async fn bind(config: &HttpConfig, health: Health, metrics: Registry) -> Result<Self, HttpError> {
+        Self::bind_with(config, health, metrics, Routes::default()).await
+    }
+
+    /// As [`HttpServer::bind`], with paths of the daemon's own.
+    pub async fn bind_with(
+        config: &HttpConfig,
+        health: Health,
+        metrics: Registry,
+        routes: Routes,
+    ) -> Result<Self, HttpError> {
         let wanted = config.addr;
         if !wanted.ip().is_loopback() && !config.allow_public {
             return Err(HttpError::Public(wanted));
@@ -161,7 +233,8 @@ impl HttpServer {
         let addr = listener.local_addr().map_err(failed)?;
         tracing::info!(http = %addr, "health and metrics are served");
         let stop = Shutdown::new();
-        let task = tokio::spawn(accept(listener, stop.clone(), health, Arc::new(metrics)));
+        let site = Arc::new(Site { health, metrics, routes });
+        let task = tokio::spawn(accept(listener, stop.clone(), site));
         Ok(Self { addr, stop, task })
     }
 
@@ -183,7 +256,7 @@ impl Drop for HttpServer {
     }
 }
 
-async fn accept(listener: TcpListener, stop: Shutdown, health: Health, metrics: Arc<Registry>) {
+async fn accept(listener: TcpListener, stop: Shutdown, site: Arc<Site>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -203,11 +276,11 @@ async fn accept(listener: TcpListener, stop: Shutdown, health: Health, metrics: 
             },
         };
         while connections.try_join_next().is_some() {}
-        let (health, metrics) = (health.clone(), metrics.clone());
+        let site = site.clone();
         connections.spawn(async move {
             let _slot = slot;
             let service = service_fn(move |request| {
-                let response = answer(&request, &health, &metrics);
+                let response = site.response(&request);
                 async move { Ok::<_, Infallible>(response) }
             });
             let served = http1::Builder::new()
@@ -222,29 +295,45 @@ async fn accept(listener: TcpListener, stop: Shutdown, health: Health, metrics: 
     }
 }
 
-fn answer(request: &Request<Incoming>, health: &Health, metrics: &Registry) -> Response<Full<Bytes>> {
-    const JSON: &str = "application/json";
-    const TEXT: &str = "text/plain; charset=utf-8";
-    const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let (status, kind, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/health") => {
-            let status = if health.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            (status, JSON, format!("{}\n", health.to_json()))
-        }
-        (&Method::GET, "/metrics") => {
-            let mut body = String::new();
-            match prometheus_client::encoding::text::encode(&mut body, metrics) {
-                Ok(()) => (StatusCode::OK, METRICS, body),
-                Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, "metrics do not encode\n".into()),
+impl Site {
+    fn response(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let Answer { status, content_type, body } = match *request.method() {
+            Method::GET => self.answer(request.uri().path(), request.uri().query().unwrap_or_default()),
+            _ => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET"),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    }
+
+    fn answer(&self, path: &str, query: &str) -> Answer {
+        match path {
+            "/health" => {
+                let is_ok = self.health.is_ok();
+                let status = if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let body = format!("{}\n", self.health.to_json()).into();
+                Answer { status, content_type: JSON, body }
             }
+            "/metrics" => {
+                let mut body = String::new();
+                match prometheus_client::encoding::text::encode(&mut body, &self.metrics) {
+                    Ok(()) => Answer { status: StatusCode::OK, content_type: METRICS, body: body.into() },
+                    Err(_) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "metrics do not encode"),
+                }
+            }
+            _ => match self.routes.0.get(path) {
+                Some(handler) => handler(query),
+                None => Answer::text(StatusCode::NOT_FOUND, self.paths()),
+            },
         }
-        (&Method::GET, _) => (StatusCode::NOT_FOUND, TEXT, "see /health and /metrics\n".into()),
-        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".into()),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+    }
+
+    fn paths(&self) -> String {
+        let mut paths = vec!["/health", "/metrics"];
+        paths.extend(self.routes.0.keys());
+        format!("see {}", paths.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -279,6 +368,25 @@ mod tests {
         let answer = get(server.local_addr(), "/metrics").await;
         assert!(answer.contains("challenges_total 7"), "{answer}");
         assert!(get(server.local_addr(), "/").await.starts_with("HTTP/1.1 404"));
+        server.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_daemon_answers_paths_of_its_own() {
+        let routes = Routes::default().add("/v1/echo", |query| match query {
+            "" => Answer::text(StatusCode::BAD_REQUEST, "say something"),
+            said => Answer::bytes(said.to_owned().into_bytes()),
+        });
+        let (config, health) = (HttpConfig::default(), Health::new("arion-test", "1.2.3"));
+        let server = HttpServer::bind_with(&config, health, Registry::default(), routes).await.unwrap();
+        let answer = get(server.local_addr(), "/v1/echo?bucket=7").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nbucket=7"), "{answer}");
+        let answer = get(server.local_addr(), "/v1/echo").await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.ends_with("say something\n"), "{answer}");
+        let answer = get(server.local_addr(), "/v1/other").await;
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("/v1/echo"), "{answer}");
+        let answer = get(server.local_addr(), "/health").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         server.shutdown().await;
     }
 
