@@ -1,16 +1,16 @@
 //! Settings; what they mean stands in `example.toml`.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{collections::HashSet, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
-use arion_daemon::{ChainConfig, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Settings};
-use arion_types::CrushParams;
+use arion_daemon::{ChainConfig, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Peer, Settings};
+use arion_types::{CrushParams, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// Everything the service needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Directory of the keys.
+    /// Directory of the keys and of the store.
     pub data_dir: PathBuf,
     /// File of the node key.
     pub key_file: PathBuf,
@@ -26,6 +26,11 @@ pub struct Config {
     pub min_miners: usize,
     /// Placement groups of the maps.
     pub pg_count: NonZeroU32,
+    /// The gateways whose ledgers say what miners store.
+    #[serde(default)]
+    pub gateways: Vec<Peer>,
+    /// Pause between looks at the ledgers.
+    pub ledger_poll: Pause,
     /// The chain.
     pub chain: ChainConfig,
     /// /health and /metrics.
@@ -34,7 +39,19 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+/// A gateway is listed twice.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("gateway {0} is listed twice")]
+pub struct GatewayTwice(pub NodeId);
+
 impl Config {
+    /// What must hold beyond the types.
+    pub fn check(&self) -> Result<(), GatewayTwice> {
+        let mut seen = HashSet::new();
+        let twice = self.gateways.iter().find(|gateway| !seen.insert(gateway.node_id));
+        twice.map_or(Ok(()), |gateway| Err(GatewayTwice(gateway.node_id)))
+    }
+
     /// Parameters of the maps.
     pub fn params(&self) -> CrushParams {
         CrushParams { pg_count: self.pg_count.get(), ..CrushParams::STANDARD }
@@ -50,9 +67,21 @@ impl Settings for Config {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_example_has_every_key_and_stands_on_the_operators_page() {
         let page = include_str!("../../docs/operate/validator.md");
-        arion_daemon::settings::check_example::<super::Config>(page);
+        arion_daemon::settings::check_example::<Config>(page);
+    }
+
+    #[test]
+    fn a_gateway_is_followed_once() {
+        let mut config = arion_daemon::Flags::<Config>::default().settings().unwrap();
+        let peer: Peer = format!("{}@h:1", "1".repeat(64)).parse().unwrap();
+        config.gateways = vec![peer.clone()];
+        assert_eq!(config.check(), Ok(()));
+        config.gateways.push(peer.clone());
+        assert_eq!(config.check(), Err(GatewayTwice(peer.node_id)));
     }
 }

@@ -1,4 +1,5 @@
-//! The validator service: knows which miners live, and votes for the map of the next epoch.
+//! The validator service: knows which miners live, votes for the map of the next epoch, and tells the node beside it
+//! how good miners are.
 //!
 //! # Invariants
 //! - A map follows from the finalised chain and from what miners say in signed heartbeats, nothing else: services
@@ -7,15 +8,20 @@
 //! - A number (uid) stays with its node id and is not given to another one while the chain keeps a map with it.
 //!
 //! # Not here
-//! Repair, weights from quality, taking silent miners out (later); when a vote becomes a map (`pallet-arion`).
+//! Repair, taking silent miners out (later); when a vote becomes a map, and weights (`pallet-arion`).
 
 pub mod config;
 pub mod daemon;
+pub mod holdings;
 pub mod liveness;
 mod metrics;
+pub mod presence;
 pub mod proposal;
 pub mod publisher;
+pub mod quality;
 pub mod service;
 
 #[cfg(test)]
 mod loopback_tests;
+#[cfg(test)]
+mod quality_tests;

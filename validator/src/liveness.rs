@@ -68,6 +68,11 @@ impl Liveness {
         Self { genesis, window: interval * MISSED_MAX, sightings: BTreeMap::new() }
     }
 
+    /// A miner that sends heartbeats is heard at least once in this time.
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
     /// Checks a heartbeat that `peer` sent at `now_ms` and keeps it.
     pub fn accept(
         &mut self,

@@ -6,4 +6,4 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_arion-validator"), &[], &["--listen"])
 }
 
-arion_stranger::stories!(program);
+arion_stranger::stories!(program, [("--key-file", "node.key"), ("--account-file", "account.key")]);

@@ -1,7 +1,7 @@
 //! The connection to a node, and reads at its finalised head.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -198,6 +198,11 @@ impl ChainClient {
         self.constant("Arion", "MaxAttestations")
     }
 
+    /// Blocks per weight bucket.
+    pub fn weight_bucket_blocks(&self) -> Result<u32, ChainError> {
+        self.constant("Arion", "WeightBucketBlocks")
+    }
+
     /// Epoch of the newest map; 0 while there is none.
     pub async fn current_epoch(&self) -> Result<Epoch, ChainError> {
         Ok(self.head().await?.value("Arion", "CurrentEpoch").await?.unwrap_or(0))
@@ -302,6 +307,12 @@ impl ChainClient {
     /// All children, active or unbonding, by account.
     pub async fn children(&self) -> Result<Vec<(AccountId, ChildRegistration)>, ChainError> {
         self.head().await?.entries("Arion", "ChildRegistrations").await
+    }
+
+    /// Weights of children after the newest weight bucket that was computed.
+    pub async fn node_weights(&self) -> Result<BTreeMap<AccountId, u16>, ChainError> {
+        let weights = self.head().await?.entries("Arion", "NodeWeightByChild").await?;
+        Ok(weights.into_iter().collect())
     }
 
     /// The account of the active child with this node id.

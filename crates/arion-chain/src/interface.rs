@@ -60,6 +60,7 @@ const STORAGE: &[(&str, &str, usize, &[&str])] = &[
     ("Arion", "FreeSlotUsed", 1, &[]),
     ("Arion", "TotalActiveChildren", 0, &[]),
     ("Arion", "AttestationsByBucket", 1, &[]),
+    ("Arion", "NodeWeightByChild", 1, &[]),
     ("Arion", "RegisteredWardens", 1, &["registered_at"]),
     ("Arion", "CounterForRegisteredWardens", 0, &[]),
 ];
@@ -68,6 +69,7 @@ const STORAGE: &[(&str, &str, usize, &[&str])] = &[
 const CONSTANTS: &[(&str, &str)] = &[
     ("Arion", "AttestationBucketBlocks"),
     ("Arion", "MaxAttestations"),
+    ("Arion", "WeightBucketBlocks"),
     ("Arion", "BaseChildDeposit"),
     ("Arion", "GlobalDepositHalvingPeriodBlocks"),
 ];
