@@ -187,6 +187,13 @@ impl Network {
         Ok(ended)
     }
 
+    /// How many lines of the log of a process contain a text.
+    pub fn lines_of(&self, name: &str, text: &str) -> anyhow::Result<usize> {
+        let path = self.layout.log(name);
+        let log = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&log).lines().filter(|line| line.contains(text)).count())
+    }
+
     /// What `status` shows.
     pub fn state(&mut self) -> State {
         State {

@@ -74,6 +74,10 @@ impl Network {
         if let Some(bootnode) = bootnode {
             add("bootnodes", bootnode.to_owned());
         }
+        // Nodes that join later have no validator service beside them.
+        if index < self.options.validators {
+            add("quality-url", format!("http://{}/v1/quality", local(ports.validator_http(index))));
+        }
         command.extend(identity.iter().map(|option| (*option).to_owned()));
         command.extend(["--no-telemetry", "--no-mdns", "--rpc-cors=all"].map(String::from));
         self.supervisor.plan(supervisor::Plan {

@@ -72,6 +72,7 @@ impl Network {
     }
 
     pub(super) fn plan_validators(&mut self) -> anyhow::Result<()> {
+        let gateway = format!("{}@{}", self.node_id("gateway")?, local(self.ports.gateway_quic()));
         for index in 0..self.options.validators {
             let name = Self::validator_name(index);
             let account = self.account_file(&name);
@@ -89,6 +90,9 @@ impl Network {
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
                 ("settle", "3s".to_owned()),
                 ("min-miners", self.options.miners.to_string()),
+                ("data-dir", self.text_of(&name, None)?),
+                ("gateways", gateway.clone()),
+                ("ledger-poll", "2s".to_owned()),
             ];
             let http = self.ports.validator_http(index);
             let address = format!("quic {address}");

@@ -8,6 +8,7 @@ mod formation;
 mod loss;
 mod objects;
 mod refusals;
+mod weights;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -111,11 +112,12 @@ async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     loss::census_step(stage, &objects).await?;
     loss::step(stage, &chain, &objects).await?;
     audit::step(stage, &chain, &objects).await?;
-    refusals::step(stage, &chain).await
+    refusals::step(stage, &chain).await?;
+    weights::step(stage, &chain).await
 }
 
 async fn stop(stage: &mut Stage) {
-    stage.report.step(7, "stop: no process is left, no port is open");
+    stage.report.step(8, "stop: no process is left, no port is open");
     let processes: Vec<(String, ProcessId)> = stage.network.supervisor().running();
     match stage.network.stop().await {
         Ok(late) => {
