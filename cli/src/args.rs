@@ -68,10 +68,13 @@ enum Command {
     /// Chain head, finality, map, miners and gateway at a glance. Exit code 1 if something is wrong.
     Status,
     /// The map of an epoch, its root recomputed from its parts. Exit code 1 if the root does not hold.
+    #[command(args_conflicts_with_subcommands = true)]
     Map {
         /// Epoch. Default: the current one.
         #[arg(long)]
         epoch: Option<u64>,
+        #[command(subcommand)]
+        command: Option<MapCommand>,
     },
     /// Where the shards of an object are: asked of its gateway, and recomputed from the finalised map.
     Locate {
@@ -81,6 +84,20 @@ enum Command {
     /// Miners.
     #[command(subcommand)]
     Miner(MinerCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum MapCommand {
+    /// What has to move between two maps: positions (shards of a placement group) and bytes, in all and by miner.
+    Diff {
+        /// Epoch, or file with what `arion map --json` printed.
+        before: String,
+        /// Epoch or file. Default: the current map.
+        after: Option<String>,
+        /// Bytes of all shards in the network. Default: what the validator services hear of.
+        #[arg(long)]
+        stored_bytes: Option<u64>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,7 +118,10 @@ impl Cli {
             Command::Mb { bucket } => command::objects::mb(settings, bucket).await,
             Command::Rm { at } => command::objects::rm(settings, at).await,
             Command::Status => command::status::run(&settings, json).await,
-            Command::Map { epoch } => command::map::run(&settings, epoch, json).await,
+            Command::Map { epoch, command: None } => command::map::run(&settings, epoch, json).await,
+            Command::Map { command: Some(MapCommand::Diff { before, after, stored_bytes }), .. } => {
+                command::map::diff::run(&settings, &before, after.as_deref(), stored_bytes, json).await
+            }
             Command::Locate { at } => command::locate::run(settings, at, json).await,
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
         }
@@ -118,6 +138,8 @@ mod tests {
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["arion", "put", "f", "b/k"]).is_err());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "map", "diff", "2", "new.json"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "diff", "2"]).is_err());
         assert!(Cli::try_parse_from(["arion", "miner", "list", "--chain-url", "ws://x"]).is_ok());
     }
 }

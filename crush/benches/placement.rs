@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         let tree = tree(families, weight, &rule);
         let compiled = judge::Compiled::new(&tree);
         compare(&tree, &compiled);
-        let groups = if families == 1 { GROUPS / 4 } else { GROUPS };
+        let groups = if families == 1 { GROUPS / 16 } else { GROUPS };
         let reference = || crushtool(&compiled, groups);
         let ours = || {
             let mut out = [None; POSITIONS];

@@ -27,6 +27,7 @@
 //! Specified in docs/spec/placement.md; frozen by crush/vectors.
 
 #![no_std]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 

@@ -1,5 +1,7 @@
 //! `arion map`: the map of an epoch, with its root recomputed.
 
+pub mod diff;
+
 use std::process::ExitCode;
 
 use anyhow::bail;

@@ -86,7 +86,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// What any validator service knows of each miner: the newest report counts.
-async fn heard(settings: &Settings) -> anyhow::Result<BTreeMap<NodeId, MinerStatus>> {
+pub(super) async fn heard(settings: &Settings) -> anyhow::Result<BTreeMap<NodeId, MinerStatus>> {
     let transport = transport()?;
     let mut heard: BTreeMap<NodeId, MinerStatus> = BTreeMap::new();
     for validator in &settings.validators {
