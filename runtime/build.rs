@@ -26,7 +26,7 @@ const METADATA_HASH: &str = "ARION_METADATA_HASH";
 /// Where `frame-metadata-hash-extension` looks for it.
 const METADATA_HASH_INSIDE: &str = "RUNTIME_METADATA_HASH";
 /// Features of this crate that the wasm has too.
-const FEATURES: [&str; 2] = ["fast-runtime", "try-runtime"];
+const FEATURES: [&str; 3] = ["fast-runtime", "runtime-benchmarks", "try-runtime"];
 /// Variables for builds of the host, besides features and configuration.
 const ABOUT_HOST: &[&str] = &[
     "CARGO_BUILD_TARGET",

@@ -222,5 +222,5 @@ impl pallet_registration::Config for Runtime {
     type NodeDeposit = ConstU128<{ HIPP }>;
     type MaxOwners = ConstU32<1_024>;
     type MaxNodesPerOwner = ConstU32<32>;
-    type WeightInfo = pallet_registration::weights::HandDerived<Runtime>;
+    type WeightInfo = pallet_registration::weights::SubstrateWeight<Runtime>;
 }

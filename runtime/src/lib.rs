@@ -25,6 +25,8 @@ extern crate alloc;
 include!(concat!(env!("OUT_DIR"), "/wasm_binary.rs"));
 
 pub mod apis;
+#[cfg(feature = "runtime-benchmarks")]
+pub mod benchmarking;
 pub mod configs;
 pub mod constants;
 pub mod genesis;

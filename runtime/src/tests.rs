@@ -4,6 +4,7 @@ mod arion;
 mod blocks;
 mod governance;
 mod interface;
+mod limits;
 mod marketplace;
 mod offences;
 mod reporters;

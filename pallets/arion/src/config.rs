@@ -139,5 +139,8 @@ mod config_section {
 
         /// Cost of the calls.
         type WeightInfo: WeightInfo;
+        /// Sets up, for benchmarks, what this pallet knows of the rest of the runtime.
+        #[cfg(feature = "runtime-benchmarks")]
+        type BenchmarkHelper: BenchmarkHelper<Self::AccountId>;
     }
 }

@@ -12,6 +12,9 @@ mod stats;
 mod try_state;
 mod weighing;
 
+#[cfg(feature = "runtime-benchmarks")]
+pub(crate) use {audits::MAPS_PER_BATCH, maps::VOTES_CLEARED_MAX, pruning::SWEPT_PER_BLOCK};
+
 use arion_types::GenesisHash;
 use frame_support::{sp_runtime::traits::Zero, traits::Get};
 use frame_system::pallet_prelude::BlockNumberFor;

@@ -28,6 +28,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "runtime-benchmarks")]
+pub mod benchmarking;
 mod config;
 mod errors;
 mod events;
@@ -86,6 +88,8 @@ pub mod pallet {
     use sp_core::H256;
     use sp_runtime::AccountId32;
 
+    #[cfg(feature = "runtime-benchmarks")]
+    use crate::benchmarking::BenchmarkHelper;
     use crate::{
         AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, MapVote, MinerStatsRecord,
         NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep, WardenInfo, WeightInfo, WeightRound,
@@ -317,11 +321,11 @@ pub mod pallet {
         /// [`offchain::report_message`](crate::offchain::report_message). Without an account, and without a
         /// fee: the node's worker submits it.
         #[pallet::call_index(14)]
-        #[pallet::weight(T::WeightInfo::submit_node_quality(updates.len() as u32))]
+        #[pallet::weight(Pallet::<T>::weight_of_report(updates.len() as u32))]
         #[pallet::authorize(|_, bucket, updates, reporter, signature| {
             Self::authorize_report(*bucket, updates, reporter, signature)
         })]
-        #[pallet::weight_of_authorize(T::WeightInfo::authorize_report(updates.len() as u32))]
+        #[pallet::weight_of_authorize(Pallet::<T>::weight_of_authorizing(updates.len() as u32))]
         pub fn report_node_quality(
             origin: OriginFor<T>,
             bucket: u32,

@@ -11,7 +11,7 @@ use frame_support::{
 };
 use frame_system::pallet_prelude::BlockNumberFor;
 
-use crate::{Config, EpochStarts, FamilyChildren, FamilyGraceStart, KeptEpochs, Pallet};
+use crate::{Config, EpochStarts, FamilyChildren, FamilyGraceStart, KeptEpochs, Pallet, WeightInfo};
 
 /// From version 1 to version 2; does nothing on any other version.
 pub type MigrateV1ToV2<T> =
@@ -25,7 +25,7 @@ impl<T: Config> UncheckedOnRuntimeUpgrade for V1ToV2<T> {
     /// in which the kept maps were published are not known: with 0 the newest answers for all blocks.
     fn on_runtime_upgrade() -> Weight {
         let bucket = Pallet::<T>::open_weight_bucket();
-        let mut families: u64 = 0;
+        let mut families: u32 = 0;
         for family in FamilyChildren::<T>::iter_keys().take(T::MaxFamilies::get() as usize) {
             FamilyGraceStart::<T>::insert(family, bucket);
             families = families.saturating_add(1);
@@ -33,7 +33,7 @@ impl<T: Config> UncheckedOnRuntimeUpgrade for V1ToV2<T> {
         let zero = BlockNumberFor::<T>::zero();
         let starts = KeptEpochs::<T>::get().into_iter().map(|epoch| (epoch, zero)).collect();
         EpochStarts::<T>::put(BoundedVec::truncate_from(starts));
-        T::DbWeight::get().reads_writes(families.saturating_add(2), families.saturating_add(1))
+        T::WeightInfo::migrate_v1_to_v2(families)
     }
 
     #[cfg(feature = "try-runtime")]

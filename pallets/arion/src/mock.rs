@@ -16,13 +16,14 @@ use frame_support::{
 };
 use frame_system::{EnsureRoot, RawOrigin};
 use sp_core::{H256, Pair, ed25519};
+use sp_keystore::{KeystoreExt, testing::MemoryKeystore};
 use sp_runtime::{AccountId32, BoundedVec, BuildStorage, traits::IdentityLookup};
 
 use crate::{
     AttestationSubmitters, CurrentWeightBucket, CurrentWeightRound, FamilyRegistry, NodeIdNonce,
     ProxyVerifier,
     offchain::{ReporterId, ReporterOwner},
-    weights::HandDerived,
+    weights::SubstrateWeight,
 };
 
 pub(crate) type Block = frame_system::mocking::MockBlock<Test>;
@@ -177,6 +178,22 @@ impl<const SUBMITTERS: bool> EnsureOrigin<RuntimeOrigin> for EnsureAuthority<SUB
             _ => Err(origin),
         }
     }
+
+    #[cfg(feature = "runtime-benchmarks")]
+    fn try_successful_origin() -> Result<RuntimeOrigin, ()> {
+        Validators::get().into_iter().next().map(RuntimeOrigin::signed).ok_or(())
+    }
+}
+
+#[cfg(feature = "runtime-benchmarks")]
+impl crate::benchmarking::BenchmarkHelper<AccountId32> for Registry {
+    fn set_validators(validators: &[AccountId32]) {
+        Validators::set(validators.to_vec());
+    }
+
+    fn set_family(family: &AccountId32, _child: &AccountId32) {
+        Families::set(vec![family.clone()]);
+    }
 }
 
 impl crate::Config for Test {
@@ -223,7 +240,9 @@ impl crate::Config for Test {
     type MaxFamilyWeight = ConstU16<20_000>;
     type NewcomerGraceBuckets = ConstU32<GRACE_BUCKETS>;
     type NewcomerFloorWeight = ConstU16<100>;
-    type WeightInfo = HandDerived<Test>;
+    type WeightInfo = SubstrateWeight<Test>;
+    #[cfg(feature = "runtime-benchmarks")]
+    type BenchmarkHelper = Registry;
 }
 
 /// Account number `n`: 1 to 6 are families, 100 is the validator unless a test says otherwise.
@@ -372,7 +391,7 @@ pub(crate) fn story(test: impl FnOnce()) {
     });
 }
 
-/// A chain at block 1, with funded accounts 1 to 9.
+/// Block 1 of a chain with funded accounts 1 to 9, and a keystore.
 pub(crate) fn chain() -> sp_io::TestExternalities {
     let mut storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     pallet_balances::GenesisConfig::<Test> {
@@ -382,6 +401,7 @@ pub(crate) fn chain() -> sp_io::TestExternalities {
     .assimilate_storage(&mut storage)
     .unwrap();
     let mut externalities = sp_io::TestExternalities::from(storage);
+    externalities.register_extension(KeystoreExt::new(MemoryKeystore::new()));
     externalities.execute_with(|| {
         StorageVersion::new(2).put::<Arion>();
         frame_system::BlockHash::<Test>::insert(0, H256(GENESIS));

@@ -38,7 +38,7 @@ mod calls {
 
         /// Lets an account credit payments, with its own ALPHA. Governance only.
         #[pallet::call_index(3)]
-        #[pallet::weight(T::WeightInfo::set_payment_authority())]
+        #[pallet::weight(T::WeightInfo::add_payment_authority())]
         pub fn add_payment_authority(origin: OriginFor<T>, authority: T::AccountId) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
             Self::do_add_payment_authority(authority)
@@ -46,7 +46,7 @@ mod calls {
 
         /// No longer lets an account credit payments. Governance only.
         #[pallet::call_index(4)]
-        #[pallet::weight(T::WeightInfo::set_payment_authority())]
+        #[pallet::weight(T::WeightInfo::remove_payment_authority())]
         pub fn remove_payment_authority(origin: OriginFor<T>, authority: T::AccountId) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
             Self::do_remove_payment_authority(authority)
@@ -118,7 +118,7 @@ mod calls {
 
         /// Ends the billing of an account for a gateway that is no longer registered. Anybody may call it.
         #[pallet::call_index(11)]
-        #[pallet::weight(T::WeightInfo::revoke_gateway())]
+        #[pallet::weight(T::WeightInfo::drop_gateway())]
         pub fn drop_gateway(
             origin: OriginFor<T>,
             account: T::AccountId,
@@ -173,7 +173,7 @@ mod calls {
         /// Votes for the node that is to serve a request; two thirds of the validators assign it. Validators
         /// only.
         #[pallet::call_index(15)]
-        #[pallet::weight(T::WeightInfo::vote())]
+        #[pallet::weight(T::WeightInfo::assign_miner())]
         pub fn assign_miner(origin: OriginFor<T>, request: u64, node_id: [u8; 32]) -> DispatchResult {
             let validator = T::ValidatorOrigin::ensure_origin(origin)?;
             Self::do_assign_miner(validator, request, node_id)
@@ -181,7 +181,7 @@ mod calls {
 
         /// Accepts a request. The owner of the assigned node only.
         #[pallet::call_index(16)]
-        #[pallet::weight(T::WeightInfo::step())]
+        #[pallet::weight(T::WeightInfo::accept_request())]
         pub fn accept_request(origin: OriginFor<T>, request: u64) -> DispatchResult {
             let owner = ensure_signed(origin)?;
             Self::do_accept_request(owner, request)
@@ -190,7 +190,7 @@ mod calls {
         /// Reports that the work is done; `result` is the BLAKE3 hash of what was delivered. The owner of the
         /// assigned node only.
         #[pallet::call_index(17)]
-        #[pallet::weight(T::WeightInfo::step())]
+        #[pallet::weight(T::WeightInfo::report_delivery())]
         pub fn report_delivery(origin: OriginFor<T>, request: u64, result: [u8; 32]) -> DispatchResult {
             let owner = ensure_signed(origin)?;
             Self::do_report_delivery(owner, request, result)
@@ -198,7 +198,7 @@ mod calls {
 
         /// Confirms a delivery, which is paid at once. The client only.
         #[pallet::call_index(18)]
-        #[pallet::weight(T::WeightInfo::end_request())]
+        #[pallet::weight(T::WeightInfo::confirm_delivery())]
         pub fn confirm_delivery(origin: OriginFor<T>, request: u64) -> DispatchResult {
             let client = ensure_signed(origin)?;
             Self::do_confirm_delivery(client, request)
@@ -206,7 +206,7 @@ mod calls {
 
         /// Disputes a delivery; the validators decide. The client only.
         #[pallet::call_index(19)]
-        #[pallet::weight(T::WeightInfo::step())]
+        #[pallet::weight(T::WeightInfo::dispute_delivery())]
         pub fn dispute_delivery(origin: OriginFor<T>, request: u64) -> DispatchResult {
             let client = ensure_signed(origin)?;
             Self::do_dispute_delivery(client, request)
@@ -215,7 +215,7 @@ mod calls {
         /// Votes whether a disputed delivery is paid or refunded; two thirds of the validators decide.
         /// Validators only.
         #[pallet::call_index(20)]
-        #[pallet::weight(T::WeightInfo::vote().saturating_add(T::WeightInfo::end_request()))]
+        #[pallet::weight(T::WeightInfo::resolve_dispute())]
         pub fn resolve_dispute(origin: OriginFor<T>, request: u64, pay: bool) -> DispatchResult {
             let validator = T::ValidatorOrigin::ensure_origin(origin)?;
             Self::do_resolve_dispute(validator, request, pay)
@@ -223,7 +223,7 @@ mod calls {
 
         /// Cancels a request that was not accepted yet. The client only.
         #[pallet::call_index(21)]
-        #[pallet::weight(T::WeightInfo::end_request())]
+        #[pallet::weight(T::WeightInfo::cancel_request())]
         pub fn cancel_request(origin: OriginFor<T>, request: u64) -> DispatchResult {
             let client = ensure_signed(origin)?;
             Self::do_cancel_request(client, request)
@@ -231,7 +231,7 @@ mod calls {
 
         /// Moves a request on whose deadline is over: pays, refunds or removes it. Anybody may call it.
         #[pallet::call_index(22)]
-        #[pallet::weight(T::WeightInfo::end_request())]
+        #[pallet::weight(T::WeightInfo::poke_request())]
         pub fn poke_request(origin: OriginFor<T>, request: u64) -> DispatchResult {
             ensure_signed(origin)?;
             Self::do_poke_request(request)

@@ -30,6 +30,8 @@
 extern crate alloc;
 
 pub mod accrual;
+#[cfg(feature = "runtime-benchmarks")]
+pub mod benchmarking;
 mod calls;
 pub mod credits;
 mod errors;
@@ -212,6 +214,9 @@ pub mod pallet {
         type MaxMinerFamilies: Get<u32>;
         /// Cost of the calls.
         type WeightInfo: WeightInfo;
+        /// Sets up, for benchmarks, what this pallet knows of the rest of the runtime.
+        #[cfg(feature = "runtime-benchmarks")]
+        type BenchmarkHelper: crate::benchmarking::BenchmarkHelper<Self::AccountId>;
     }
 
     // credits
@@ -326,7 +331,7 @@ pub mod pallet {
 
         fn on_runtime_upgrade() -> Weight {
             Self::endow_account();
-            T::DbWeight::get().reads_writes(2, 2)
+            T::WeightInfo::endow_account()
         }
 
         fn integrity_test() {

@@ -17,7 +17,7 @@ use sp_runtime::{AccountId32, BoundedVec, BuildStorage, DispatchResult, traits::
 use crate::{
     MinerWeights, NodeRegistry, ServiceKind,
     types::{CREDIT, PaymentMethod, ServiceTerms, UsageUpdate},
-    weights::HandDerived,
+    weights::SubstrateWeight,
 };
 
 pub(crate) type Block = frame_system::mocking::MockBlock<Test>;
@@ -146,6 +146,31 @@ impl EnsureOrigin<RuntimeOrigin> for EnsureValidator {
             _ => Err(origin),
         }
     }
+
+    #[cfg(feature = "runtime-benchmarks")]
+    fn try_successful_origin() -> Result<RuntimeOrigin, ()> {
+        Validators::get().into_iter().next().map(RuntimeOrigin::signed).ok_or(())
+    }
+}
+
+#[cfg(feature = "runtime-benchmarks")]
+impl crate::benchmarking::BenchmarkHelper<AccountId32> for Registry {
+    fn set_validators(validators: &[AccountId32]) {
+        Validators::set(validators.to_vec());
+    }
+
+    fn gateway() -> ([u8; 32], AccountId32) {
+        Gateways::set(FIRST_GATEWAYS.to_vec());
+        (node(1), account(7))
+    }
+
+    fn worker() -> ([u8; 32], AccountId32) {
+        (node(11), account(5))
+    }
+
+    fn set_families(count: u32) {
+        Weights::set((0..count as u8).map(|n| (50 + n, 1)).collect());
+    }
 }
 
 impl crate::Config for Test {
@@ -183,7 +208,9 @@ impl crate::Config for Test {
     type NetworkPercent = ConstU8<30>;
     type TreasuryPercent = ConstU8<10>;
     type MaxMinerFamilies = ConstU32<FAMILIES_MAX>;
-    type WeightInfo = HandDerived<Test>;
+    type WeightInfo = SubstrateWeight<Test>;
+    #[cfg(feature = "runtime-benchmarks")]
+    type BenchmarkHelper = Registry;
 }
 
 /// Account number `n`: 1 to 4 are clients, 5 and 6 own workers, 7 and 8 gateways, 9 is the payment authority.
@@ -300,9 +327,8 @@ pub(crate) fn events() -> Vec<Event> {
     events
 }
 
-/// Runs a story from block 1 of a chain with funded accounts 1 to 9, and checks all invariants after it, and
-/// that the pallet owns what it owes to the unit and that no ALPHA was made or lost.
-pub(crate) fn story(test: impl FnOnce()) {
+/// Block 1 of a chain with funded accounts 1 to 9.
+pub(crate) fn chain() -> sp_io::TestExternalities {
     let mut storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     pallet_balances::GenesisConfig::<Test> {
         balances: (1..=9).map(|n| (account(n), FUNDS)).collect(),
@@ -319,6 +345,14 @@ pub(crate) fn story(test: impl FnOnce()) {
         Weights::set(vec![(50, 3), (51, 2), (52, 2)]);
         System::set_block_number(1);
         frame_system::BlockHash::<Test>::insert(0, block_hash(0));
+    });
+    externalities
+}
+
+/// Runs a story on that chain, and checks all invariants after it, and that the pallet owns what it owes to the
+/// unit and that no ALPHA was made or lost.
+pub(crate) fn story(test: impl FnOnce()) {
+    chain().execute_with(|| {
         let issued = Balances::total_issuance();
         test();
         Marketplace::do_try_state().unwrap();

@@ -9,9 +9,10 @@ use frame_support::{
     traits::{ConstU32, ConstU128, Contains, VariantCountOf},
 };
 use sp_core::{H256, Pair, ed25519};
+use sp_keystore::{KeystoreExt, testing::MemoryKeystore};
 use sp_runtime::{AccountId32, BuildStorage, traits::IdentityLookup};
 
-use crate::{NodeNonces, weights::HandDerived};
+use crate::{NodeNonces, weights::SubstrateWeight};
 
 pub(crate) type Block = frame_system::mocking::MockBlock<Test>;
 pub(crate) type Balance = u128;
@@ -86,7 +87,7 @@ impl crate::Config for Test {
     type NodeDeposit = ConstU128<NODE_DEPOSIT>;
     type MaxOwners = ConstU32<OWNERS_MAX>;
     type MaxNodesPerOwner = ConstU32<NODES_MAX>;
-    type WeightInfo = HandDerived<Test>;
+    type WeightInfo = SubstrateWeight<Test>;
 }
 
 /// Account number `n`.
@@ -110,8 +111,8 @@ pub(crate) fn consent(key: &ed25519::Pair, owner: &AccountId32, node_type: NodeT
     key.sign(&node_message(&GENESIS, owner.as_ref(), node_type, &id(key), nonce)).0
 }
 
-/// Runs a story at block 1 of a chain with funded accounts 1 to 9, and checks all invariants after it.
-pub(crate) fn story(test: impl FnOnce()) {
+/// Block 1 of a chain with funded accounts 1 to 9, and a keystore.
+pub(crate) fn chain() -> sp_io::TestExternalities {
     let mut storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     pallet_balances::GenesisConfig::<Test> {
         balances: (1..=9).map(|n| (account(n), 1_000 * UNIT)).collect(),
@@ -120,9 +121,17 @@ pub(crate) fn story(test: impl FnOnce()) {
     .assimilate_storage(&mut storage)
     .unwrap();
     let mut externalities = sp_io::TestExternalities::from(storage);
+    externalities.register_extension(KeystoreExt::new(MemoryKeystore::new()));
     externalities.execute_with(|| {
         frame_system::BlockHash::<Test>::insert(0, H256(GENESIS));
         System::set_block_number(1);
+    });
+    externalities
+}
+
+/// Runs a story on that chain, and checks all invariants after it.
+pub(crate) fn story(test: impl FnOnce()) {
+    chain().execute_with(|| {
         test();
         Registration::do_try_state().unwrap();
     });

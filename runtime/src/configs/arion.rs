@@ -80,5 +80,7 @@ impl pallet_arion::Config for Runtime {
     type MaxFamilyWeight = ConstU16<20_000>;
     type NewcomerGraceBuckets = ConstU32<100>;
     type NewcomerFloorWeight = ConstU16<100>;
-    type WeightInfo = pallet_arion::weights::HandDerived<Runtime>;
+    type WeightInfo = pallet_arion::weights::SubstrateWeight<Runtime>;
+    #[cfg(feature = "runtime-benchmarks")]
+    type BenchmarkHelper = crate::benchmarking::World;
 }

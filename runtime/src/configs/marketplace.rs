@@ -93,7 +93,9 @@ impl pallet_marketplace::Config for Runtime {
     type NetworkPercent = ConstU8<30>;
     type TreasuryPercent = ConstU8<10>;
     type MaxMinerFamilies = <Runtime as pallet_arion::Config>::MaxFamilies;
-    type WeightInfo = pallet_marketplace::weights::HandDerived<Runtime>;
+    type WeightInfo = pallet_marketplace::weights::SubstrateWeight<Runtime>;
+    #[cfg(feature = "runtime-benchmarks")]
+    type BenchmarkHelper = crate::benchmarking::World;
 }
 
 /// Whether a proxy of this type may make the call.

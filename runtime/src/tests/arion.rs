@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use arion_types::{MinerStatsUpdate, NodeQuality};
+use arion_types::NodeQuality;
 use frame_support::{
     assert_ok,
-    dispatch::{DispatchClass, GetDispatchInfo},
     traits::{Get, Hooks},
 };
 use pallet_arion::{
     ChildRegistration, ChildRegistrations, ChildStatus, CurrentWeightBucket, CurrentWeightRound,
-    FamilyChildren, FamilyGraceStart, FamilyWeight, NodeWeightByChild, WeightInfo, weights::HandDerived,
+    FamilyChildren, FamilyGraceStart, FamilyWeight, NodeWeightByChild,
 };
 use pallet_staking::RewardDestination;
 use sp_keyring::Sr25519Keyring::Alice;
@@ -21,8 +20,8 @@ use super::{
     chain, signed,
 };
 use crate::{
-    AccountId, Arion, Runtime, RuntimeCall, Staking, System,
-    configs::{RuntimeBlockLength, RuntimeBlockWeights},
+    AccountId, Arion, Runtime, Staking, System,
+    configs::RuntimeBlockWeights,
     constants::{HIPP, MILLI_HIPP},
 };
 
@@ -94,29 +93,6 @@ fn quality() -> NodeQuality {
     }
 }
 
-#[test]
-fn the_largest_reports_fit_into_a_block() {
-    use codec::Encode;
-    let updates: Vec<_> = (0..children_max()).map(|n| (numbered(n), quality())).collect();
-    let report = pallet_arion::Call::submit_node_quality { bucket: 0, updates: updates.try_into().unwrap() };
-    let update =
-        |n| MinerStatsUpdate { child: numbered(n), shard_count: 1, shard_data_bytes: 2, last_seen_ms: 3 };
-    let updates: Vec<_> = (0..children_max()).map(update).collect();
-    let stats = pallet_arion::Call::submit_miner_stats {
-        bucket: 0,
-        updates: updates.try_into().unwrap(),
-        network_totals: Some(Default::default()),
-    };
-    let most = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap();
-    let longest = *RuntimeBlockLength::get().max.get(DispatchClass::Normal) as usize;
-    for call in [report, stats] {
-        let call = RuntimeCall::from(call);
-        let weight = call.get_dispatch_info().call_weight;
-        assert!(weight.all_lte(most), "{weight} of {most}");
-        assert!(call.encoded_size() + 256 < longest, "{} of {longest}", call.encoded_size());
-    }
-}
-
 /// Fills the network: families of 32 with 2,048 children in all.
 fn full_network() {
     for family in 0..children_max() / 32 {
@@ -151,7 +127,9 @@ fn the_largest_round_of_weights_takes_seventeen_blocks_and_little_of_each() {
             let updates: Vec<_> = (0..children_max()).map(|n| (numbered(n), quality())).collect();
             assert_ok!(Arion::submit_node_quality(signed(validator), 0, updates.try_into().unwrap()));
         }
-        let most = RuntimeBlockWeights::get().max_block / 10;
+        // Blocks of local networks have half the time, and never so many miners.
+        let share = if cfg!(feature = "fast-runtime") { 5 } else { 10 };
+        let most = RuntimeBlockWeights::get().max_block / share;
         let mut blocks = 0;
         loop {
             System::set_block_number(bucket_blocks + blocks);
@@ -203,16 +181,6 @@ fn validators_vote_with_the_stake_behind_them() {
         let of = |who| votes().into_iter().find(|(voter, _)| *voter == account(who)).unwrap().1;
         assert_eq!(of(Bob), of(Charlie) + value / MILLI_HIPP);
     });
-}
-
-#[test]
-fn a_block_weighs_at_most_159_children_whatever_the_families() {
-    let most = RuntimeBlockWeights::get().max_block / 10;
-    let weight = HandDerived::<Runtime>::open_weight_round(128)
-        .saturating_add(HandDerived::<Runtime>::weigh_children(128, 159));
-    assert!(weight.all_lte(most), "{weight} of {most}");
-    let sweep = HandDerived::<Runtime>::sweep(32);
-    assert!(sweep.all_lte(RuntimeBlockWeights::get().max_block / 50), "{sweep}");
 }
 
 #[test]

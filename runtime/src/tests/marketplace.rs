@@ -1,10 +1,8 @@
 //! Credits, storage and a service through the pallets as they are configured here.
 
 use arion_types::{Lane, NodeType, registration::node_message};
-use codec::Encode;
 use frame_support::{
     assert_noop, assert_ok,
-    dispatch::{DispatchClass, GetDispatchInfo},
     traits::{Get, Hooks, InstanceFilter, TypedGet},
     weights::Weight,
 };
@@ -18,7 +16,7 @@ use sp_keyring::Sr25519Keyring::{self, Alice, Bob, Charlie, Dave, Eve, Ferdie};
 use super::{GENESIS, account, chain, signed};
 use crate::{
     Balances, Marketplace, Registration, Runtime, RuntimeCall, RuntimeOrigin, System,
-    configs::{ProxyType, RuntimeBlockLength, RuntimeBlockWeights},
+    configs::ProxyType,
     constants::HIPP,
     rewards::{StakersPotAccount, TreasuryAccount},
 };
@@ -152,22 +150,4 @@ fn proxies_that_move_no_alpha_spend_no_credits() {
         let found = [&claim, &buy, &request, &authorize, &refund, &accept].map(|call| proxy.filter(call));
         assert_eq!(found, allowed, "{proxy:?}");
     }
-}
-
-#[test]
-fn the_largest_commitment_fits_into_a_block() {
-    let update = UsageUpdate { account: account(Bob), bytes: u64::MAX };
-    let most = <Config!(MaxUsageUpdates) as Get<u32>>::get() as usize;
-    let call = RuntimeCall::from(Call::commit_usage {
-        gateway: [0; 32],
-        sequence: 0,
-        root: [0; 32],
-        bytes: 0,
-        updates: vec![update; most].try_into().unwrap(),
-    });
-    let weight = call.get_dispatch_info().call_weight;
-    let limit = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap();
-    assert!(weight.all_lte(limit), "{weight} of {limit}");
-    let longest = *RuntimeBlockLength::get().max.get(DispatchClass::Normal) as usize;
-    assert!(call.encoded_size() + 256 < longest);
 }

@@ -13,7 +13,7 @@ use sp_core::ed25519;
 use crate::{
     AttestationSubmitters, AttestationsByBucket, AttestationsOf, Config, CurrentAttestationBucket,
     EpochAttestationCommitment, EpochAttestationCommitments, EpochRoot, Error, Event, Pallet,
-    RegisteredWardens, WardenInfo,
+    RegisteredWardens, WardenInfo, WeightInfo,
 };
 
 /// What a warden has one verdict about: itself, the shard, the miner, the block of the seed.
@@ -87,7 +87,7 @@ impl<T: Config> Pallet<T> {
         match Self::bucket_of(now).checked_sub(T::AttestationRetentionBuckets::get()) {
             Some(bucket) => {
                 AttestationsByBucket::<T>::remove(bucket);
-                T::DbWeight::get().writes(1)
+                T::WeightInfo::prune_attestations()
             }
             None => Weight::zero(),
         }

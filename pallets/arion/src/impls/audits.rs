@@ -5,10 +5,10 @@ use arion_types::{AttestationRecord, AttestationResult, Uid};
 use frame_support::{pallet_prelude::*, sp_runtime::traits::SaturatedConversion};
 use frame_system::pallet_prelude::BlockNumberFor;
 
-use crate::{
-    AuditTallies, AuditTally, Config, EpochMiners, EpochStarts, NodeIdToChild, Pallet,
-    weights::MAPS_PER_BATCH,
-};
+use crate::{AuditTallies, AuditTally, Config, EpochMiners, EpochStarts, NodeIdToChild, Pallet};
+
+/// Maps that a batch of attestations reads to find out whom they are about.
+pub(crate) const MAPS_PER_BATCH: u32 = 4;
 
 /// Node ids by uid of a map.
 type Nodes = BTreeMap<Uid, [u8; 32]>;

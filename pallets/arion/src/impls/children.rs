@@ -101,7 +101,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Holds what the registration costs the family now, and lets the price double.
-    fn take_deposit(family: &T::AccountId) -> Result<BalanceOf<T>, DispatchError> {
+    pub(crate) fn take_deposit(family: &T::AccountId) -> Result<BalanceOf<T>, DispatchError> {
         if !LockupEnabled::<T>::get() || !FreeSlotUsed::<T>::contains_key(family) {
             return Ok(Zero::zero());
         }

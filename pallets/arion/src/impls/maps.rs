@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Votes removed when a map is published; should former validators have left more, the sweep takes them.
-const VOTES_CLEARED_MAX: u32 = 256;
+pub(crate) const VOTES_CLEARED_MAX: u32 = 256;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_submit_crush_map(

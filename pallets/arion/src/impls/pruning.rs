@@ -16,11 +16,15 @@ impl<T: Config> Pallet<T> {
     /// Looks at the next entries of the item the sweep is at and removes those that have had their time, if
     /// the block has `left` for it.
     pub(crate) fn sweep(left: Weight) -> Weight {
-        let cost = T::WeightInfo::sweep(SWEPT_PER_BLOCK);
-        if !cost.all_lte(left) {
+        let look = T::DbWeight::get().reads(1);
+        if !look.all_lte(left) {
             return Weight::zero();
         }
         let Sweep { item, after } = SweepPosition::<T>::get();
+        let cost = Self::weight_of_sweep(item);
+        if !cost.all_lte(left) {
+            return look;
+        }
         let last = match item {
             SweptItem::MapVotes => Self::sweep_map_votes(after.into_inner()),
             SweptItem::ChildCooldowns => Self::sweep_child_cooldowns(after.into_inner()),
@@ -35,6 +39,19 @@ impl<T: Config> Pallet<T> {
             None => Sweep { item: item.next(), after: BoundedVec::default() },
         });
         cost
+    }
+
+    /// Cost of looking at the next entries of an item, with that of finding out which item it is.
+    fn weight_of_sweep(item: SweptItem) -> Weight {
+        let entries = SWEPT_PER_BLOCK;
+        match item {
+            SweptItem::MapVotes => T::WeightInfo::sweep_map_votes(entries),
+            SweptItem::ChildCooldowns => T::WeightInfo::sweep_child_cooldowns(entries),
+            SweptItem::NodeIdCooldowns => T::WeightInfo::sweep_node_id_cooldowns(entries),
+            SweptItem::Attestations => T::WeightInfo::sweep_attestations(entries),
+            SweptItem::QualityReports => T::WeightInfo::sweep_quality_reports(entries),
+            SweptItem::AuditTallies => T::WeightInfo::sweep_audit_tallies(entries),
+        }
     }
 
     fn sweep_map_votes(after: Vec<u8>) -> Option<Vec<u8>> {

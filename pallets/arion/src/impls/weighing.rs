@@ -28,8 +28,8 @@ impl<T: Config> Pallet<T> {
         if (now % T::WeightBucketBlocks::get()).is_zero()
             && let Some(bucket) = Self::weight_bucket_of(now).checked_sub(1)
         {
-            Self::open_round(bucket);
-            weight = weight.saturating_add(T::WeightInfo::open_weight_round(T::MaxWeightReporters::get()));
+            let reporters = Self::open_round(bucket);
+            weight = weight.saturating_add(T::WeightInfo::open_weight_round(reporters));
         }
         match CurrentWeightRound::<T>::get() {
             Some(round) => weight.saturating_add(Self::continue_round(round)),
@@ -37,15 +37,17 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    /// Fixes the votes that count for the bucket.
-    fn open_round(bucket: u32) {
+    /// Fixes the votes that count for the bucket. Returns the number of validators that reported in it.
+    pub(crate) fn open_round(bucket: u32) -> u32 {
         if CurrentWeightRound::<T>::exists() {
             // `check_constants` leaves enough blocks; what this round did not get to is swept.
             defensive!("a round of weights outlasted its bucket");
         }
         let votes = T::ValidatorVotes::get();
         let total_votes = votes.iter().fold(0u128, |sum, (_, votes)| sum.saturating_add(*votes));
-        let of_reporters = WeightReporters::<T>::take(bucket).into_iter().map(|reporter| {
+        let reporters = WeightReporters::<T>::take(bucket);
+        let count = reporters.len() as u32;
+        let of_reporters = reporters.into_iter().map(|reporter| {
             votes.iter().find(|(validator, _)| *validator == reporter).map_or(0, |(_, votes)| *votes)
         });
         ClosingVotes::<T>::put(BoundedVec::truncate_from(of_reporters.collect()));
@@ -56,10 +58,11 @@ impl<T: Config> Pallet<T> {
             nodes: 0,
             families: 0,
         });
+        count
     }
 
     /// Weighs the next families; after the last, the round is over.
-    fn continue_round(mut round: WeightRound<T::AccountId>) -> Weight {
+    pub(crate) fn continue_round(mut round: WeightRound<T::AccountId>) -> Weight {
         let closing = Closing::<T> {
             bucket: round.bucket,
             votes: ClosingVotes::<T>::get(),
@@ -75,7 +78,7 @@ impl<T: Config> Pallet<T> {
         while children < T::MaxChildrenWeighedPerBlock::get() {
             let Some((family, members)) = ahead.next() else {
                 Self::close_round(&round);
-                return T::WeightInfo::weigh_children(families, children);
+                return Self::weight_of_weighing(families, children);
             };
             families = families.saturating_add(1);
             children = children.saturating_add(members.len() as u32);
@@ -85,7 +88,13 @@ impl<T: Config> Pallet<T> {
             round.cursor = Some(family);
         }
         CurrentWeightRound::<T>::put(round);
-        T::WeightInfo::weigh_children(families, children)
+        Self::weight_of_weighing(families, children)
+    }
+
+    /// Cost of weighing so many families with so many children in all: measured is that of families with one
+    /// child, and that of a further child.
+    fn weight_of_weighing(families: u32, children: u32) -> Weight {
+        T::WeightInfo::weigh_children(families, children.saturating_sub(families))
     }
 
     fn close_round(round: &WeightRound<T::AccountId>) {

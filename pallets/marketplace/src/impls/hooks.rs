@@ -21,20 +21,14 @@ impl<T: Config> Pallet<T> {
         meter.consumed()
     }
 
-    /// How many items of this weight fit, `most` at most; what they need is taken from the meter.
-    fn places(meter: &mut WeightMeter, each: Weight, most: u32) -> usize {
-        if meter.try_consume(T::WeightInfo::sweep_cursor()).is_err() {
-            return 0;
-        }
-        let mut places = 0;
-        while places < most && meter.try_consume(each).is_ok() {
-            places += 1;
-        }
-        places as usize
+    /// How many items fit, `most` at most; what they need, by `weight`, is taken from the meter.
+    fn places(meter: &mut WeightMeter, weight: fn(u32) -> Weight, most: u32) -> usize {
+        let places = (1..=most).rev().find(|places| meter.try_consume(weight(*places)).is_ok());
+        places.unwrap_or(0) as usize
     }
 
-    fn sweep_agreements(meter: &mut WeightMeter) {
-        let places = Self::places(meter, T::WeightInfo::poke(), T::SweptAgreements::get());
+    pub(crate) fn sweep_agreements(meter: &mut WeightMeter) {
+        let places = Self::places(meter, T::WeightInfo::sweep_agreements, T::SweptAgreements::get());
         if places == 0 {
             return;
         }
@@ -50,8 +44,8 @@ impl<T: Config> Pallet<T> {
         AgreementCursor::<T>::set(last);
     }
 
-    fn sweep_requests(meter: &mut WeightMeter) {
-        let places = Self::places(meter, T::WeightInfo::end_request(), T::SweptRequests::get());
+    pub(crate) fn sweep_requests(meter: &mut WeightMeter) {
+        let places = Self::places(meter, T::WeightInfo::sweep_requests, T::SweptRequests::get());
         if places == 0 {
             return;
         }

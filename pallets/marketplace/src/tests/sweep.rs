@@ -10,10 +10,10 @@ use crate::{
     AgreementCursor, Agreements, RequestCursor, Requests, WeightInfo,
     mock::*,
     types::{AgreementStatus, GIB},
-    weights::HandDerived,
+    weights::SubstrateWeight,
 };
 
-type Weights = HandDerived<Test>;
+type Weights = SubstrateWeight<Test>;
 
 /// Clients 1 to 4 with a KiB each at gateway 1.
 fn clients() {
@@ -50,15 +50,12 @@ fn the_sweep_takes_no_more_than_is_left() {
         run_to(2);
         assert_eq!(Marketplace::on_idle(2, Weight::zero()), Weight::zero());
         assert_eq!(charged_in(2), 0);
-        let left = Weights::sweep_cursor().saturating_add(Weights::poke());
+        let left = Weights::sweep_agreements(1);
         let used = Marketplace::on_idle(2, left);
         assert!(used.all_lte(left), "{used} of {left}");
         assert_eq!(charged_in(2), 1);
         let used = Marketplace::on_idle(2, Weight::MAX);
-        let most = Weights::sweep_cursor()
-            .saturating_add(Weights::poke().saturating_mul(SWEPT.into()))
-            .saturating_add(Weights::sweep_cursor())
-            .saturating_add(Weights::end_request().saturating_mul(SWEPT.into()));
+        let most = Weights::sweep_agreements(SWEPT).saturating_add(Weights::sweep_requests(SWEPT));
         assert_eq!(used, most);
         assert_eq!(charged_in(2), 3);
     });

@@ -1,0 +1,215 @@
+//! States in which calls cost the most.
+
+use alloc::{format, vec::Vec};
+use arion_types::{AttestationRecord, AttestationResult, CrushParams, MinerRecord, NodeQuality};
+use codec::Encode;
+use frame_benchmarking::{BenchmarkError, account};
+use frame_support::{
+    BoundedVec,
+    sp_runtime::{KeyTypeId, traits::SaturatedConversion},
+    traits::{EnsureOrigin, Get},
+};
+use frame_system::pallet_prelude::BlockNumberFor;
+use sp_core::{ed25519, hexdisplay::HexDisplay};
+use sp_io::hashing::blake2_256;
+
+use super::BenchmarkHelper;
+use crate::{
+    AttestationsByBucket, AttestationsOf, AuditTallies, AuditTally, ChildRegistration, ChildRegistrations,
+    ChildStatus, Config, EpochMiners, EpochStarts, MinersOf, NodeIdToChild, Pallet, QualityReport,
+    QualityReports, RegisteredWardens, WardenInfo, impls::MAPS_PER_BATCH,
+};
+
+/// Keys of the benchmarks in the keystore.
+const KEYS: KeyTypeId = KeyTypeId(*b"ari!");
+
+/// The first account that `ArionAdminOrigin` admits.
+pub(super) fn admin<T: Config>() -> Result<T::RuntimeOrigin, BenchmarkError> {
+    T::ArionAdminOrigin::try_successful_origin().map_err(|()| BenchmarkError::Weightless)
+}
+
+/// As many validators as their bound allows.
+pub(super) fn validators<T: Config>() -> Vec<T::AccountId> {
+    let validators: Vec<T::AccountId> =
+        (0..T::MaxWeightReporters::get()).map(|n| account("validator", n, 0)).collect();
+    T::BenchmarkHelper::set_validators(&validators);
+    validators
+}
+
+/// The validator that is found last.
+pub(super) fn last_validator<T: Config>() -> T::AccountId {
+    validators::<T>().pop().expect("MaxWeightReporters is not 0")
+}
+
+/// Goes to a block.
+pub(super) fn set_block<T: Config>(block: u64) {
+    frame_system::Pallet::<T>::set_block_number(block.saturated_into());
+}
+
+/// A number of blocks, as a number.
+pub(super) fn blocks<T: Config>(blocks: BlockNumberFor<T>) -> u64 {
+    blocks.saturated_into()
+}
+
+/// An Ed25519 key of the keystore.
+pub(super) fn key(n: u32) -> ed25519::Public {
+    let seed = format!("0x{}", HexDisplay::from(&blake2_256(&n.encode())));
+    sp_io::crypto::ed25519_generate(KEYS, Some(seed.into_bytes()))
+}
+
+/// A signature with it.
+pub(super) fn sign(key: &ed25519::Public, message: &[u8]) -> [u8; 64] {
+    sp_io::crypto::ed25519_sign(KEYS, key, message).expect("the key was put into the keystore").0
+}
+
+/// The longest list that the bound allows.
+pub(super) fn full<Item, Bound: Get<u32>>(item: impl FnMut(u32) -> Item) -> BoundedVec<Item, Bound> {
+    BoundedVec::truncate_from((0..Bound::get()).map(item).collect())
+}
+
+/// The family of every child.
+pub(super) fn family<T: Config>() -> T::AccountId {
+    account("family", 0, 0)
+}
+
+/// Node id of child number `n`.
+pub(super) fn node_id(n: u32) -> [u8; 32] {
+    (b"node", n).using_encoded(blake2_256)
+}
+
+/// An active child with node number `n`.
+pub(super) fn child<T: Config>(n: u32) -> T::AccountId {
+    let child: T::AccountId = account("child", n, 0);
+    let record = ChildRegistration {
+        family: family::<T>(),
+        node_id: node_id(n),
+        status: ChildStatus::Active,
+        deposit: 0u32.into(),
+        registered_at: 0u32.into(),
+    };
+    ChildRegistrations::<T>::insert(&child, record);
+    NodeIdToChild::<T>::insert(node_id(n), &child);
+    child
+}
+
+/// So many active children, sorted by account.
+pub(super) fn children<T: Config>(count: u32) -> Vec<T::AccountId> {
+    let mut children: Vec<_> = (0..count).map(child::<T>).collect();
+    children.sort_unstable();
+    children
+}
+
+/// Records of nodes 0 to `count`, as long as they can be.
+pub(super) fn miners<T: Config>(count: u32) -> MinersOf<T> {
+    let miner = |n| MinerRecord {
+        uid: n,
+        node_id: node_id(n),
+        family: family::<T>(),
+        weight: arion_types::map::WEIGHT_ONE,
+        endpoint: full(|_| b'a'),
+    };
+    BoundedVec::truncate_from((0..count).map(miner).collect())
+}
+
+/// Parameters of maps.
+pub(super) const PARAMS: CrushParams = CrushParams::STANDARD;
+
+/// What a validator says about a child; the later it reports, the less.
+pub(super) fn report(reporter: u32) -> QualityReport {
+    let less = u64::from(reporter) << 32;
+    QualityReport {
+        reporter: reporter as u16,
+        shard_data_bytes: (1 << 50) - less,
+        bandwidth_bytes: (1 << 45) - less,
+        uptime_permille: 1_000 - (reporter % 1_000) as u16,
+    }
+}
+
+/// Quality of a child.
+pub(super) fn quality() -> NodeQuality {
+    NodeQuality {
+        shard_data_bytes: 1 << 40,
+        bandwidth_bytes: 1 << 41,
+        uptime_permille: 999,
+        strikes: 3,
+        integrity_fails: 3,
+    }
+}
+
+/// Key of warden number `n`; not in the keystore.
+pub(super) fn warden(n: u32) -> [u8; 32] {
+    (b"warden", n).using_encoded(blake2_256)
+}
+
+/// What all wardens saw of a child, the one at `last` last.
+pub(super) fn tallies<T: Config>(wardens: &[[u8; 32]], last: usize) -> BoundedVec<AuditTally, T::MaxWardens> {
+    let order = wardens.iter().cycle().skip(last + 1).take(wardens.len());
+    let tally = |warden: &[u8; 32]| AuditTally { warden: *warden, timeouts: 2, integrity_fails: 3 };
+    BoundedVec::truncate_from(order.map(tally).collect())
+}
+
+/// Everything that can be known about a child in a bucket.
+pub(super) fn know<T: Config>(bucket: u32, child: &T::AccountId, wardens: &[[u8; 32]]) {
+    let reports = full::<_, T::MaxWeightReporters>(report);
+    QualityReports::<T>::insert(bucket, child, reports);
+    AuditTallies::<T>::insert(bucket, child, tallies::<T>(wardens, 0));
+}
+
+/// An attestation as long as it can be, without signature.
+fn record(kind: &str, n: u32) -> AttestationRecord {
+    AttestationRecord {
+        shard_hash: (kind, n).using_encoded(blake2_256),
+        miner_uid: n,
+        result: AttestationResult::Timeout,
+        challenge_seed: [1; 32],
+        block_number: 0,
+        timestamp: 1_700_000_000_000,
+        warden_pubkey: warden(n),
+        signature: [2; 64],
+        merkle_proof_sig_hash: [3; 32],
+        warden_id: full(|_| b'w'),
+    }
+}
+
+/// A batch of `count` attestations for the bucket it returns, which they fill up: each about another miner that all
+/// wardens audited, by all wardens in turn, over as many maps of the largest size as a batch reads.
+pub(super) fn attestations<T: Config>(count: u32) -> (u32, AttestationsOf<T>) {
+    let bucket: u32 = 1;
+    let length = blocks::<T>(T::AttestationBucketBlocks::get());
+    let now = 2 * length - 1;
+    set_block::<T>(now);
+
+    let maps = MAPS_PER_BATCH.min(T::MaxEpochsKept::get());
+    let start_of = |map: u32| length + length * u64::from(map) / u64::from(maps);
+    EpochStarts::<T>::put(full::<_, T::MaxEpochsKept>(|n| {
+        let start = if n < maps { start_of(n) } else { now };
+        (u64::from(n) + 1, start.saturated_into())
+    }));
+    let miners = miners::<T>(T::MaxMiners::get());
+    for map in 0..maps {
+        EpochMiners::<T>::insert(u64::from(map) + 1, &miners);
+    }
+
+    let keys: Vec<ed25519::Public> = (0..T::MaxWardens::get()).map(key).collect();
+    let wardens: Vec<[u8; 32]> = keys.iter().map(|key| key.0).collect();
+    for warden in &wardens {
+        RegisteredWardens::<T>::insert(warden, WardenInfo { registered_at: 0u32.into() });
+    }
+    let stored = T::MaxAttestations::get() - count;
+    let stored: Vec<_> = (0..stored).map(|n| record("stored", n)).collect();
+    AttestationsByBucket::<T>::insert(bucket, BoundedVec::truncate_from(stored));
+
+    let (genesis, open) = (Pallet::<T>::genesis_hash(), Pallet::<T>::open_weight_bucket());
+    let batch = (0..count).map(|n| {
+        let by = n as usize % keys.len();
+        let uid = n % T::MaxMiners::get();
+        AuditTallies::<T>::insert(open, child::<T>(uid), tallies::<T>(&wardens, by));
+        let mut record = record("new", n);
+        record.miner_uid = uid;
+        record.block_number = start_of(n % maps);
+        record.warden_pubkey = wardens[by];
+        record.signature = sign(&keys[by], &record.message(&genesis));
+        record
+    });
+    (bucket, BoundedVec::truncate_from(batch.collect()))
+}
