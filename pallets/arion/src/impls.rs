@@ -8,7 +8,7 @@ mod pruning;
 mod quality;
 mod queries;
 mod stats;
-#[cfg(any(test, feature = "try-runtime"))]
+#[cfg(any(feature = "std", feature = "try-runtime"))]
 mod try_state;
 mod weighing;
 

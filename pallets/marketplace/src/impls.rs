@@ -7,7 +7,7 @@ mod payments;
 mod requests;
 mod settlement;
 mod storage;
-#[cfg(any(test, feature = "try-runtime"))]
+#[cfg(any(feature = "std", feature = "try-runtime"))]
 mod try_state;
 mod usage;
 mod views;

@@ -98,7 +98,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Checks every invariant of the pallet's state.
-    #[cfg(any(test, feature = "try-runtime"))]
+    #[cfg(any(feature = "std", feature = "try-runtime"))]
     pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
         use alloc::collections::BTreeMap;
         use frame_support::traits::fungible::InspectHold;
