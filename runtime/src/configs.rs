@@ -59,7 +59,7 @@ impl frame_system::Config for Runtime {
     type SS58Prefix = SS58Prefix;
     type BlockWeights = RuntimeBlockWeights;
     type BlockLength = RuntimeBlockLength;
-    type SingleBlockMigrations = (pallet_arion::migrations::MigrateV1ToV2<Runtime>,);
+    type SingleBlockMigrations = crate::migrations::All;
 }
 
 impl pallet_timestamp::Config for Runtime {

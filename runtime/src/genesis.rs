@@ -33,10 +33,10 @@ pub const VALIDATOR_BOND_MIN: Balance = 1_000 * HIPP;
 /// The least a nominator may have bonded.
 pub const NOMINATOR_BOND_MIN: Balance = 10 * HIPP;
 /// Nominators that may exist; an election counts those with the most stake.
-const NOMINATORS_MAX: u32 = 10_000;
+pub(crate) const NOMINATORS_MAX: u32 = 10_000;
 /// Share of a slash that is for those who reported the offence; `pallet-staking` gives the first reporter half of it,
 /// and an equivocation has one: the author of the block.
-const REPORTER_SHARE: Perbill = Perbill::from_percent(10);
+pub(crate) const REPORTER_SHARE: Perbill = Perbill::from_percent(10);
 
 /// Validators of the presets, in order: account, BABE, discovery and reporter key; GRANDPA key.
 const VALIDATORS: [(Sr25519Keyring, Ed25519Keyring); LOCAL_VALIDATORS_MAX] = [

@@ -30,6 +30,7 @@ pub mod benchmarking;
 pub mod configs;
 pub mod constants;
 pub mod genesis;
+pub mod migrations;
 pub mod origins;
 pub mod reporters;
 pub mod rewards;

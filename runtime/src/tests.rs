@@ -6,6 +6,7 @@ mod governance;
 mod interface;
 mod limits;
 mod marketplace;
+mod migrations;
 mod offences;
 mod reporters;
 mod rewards;
