@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - Nobody was absent while this service was: after a start or an interruption, time begins anew ([`Presence::note`]).
-//! - Bounded by the registered miners: at most [`SECTIONS`] counters each.
+//! - Bounded by the registered miners: at most `SECTIONS` counters each.
 //!
 //! # Not here
 //! When a miner is online ([`crate::liveness`]).

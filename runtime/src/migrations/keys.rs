@@ -4,6 +4,8 @@
 //! is upgraded, validator or not: half of them cannot be decoded as the others. Each holds a deposit, which is what
 //! bounds their number.
 
+// The macro below names it.
+use alloc::vec::Vec;
 use frame_support::{storage::unhashed, traits::OnRuntimeUpgrade, weights::Weight};
 use pallet_session::{NextKeys, QueuedChanged};
 use sp_runtime::{impl_opaque_keys, traits::OpaqueKeys};
@@ -81,9 +83,9 @@ impl OnRuntimeUpgrade for UpgradeSessionKeys {
     }
 
     #[cfg(feature = "try-runtime")]
-    fn pre_upgrade() -> Result<alloc::vec::Vec<u8>, sp_runtime::TryRuntimeError> {
+    fn pre_upgrade() -> Result<Vec<u8>, sp_runtime::TryRuntimeError> {
         use codec::Encode;
-        let keys: alloc::vec::Vec<_> = NextKeys::<Runtime>::iter_keys()
+        let keys: Vec<_> = NextKeys::<Runtime>::iter_keys()
             .map(|account| {
                 let raw = unhashed::get_raw(&NextKeys::<Runtime>::hashed_key_for(&account));
                 (account, raw.unwrap_or_default())
@@ -94,11 +96,11 @@ impl OnRuntimeUpgrade for UpgradeSessionKeys {
 
     /// Everybody has the keys of before, first of all, and owns all it has now.
     #[cfg(feature = "try-runtime")]
-    fn post_upgrade(before: alloc::vec::Vec<u8>) -> Result<(), sp_runtime::TryRuntimeError> {
+    fn post_upgrade(before: Vec<u8>) -> Result<(), sp_runtime::TryRuntimeError> {
         use codec::{Decode, Encode};
         use frame_support::ensure;
 
-        type Before = alloc::vec::Vec<(crate::AccountId, alloc::vec::Vec<u8>)>;
+        type Before = Vec<(crate::AccountId, Vec<u8>)>;
         let before = Before::decode(&mut before.as_slice()).map_err(|_| "pre_upgrade's answer is broken")?;
         ensure!(NextKeys::<Runtime>::iter().count() == before.len(), "somebody's keys are lost");
         for (account, old) in before {
