@@ -100,11 +100,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::EpochAttestationCommitments` (r:0 w:1)
     // Proof: `Arion::EpochAttestationCommitments` (`max_values`: None, `max_size`: Some(152), added: 2627, mode: `MaxEncodedLen`)
     // Proof measured: 41963 + m * 227 bytes.
-    // Least time: 2_484_312_000 ps.
+    // Least time: 2_372_463_000 ps.
     fn submit_crush_map(m: u32) -> Weight {
-        Weight::from_parts(10_550_582_600, 654_555)
-            // Standard error: 3_776_330
-            .saturating_add(Weight::from_parts(64_467_874, 0).saturating_mul(m.into()))
+        Weight::from_parts(4_621_494_331, 654_555)
+            // Standard error: 1_286_625
+            .saturating_add(Weight::from_parts(22_688_330, 0).saturating_mul(m.into()))
             .saturating_add(Db::get().reads(388))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(m.into())))
             .saturating_add(Db::get().writes(266))
@@ -144,13 +144,13 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::GlobalNextDeposit` (r:1 w:1)
     // Proof: `Arion::GlobalNextDeposit` (`max_values`: Some(1), `max_size`: Some(16), added: 511, mode: `MaxEncodedLen`)
     // Storage: `Balances::Holds` (r:1 w:1)
-    // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(139), added: 2614, mode: `MaxEncodedLen`)
+    // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(175), added: 2650, mode: `MaxEncodedLen`)
     // Storage: `Arion::FamilyGraceStart` (r:1 w:0)
     // Proof: `Arion::FamilyGraceStart` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
     // Proof measured: 5152 bytes.
-    // Least time: 277_729_000 ps.
+    // Least time: 272_519_000 ps.
     fn register_child() -> Weight {
-        Weight::from_parts(303_538_000, 5_891)
+        Weight::from_parts(298_568_000, 5_891)
             .saturating_add(Db::get().reads(18))
             .saturating_add(Db::get().writes(12))
     }
@@ -190,9 +190,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AuditTallies` (r:0 w:2)
     // Proof: `Arion::AuditTallies` (`max_values`: None, `max_size`: Some(9278), added: 11753, mode: `MaxEncodedLen`)
     // Proof measured: 664 bytes.
-    // Least time: 104_315_000 ps.
+    // Least time: 96_941_000 ps.
     fn deregister_child() -> Weight {
-        Weight::from_parts(121_257_000, 4_538)
+        Weight::from_parts(104_515_000, 4_538)
             .saturating_add(Db::get().reads(7))
             .saturating_add(Db::get().writes(17))
     }
@@ -202,11 +202,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `System::Account` (r:1 w:1)
     // Proof: `System::Account` (`max_values`: None, `max_size`: Some(128), added: 2603, mode: `MaxEncodedLen`)
     // Storage: `Balances::Holds` (r:1 w:1)
-    // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(139), added: 2614, mode: `MaxEncodedLen`)
+    // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(175), added: 2650, mode: `MaxEncodedLen`)
     // Proof measured: 490 bytes.
-    // Least time: 93_144_000 ps.
+    // Least time: 91_140_000 ps.
     fn claim_unbonded() -> Weight {
-        Weight::from_parts(94_486_000, 3_604)
+        Weight::from_parts(96_330_000, 3_640)
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().writes(3))
     }
@@ -232,11 +232,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentAttestationBucket` (r:1 w:1)
     // Proof: `Arion::CurrentAttestationBucket` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 2712577 + a * 349 bytes.
-    // Least time: 17_275_821_000 ps.
+    // Least time: 3_534_143_000 ps.
     fn submit_attestations(a: u32) -> Weight {
-        Weight::from_parts(18_878_286_000, 1_795_148)
-            // Standard error: 29_335_644
-            .saturating_add(Weight::from_parts(364_395_960, 0).saturating_mul(a.into()))
+        Weight::from_parts(5_610_709_950, 1_795_148)
+            // Standard error: 6_462_375
+            .saturating_add(Weight::from_parts(108_222_528, 0).saturating_mul(a.into()))
             .saturating_add(Db::get().reads(127))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(a.into())))
             .saturating_add(Db::get().writes(2))
@@ -253,9 +253,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::EpochAttestationCommitments` (r:1 w:1)
     // Proof: `Arion::EpochAttestationCommitments` (`max_values`: None, `max_size`: Some(152), added: 2627, mode: `MaxEncodedLen`)
     // Proof measured: 4287 bytes.
-    // Least time: 54_231_000 ps.
+    // Least time: 44_012_000 ps.
     fn submit_attestation_commitment() -> Weight {
-        Weight::from_parts(62_386_000, 5_772)
+        Weight::from_parts(58_729_000, 5_772)
             .saturating_add(Db::get().reads(4))
             .saturating_add(Db::get().writes(1))
     }
@@ -265,9 +265,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForRegisteredWardens` (r:1 w:1)
     // Proof: `Arion::CounterForRegisteredWardens` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 6 bytes.
-    // Least time: 29_205_000 ps.
+    // Least time: 28_974_000 ps.
     fn register_warden() -> Weight {
-        Weight::from_parts(30_317_000, 3_517)
+        Weight::from_parts(33_112_000, 3_517)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -277,9 +277,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForRegisteredWardens` (r:1 w:1)
     // Proof: `Arion::CounterForRegisteredWardens` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 107 bytes.
-    // Least time: 29_345_000 ps.
+    // Least time: 27_561_000 ps.
     fn deregister_warden() -> Weight {
-        Weight::from_parts(32_501_000, 3_517)
+        Weight::from_parts(40_335_000, 3_517)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -293,11 +293,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::QualityReports` (r:2048 w:2048)
     // Proof: `Arion::QualityReports` (`max_values`: None, `max_size`: Some(2622), added: 5097, mode: `MaxEncodedLen`)
     // Proof measured: 11606 + u * 226 bytes.
-    // Least time: 71_002_000 ps.
+    // Least time: 113_221_000 ps.
     fn submit_node_quality(u: u32) -> Weight {
-        Weight::from_parts(71_253_000, 12_836)
-            // Standard error: 9_965_560
-            .saturating_add(Weight::from_parts(288_680_622, 0).saturating_mul(u.into()))
+        Weight::from_parts(1_823_368_986, 12_836)
+            // Standard error: 1_846_167
+            .saturating_add(Weight::from_parts(30_369_911, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(1))
@@ -314,11 +314,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::NetworkStats` (r:0 w:1)
     // Proof: `Arion::NetworkStats` (`max_values`: Some(1), `max_size`: Some(48), added: 543, mode: `MaxEncodedLen`)
     // Proof measured: 4614 + u * 141 bytes.
-    // Least time: 27_772_000 ps.
+    // Least time: 28_824_000 ps.
     fn submit_miner_stats(u: u32) -> Weight {
-        Weight::from_parts(35_156_000, 5_952)
-            // Standard error: 4_263_578
-            .saturating_add(Weight::from_parts(118_379_446, 0).saturating_mul(u.into()))
+        Weight::from_parts(29_055_000, 5_952)
+            // Standard error: 192_529
+            .saturating_add(Weight::from_parts(14_199_374, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(1))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(1))
@@ -329,18 +329,18 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::LockupEnabled` (r:0 w:1)
     // Proof: `Arion::LockupEnabled` (`max_values`: Some(1), `max_size`: Some(1), added: 496, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 15_118_000 ps.
+    // Least time: 13_655_000 ps.
     fn set_lockup_enabled() -> Weight {
-        Weight::from_parts(15_630_000, 0)
+        Weight::from_parts(14_897_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
     // Storage: `Arion::BaseDeposit` (r:0 w:1)
     // Proof: `Arion::BaseDeposit` (`max_values`: Some(1), `max_size`: Some(16), added: 511, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 14_097_000 ps.
+    // Least time: 13_626_000 ps.
     fn set_base_child_deposit() -> Weight {
-        Weight::from_parts(14_598_000, 0)
+        Weight::from_parts(15_960_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
@@ -349,9 +349,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForAttestationSubmitters` (r:1 w:1)
     // Proof: `Arion::CounterForAttestationSubmitters` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 6 bytes.
-    // Least time: 29_526_000 ps.
+    // Least time: 27_802_000 ps.
     fn add_attestation_submitter() -> Weight {
-        Weight::from_parts(31_248_000, 3_513)
+        Weight::from_parts(29_986_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -361,9 +361,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForAttestationSubmitters` (r:1 w:1)
     // Proof: `Arion::CounterForAttestationSubmitters` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 103 bytes.
-    // Least time: 28_634_000 ps.
+    // Least time: 26_480_000 ps.
     fn remove_attestation_submitter() -> Weight {
-        Weight::from_parts(29_706_000, 3_513)
+        Weight::from_parts(28_233_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -371,9 +371,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AttestationsByBucket` (r:0 w:1)
     // Proof: `Arion::AttestationsByBucket` (`max_values`: None, `max_size`: Some(279014), added: 281489, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 15_179_000 ps.
+    // Least time: 12_213_000 ps.
     fn prune_attestations() -> Weight {
-        Weight::from_parts(16_410_000, 0)
+        Weight::from_parts(15_338_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
@@ -390,11 +390,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::ClosingVotes` (r:0 w:1)
     // Proof: `Arion::ClosingVotes` (`max_values`: Some(1), `max_size`: Some(2050), added: 2545, mode: `MaxEncodedLen`)
     // Proof measured: 14283 + r * 32 bytes.
-    // Least time: 897_798_000 ps.
+    // Least time: 874_614_000 ps.
     fn open_weight_round(r: u32) -> Weight {
-        Weight::from_parts(182_148_865, 329_566)
-            // Standard error: 27_108_607
-            .saturating_add(Weight::from_parts(64_091_922, 0).saturating_mul(r.into()))
+        Weight::from_parts(904_709_554, 329_566)
+            // Standard error: 42_163
+            .saturating_add(Weight::from_parts(125_548, 0).saturating_mul(r.into()))
             .saturating_add(Db::get().reads(132))
             .saturating_add(Db::get().writes(3))
             .saturating_add(Weight::from_parts(0, 32).saturating_mul(r.into()))
@@ -425,13 +425,13 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentWeightBucket` (r:0 w:1)
     // Proof: `Arion::CurrentWeightBucket` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 14109 + c * 284 + f * 453 bytes.
-    // Least time: 1_524_309_000 ps.
+    // Least time: 1_358_339_000 ps.
     fn weigh_children(f: u32, c: u32) -> Weight {
-        Weight::from_parts(1_548_643_000, 4_538)
-            // Standard error: 20_191_967
-            .saturating_add(Weight::from_parts(445_742_790, 0).saturating_mul(f.into()))
-            // Standard error: 83_686_359
-            .saturating_add(Weight::from_parts(506_959_106, 0).saturating_mul(c.into()))
+        Weight::from_parts(1_362_987_000, 4_538)
+            // Standard error: 639_131
+            .saturating_add(Weight::from_parts(70_408_182, 0).saturating_mul(f.into()))
+            // Standard error: 2_648_905
+            .saturating_add(Weight::from_parts(12_555_729, 0).saturating_mul(c.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((6_u64).saturating_mul(f.into())))
             .saturating_add(Db::get().reads((3_u64).saturating_mul(c.into())))
@@ -455,11 +455,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::MapVotes` (r:33 w:32)
     // Proof: `Arion::MapVotes` (`max_values`: None, `max_size`: Some(88), added: 2563, mode: `MaxEncodedLen`)
     // Proof measured: 14371 + n * 86 bytes.
-    // Least time: 941_479_000 ps.
+    // Least time: 882_439_000 ps.
     fn sweep_map_votes(n: u32) -> Weight {
-        Weight::from_parts(5_476_892_818, 329_566)
-            // Standard error: 147_322_196
-            .saturating_add(Weight::from_parts(158_281_612, 0).saturating_mul(n.into()))
+        Weight::from_parts(908_019_879, 329_566)
+            // Standard error: 227_346
+            .saturating_add(Weight::from_parts(11_711_861, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(133))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -474,11 +474,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::ChildRegistrations` (r:32 w:0)
     // Proof: `Arion::ChildRegistrations` (`max_values`: None, `max_size`: Some(137), added: 2612, mode: `MaxEncodedLen`)
     // Proof measured: 45 + n * 58 bytes.
-    // Least time: 14_147_000 ps.
+    // Least time: 13_836_000 ps.
     fn sweep_child_cooldowns(n: u32) -> Weight {
-        Weight::from_parts(83_715_558, 3_517)
-            // Standard error: 7_409_306
-            .saturating_add(Weight::from_parts(15_630_400, 0).saturating_mul(n.into()))
+        Weight::from_parts(15_172_896, 3_517)
+            // Standard error: 18_879
+            .saturating_add(Weight::from_parts(14_015_413, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -491,11 +491,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::NodeIdCooldownEnd` (r:33 w:32)
     // Proof: `Arion::NodeIdCooldownEnd` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
     // Proof measured: 50 + n * 57 bytes.
-    // Least time: 13_505_000 ps.
+    // Least time: 13_796_000 ps.
     fn sweep_node_id_cooldowns(n: u32) -> Weight {
-        Weight::from_parts(12_486_287, 3_517)
-            // Standard error: 328_655
-            .saturating_add(Weight::from_parts(11_506_455, 0).saturating_mul(n.into()))
+        Weight::from_parts(16_806_550, 3_517)
+            // Standard error: 182_674
+            .saturating_add(Weight::from_parts(12_246_174, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -508,11 +508,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AttestationsByBucket` (r:32 w:32)
     // Proof: `Arion::AttestationsByBucket` (`max_values`: None, `max_size`: Some(279014), added: 281489, mode: `MaxEncodedLen`)
     // Proof measured: 319 + n * 48 bytes.
-    // Least time: 31_399_000 ps.
+    // Least time: 29_755_000 ps.
     fn sweep_attestations(n: u32) -> Weight {
-        Weight::from_parts(39_782_147, 323_951)
-            // Standard error: 121_952
-            .saturating_add(Weight::from_parts(4_825_586, 0).saturating_mul(n.into()))
+        Weight::from_parts(48_128_745, 323_951)
+            // Standard error: 141_022
+            .saturating_add(Weight::from_parts(3_874_926, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -527,11 +527,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentWeightRound` (r:1 w:0)
     // Proof: `Arion::CurrentWeightRound` (`max_values`: Some(1), `max_size`: Some(61), added: 556, mode: `MaxEncodedLen`)
     // Proof measured: 95 + n * 85 bytes.
-    // Least time: 12_924_000 ps.
+    // Least time: 12_855_000 ps.
     fn sweep_quality_reports(n: u32) -> Weight {
-        Weight::from_parts(13_265_000, 6_838)
-            // Standard error: 31_196_243
-            .saturating_add(Weight::from_parts(64_038_300, 0).saturating_mul(n.into()))
+        Weight::from_parts(16_428_835, 6_838)
+            // Standard error: 18_080
+            .saturating_add(Weight::from_parts(7_404_727, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -546,11 +546,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentWeightRound` (r:1 w:0)
     // Proof: `Arion::CurrentWeightRound` (`max_values`: Some(1), `max_size`: Some(61), added: 556, mode: `MaxEncodedLen`)
     // Proof measured: 174 + n * 85 bytes.
-    // Least time: 13_876_000 ps.
+    // Least time: 14_006_000 ps.
     fn sweep_audit_tallies(n: u32) -> Weight {
-        Weight::from_parts(30_830_891, 14_475)
-            // Standard error: 300_425
-            .saturating_add(Weight::from_parts(7_937_658, 0).saturating_mul(n.into()))
+        Weight::from_parts(18_016_108, 14_475)
+            // Standard error: 18_496
+            .saturating_add(Weight::from_parts(7_386_307, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -567,11 +567,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::FamilyGraceStart` (r:0 w:256)
     // Proof: `Arion::FamilyGraceStart` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
     // Proof measured: 2107 + f * 85 bytes.
-    // Least time: 17_613_000 ps.
+    // Least time: 17_252_000 ps.
     fn migrate_v1_to_v2(f: u32) -> Weight {
-        Weight::from_parts(17_743_000, 5_053)
-            // Standard error: 7_173_955
-            .saturating_add(Weight::from_parts(26_247_464, 0).saturating_mul(f.into()))
+        Weight::from_parts(10_659_134, 5_053)
+            // Standard error: 24_819
+            .saturating_add(Weight::from_parts(5_128_062, 0).saturating_mul(f.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(f.into())))
             .saturating_add(Db::get().writes(1))

@@ -185,7 +185,8 @@ fn every_call_fits_a_block_when_it_is_largest() {
     assert_complete::<pallet_arion::Call<Runtime>>(&arion, name);
     assert_complete::<pallet_marketplace::Call<Runtime>>(&marketplace, name);
 
-    let most = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap() * SHARES;
+    let most =
+        RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap().saturating_mul(SHARES);
     let longest = *RuntimeBlockLength::get().max.get(DispatchClass::Normal) as usize;
     for call in [registration, arion, marketplace].concat() {
         let weight = call.get_dispatch_info().call_weight;
@@ -215,7 +216,7 @@ fn a_call_weighs_more_the_more_it_carries() {
 /// fall on the same block.
 #[test]
 fn what_blocks_must_do_leaves_them_to_transactions() {
-    let most = RuntimeBlockWeights::get().max_block / 5 * SHARES;
+    let most = (RuntimeBlockWeights::get().max_block / 5).saturating_mul(SHARES);
     let weight = ArionWeights::open_weight_round(128)
         .saturating_add(ArionWeights::weigh_children(128, 31))
         .saturating_add(ArionWeights::prune_attestations())
@@ -226,7 +227,7 @@ fn what_blocks_must_do_leaves_them_to_transactions() {
 /// A step of a sweep is small, so that blocks have room for it even when they are half full.
 #[test]
 fn what_blocks_do_with_time_left_is_small() {
-    let most = RuntimeBlockWeights::get().max_block / 20 * SHARES;
+    let most = (RuntimeBlockWeights::get().max_block / 20).saturating_mul(SHARES);
     for weight in [
         ArionWeights::sweep_map_votes(32),
         ArionWeights::sweep_child_cooldowns(32),
