@@ -9,7 +9,9 @@ use frame_support::{
     BoundedVec,
     traits::{Get, StorageInfo, StorageInfoTrait, WhitelistedStorageKeys},
 };
+use pallet_arion::offchain::{REPORTER_KEY, ReporterId};
 use pallet_registration::{NodeRecord, Nodes};
+use sp_runtime::RuntimeAppPublic;
 use sp_staking::PagedExposureMetadata;
 
 use crate::{
@@ -60,6 +62,10 @@ impl pallet_arion::benchmarking::BenchmarkHelper<AccountId> for World {
         });
         let proxies = BoundedVec::truncate_from(proxies.collect());
         pallet_proxy::Proxies::<Runtime>::insert(family, (proxies, 0));
+    }
+
+    fn set_reporter(validator: &AccountId, reporter: &ReporterId) {
+        pallet_session::KeyOwner::<Runtime>::insert((REPORTER_KEY, reporter.to_raw_vec()), validator);
     }
 }
 

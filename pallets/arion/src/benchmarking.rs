@@ -30,6 +30,7 @@ use crate::{
     TotalActiveChildren, WardenInfo, WeightReporters, WeightRound,
     impls::{SWEPT_PER_BLOCK, VOTES_CLEARED_MAX},
     migrations::V1ToV2,
+    offchain::ReporterId,
     types::SweptItem,
 };
 
@@ -39,6 +40,8 @@ pub trait BenchmarkHelper<AccountId> {
     fn set_validators(validators: &[AccountId]);
     /// Makes an account a family, with as many proxies as it can have, of which the child is found last.
     fn set_family(family: &AccountId, child: &AccountId);
+    /// Makes a key the reporter of a validator.
+    fn set_reporter(validator: &AccountId, reporter: &ReporterId);
 }
 
 /// Wardens that audited a child in benchmarks of weighing: all there can be.
@@ -215,23 +218,39 @@ mod benchmarks {
     /// The last validator that can report, about children that all others reported about.
     #[benchmark]
     fn submit_node_quality(u: Linear<1, { T::MaxChildrenTotal::get() }>) {
-        let mut others = setup::validators::<T>();
-        let last = others.pop().expect("there is a validator");
-        let bucket = Pallet::<T>::open_weight_bucket();
-        WeightReporters::<T>::insert(bucket, BoundedVec::truncate_from(others));
-        let mut reports = setup::full::<_, T::MaxWeightReporters>(setup::report);
-        reports.pop();
-        let children = setup::children::<T>(u);
-        for child in &children {
-            QualityReports::<T>::insert(bucket, child, &reports);
-        }
-        let updates = children.into_iter().map(|child| (child, setup::quality()));
-        let updates = BoundedVec::truncate_from(updates.collect());
+        let (last, bucket, updates) = setup::last_report::<T>(u);
 
         #[extrinsic_call]
         _(RawOrigin::Signed(last), bucket, updates);
 
         assert!(WeightReporters::<T>::get(bucket).is_full());
+    }
+
+    /// The same by the validator's session key, once it was authorized.
+    #[benchmark]
+    fn report_node_quality(u: Linear<1, { T::MaxChildrenTotal::get() }>) {
+        let (last, bucket, updates) = setup::last_report::<T>(u);
+        let (reporter, signature) = setup::reporter::<T>(&last, bucket, &updates);
+
+        #[extrinsic_call]
+        _(RawOrigin::Authorized, bucket, updates, reporter, signature);
+
+        assert!(WeightReporters::<T>::get(bucket).is_full());
+    }
+
+    /// What that takes in the pool and before the call.
+    #[benchmark]
+    fn authorize_report(u: Linear<1, { T::MaxChildrenTotal::get() }>) {
+        let (last, bucket, updates) = setup::last_report::<T>(u);
+        let (reporter, signature) = setup::reporter::<T>(&last, bucket, &updates);
+        let authorized;
+
+        #[block]
+        {
+            authorized = Pallet::<T>::authorize_report(bucket, &updates, &reporter, &signature);
+        }
+
+        assert!(authorized.is_ok());
     }
 
     #[benchmark]

@@ -321,11 +321,11 @@ pub mod pallet {
         /// [`offchain::report_message`](crate::offchain::report_message). Without an account, and without a
         /// fee: the node's worker submits it.
         #[pallet::call_index(14)]
-        #[pallet::weight(Pallet::<T>::weight_of_report(updates.len() as u32))]
+        #[pallet::weight(T::WeightInfo::report_node_quality(updates.len() as u32))]
         #[pallet::authorize(|_, bucket, updates, reporter, signature| {
             Self::authorize_report(*bucket, updates, reporter, signature)
         })]
-        #[pallet::weight_of_authorize(Pallet::<T>::weight_of_authorizing(updates.len() as u32))]
+        #[pallet::weight_of_authorize(T::WeightInfo::authorize_report(updates.len() as u32))]
         pub fn report_node_quality(
             origin: OriginFor<T>,
             bucket: u32,

@@ -194,6 +194,10 @@ impl crate::benchmarking::BenchmarkHelper<AccountId32> for Registry {
     fn set_family(family: &AccountId32, _child: &AccountId32) {
         Families::set(vec![family.clone()]);
     }
+
+    fn set_reporter(validator: &AccountId32, reporter: &ReporterId) {
+        Reporters::set(vec![(reporter.clone(), validator.clone())]);
+    }
 }
 
 impl crate::Config for Test {

@@ -34,6 +34,10 @@ pub trait WeightInfo {
     fn deregister_warden() -> Weight;
     /// Of `submit_node_quality`; `u` was measured from 1 to 2048.
     fn submit_node_quality(u: u32) -> Weight;
+    /// Of `report_node_quality`; `u` was measured from 1 to 2048.
+    fn report_node_quality(u: u32) -> Weight;
+    /// Of `authorize_report`; `u` was measured from 1 to 2048.
+    fn authorize_report(u: u32) -> Weight;
     /// Of `submit_miner_stats`; `u` was measured from 0 to 2048.
     fn submit_miner_stats(u: u32) -> Weight;
     /// Of `set_lockup_enabled`.
@@ -100,11 +104,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::EpochAttestationCommitments` (r:0 w:1)
     // Proof: `Arion::EpochAttestationCommitments` (`max_values`: None, `max_size`: Some(152), added: 2627, mode: `MaxEncodedLen`)
     // Proof measured: 41963 + m * 227 bytes.
-    // Least time: 2_372_463_000 ps.
+    // Least time: 2_355_802_000 ps.
     fn submit_crush_map(m: u32) -> Weight {
-        Weight::from_parts(4_621_494_331, 654_555)
-            // Standard error: 1_286_625
-            .saturating_add(Weight::from_parts(22_688_330, 0).saturating_mul(m.into()))
+        Weight::from_parts(1_078_598_889, 654_555)
+            // Standard error: 890_414
+            .saturating_add(Weight::from_parts(23_844_223, 0).saturating_mul(m.into()))
             .saturating_add(Db::get().reads(388))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(m.into())))
             .saturating_add(Db::get().writes(266))
@@ -148,9 +152,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::FamilyGraceStart` (r:1 w:0)
     // Proof: `Arion::FamilyGraceStart` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
     // Proof measured: 5152 bytes.
-    // Least time: 272_519_000 ps.
+    // Least time: 273_712_000 ps.
     fn register_child() -> Weight {
-        Weight::from_parts(298_568_000, 5_891)
+        Weight::from_parts(282_127_000, 5_891)
             .saturating_add(Db::get().reads(18))
             .saturating_add(Db::get().writes(12))
     }
@@ -190,9 +194,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AuditTallies` (r:0 w:2)
     // Proof: `Arion::AuditTallies` (`max_values`: None, `max_size`: Some(9278), added: 11753, mode: `MaxEncodedLen`)
     // Proof measured: 664 bytes.
-    // Least time: 96_941_000 ps.
+    // Least time: 96_500_000 ps.
     fn deregister_child() -> Weight {
-        Weight::from_parts(104_515_000, 4_538)
+        Weight::from_parts(102_041_000, 4_538)
             .saturating_add(Db::get().reads(7))
             .saturating_add(Db::get().writes(17))
     }
@@ -204,9 +208,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Balances::Holds` (r:1 w:1)
     // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(175), added: 2650, mode: `MaxEncodedLen`)
     // Proof measured: 490 bytes.
-    // Least time: 91_140_000 ps.
+    // Least time: 91_641_000 ps.
     fn claim_unbonded() -> Weight {
-        Weight::from_parts(96_330_000, 3_640)
+        Weight::from_parts(96_189_000, 3_640)
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().writes(3))
     }
@@ -232,11 +236,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentAttestationBucket` (r:1 w:1)
     // Proof: `Arion::CurrentAttestationBucket` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 2712577 + a * 349 bytes.
-    // Least time: 3_534_143_000 ps.
+    // Least time: 2_386_639_000 ps.
     fn submit_attestations(a: u32) -> Weight {
-        Weight::from_parts(5_610_709_950, 1_795_148)
-            // Standard error: 6_462_375
-            .saturating_add(Weight::from_parts(108_222_528, 0).saturating_mul(a.into()))
+        Weight::from_parts(7_188_104_710, 1_795_148)
+            // Standard error: 4_724_307
+            .saturating_add(Weight::from_parts(97_067_719, 0).saturating_mul(a.into()))
             .saturating_add(Db::get().reads(127))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(a.into())))
             .saturating_add(Db::get().writes(2))
@@ -253,9 +257,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::EpochAttestationCommitments` (r:1 w:1)
     // Proof: `Arion::EpochAttestationCommitments` (`max_values`: None, `max_size`: Some(152), added: 2627, mode: `MaxEncodedLen`)
     // Proof measured: 4287 bytes.
-    // Least time: 44_012_000 ps.
+    // Least time: 44_363_000 ps.
     fn submit_attestation_commitment() -> Weight {
-        Weight::from_parts(58_729_000, 5_772)
+        Weight::from_parts(49_422_000, 5_772)
             .saturating_add(Db::get().reads(4))
             .saturating_add(Db::get().writes(1))
     }
@@ -265,9 +269,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForRegisteredWardens` (r:1 w:1)
     // Proof: `Arion::CounterForRegisteredWardens` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 6 bytes.
-    // Least time: 28_974_000 ps.
+    // Least time: 28_874_000 ps.
     fn register_warden() -> Weight {
-        Weight::from_parts(33_112_000, 3_517)
+        Weight::from_parts(30_708_000, 3_517)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -277,9 +281,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForRegisteredWardens` (r:1 w:1)
     // Proof: `Arion::CounterForRegisteredWardens` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 107 bytes.
-    // Least time: 27_561_000 ps.
+    // Least time: 27_501_000 ps.
     fn deregister_warden() -> Weight {
-        Weight::from_parts(40_335_000, 3_517)
+        Weight::from_parts(29_114_000, 3_517)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -293,16 +297,56 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::QualityReports` (r:2048 w:2048)
     // Proof: `Arion::QualityReports` (`max_values`: None, `max_size`: Some(2622), added: 5097, mode: `MaxEncodedLen`)
     // Proof measured: 11606 + u * 226 bytes.
-    // Least time: 113_221_000 ps.
+    // Least time: 65_242_000 ps.
     fn submit_node_quality(u: u32) -> Weight {
-        Weight::from_parts(1_823_368_986, 12_836)
-            // Standard error: 1_846_167
-            .saturating_add(Weight::from_parts(30_369_911, 0).saturating_mul(u.into()))
+        Weight::from_parts(67_316_000, 12_836)
+            // Standard error: 347_545
+            .saturating_add(Weight::from_parts(26_770_230, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(1))
             .saturating_add(Db::get().writes((1_u64).saturating_mul(u.into())))
             .saturating_add(Weight::from_parts(0, 5_097).saturating_mul(u.into()))
+    }
+
+    // Storage: `Session::KeyOwner` (r:1 w:0)
+    // Proof: `Session::KeyOwner` (`max_values`: None, `max_size`: None, mode: `Measured`)
+    // Storage: `Session::Validators` (r:1 w:0)
+    // Proof: `Session::Validators` (`max_values`: Some(1), `max_size`: None, mode: `Measured`)
+    // Storage: `Arion::WeightReporters` (r:1 w:1)
+    // Proof: `Arion::WeightReporters` (`max_values`: None, `max_size`: Some(4110), added: 6585, mode: `MaxEncodedLen`)
+    // Storage: `Arion::ChildRegistrations` (r:2048 w:0)
+    // Proof: `Arion::ChildRegistrations` (`max_values`: None, `max_size`: Some(137), added: 2612, mode: `MaxEncodedLen`)
+    // Storage: `Arion::QualityReports` (r:2048 w:2048)
+    // Proof: `Arion::QualityReports` (`max_values`: None, `max_size`: Some(2622), added: 5097, mode: `MaxEncodedLen`)
+    // Proof measured: 11810 + u * 226 bytes.
+    // Least time: 89_708_000 ps.
+    fn report_node_quality(u: u32) -> Weight {
+        Weight::from_parts(90_650_000, 15_020)
+            // Standard error: 538_697
+            .saturating_add(Weight::from_parts(29_004_499, 0).saturating_mul(u.into()))
+            .saturating_add(Db::get().reads(3))
+            .saturating_add(Db::get().reads((2_u64).saturating_mul(u.into())))
+            .saturating_add(Db::get().writes(1))
+            .saturating_add(Db::get().writes((1_u64).saturating_mul(u.into())))
+            .saturating_add(Weight::from_parts(0, 5_097).saturating_mul(u.into()))
+    }
+
+    // Storage: `Session::KeyOwner` (r:1 w:0)
+    // Proof: `Session::KeyOwner` (`max_values`: None, `max_size`: None, mode: `Measured`)
+    // Storage: `Session::Validators` (r:1 w:0)
+    // Proof: `Session::Validators` (`max_values`: Some(1), `max_size`: None, mode: `Measured`)
+    // Storage: `Arion::WeightReporters` (r:1 w:0)
+    // Proof: `Arion::WeightReporters` (`max_values`: None, `max_size`: Some(4110), added: 6585, mode: `MaxEncodedLen`)
+    // Storage: `System::BlockHash` (r:1 w:0)
+    // Proof: `System::BlockHash` (`max_values`: None, `max_size`: Some(44), added: 2519, mode: `MaxEncodedLen`)
+    // Proof measured: 8676 bytes.
+    // Least time: 103_243_000 ps.
+    fn authorize_report(u: u32) -> Weight {
+        Weight::from_parts(100_433_598, 12_141)
+            // Standard error: 8_912
+            .saturating_add(Weight::from_parts(341_571, 0).saturating_mul(u.into()))
+            .saturating_add(Db::get().reads(4))
     }
 
     // Storage: `Session::Validators` (r:1 w:0)
@@ -314,11 +358,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::NetworkStats` (r:0 w:1)
     // Proof: `Arion::NetworkStats` (`max_values`: Some(1), `max_size`: Some(48), added: 543, mode: `MaxEncodedLen`)
     // Proof measured: 4614 + u * 141 bytes.
-    // Least time: 28_824_000 ps.
+    // Least time: 31_118_000 ps.
     fn submit_miner_stats(u: u32) -> Weight {
-        Weight::from_parts(29_055_000, 5_952)
-            // Standard error: 192_529
-            .saturating_add(Weight::from_parts(14_199_374, 0).saturating_mul(u.into()))
+        Weight::from_parts(35_607_000, 5_952)
+            // Standard error: 215_782
+            .saturating_add(Weight::from_parts(13_238_996, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(1))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(1))
@@ -329,18 +373,18 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::LockupEnabled` (r:0 w:1)
     // Proof: `Arion::LockupEnabled` (`max_values`: Some(1), `max_size`: Some(1), added: 496, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 13_655_000 ps.
+    // Least time: 13_886_000 ps.
     fn set_lockup_enabled() -> Weight {
-        Weight::from_parts(14_897_000, 0)
+        Weight::from_parts(15_649_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
     // Storage: `Arion::BaseDeposit` (r:0 w:1)
     // Proof: `Arion::BaseDeposit` (`max_values`: Some(1), `max_size`: Some(16), added: 511, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 13_626_000 ps.
+    // Least time: 13_725_000 ps.
     fn set_base_child_deposit() -> Weight {
-        Weight::from_parts(15_960_000, 0)
+        Weight::from_parts(14_878_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
@@ -349,9 +393,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForAttestationSubmitters` (r:1 w:1)
     // Proof: `Arion::CounterForAttestationSubmitters` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 6 bytes.
-    // Least time: 27_802_000 ps.
+    // Least time: 28_303_000 ps.
     fn add_attestation_submitter() -> Weight {
-        Weight::from_parts(29_986_000, 3_513)
+        Weight::from_parts(30_146_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -361,9 +405,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForAttestationSubmitters` (r:1 w:1)
     // Proof: `Arion::CounterForAttestationSubmitters` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 103 bytes.
-    // Least time: 26_480_000 ps.
+    // Least time: 26_800_000 ps.
     fn remove_attestation_submitter() -> Weight {
-        Weight::from_parts(28_233_000, 3_513)
+        Weight::from_parts(29_866_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -371,9 +415,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AttestationsByBucket` (r:0 w:1)
     // Proof: `Arion::AttestationsByBucket` (`max_values`: None, `max_size`: Some(279014), added: 281489, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 12_213_000 ps.
+    // Least time: 9_498_000 ps.
     fn prune_attestations() -> Weight {
-        Weight::from_parts(15_338_000, 0)
+        Weight::from_parts(12_293_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
@@ -390,11 +434,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::ClosingVotes` (r:0 w:1)
     // Proof: `Arion::ClosingVotes` (`max_values`: Some(1), `max_size`: Some(2050), added: 2545, mode: `MaxEncodedLen`)
     // Proof measured: 14283 + r * 32 bytes.
-    // Least time: 874_614_000 ps.
+    // Least time: 884_863_000 ps.
     fn open_weight_round(r: u32) -> Weight {
-        Weight::from_parts(904_709_554, 329_566)
-            // Standard error: 42_163
-            .saturating_add(Weight::from_parts(125_548, 0).saturating_mul(r.into()))
+        Weight::from_parts(1_195_431_749, 329_566)
+            // Standard error: 381_231
+            .saturating_add(Weight::from_parts(655_487, 0).saturating_mul(r.into()))
             .saturating_add(Db::get().reads(132))
             .saturating_add(Db::get().writes(3))
             .saturating_add(Weight::from_parts(0, 32).saturating_mul(r.into()))
@@ -425,13 +469,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentWeightBucket` (r:0 w:1)
     // Proof: `Arion::CurrentWeightBucket` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 14109 + c * 284 + f * 453 bytes.
-    // Least time: 1_358_339_000 ps.
+    // Least time: 1_356_314_000 ps.
     fn weigh_children(f: u32, c: u32) -> Weight {
-        Weight::from_parts(1_362_987_000, 4_538)
-            // Standard error: 639_131
-            .saturating_add(Weight::from_parts(70_408_182, 0).saturating_mul(f.into()))
-            // Standard error: 2_648_905
-            .saturating_add(Weight::from_parts(12_555_729, 0).saturating_mul(c.into()))
+        Weight::from_parts(1_929_920_593, 4_538)
+            // Standard error: 5_364_707
+            .saturating_add(Weight::from_parts(73_781_462, 0).saturating_mul(f.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((6_u64).saturating_mul(f.into())))
             .saturating_add(Db::get().reads((3_u64).saturating_mul(c.into())))
@@ -455,11 +497,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::MapVotes` (r:33 w:32)
     // Proof: `Arion::MapVotes` (`max_values`: None, `max_size`: Some(88), added: 2563, mode: `MaxEncodedLen`)
     // Proof measured: 14371 + n * 86 bytes.
-    // Least time: 882_439_000 ps.
+    // Least time: 873_723_000 ps.
     fn sweep_map_votes(n: u32) -> Weight {
-        Weight::from_parts(908_019_879, 329_566)
-            // Standard error: 227_346
-            .saturating_add(Weight::from_parts(11_711_861, 0).saturating_mul(n.into()))
+        Weight::from_parts(902_191_314, 329_566)
+            // Standard error: 186_362
+            .saturating_add(Weight::from_parts(11_140_992, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(133))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -474,11 +516,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::ChildRegistrations` (r:32 w:0)
     // Proof: `Arion::ChildRegistrations` (`max_values`: None, `max_size`: Some(137), added: 2612, mode: `MaxEncodedLen`)
     // Proof measured: 45 + n * 58 bytes.
-    // Least time: 13_836_000 ps.
+    // Least time: 13_835_000 ps.
     fn sweep_child_cooldowns(n: u32) -> Weight {
-        Weight::from_parts(15_172_896, 3_517)
-            // Standard error: 18_879
-            .saturating_add(Weight::from_parts(14_015_413, 0).saturating_mul(n.into()))
+        Weight::from_parts(13_085_816, 3_517)
+            // Standard error: 355_790
+            .saturating_add(Weight::from_parts(16_625_630, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -491,11 +533,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::NodeIdCooldownEnd` (r:33 w:32)
     // Proof: `Arion::NodeIdCooldownEnd` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
     // Proof measured: 50 + n * 57 bytes.
-    // Least time: 13_796_000 ps.
+    // Least time: 14_146_000 ps.
     fn sweep_node_id_cooldowns(n: u32) -> Weight {
-        Weight::from_parts(16_806_550, 3_517)
-            // Standard error: 182_674
-            .saturating_add(Weight::from_parts(12_246_174, 0).saturating_mul(n.into()))
+        Weight::from_parts(14_306_650, 3_517)
+            // Standard error: 48_664
+            .saturating_add(Weight::from_parts(11_115_970, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -508,11 +550,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AttestationsByBucket` (r:32 w:32)
     // Proof: `Arion::AttestationsByBucket` (`max_values`: None, `max_size`: Some(279014), added: 281489, mode: `MaxEncodedLen`)
     // Proof measured: 319 + n * 48 bytes.
-    // Least time: 29_755_000 ps.
+    // Least time: 26_800_000 ps.
     fn sweep_attestations(n: u32) -> Weight {
-        Weight::from_parts(48_128_745, 323_951)
-            // Standard error: 141_022
-            .saturating_add(Weight::from_parts(3_874_926, 0).saturating_mul(n.into()))
+        Weight::from_parts(34_507_736, 323_951)
+            // Standard error: 62_203
+            .saturating_add(Weight::from_parts(4_420_790, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -527,11 +569,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentWeightRound` (r:1 w:0)
     // Proof: `Arion::CurrentWeightRound` (`max_values`: Some(1), `max_size`: Some(61), added: 556, mode: `MaxEncodedLen`)
     // Proof measured: 95 + n * 85 bytes.
-    // Least time: 12_855_000 ps.
+    // Least time: 13_395_000 ps.
     fn sweep_quality_reports(n: u32) -> Weight {
-        Weight::from_parts(16_428_835, 6_838)
-            // Standard error: 18_080
-            .saturating_add(Weight::from_parts(7_404_727, 0).saturating_mul(n.into()))
+        Weight::from_parts(20_601_415, 6_838)
+            // Standard error: 291_762
+            .saturating_add(Weight::from_parts(8_272_124, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -546,11 +588,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentWeightRound` (r:1 w:0)
     // Proof: `Arion::CurrentWeightRound` (`max_values`: Some(1), `max_size`: Some(61), added: 556, mode: `MaxEncodedLen`)
     // Proof measured: 174 + n * 85 bytes.
-    // Least time: 14_006_000 ps.
+    // Least time: 14_808_000 ps.
     fn sweep_audit_tallies(n: u32) -> Weight {
-        Weight::from_parts(18_016_108, 14_475)
-            // Standard error: 18_496
-            .saturating_add(Weight::from_parts(7_386_307, 0).saturating_mul(n.into()))
+        Weight::from_parts(21_771_316, 14_475)
+            // Standard error: 320_805
+            .saturating_add(Weight::from_parts(8_908_899, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -567,11 +609,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::FamilyGraceStart` (r:0 w:256)
     // Proof: `Arion::FamilyGraceStart` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
     // Proof measured: 2107 + f * 85 bytes.
-    // Least time: 17_252_000 ps.
+    // Least time: 19_016_000 ps.
     fn migrate_v1_to_v2(f: u32) -> Weight {
-        Weight::from_parts(10_659_134, 5_053)
-            // Standard error: 24_819
-            .saturating_add(Weight::from_parts(5_128_062, 0).saturating_mul(f.into()))
+        Weight::from_parts(77_821_848, 5_053)
+            // Standard error: 169_975
+            .saturating_add(Weight::from_parts(5_150_999, 0).saturating_mul(f.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(f.into())))
             .saturating_add(Db::get().writes(1))
@@ -608,6 +650,12 @@ impl WeightInfo for () {
     }
     fn submit_node_quality(u: u32) -> Weight {
         Measured::<ParityDbWeight>::submit_node_quality(u)
+    }
+    fn report_node_quality(u: u32) -> Weight {
+        Measured::<ParityDbWeight>::report_node_quality(u)
+    }
+    fn authorize_report(u: u32) -> Weight {
+        Measured::<ParityDbWeight>::authorize_report(u)
     }
     fn submit_miner_stats(u: u32) -> Weight {
         Measured::<ParityDbWeight>::submit_miner_stats(u)

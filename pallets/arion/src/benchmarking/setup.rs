@@ -6,7 +6,7 @@ use codec::Encode;
 use frame_benchmarking::{BenchmarkError, account};
 use frame_support::{
     BoundedVec,
-    sp_runtime::{KeyTypeId, traits::SaturatedConversion},
+    sp_runtime::{KeyTypeId, RuntimeAppPublic, traits::SaturatedConversion},
     traits::{EnsureOrigin, Get},
 };
 use frame_system::pallet_prelude::BlockNumberFor;
@@ -17,7 +17,9 @@ use super::BenchmarkHelper;
 use crate::{
     AttestationsByBucket, AttestationsOf, AuditTallies, AuditTally, ChildRegistration, ChildRegistrations,
     ChildStatus, Config, EpochMiners, EpochStarts, MinersOf, NodeIdToChild, Pallet, QualityReport,
-    QualityReports, RegisteredWardens, WardenInfo, impls::MAPS_PER_BATCH,
+    QualityReports, QualityUpdatesOf, RegisteredWardens, WardenInfo, WeightReporters,
+    impls::MAPS_PER_BATCH,
+    offchain::{ReporterId, ReporterSignature, report_message},
 };
 
 /// Keys of the benchmarks in the keystore.
@@ -39,6 +41,35 @@ pub(super) fn validators<T: Config>() -> Vec<T::AccountId> {
 /// The validator that is found last.
 pub(super) fn last_validator<T: Config>() -> T::AccountId {
     validators::<T>().pop().expect("MaxWeightReporters is not 0")
+}
+
+/// The last validator that can report, the open bucket, and its report of children that all others reported about.
+pub(super) fn last_report<T: Config>(children: u32) -> (T::AccountId, u32, QualityUpdatesOf<T>) {
+    let mut others = validators::<T>();
+    let last = others.pop().expect("MaxWeightReporters is not 0");
+    let bucket = Pallet::<T>::open_weight_bucket();
+    WeightReporters::<T>::insert(bucket, BoundedVec::truncate_from(others));
+    let mut reports = full::<_, T::MaxWeightReporters>(report);
+    reports.pop();
+    let children = self::children::<T>(children);
+    for child in &children {
+        QualityReports::<T>::insert(bucket, child, &reports);
+    }
+    let updates = children.into_iter().map(|child| (child, quality()));
+    (last, bucket, BoundedVec::truncate_from(updates.collect()))
+}
+
+/// A reporter's key of a validator, and its signature of a report.
+pub(super) fn reporter<T: Config>(
+    validator: &T::AccountId,
+    bucket: u32,
+    updates: &[(T::AccountId, NodeQuality)],
+) -> (ReporterId, ReporterSignature) {
+    let key = ReporterId::generate_pair(None);
+    T::BenchmarkHelper::set_reporter(validator, &key);
+    let message = report_message(&Pallet::<T>::genesis_hash(), bucket, updates);
+    let signature = key.sign(&message).expect("the key was put into the keystore");
+    (key, signature)
 }
 
 /// Goes to a block.

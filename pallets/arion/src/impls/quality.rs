@@ -1,15 +1,12 @@
 //! Reports of quality: who may report what, when.
 
 use arion_types::{NodeQuality, quality::UPTIME_PERMILLE_MAX};
-use frame_support::{
-    ensure, pallet_prelude::*, sp_runtime::traits::SaturatedConversion,
-    weights::constants::WEIGHT_REF_TIME_PER_MICROS,
-};
+use frame_support::{ensure, pallet_prelude::*, sp_runtime::traits::SaturatedConversion};
 use frame_system::pallet_prelude::BlockNumberFor;
 
 use crate::{
     ChildRegistrations, ChildStatus, Config, Error, Event, Pallet, QualityReport, QualityReports,
-    QualityUpdatesOf, WeightInfo, WeightReporters,
+    QualityUpdatesOf, WeightReporters,
 };
 
 impl<T: Config> Pallet<T> {
@@ -43,18 +40,6 @@ impl<T: Config> Pallet<T> {
         }
         Self::deposit_event(Event::NodeQualityReported { validator, bucket, updates: taken });
         Ok(())
-    }
-
-    /// Of a report by a reporter's key: as one by an account, and whose key it is. Not measured by itself.
-    pub(crate) fn weight_of_report(updates: u32) -> Weight {
-        T::WeightInfo::submit_node_quality(updates).saturating_add(T::DbWeight::get().reads(2))
-    }
-
-    /// Of authorizing such a report. Not measured by itself: a registration verifies a signature and looks up more; a
-    /// microsecond is for encoding and hashing what is said about a miner.
-    pub(crate) fn weight_of_authorizing(updates: u32) -> Weight {
-        let each = Weight::from_parts(WEIGHT_REF_TIME_PER_MICROS, 0);
-        T::WeightInfo::register_child().saturating_add(each.saturating_mul(updates.into()))
     }
 
     /// What a report says can be true.
