@@ -14,9 +14,9 @@ use pallet_arion::offchain::{ReporterId, ReporterSignature, report_message};
 use sp_core::{Pair, ed25519};
 use sp_keyring::Sr25519Keyring;
 
-/// Validators of the genesis: the first of [`accounts`].
+/// Validators of the genesis: the accounts with the lowest numbers.
 pub const VALIDATORS: usize = 3;
-/// Accounts of [`accounts`] that can sign.
+/// Accounts that can sign.
 pub const SIGNERS: usize = 14;
 /// Node keys.
 pub const NODES: u8 = 10;

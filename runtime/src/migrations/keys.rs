@@ -57,7 +57,7 @@ impl SecondKeys {
     }
 }
 
-/// From [`FirstKeys`] or [`SecondKeys`] to [`SessionKeys`].
+/// From the keys of spec version 1 or 2 to [`SessionKeys`].
 pub struct UpgradeSessionKeys;
 
 /// Bytes of the keys of some account, if there are any.
