@@ -1,7 +1,7 @@
 //! Who may be a validator: nominated proof of stake, elected on chain at the end of every era.
 
 use frame_election_provider_support::{
-    SequentialPhragmen, VoteWeight,
+    ScoreProvider, SequentialPhragmen, VoteWeight,
     bounds::{ElectionBounds, ElectionBoundsBuilder},
     onchain,
 };
@@ -111,10 +111,24 @@ impl pallet_staking::Config for Runtime {
     type WeightInfo = pallet_staking::weights::SubstrateWeight<Runtime>;
 }
 
+/// Votes of those who vote. `pallet-staking` has a score for whoever has bonded, and `VoterList.rebag`, which anyone may
+/// call, puts into the list whoever has a score: there, those who do not vote would take the places of those who do.
+pub struct VotesOfVoters;
+
+impl ScoreProvider<AccountId> for VotesOfVoters {
+    type Score = VoteWeight;
+
+    fn score(who: &AccountId) -> Option<VoteWeight> {
+        let votes = pallet_staking::Nominators::<Runtime>::contains_key(who)
+            || pallet_staking::Validators::<Runtime>::contains_key(who);
+        if votes { <Staking as ScoreProvider<AccountId>>::score(who) } else { None }
+    }
+}
+
 impl pallet_bags_list::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
     type WeightInfo = pallet_bags_list::weights::SubstrateWeight<Runtime>;
-    type ScoreProvider = Staking;
+    type ScoreProvider = VotesOfVoters;
     type BagThresholds = BagThresholds;
     // Rewards and slashes move stakers between bags; so many are put right in a block that has room.
     type MaxAutoRebagPerBlock = ConstU32<4>;

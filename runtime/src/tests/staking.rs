@@ -203,3 +203,19 @@ fn the_set_is_never_empty() {
         assert_eq!(validators(), [account(Bob)]);
     });
 }
+
+#[test]
+fn only_who_votes_is_in_the_list_of_voters() {
+    use frame_election_provider_support::SortedListProvider;
+    chain("local-2").execute_with(|| {
+        let unknown = pallet_bags_list::Error::<Runtime>::List(pallet_bags_list::ListError::NodeNotFound);
+        let rebag = || VoterList::rebag(signed(Ferdie), account(Eve).into());
+        assert_ok!(Staking::bond(signed(Eve), 1_000 * HIPP, RewardDestination::Staked));
+        assert_noop!(rebag(), unknown);
+        assert_ok!(Staking::nominate(signed(Eve), vec![account(Alice).into()]));
+        assert!(VoterList::contains(&account(Eve)));
+        assert_ok!(rebag());
+        assert_ok!(Staking::chill(signed(Eve)));
+        assert!(!VoterList::contains(&account(Eve)));
+    });
+}
