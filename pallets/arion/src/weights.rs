@@ -2,7 +2,7 @@
 //!
 //! Written by `./scripts/bench weights` from what `benchmarking.rs` measures; changes by hand are lost. Measured in
 //! wasm by frame-benchmarking-cli 64.0.0 (frame-omni-bencher) on 2026-11-21, on a shared machine with AMD EPYC:
-//! 10 steps, 5 repetitions. Times are least squares over the middle half of the repetitions;
+//! 20 steps, 10 repetitions. Times are least squares over the middle half of the repetitions;
 //! accesses to storage are counted, and cost what the runtime's `DbWeight` says. Proof sizes assume the longest value
 //! of every item with a bound, in maps of 1000000 entries.
 
@@ -103,12 +103,12 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::EpochMiners` (`max_values`: None, `max_size`: Some(413714), added: 416189, mode: `MaxEncodedLen`)
     // Storage: `Arion::EpochAttestationCommitments` (r:0 w:1)
     // Proof: `Arion::EpochAttestationCommitments` (`max_values`: None, `max_size`: Some(152), added: 2627, mode: `MaxEncodedLen`)
-    // Proof measured: 41963 + m * 227 bytes.
-    // Least time: 2_355_802_000 ps.
+    // Proof measured: 42077 + m * 227 bytes.
+    // Least time: 2_344_501_000 ps.
     fn submit_crush_map(m: u32) -> Weight {
-        Weight::from_parts(1_078_598_889, 654_555)
-            // Standard error: 890_414
-            .saturating_add(Weight::from_parts(23_844_223, 0).saturating_mul(m.into()))
+        Weight::from_parts(888_270_132, 654_555)
+            // Standard error: 873_047
+            .saturating_add(Weight::from_parts(25_565_836, 0).saturating_mul(m.into()))
             .saturating_add(Db::get().reads(388))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(m.into())))
             .saturating_add(Db::get().writes(266))
@@ -152,9 +152,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::FamilyGraceStart` (r:1 w:0)
     // Proof: `Arion::FamilyGraceStart` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
     // Proof measured: 5152 bytes.
-    // Least time: 273_712_000 ps.
+    // Least time: 274_232_000 ps.
     fn register_child() -> Weight {
-        Weight::from_parts(282_127_000, 5_891)
+        Weight::from_parts(292_757_000, 5_891)
             .saturating_add(Db::get().reads(18))
             .saturating_add(Db::get().writes(12))
     }
@@ -194,9 +194,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AuditTallies` (r:0 w:2)
     // Proof: `Arion::AuditTallies` (`max_values`: None, `max_size`: Some(9278), added: 11753, mode: `MaxEncodedLen`)
     // Proof measured: 664 bytes.
-    // Least time: 96_500_000 ps.
+    // Least time: 95_048_000 ps.
     fn deregister_child() -> Weight {
-        Weight::from_parts(102_041_000, 4_538)
+        Weight::from_parts(101_389_000, 4_538)
             .saturating_add(Db::get().reads(7))
             .saturating_add(Db::get().writes(17))
     }
@@ -208,9 +208,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Balances::Holds` (r:1 w:1)
     // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(175), added: 2650, mode: `MaxEncodedLen`)
     // Proof measured: 490 bytes.
-    // Least time: 91_641_000 ps.
+    // Least time: 90_429_000 ps.
     fn claim_unbonded() -> Weight {
-        Weight::from_parts(96_189_000, 3_640)
+        Weight::from_parts(94_927_000, 3_640)
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().writes(3))
     }
@@ -235,13 +235,13 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::AuditTallies` (`max_values`: None, `max_size`: Some(9278), added: 11753, mode: `MaxEncodedLen`)
     // Storage: `Arion::CurrentAttestationBucket` (r:1 w:1)
     // Proof: `Arion::CurrentAttestationBucket` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
-    // Proof measured: 2712577 + a * 349 bytes.
-    // Least time: 2_386_639_000 ps.
+    // Proof measured: 3067374 bytes.
+    // Least time: 2_331_958_000 ps.
     fn submit_attestations(a: u32) -> Weight {
-        Weight::from_parts(7_188_104_710, 1_795_148)
-            // Standard error: 4_724_307
-            .saturating_add(Weight::from_parts(97_067_719, 0).saturating_mul(a.into()))
-            .saturating_add(Db::get().reads(127))
+        Weight::from_parts(15_373_862_896, 1_910_124)
+            // Standard error: 2_361_615
+            .saturating_add(Weight::from_parts(85_910_953, 0).saturating_mul(a.into()))
+            .saturating_add(Db::get().reads(140))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(a.into())))
             .saturating_add(Db::get().writes(2))
             .saturating_add(Db::get().writes((1_u64).saturating_mul(a.into())))
@@ -257,9 +257,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::EpochAttestationCommitments` (r:1 w:1)
     // Proof: `Arion::EpochAttestationCommitments` (`max_values`: None, `max_size`: Some(152), added: 2627, mode: `MaxEncodedLen`)
     // Proof measured: 4287 bytes.
-    // Least time: 44_363_000 ps.
+    // Least time: 42_600_000 ps.
     fn submit_attestation_commitment() -> Weight {
-        Weight::from_parts(49_422_000, 5_772)
+        Weight::from_parts(51_406_000, 5_772)
             .saturating_add(Db::get().reads(4))
             .saturating_add(Db::get().writes(1))
     }
@@ -269,9 +269,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForRegisteredWardens` (r:1 w:1)
     // Proof: `Arion::CounterForRegisteredWardens` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 6 bytes.
-    // Least time: 28_874_000 ps.
+    // Least time: 27_762_000 ps.
     fn register_warden() -> Weight {
-        Weight::from_parts(30_708_000, 3_517)
+        Weight::from_parts(29_365_000, 3_517)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -281,9 +281,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForRegisteredWardens` (r:1 w:1)
     // Proof: `Arion::CounterForRegisteredWardens` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 107 bytes.
-    // Least time: 27_501_000 ps.
+    // Least time: 26_550_000 ps.
     fn deregister_warden() -> Weight {
-        Weight::from_parts(29_114_000, 3_517)
+        Weight::from_parts(31_900_000, 3_517)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -296,12 +296,12 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::ChildRegistrations` (`max_values`: None, `max_size`: Some(137), added: 2612, mode: `MaxEncodedLen`)
     // Storage: `Arion::QualityReports` (r:2048 w:2048)
     // Proof: `Arion::QualityReports` (`max_values`: None, `max_size`: Some(2622), added: 5097, mode: `MaxEncodedLen`)
-    // Proof measured: 11606 + u * 226 bytes.
-    // Least time: 65_242_000 ps.
+    // Proof measured: 11560 + u * 226 bytes.
+    // Least time: 102_922_000 ps.
     fn submit_node_quality(u: u32) -> Weight {
-        Weight::from_parts(67_316_000, 12_836)
-            // Standard error: 347_545
-            .saturating_add(Weight::from_parts(26_770_230, 0).saturating_mul(u.into()))
+        Weight::from_parts(113_232_000, 12_854)
+            // Standard error: 786_951
+            .saturating_add(Weight::from_parts(33_153_960, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(1))
@@ -319,12 +319,12 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::ChildRegistrations` (`max_values`: None, `max_size`: Some(137), added: 2612, mode: `MaxEncodedLen`)
     // Storage: `Arion::QualityReports` (r:2048 w:2048)
     // Proof: `Arion::QualityReports` (`max_values`: None, `max_size`: Some(2622), added: 5097, mode: `MaxEncodedLen`)
-    // Proof measured: 11810 + u * 226 bytes.
-    // Least time: 89_708_000 ps.
+    // Proof measured: 11764 + u * 226 bytes.
+    // Least time: 104_144_000 ps.
     fn report_node_quality(u: u32) -> Weight {
-        Weight::from_parts(90_650_000, 15_020)
-            // Standard error: 538_697
-            .saturating_add(Weight::from_parts(29_004_499, 0).saturating_mul(u.into()))
+        Weight::from_parts(119_343_000, 15_038)
+            // Standard error: 620_268
+            .saturating_add(Weight::from_parts(38_129_101, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(1))
@@ -341,11 +341,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `System::BlockHash` (r:1 w:0)
     // Proof: `System::BlockHash` (`max_values`: None, `max_size`: Some(44), added: 2519, mode: `MaxEncodedLen`)
     // Proof measured: 8676 bytes.
-    // Least time: 103_243_000 ps.
+    // Least time: 102_551_000 ps.
     fn authorize_report(u: u32) -> Weight {
-        Weight::from_parts(100_433_598, 12_141)
-            // Standard error: 8_912
-            .saturating_add(Weight::from_parts(341_571, 0).saturating_mul(u.into()))
+        Weight::from_parts(159_837_459, 12_142)
+            // Standard error: 5_015
+            .saturating_add(Weight::from_parts(287_042, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(4))
     }
 
@@ -357,12 +357,12 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::MinerStats` (`max_values`: None, `max_size`: Some(76), added: 2551, mode: `MaxEncodedLen`)
     // Storage: `Arion::NetworkStats` (r:0 w:1)
     // Proof: `Arion::NetworkStats` (`max_values`: Some(1), `max_size`: Some(48), added: 543, mode: `MaxEncodedLen`)
-    // Proof measured: 4614 + u * 141 bytes.
-    // Least time: 31_118_000 ps.
+    // Proof measured: 4593 + u * 141 bytes.
+    // Least time: 28_103_000 ps.
     fn submit_miner_stats(u: u32) -> Weight {
-        Weight::from_parts(35_607_000, 5_952)
-            // Standard error: 215_782
-            .saturating_add(Weight::from_parts(13_238_996, 0).saturating_mul(u.into()))
+        Weight::from_parts(31_079_000, 5_970)
+            // Standard error: 123_522
+            .saturating_add(Weight::from_parts(13_644_763, 0).saturating_mul(u.into()))
             .saturating_add(Db::get().reads(1))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(1))
@@ -373,18 +373,18 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::LockupEnabled` (r:0 w:1)
     // Proof: `Arion::LockupEnabled` (`max_values`: Some(1), `max_size`: Some(1), added: 496, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 13_886_000 ps.
+    // Least time: 13_375_000 ps.
     fn set_lockup_enabled() -> Weight {
-        Weight::from_parts(15_649_000, 0)
+        Weight::from_parts(14_487_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
     // Storage: `Arion::BaseDeposit` (r:0 w:1)
     // Proof: `Arion::BaseDeposit` (`max_values`: Some(1), `max_size`: Some(16), added: 511, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 13_725_000 ps.
+    // Least time: 13_495_000 ps.
     fn set_base_child_deposit() -> Weight {
-        Weight::from_parts(14_878_000, 0)
+        Weight::from_parts(27_421_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
@@ -393,9 +393,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForAttestationSubmitters` (r:1 w:1)
     // Proof: `Arion::CounterForAttestationSubmitters` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 6 bytes.
-    // Least time: 28_303_000 ps.
+    // Least time: 27_241_000 ps.
     fn add_attestation_submitter() -> Weight {
-        Weight::from_parts(30_146_000, 3_513)
+        Weight::from_parts(32_461_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -405,9 +405,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CounterForAttestationSubmitters` (r:1 w:1)
     // Proof: `Arion::CounterForAttestationSubmitters` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 103 bytes.
-    // Least time: 26_800_000 ps.
+    // Least time: 25_999_000 ps.
     fn remove_attestation_submitter() -> Weight {
-        Weight::from_parts(29_866_000, 3_513)
+        Weight::from_parts(35_406_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -415,9 +415,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::AttestationsByBucket` (r:0 w:1)
     // Proof: `Arion::AttestationsByBucket` (`max_values`: None, `max_size`: Some(279014), added: 281489, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 9_498_000 ps.
+    // Least time: 10_510_000 ps.
     fn prune_attestations() -> Weight {
-        Weight::from_parts(12_293_000, 0)
+        Weight::from_parts(13_685_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
@@ -434,11 +434,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::ClosingVotes` (r:0 w:1)
     // Proof: `Arion::ClosingVotes` (`max_values`: Some(1), `max_size`: Some(2050), added: 2545, mode: `MaxEncodedLen`)
     // Proof measured: 14283 + r * 32 bytes.
-    // Least time: 884_863_000 ps.
+    // Least time: 871_619_000 ps.
     fn open_weight_round(r: u32) -> Weight {
-        Weight::from_parts(1_195_431_749, 329_566)
-            // Standard error: 381_231
-            .saturating_add(Weight::from_parts(655_487, 0).saturating_mul(r.into()))
+        Weight::from_parts(966_816_839, 329_566)
             .saturating_add(Db::get().reads(132))
             .saturating_add(Db::get().writes(3))
             .saturating_add(Weight::from_parts(0, 32).saturating_mul(r.into()))
@@ -468,12 +466,14 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::FamilyWeightRaw` (`max_values`: None, `max_size`: Some(50), added: 2525, mode: `MaxEncodedLen`)
     // Storage: `Arion::CurrentWeightBucket` (r:0 w:1)
     // Proof: `Arion::CurrentWeightBucket` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
-    // Proof measured: 14109 + c * 284 + f * 453 bytes.
-    // Least time: 1_356_314_000 ps.
+    // Proof measured: 14146 + c * 283 + f * 453 bytes.
+    // Least time: 1_393_955_000 ps.
     fn weigh_children(f: u32, c: u32) -> Weight {
-        Weight::from_parts(1_929_920_593, 4_538)
-            // Standard error: 5_364_707
-            .saturating_add(Weight::from_parts(73_781_462, 0).saturating_mul(f.into()))
+        Weight::from_parts(2_195_356_442, 4_538)
+            // Standard error: 2_533_471
+            .saturating_add(Weight::from_parts(72_225_205, 0).saturating_mul(f.into()))
+            // Standard error: 10_232_377
+            .saturating_add(Weight::from_parts(62_945, 0).saturating_mul(c.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((6_u64).saturating_mul(f.into())))
             .saturating_add(Db::get().reads((3_u64).saturating_mul(c.into())))
@@ -497,11 +497,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::MapVotes` (r:33 w:32)
     // Proof: `Arion::MapVotes` (`max_values`: None, `max_size`: Some(88), added: 2563, mode: `MaxEncodedLen`)
     // Proof measured: 14371 + n * 86 bytes.
-    // Least time: 873_723_000 ps.
+    // Least time: 869_154_000 ps.
     fn sweep_map_votes(n: u32) -> Weight {
-        Weight::from_parts(902_191_314, 329_566)
-            // Standard error: 186_362
-            .saturating_add(Weight::from_parts(11_140_992, 0).saturating_mul(n.into()))
+        Weight::from_parts(1_236_163_771, 329_566)
+            // Standard error: 2_459_234
+            .saturating_add(Weight::from_parts(4_901_482, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(133))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -516,11 +516,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::ChildRegistrations` (r:32 w:0)
     // Proof: `Arion::ChildRegistrations` (`max_values`: None, `max_size`: Some(137), added: 2612, mode: `MaxEncodedLen`)
     // Proof measured: 45 + n * 58 bytes.
-    // Least time: 13_835_000 ps.
+    // Least time: 13_505_000 ps.
     fn sweep_child_cooldowns(n: u32) -> Weight {
-        Weight::from_parts(13_085_816, 3_517)
-            // Standard error: 355_790
-            .saturating_add(Weight::from_parts(16_625_630, 0).saturating_mul(n.into()))
+        Weight::from_parts(10_706_640, 3_517)
+            // Standard error: 351_222
+            .saturating_add(Weight::from_parts(18_425_998, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -532,12 +532,12 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::SweepPosition` (`max_values`: Some(1), `max_size`: Some(131), added: 626, mode: `MaxEncodedLen`)
     // Storage: `Arion::NodeIdCooldownEnd` (r:33 w:32)
     // Proof: `Arion::NodeIdCooldownEnd` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
-    // Proof measured: 50 + n * 57 bytes.
-    // Least time: 14_146_000 ps.
+    // Proof measured: 49 + n * 58 bytes.
+    // Least time: 13_415_000 ps.
     fn sweep_node_id_cooldowns(n: u32) -> Weight {
-        Weight::from_parts(14_306_650, 3_517)
-            // Standard error: 48_664
-            .saturating_add(Weight::from_parts(11_115_970, 0).saturating_mul(n.into()))
+        Weight::from_parts(23_920_141, 3_517)
+            // Standard error: 148_836
+            .saturating_add(Weight::from_parts(12_141_868, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
@@ -549,17 +549,17 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::SweepPosition` (`max_values`: Some(1), `max_size`: Some(131), added: 626, mode: `MaxEncodedLen`)
     // Storage: `Arion::AttestationsByBucket` (r:32 w:32)
     // Proof: `Arion::AttestationsByBucket` (`max_values`: None, `max_size`: Some(279014), added: 281489, mode: `MaxEncodedLen`)
-    // Proof measured: 319 + n * 48 bytes.
-    // Least time: 26_800_000 ps.
+    // Proof measured: 318 + n * 48 bytes.
+    // Least time: 27_211_000 ps.
     fn sweep_attestations(n: u32) -> Weight {
-        Weight::from_parts(34_507_736, 323_951)
-            // Standard error: 62_203
-            .saturating_add(Weight::from_parts(4_420_790, 0).saturating_mul(n.into()))
+        Weight::from_parts(42_793_756, 306_849)
+            // Standard error: 300_952
+            .saturating_add(Weight::from_parts(5_731_649, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
             .saturating_add(Db::get().writes((1_u64).saturating_mul(n.into())))
-            .saturating_add(Weight::from_parts(0, 277_026).saturating_mul(n.into()))
+            .saturating_add(Weight::from_parts(0, 279_017).saturating_mul(n.into()))
     }
 
     // Storage: `Arion::SweepPosition` (r:1 w:1)
@@ -569,16 +569,16 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Arion::CurrentWeightRound` (r:1 w:0)
     // Proof: `Arion::CurrentWeightRound` (`max_values`: Some(1), `max_size`: Some(61), added: 556, mode: `MaxEncodedLen`)
     // Proof measured: 95 + n * 85 bytes.
-    // Least time: 13_395_000 ps.
+    // Least time: 12_494_000 ps.
     fn sweep_quality_reports(n: u32) -> Weight {
-        Weight::from_parts(20_601_415, 6_838)
-            // Standard error: 291_762
-            .saturating_add(Weight::from_parts(8_272_124, 0).saturating_mul(n.into()))
+        Weight::from_parts(51_851_241, 6_528)
+            // Standard error: 398_857
+            .saturating_add(Weight::from_parts(6_828_966, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
             .saturating_add(Db::get().writes((1_u64).saturating_mul(n.into())))
-            .saturating_add(Weight::from_parts(0, 5_016).saturating_mul(n.into()))
+            .saturating_add(Weight::from_parts(0, 5_052).saturating_mul(n.into()))
     }
 
     // Storage: `Arion::SweepPosition` (r:1 w:1)
@@ -587,17 +587,17 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::AuditTallies` (`max_values`: None, `max_size`: Some(9278), added: 11753, mode: `MaxEncodedLen`)
     // Storage: `Arion::CurrentWeightRound` (r:1 w:0)
     // Proof: `Arion::CurrentWeightRound` (`max_values`: Some(1), `max_size`: Some(61), added: 556, mode: `MaxEncodedLen`)
-    // Proof measured: 174 + n * 85 bytes.
-    // Least time: 14_808_000 ps.
+    // Proof measured: 171 + n * 85 bytes.
+    // Least time: 13_535_000 ps.
     fn sweep_audit_tallies(n: u32) -> Weight {
-        Weight::from_parts(21_771_316, 14_475)
-            // Standard error: 320_805
-            .saturating_add(Weight::from_parts(8_908_899, 0).saturating_mul(n.into()))
+        Weight::from_parts(28_317_830, 13_761)
+            // Standard error: 528_034
+            .saturating_add(Weight::from_parts(9_392_308, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(1))
             .saturating_add(Db::get().writes((1_u64).saturating_mul(n.into())))
-            .saturating_add(Weight::from_parts(0, 11_567).saturating_mul(n.into()))
+            .saturating_add(Weight::from_parts(0, 11_650).saturating_mul(n.into()))
     }
 
     // Storage: `Arion::FamilyChildren` (r:256 w:0)
@@ -608,17 +608,17 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::EpochStarts` (`max_values`: Some(1), `max_size`: Some(3074), added: 3569, mode: `MaxEncodedLen`)
     // Storage: `Arion::FamilyGraceStart` (r:0 w:256)
     // Proof: `Arion::FamilyGraceStart` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
-    // Proof measured: 2107 + f * 85 bytes.
-    // Least time: 19_016_000 ps.
+    // Proof measured: 2106 + f * 85 bytes.
+    // Least time: 17_202_000 ps.
     fn migrate_v1_to_v2(f: u32) -> Weight {
-        Weight::from_parts(77_821_848, 5_053)
-            // Standard error: 169_975
-            .saturating_add(Weight::from_parts(5_150_999, 0).saturating_mul(f.into()))
+        Weight::from_parts(17_704_000, 4_841)
+            // Standard error: 152_152
+            .saturating_add(Weight::from_parts(6_950_833, 0).saturating_mul(f.into()))
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().reads((1_u64).saturating_mul(f.into())))
             .saturating_add(Db::get().writes(1))
             .saturating_add(Db::get().writes((1_u64).saturating_mul(f.into())))
-            .saturating_add(Weight::from_parts(0, 3_541).saturating_mul(f.into()))
+            .saturating_add(Weight::from_parts(0, 3_544).saturating_mul(f.into()))
     }
 }
 

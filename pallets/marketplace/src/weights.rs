@@ -2,7 +2,7 @@
 //!
 //! Written by `./scripts/bench weights` from what `benchmarking.rs` measures; changes by hand are lost. Measured in
 //! wasm by frame-benchmarking-cli 64.0.0 (frame-omni-bencher) on 2026-11-21, on a shared machine with AMD EPYC:
-//! 10 steps, 5 repetitions. Times are least squares over the middle half of the repetitions;
+//! 20 steps, 10 repetitions. Times are least squares over the middle half of the repetitions;
 //! accesses to storage are counted, and cost what the runtime's `DbWeight` says. Proof sizes assume the longest value
 //! of every item with a bound, in maps of 1000000 entries.
 
@@ -86,18 +86,18 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::CreditPrice` (r:0 w:1)
     // Proof: `Marketplace::CreditPrice` (`max_values`: Some(1), `max_size`: Some(16), added: 511, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 13_385_000 ps.
+    // Least time: 13_204_000 ps.
     fn set_credit_price() -> Weight {
-        Weight::from_parts(14_868_000, 0)
+        Weight::from_parts(14_528_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
     // Storage: `Marketplace::StoragePrice` (r:1 w:1)
     // Proof: `Marketplace::StoragePrice` (`max_values`: Some(1), `max_size`: Some(36), added: 531, mode: `MaxEncodedLen`)
     // Proof measured: 134 bytes.
-    // Least time: 22_162_000 ps.
+    // Least time: 21_991_000 ps.
     fn set_storage_price() -> Weight {
-        Weight::from_parts(24_406_000, 1_521)
+        Weight::from_parts(24_186_000, 1_521)
             .saturating_add(Db::get().reads(1))
             .saturating_add(Db::get().writes(1))
     }
@@ -105,9 +105,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::Services` (r:0 w:1)
     // Proof: `Marketplace::Services` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 0 bytes.
-    // Least time: 18_324_000 ps.
+    // Least time: 18_374_000 ps.
     fn set_service() -> Weight {
-        Weight::from_parts(20_048_000, 0)
+        Weight::from_parts(20_819_000, 0)
             .saturating_add(Db::get().writes(1))
     }
 
@@ -116,9 +116,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::CounterForPaymentAuthorities` (r:1 w:1)
     // Proof: `Marketplace::CounterForPaymentAuthorities` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 387 bytes.
-    // Least time: 34_394_000 ps.
+    // Least time: 34_484_000 ps.
     fn add_payment_authority() -> Weight {
-        Weight::from_parts(36_829_000, 3_513)
+        Weight::from_parts(39_083_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -128,9 +128,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::CounterForPaymentAuthorities` (r:1 w:1)
     // Proof: `Marketplace::CounterForPaymentAuthorities` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 440 bytes.
-    // Least time: 31_128_000 ps.
+    // Least time: 31_028_000 ps.
     fn remove_payment_authority() -> Weight {
-        Weight::from_parts(33_913_000, 3_513)
+        Weight::from_parts(34_023_000, 3_513)
             .saturating_add(Db::get().reads(2))
             .saturating_add(Db::get().writes(2))
     }
@@ -150,9 +150,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:4 w:4)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 1098 bytes.
-    // Least time: 174_747_000 ps.
+    // Least time: 175_859_000 ps.
     fn buy_credits() -> Weight {
-        Weight::from_parts(181_960_000, 11_146)
+        Weight::from_parts(182_211_000, 11_146)
             .saturating_add(Db::get().reads(10))
             .saturating_add(Db::get().writes(8))
     }
@@ -168,9 +168,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `System::Account` (r:1 w:1)
     // Proof: `System::Account` (`max_values`: None, `max_size`: Some(128), added: 2603, mode: `MaxEncodedLen`)
     // Proof measured: 784 bytes.
-    // Least time: 124_001_000 ps.
+    // Least time: 124_994_000 ps.
     fn refund_credits() -> Weight {
-        Weight::from_parts(130_474_000, 3_783)
+        Weight::from_parts(141_425_000, 3_783)
             .saturating_add(Db::get().reads(5))
             .saturating_add(Db::get().writes(4))
     }
@@ -194,9 +194,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:4 w:4)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 1655 bytes.
-    // Least time: 196_427_000 ps.
+    // Least time: 197_810_000 ps.
     fn credit_payment() -> Weight {
-        Weight::from_parts(202_999_000, 11_146)
+        Weight::from_parts(204_923_000, 11_146)
             .saturating_add(Db::get().reads(13))
             .saturating_add(Db::get().writes(10))
     }
@@ -216,9 +216,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `System::Account` (r:2 w:2)
     // Proof: `System::Account` (`max_values`: None, `max_size`: Some(128), added: 2603, mode: `MaxEncodedLen`)
     // Proof measured: 1568 bytes.
-    // Least time: 149_920_000 ps.
+    // Least time: 150_672_000 ps.
     fn refund_payment() -> Weight {
-        Weight::from_parts(155_190_000, 6_196)
+        Weight::from_parts(154_820_000, 6_196)
             .saturating_add(Db::get().reads(8))
             .saturating_add(Db::get().writes(6))
     }
@@ -236,9 +236,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:4 w:4)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 1250 bytes.
-    // Least time: 117_229_000 ps.
+    // Least time: 116_779_000 ps.
     fn authorize_gateway() -> Weight {
-        Weight::from_parts(123_491_000, 11_146)
+        Weight::from_parts(121_006_000, 11_146)
             .saturating_add(Db::get().reads(9))
             .saturating_add(Db::get().writes(7))
     }
@@ -254,9 +254,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:1 w:1)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 894 bytes.
-    // Least time: 73_327_000 ps.
+    // Least time: 73_076_000 ps.
     fn revoke_gateway() -> Weight {
-        Weight::from_parts(77_185_000, 3_783)
+        Weight::from_parts(78_627_000, 3_783)
             .saturating_add(Db::get().reads(5))
             .saturating_add(Db::get().writes(4))
     }
@@ -274,9 +274,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:1 w:1)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 970 bytes.
-    // Least time: 81_242_000 ps.
+    // Least time: 80_771_000 ps.
     fn drop_gateway() -> Weight {
-        Weight::from_parts(84_618_000, 3_783)
+        Weight::from_parts(85_620_000, 3_783)
             .saturating_add(Db::get().reads(6))
             .saturating_add(Db::get().writes(4))
     }
@@ -297,13 +297,13 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Storage: `Marketplace::LedgerAnchors` (r:0 w:1)
     // Proof: `Marketplace::LedgerAnchors` (`max_values`: None, `max_size`: Some(112), added: 2587, mode: `MaxEncodedLen`)
-    // Proof measured: 991 + u * 693 bytes.
-    // Least time: 55_173_000 ps.
+    // Proof measured: 1000 + u * 693 bytes.
+    // Least time: 56_265_000 ps.
     fn commit_usage(u: u32) -> Weight {
-        Weight::from_parts(55_513_000, 3_573)
-            // Standard error: 1_320_356
-            .saturating_add(Weight::from_parts(93_232_384, 0).saturating_mul(u.into()))
-            .saturating_add(Db::get().reads(4))
+        Weight::from_parts(58_460_000, 3_573)
+            // Standard error: 1_253_396
+            .saturating_add(Weight::from_parts(100_568_874, 0).saturating_mul(u.into()))
+            .saturating_add(Db::get().reads(5))
             .saturating_add(Db::get().reads((6_u64).saturating_mul(u.into())))
             .saturating_add(Db::get().writes(3))
             .saturating_add(Db::get().writes((6_u64).saturating_mul(u.into())))
@@ -321,9 +321,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:4 w:4)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 1044 bytes.
-    // Least time: 93_264_000 ps.
+    // Least time: 92_904_000 ps.
     fn poke() -> Weight {
-        Weight::from_parts(97_782_000, 11_146)
+        Weight::from_parts(98_123_000, 11_146)
             .saturating_add(Db::get().reads(8))
             .saturating_add(Db::get().writes(7))
     }
@@ -343,9 +343,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::Requests` (r:0 w:1)
     // Proof: `Marketplace::Requests` (`max_values`: None, `max_size`: Some(356), added: 2831, mode: `MaxEncodedLen`)
     // Proof measured: 821 bytes.
-    // Least time: 74_960_000 ps.
+    // Least time: 74_649_000 ps.
     fn request_service() -> Weight {
-        Weight::from_parts(78_928_000, 3_783)
+        Weight::from_parts(77_545_000, 3_783)
             .saturating_add(Db::get().reads(6))
             .saturating_add(Db::get().writes(5))
     }
@@ -361,9 +361,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::RequestVotes` (r:1 w:1)
     // Proof: `Marketplace::RequestVotes` (`max_values`: None, `max_size`: Some(6518), added: 8993, mode: `MaxEncodedLen`)
     // Proof measured: 10437 bytes.
-    // Least time: 97_472_000 ps.
+    // Least time: 97_002_000 ps.
     fn assign_miner() -> Weight {
-        Weight::from_parts(104_145_000, 11_922)
+        Weight::from_parts(102_251_000, 11_922)
             .saturating_add(Db::get().reads(5))
             .saturating_add(Db::get().writes(2))
     }
@@ -371,9 +371,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::Requests` (r:1 w:1)
     // Proof: `Marketplace::Requests` (`max_values`: None, `max_size`: Some(356), added: 2831, mode: `MaxEncodedLen`)
     // Proof measured: 468 bytes.
-    // Least time: 29_435_000 ps.
+    // Least time: 29_134_000 ps.
     fn accept_request() -> Weight {
-        Weight::from_parts(31_729_000, 3_821)
+        Weight::from_parts(37_790_000, 3_821)
             .saturating_add(Db::get().reads(1))
             .saturating_add(Db::get().writes(1))
     }
@@ -381,9 +381,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::Requests` (r:1 w:1)
     // Proof: `Marketplace::Requests` (`max_values`: None, `max_size`: Some(356), added: 2831, mode: `MaxEncodedLen`)
     // Proof measured: 468 bytes.
-    // Least time: 29_505_000 ps.
+    // Least time: 29_034_000 ps.
     fn report_delivery() -> Weight {
-        Weight::from_parts(31_458_000, 3_821)
+        Weight::from_parts(40_236_000, 3_821)
             .saturating_add(Db::get().reads(1))
             .saturating_add(Db::get().writes(1))
     }
@@ -397,9 +397,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::RequestVotes` (r:0 w:1)
     // Proof: `Marketplace::RequestVotes` (`max_values`: None, `max_size`: Some(6518), added: 8993, mode: `MaxEncodedLen`)
     // Proof measured: 644 bytes.
-    // Least time: 47_669_000 ps.
+    // Least time: 47_268_000 ps.
     fn confirm_delivery() -> Weight {
-        Weight::from_parts(49_994_000, 3_821)
+        Weight::from_parts(50_325_000, 3_821)
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().writes(4))
     }
@@ -407,9 +407,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::Requests` (r:1 w:1)
     // Proof: `Marketplace::Requests` (`max_values`: None, `max_size`: Some(356), added: 2831, mode: `MaxEncodedLen`)
     // Proof measured: 468 bytes.
-    // Least time: 29_386_000 ps.
+    // Least time: 28_884_000 ps.
     fn dispute_delivery() -> Weight {
-        Weight::from_parts(31_869_000, 3_821)
+        Weight::from_parts(30_437_000, 3_821)
             .saturating_add(Db::get().reads(1))
             .saturating_add(Db::get().writes(1))
     }
@@ -431,9 +431,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:4 w:4)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 8113 bytes.
-    // Least time: 162_022_000 ps.
+    // Least time: 162_644_000 ps.
     fn resolve_dispute() -> Weight {
-        Weight::from_parts(169_337_000, 11_146)
+        Weight::from_parts(172_132_000, 11_146)
             .saturating_add(Db::get().reads(11))
             .saturating_add(Db::get().writes(9))
     }
@@ -453,9 +453,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::RequestVotes` (r:0 w:1)
     // Proof: `Marketplace::RequestVotes` (`max_values`: None, `max_size`: Some(6518), added: 8993, mode: `MaxEncodedLen`)
     // Proof measured: 1403 bytes.
-    // Least time: 118_651_000 ps.
+    // Least time: 119_253_000 ps.
     fn cancel_request() -> Weight {
-        Weight::from_parts(124_523_000, 11_146)
+        Weight::from_parts(126_636_000, 11_146)
             .saturating_add(Db::get().reads(9))
             .saturating_add(Db::get().writes(9))
     }
@@ -475,9 +475,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::RequestVotes` (r:0 w:1)
     // Proof: `Marketplace::RequestVotes` (`max_values`: None, `max_size`: Some(6518), added: 8993, mode: `MaxEncodedLen`)
     // Proof measured: 1403 bytes.
-    // Least time: 122_539_000 ps.
+    // Least time: 123_882_000 ps.
     fn poke_request() -> Weight {
-        Weight::from_parts(132_878_000, 11_146)
+        Weight::from_parts(134_201_000, 11_146)
             .saturating_add(Db::get().reads(9))
             .saturating_add(Db::get().writes(9))
     }
@@ -487,9 +487,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `System::Account` (r:2 w:2)
     // Proof: `System::Account` (`max_values`: None, `max_size`: Some(128), added: 2603, mode: `MaxEncodedLen`)
     // Proof measured: 350 bytes.
-    // Least time: 99_015_000 ps.
+    // Least time: 98_925_000 ps.
     fn claim() -> Weight {
-        Weight::from_parts(107_751_000, 6_196)
+        Weight::from_parts(105_888_000, 6_196)
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().writes(3))
     }
@@ -497,9 +497,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::PeriodRevenue` (r:1 w:0)
     // Proof: `Marketplace::PeriodRevenue` (`max_values`: Some(1), `max_size`: Some(100), added: 595, mode: `MaxEncodedLen`)
     // Proof measured: 199 bytes.
-    // Least time: 6_151_000 ps.
+    // Least time: 6_081_000 ps.
     fn settlement_check() -> Weight {
-        Weight::from_parts(6_833_000, 1_585)
+        Weight::from_parts(6_642_000, 1_585)
             .saturating_add(Db::get().reads(1))
     }
 
@@ -511,12 +511,12 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Marketplace::Claimable` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Storage: `System::Account` (r:3 w:3)
     // Proof: `System::Account` (`max_values`: None, `max_size`: Some(128), added: 2603, mode: `MaxEncodedLen`)
-    // Proof measured: 588 + f * 55 bytes.
-    // Least time: 152_125_000 ps.
+    // Proof measured: 590 + f * 55 bytes.
+    // Least time: 152_645_000 ps.
     fn settle(f: u32) -> Weight {
-        Weight::from_parts(58_435_590, 8_799)
-            // Standard error: 352_714
-            .saturating_add(Weight::from_parts(15_505_107, 0).saturating_mul(f.into()))
+        Weight::from_parts(31_586_155, 8_799)
+            // Standard error: 286_189
+            .saturating_add(Weight::from_parts(16_327_111, 0).saturating_mul(f.into()))
             .saturating_add(Db::get().reads(5))
             .saturating_add(Db::get().reads((2_u64).saturating_mul(f.into())))
             .saturating_add(Db::get().writes(4))
@@ -537,11 +537,11 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Marketplace::BilledBytes` (r:64 w:64)
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Proof measured: 346 + n * 697 bytes.
-    // Least time: 13_025_000 ps.
+    // Least time: 12_513_000 ps.
     fn sweep_agreements(n: u32) -> Weight {
-        Weight::from_parts(25_388_540, 3_783)
-            // Standard error: 270_091
-            .saturating_add(Weight::from_parts(69_695_410, 0).saturating_mul(n.into()))
+        Weight::from_parts(30_008_215, 3_783)
+            // Standard error: 455_044
+            .saturating_add(Weight::from_parts(72_415_088, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((6_u64).saturating_mul(n.into())))
             .saturating_add(Db::get().writes(2))
@@ -565,15 +565,15 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Marketplace::BilledBytes` (`max_values`: None, `max_size`: Some(64), added: 2539, mode: `MaxEncodedLen`)
     // Storage: `Marketplace::RequestVotes` (r:0 w:8)
     // Proof: `Marketplace::RequestVotes` (`max_values`: None, `max_size`: Some(6518), added: 8993, mode: `MaxEncodedLen`)
-    // Proof measured: 360 + n * 1029 bytes.
-    // Least time: 12_864_000 ps.
+    // Proof measured: 362 + n * 1028 bytes.
+    // Least time: 12_454_000 ps.
     fn sweep_requests(n: u32) -> Weight {
-        Weight::from_parts(30_765_166, 3_821)
-            // Standard error: 897_598
-            .saturating_add(Weight::from_parts(180_628_892, 0).saturating_mul(n.into()))
+        Weight::from_parts(38_976_042, 3_821)
+            // Standard error: 1_939_217
+            .saturating_add(Weight::from_parts(110_958_279, 0).saturating_mul(n.into()))
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().reads((7_u64).saturating_mul(n.into())))
-            .saturating_add(Db::get().writes(1))
+            .saturating_add(Db::get().writes(2))
             .saturating_add(Db::get().writes((8_u64).saturating_mul(n.into())))
             .saturating_add(Weight::from_parts(0, 10_156).saturating_mul(n.into()))
     }
@@ -581,9 +581,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `System::Account` (r:1 w:0)
     // Proof: `System::Account` (`max_values`: None, `max_size`: Some(128), added: 2603, mode: `MaxEncodedLen`)
     // Proof measured: 103 bytes.
-    // Least time: 7_704_000 ps.
+    // Least time: 7_975_000 ps.
     fn endow_account() -> Weight {
-        Weight::from_parts(8_266_000, 3_593)
+        Weight::from_parts(8_546_000, 3_593)
             .saturating_add(Db::get().reads(1))
     }
 }

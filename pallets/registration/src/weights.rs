@@ -2,7 +2,7 @@
 //!
 //! Written by `./scripts/bench weights` from what `benchmarking.rs` measures; changes by hand are lost. Measured in
 //! wasm by frame-benchmarking-cli 64.0.0 (frame-omni-bencher) on 2026-11-21, on a shared machine with AMD EPYC:
-//! 10 steps, 5 repetitions. Times are least squares over the middle half of the repetitions;
+//! 20 steps, 10 repetitions. Times are least squares over the middle half of the repetitions;
 //! accesses to storage are counted, and cost what the runtime's `DbWeight` says. Proof sizes assume the longest value
 //! of every item with a bound, in maps of 1000000 entries.
 
@@ -40,9 +40,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Balances::Holds` (r:1 w:1)
     // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(175), added: 2650, mode: `MaxEncodedLen`)
     // Proof measured: 131 bytes.
-    // Least time: 100_227_000 ps.
+    // Least time: 101_199_000 ps.
     fn register_owner_node() -> Weight {
-        Weight::from_parts(104_575_000, 3_640)
+        Weight::from_parts(150_702_000, 3_640)
             .saturating_add(Db::get().reads(3))
             .saturating_add(Db::get().writes(3))
     }
@@ -58,9 +58,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Balances::Holds` (r:1 w:1)
     // Proof: `Balances::Holds` (`max_values`: None, `max_size`: Some(175), added: 2650, mode: `MaxEncodedLen`)
     // Proof measured: 345 bytes.
-    // Least time: 179_756_000 ps.
+    // Least time: 184_194_000 ps.
     fn register_node() -> Weight {
-        Weight::from_parts(186_097_000, 3_640)
+        Weight::from_parts(276_878_000, 3_640)
             .saturating_add(Db::get().reads(5))
             .saturating_add(Db::get().writes(4))
     }
@@ -74,9 +74,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Registration::NodeNonces` (r:1 w:1)
     // Proof: `Registration::NodeNonces` (`max_values`: None, `max_size`: Some(56), added: 2531, mode: `MaxEncodedLen`)
     // Proof measured: 515 bytes.
-    // Least time: 105_427_000 ps.
+    // Least time: 160_890_000 ps.
     fn deregister_node() -> Weight {
-        Weight::from_parts(109_655_000, 3_640)
+        Weight::from_parts(165_219_000, 3_640)
             .saturating_add(Db::get().reads(4))
             .saturating_add(Db::get().writes(4))
     }
@@ -90,9 +90,9 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Storage: `Registration::CounterForOwnerNodes` (r:1 w:1)
     // Proof: `Registration::CounterForOwnerNodes` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
     // Proof measured: 297 bytes.
-    // Least time: 96_821_000 ps.
+    // Least time: 96_932_000 ps.
     fn deregister_owner_node() -> Weight {
-        Weight::from_parts(100_748_000, 4_538)
+        Weight::from_parts(149_679_000, 4_538)
             .saturating_add(Db::get().reads(4))
             .saturating_add(Db::get().writes(3))
     }
