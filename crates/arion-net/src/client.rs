@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig, VarInt,
-    crypto::rustls::QuicClientConfig,
+    AsyncUdpSocket, ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream,
+    TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
 };
 use tokio::time::{Instant, timeout};
 use tracing::debug;
@@ -23,7 +23,7 @@ use tracing::debug;
 use crate::{
     config::transport_config,
     pool::Pool,
-    server::{BindError, open_endpoint},
+    server::{BindError, open_endpoint, open_socket},
     stream::{self, BUSY, CANCELLED, StreamError},
     tls::TlsIdentity,
     transport::{CallError, DialError, PeerAddr, ProtocolError, Transport, answer, is_repeatable},
@@ -94,14 +94,23 @@ impl QuicTransport {
 
     /// A client that proves `key`. Needs a running tokio runtime.
     pub fn with_options(key: &SigningKey, options: ClientOptions) -> Result<Self, BindError> {
-        let tls = TlsIdentity::new(key)?;
-        let endpoint = match options.bind {
-            Some(addr) => open_endpoint(addr, EndpointConfig::default(), None)?,
-            None => open_endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), EndpointConfig::default(), None)
-                .or_else(|_| {
-                    open_endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), EndpointConfig::default(), None)
-                })?,
+        let socket = match options.bind {
+            Some(addr) => open_socket(addr)?,
+            None => open_socket((Ipv6Addr::UNSPECIFIED, 0).into())
+                .or_else(|_| open_socket((Ipv4Addr::UNSPECIFIED, 0).into()))?,
         };
+        Self::with_socket(socket, key, options)
+    }
+
+    /// A client that proves `key` and speaks through a socket that somebody else made (`options.bind` is not
+    /// looked at). Needs a running tokio runtime.
+    pub fn with_socket(
+        socket: Arc<dyn AsyncUdpSocket>,
+        key: &SigningKey,
+        options: ClientOptions,
+    ) -> Result<Self, BindError> {
+        let tls = TlsIdentity::new(key)?;
+        let (endpoint, _) = open_endpoint(socket, EndpointConfig::default(), None)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 endpoint,

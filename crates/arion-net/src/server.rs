@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,8 +13,8 @@ use arion_types::NodeId;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime,
-    VarInt, crypto::rustls::QuicServerConfig, rustls::pki_types::CertificateDer,
+    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, Runtime as _, SendStream,
+    ServerConfig, TokioRuntime, VarInt, crypto::rustls::QuicServerConfig, rustls::pki_types::CertificateDer,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -86,18 +86,26 @@ pub enum BindError {
     Tls(#[from] rustls::Error),
 }
 
-/// Opens the socket of a server or client.
-pub(crate) fn open_endpoint(
-    addr: SocketAddr,
-    config: EndpointConfig,
-    server: Option<ServerConfig>,
-) -> Result<Endpoint, BindError> {
+/// Opens the UDP socket of a server or client. Needs a running tokio runtime.
+pub(crate) fn open_socket(addr: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, BindError> {
     let socket = bind_udp(addr).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(addr),
         _ => BindError::Socket(addr, error),
     })?;
-    Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
-        .map_err(|error| BindError::Socket(addr, error))
+    TokioRuntime.wrap_udp_socket(socket).map_err(|error| BindError::Socket(addr, error))
+}
+
+/// A QUIC endpoint on a socket, and the socket's address. Needs a running tokio runtime.
+pub(crate) fn open_endpoint(
+    socket: Arc<dyn AsyncUdpSocket>,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+) -> Result<(Endpoint, SocketAddr), BindError> {
+    let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
+    let addr = socket.local_addr().map_err(|error| BindError::Socket(nowhere, error))?;
+    let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
+        .map_err(|error| BindError::Socket(addr, error))?;
+    Ok((endpoint, addr))
 }
 
 /// A listening server. Dropping it closes all connections at once; [`QuicServer::shutdown`] drains first.
@@ -121,13 +129,23 @@ impl QuicServer {
         service: Arc<dyn Service>,
         options: ServerOptions,
     ) -> Result<Self, BindError> {
+        Self::with_socket(open_socket(addr)?, key, service, options)
+    }
+
+    /// Listens on a socket that somebody else made, or that is more than a socket: whatever carries datagrams. Needs
+    /// a running tokio runtime.
+    pub fn with_socket(
+        socket: Arc<dyn AsyncUdpSocket>,
+        key: &SigningKey,
+        service: Arc<dyn Service>,
+        options: ServerOptions,
+    ) -> Result<Self, BindError> {
         let tls = TlsIdentity::new(key)?.server_config()?;
         let tls = QuicServerConfig::try_from(tls)
             .map_err(|_| rustls::Error::General("no initial cipher suite".into()))?;
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
         config.transport_config(transport_config(options.requests_per_connection_max));
-        let endpoint = open_endpoint(addr, server_endpoint_config(key), Some(config))?;
-        let local_addr = endpoint.local_addr().map_err(|error| BindError::Socket(addr, error))?;
+        let (endpoint, local_addr) = open_endpoint(socket, server_endpoint_config(key), Some(config))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(options.requests_max)),
