@@ -228,6 +228,8 @@ fn outcome(code: ErrorCode) -> &'static str {
         ErrorCode::Unavailable => "unavailable",
         ErrorCode::Conflict => "conflict",
         ErrorCode::Misplaced => "misplaced",
+        ErrorCode::TooEarly => "too_early",
+        ErrorCode::Unknown(_) => "other",
     }
 }
 

@@ -139,7 +139,7 @@ impl QuicTransport {
         let repeatable = is_repeatable(&request);
         let body_len = u32::try_from(body.len()).map_err(|_| ProtocolError::BodyTooLong)?;
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = RequestHeader { id, request, body_len }.to_frame().map_err(ProtocolError::Frame)?;
+        let frame = RequestHeader { id, body_len, request }.to_frame().map_err(ProtocolError::Frame)?;
         let frame = Bytes::from(frame);
         let mut again = true;
         loop {
@@ -288,6 +288,7 @@ fn call_error(peer: &PeerAddr, error: StreamError) -> CallError {
         StreamError::Stopped(BUSY) => no_slot(),
         StreamError::Protocol(ProtocolError::Reset(code)) if code == busy => no_slot(),
         StreamError::Stopped(code) => ProtocolError::Reset(code.into_inner()).into(),
+        StreamError::Rejected(rejection) => ProtocolError::Frame(rejection.error).into(),
         StreamError::Protocol(error) => error.into(),
     }
 }

@@ -61,7 +61,7 @@ pub struct MemoryTransport {
 /// A message as its receiver sees it after encoding and decoding.
 fn carried<H: Header>(header: &H) -> Result<H, ProtocolError> {
     let frame = header.to_frame()?;
-    Ok(H::from_bytes(&frame[PREFIX_BYTES..])?)
+    H::from_bytes(&frame[PREFIX_BYTES..]).map_err(|rejection| rejection.error.into())
 }
 
 fn announced(body: &Bytes) -> Result<u32, ProtocolError> {
@@ -87,12 +87,12 @@ impl Transport for MemoryTransport {
         if node_id != peer.node_id {
             return Err(CallError::WrongIdentity { expected: peer.node_id, presented: node_id });
         }
-        let header = carried(&RequestHeader { id: 1, request, body_len: announced(&body)? })?;
+        let header = carried(&RequestHeader { id: 1, body_len: announced(&body)?, request })?;
         let served = service.serve(self.caller, header.request, body);
         let Ok((response, body)) = tokio::time::timeout(deadline, served).await else {
             return Err(CallError::Timeout(deadline));
         };
-        let header = carried(&ResponseHeader { id: 1, response, body_len: announced(&body)? })?;
+        let header = carried(&ResponseHeader { id: 1, body_len: announced(&body)?, response })?;
         answer(header.response, body)
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use arion_protocol::{ErrorCode, RequestHeader, Response, ResponseHeader, frame::Header};
+use arion_protocol::{ErrorCode, Rejection, RequestHeader, Response, ResponseHeader, frame::Header};
 use arion_types::NodeId;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -309,6 +309,7 @@ async fn read_request(
 ) -> Result<(RequestHeader, Bytes), ReadFailure> {
     let failure = |id| {
         move |error| match error {
+            StreamError::Rejected(Rejection { id, error }) => ReadFailure::Answer(id, error.into()),
             StreamError::Protocol(error) => ReadFailure::Answer(id, error),
             StreamError::Lost(_) | StreamError::Stopped(_) => ReadFailure::Gone,
         }
@@ -337,9 +338,9 @@ async fn serve_request(
             (header.id, response, body)
         }
         Err(ReadFailure::Answer(id, error)) => {
-            debug!(%peer, %error, "malformed request");
+            debug!(%peer, %error, "request refused unread");
             let _ = recv.stop(ANSWERED);
-            (id, Response::error(ErrorCode::Malformed, error.to_string()), Bytes::new())
+            (id, Response::error(error.code(), error.to_string()), Bytes::new())
         }
         Err(ReadFailure::Gone) => {
             let _ = send.reset(ANSWERED);
@@ -355,13 +356,13 @@ async fn serve_request(
 
 async fn respond(send: &mut SendStream, id: u64, response: Response, body: Bytes) {
     let announced = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let header = ResponseHeader { id, response, body_len: announced };
+    let header = ResponseHeader { id, body_len: announced, response };
     let (frame, body) = match header.to_frame() {
         Ok(frame) => (frame, body),
         Err(error) => {
             warn!(%error, "an answer of this node is over the caps of the protocol");
             let response = Response::error(ErrorCode::Unavailable, "answer too long");
-            match (ResponseHeader { id, response, body_len: 0 }).to_frame() {
+            match (ResponseHeader { id, body_len: 0, response }).to_frame() {
                 Ok(frame) => (frame, Bytes::new()),
                 Err(_) => return,
             }

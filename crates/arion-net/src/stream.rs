@@ -1,6 +1,9 @@
 //! One request or response on one QUIC stream.
 
-use arion_protocol::frame::{self, Header, PREFIX_BYTES};
+use arion_protocol::{
+    Rejection,
+    frame::{self, Header, PREFIX_BYTES},
+};
 use bytes::Bytes;
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
 
@@ -19,6 +22,8 @@ pub(crate) enum StreamError {
     Lost(quinn::ConnectionError),
     /// The peer stopped reading, with this code.
     Stopped(VarInt),
+    /// The header came whole and is refused.
+    Rejected(Rejection),
     Protocol(ProtocolError),
 }
 
@@ -75,7 +80,7 @@ pub(crate) async fn read_header<H: Header>(recv: &mut RecvStream) -> Result<H, S
     recv.read_exact(&mut prefix).await?;
     let mut bytes = vec![0; frame::header_len(prefix).map_err(ProtocolError::Frame)?];
     recv.read_exact(&mut bytes).await?;
-    Ok(H::from_bytes(&bytes).map_err(ProtocolError::Frame)?)
+    H::from_bytes(&bytes).map_err(StreamError::Rejected)
 }
 
 /// Reads the body that a header announced (its length is within the caps) and the end of the stream.

@@ -119,6 +119,18 @@ pub enum ProtocolError {
     BodyTooLong,
 }
 
+impl ProtocolError {
+    /// What a server answers to a request that breaks the protocol like this.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Frame(error) => error.code(),
+            Self::EndedEarly | Self::TrailingBytes | Self::Reset(_) | Self::WrongId | Self::BodyTooLong => {
+                ErrorCode::Malformed
+            }
+        }
+    }
+}
+
 /// Whether a request may be sent a second time without asking its author: it changes nothing, or repeating it
 /// changes nothing more. Signed requests carry a nonce or a time that the peer accepts once.
 pub fn is_repeatable(request: &Request) -> bool {

@@ -6,13 +6,15 @@
 //!
 //! # Invariants
 //! - A decoder never allocates more than [`limits`] allows, whatever the peer sends.
-//! - Decoding consumes its input exactly; trailing bytes are an error.
-//! - Codec indices of [`Request`], [`Response`] and [`ErrorCode`] are never reused.
+//! - Decoding consumes its input exactly; what decodes encodes to the same bytes.
+//! - Every header begins with the same [`frame::Envelope`]: what a later version says is answered `Unsupported` under
+//!   its id, never misread.
+//! - Codec indices of [`Request`] and [`Response`] and numbers of [`ErrorCode`] are never reused.
 //!
 //! # Not here
 //! Sockets and connections (`arion-net`); who has which role (each server, from the finalised chain).
 //!
-//! Specified in docs/spec/wire.md.
+//! Specified in docs/spec/wire.md; every message is frozen by a file in golden/.
 
 pub mod command;
 pub mod error;
@@ -24,10 +26,12 @@ pub mod message;
 
 pub use command::{Action, Command, CommandError, SignedCommand};
 pub use error::ErrorCode;
-pub use frame::{FrameError, RequestHeader, ResponseHeader};
+pub use frame::{FrameError, Rejection, RequestHeader, ResponseHeader};
 pub use heartbeat::{Heartbeat, SignedHeartbeat};
 pub use ledger::{LedgerEntry, LedgerRecord};
 pub use message::{ListedShard, MinerStatus, Request, Response, ShardPlacement, ShardStat};
 
 /// Application protocol name in the TLS handshake: the version of everything in this crate.
 pub const ALPN: &[u8] = b"arion/1";
+/// All versions that this crate speaks, the best first: what clients offer and servers choose from, in their order.
+pub const ALPNS: &[&[u8]] = &[ALPN];

@@ -4,7 +4,14 @@
 use arion_types::{Epoch, NodeId, PgId, ShardHash, SignedReceipt, StripeId, map::Endpoint};
 use codec::{Decode, Encode};
 
-use crate::{command::SignedCommand, error::ErrorCode, heartbeat::SignedHeartbeat, ledger::LedgerEntry};
+use crate::{
+    command::SignedCommand,
+    error::ErrorCode,
+    frame::ListLimit,
+    heartbeat::SignedHeartbeat,
+    ledger::LedgerEntry,
+    limits::{ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, STAT_SHARDS_MAX},
+};
 
 /// Where a shard belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -102,6 +109,31 @@ pub enum Request {
     Restore(SignedCommand),
 }
 
+impl Request {
+    /// Kinds are numbered below this, without gaps: new ones are appended.
+    pub const KINDS: u8 = 13;
+
+    /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
+    pub fn is_read(&self) -> bool {
+        match self {
+            Self::Ping
+            | Self::Fetch { .. }
+            | Self::FetchRange { .. }
+            | Self::Stat { .. }
+            | Self::List { .. }
+            | Self::Challenge { .. }
+            | Self::LedgerPage { .. }
+            | Self::Miners { .. } => true,
+            Self::Store(_) | Self::Delete(_) | Self::Restore(_) | Self::Heartbeat(_) | Self::Attest => false,
+        }
+    }
+
+    /// The list in the fields of `kind`, where it has one.
+    pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
+        (kind == 4).then_some(ListLimit { offset: 0, max: STAT_SHARDS_MAX as u32 })
+    }
+}
+
 /// An answer.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Response {
@@ -170,6 +202,24 @@ pub enum Response {
         /// Whether the shard is there now.
         exists: bool,
     },
+}
+
+impl Response {
+    /// Kinds are numbered below this, without gaps: new ones are appended.
+    pub const KINDS: u8 = 13;
+
+    /// The list (of `Error`: the text, behind the code) in the fields of `kind`, where it has one.
+    pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
+        let (offset, max) = match kind {
+            0 => (1, ERROR_DETAIL_BYTES_MAX as u32),
+            4 => (0, STAT_SHARDS_MAX as u32),
+            5 => (0, u32::from(LIST_SHARDS_MAX)),
+            9 => (0, u32::from(LEDGER_ENTRIES_MAX)),
+            10 => (0, u32::from(MINERS_MAX)),
+            _ => return None,
+        };
+        Some(ListLimit { offset, max })
+    }
 }
 
 /// What a miner knows of a shard without reading it.
