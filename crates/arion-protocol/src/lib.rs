@@ -23,6 +23,7 @@ pub mod heartbeat;
 pub mod ledger;
 pub mod limits;
 pub mod message;
+pub mod relay;
 
 pub use command::{Action, Command, CommandError, SignedCommand};
 pub use error::ErrorCode;
@@ -30,6 +31,7 @@ pub use frame::{FrameError, Rejection, RequestHeader, ResponseHeader};
 pub use heartbeat::{Heartbeat, SignedHeartbeat};
 pub use ledger::{LedgerEntry, LedgerRecord};
 pub use message::{ListedShard, MinerStatus, Request, Response, ShardPlacement, ShardStat};
+pub use relay::{ALPN_RELAY, ObservedAddress, RelayAnswer, RelayOrder, RelayRequest};
 
 /// Application protocol name in the TLS handshake: the version of everything in this crate.
 pub const ALPN: &[u8] = b"arion/1";
