@@ -23,14 +23,15 @@ use tracing::debug;
 use crate::{
     config::transport_config,
     pool::Pool,
+    relay::{RelayAddr, Relayed, Relays, prefer_direct},
     server::{BindError, open_endpoint, open_socket},
     stream::{self, BUSY, CANCELLED, StreamError},
-    tls::TlsIdentity,
+    tls::{PeerCheck, TlsIdentity},
     transport::{CallError, DialError, PeerAddr, ProtocolError, Transport, answer, is_repeatable},
 };
 
 /// TLS wants a name; identities are keys here, so that it is never sent nor looked at.
-const SERVER_NAME: &str = "arion";
+pub(crate) const SERVER_NAME: &str = "arion";
 /// A connection on which nothing at all came back for so long during an abandoned call is given up.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -64,12 +65,13 @@ pub struct QuicTransport {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     endpoint: Endpoint,
-    tls: TlsIdentity,
+    pub(crate) tls: TlsIdentity,
     config: Arc<TransportConfig>,
-    options: ClientOptions,
-    pool: Pool,
+    pub(crate) options: ClientOptions,
+    pub(crate) pool: Pool,
+    relays: Relays,
     next_id: AtomicU64,
 }
 
@@ -113,6 +115,7 @@ impl QuicTransport {
         let (endpoint, _) = open_endpoint(socket, EndpointConfig::default(), None)?;
         Ok(Self {
             shared: Arc::new(Shared {
+                relays: Relays::new(tls.clone(), endpoint.clone()),
                 endpoint,
                 tls,
                 // Servers open no streams towards clients.
@@ -126,6 +129,7 @@ impl QuicTransport {
 
     /// Closes all connections; calls under way fail.
     pub async fn close(&self) {
+        self.shared.relays.close(VarInt::from_u32(0), b"client stops").await;
         self.shared.endpoint.close(VarInt::from_u32(0), b"client stops");
         let _ = timeout(Duration::from_millis(300), self.shared.endpoint.wait_idle()).await;
     }
@@ -172,7 +176,14 @@ impl QuicTransport {
         let (shared, peer) = (self.shared.clone(), peer.clone());
         let dialled = tokio::spawn(async move {
             let outcome = shared.dial(&peer).await;
+            let (outcome, relayed) = match outcome {
+                Ok(Dialled { connection, relayed }) => (Ok(connection), relayed),
+                Err(error) => (Err(error), None),
+            };
             known.record(&outcome);
+            if let Some(relayed) = relayed {
+                tokio::spawn(prefer_direct(shared, peer, relayed));
+            }
             outcome
         });
         let connection = dialled.await.map_err(|_| CallError::Protocol(ProtocolError::EndedEarly))??;
@@ -180,14 +191,20 @@ impl QuicTransport {
     }
 }
 
+/// A new connection, and the way it took where that was through a relay.
+struct Dialled {
+    connection: Connection,
+    relayed: Option<Relayed>,
+}
+
 impl Shared {
-    async fn dial(&self, peer: &PeerAddr) -> Result<Connection, CallError> {
+    async fn dial(&self, peer: &PeerAddr) -> Result<Dialled, CallError> {
         let unreachable = |reason| CallError::Unreachable { endpoint: peer.endpoint.clone(), reason };
         let check = self.tls.peer_check(peer.node_id);
         let time = self.options.dial_timeout;
         let dialled = timeout(time, self.connect(peer, &check)).await;
         match dialled {
-            Ok(Ok(connection)) => Ok(connection),
+            Ok(Ok(dialled)) => Ok(dialled),
             Ok(Err(reason)) => Err(match check.impostor() {
                 Some(presented) => CallError::WrongIdentity { expected: peer.node_id, presented },
                 None => unreachable(reason),
@@ -196,26 +213,42 @@ impl Shared {
         }
     }
 
-    async fn connect(
+    async fn connect(&self, peer: &PeerAddr, check: &Arc<PeerCheck>) -> Result<Dialled, DialError> {
+        if let Some(relay) = RelayAddr::of_endpoint(&peer.endpoint) {
+            let relayed = self.relays.connect(&relay?, peer.node_id, self.client_config(check)).await?;
+            return Ok(Dialled { connection: relayed.connection.clone(), relayed: Some(relayed) });
+        }
+        let addr = resolve(&peer.endpoint).await?;
+        Ok(Dialled { connection: self.connect_at(addr, check).await?, relayed: None })
+    }
+
+    /// A connection to this address, with the settings of any other.
+    pub(crate) async fn connect_at(
         &self,
-        peer: &PeerAddr,
-        check: &Arc<crate::tls::PeerCheck>,
+        addr: SocketAddr,
+        check: &Arc<PeerCheck>,
     ) -> Result<Connection, DialError> {
-        let addr = tokio::net::lookup_host(&peer.endpoint)
-            .await
-            .map_err(|error| DialError::Lookup(error.kind()))?
-            .next()
-            .ok_or(DialError::NoAddress)?;
+        let mut config = self.client_config(check);
+        config.transport_config(self.config.clone());
+        Ok(self.endpoint.connect_with(config, addr, SERVER_NAME)?.await?)
+    }
+
+    fn client_config(&self, check: &Arc<PeerCheck>) -> ClientConfig {
         let tls = self
             .tls
             .client_config(check.clone())
             .ok()
             .and_then(|config| QuicClientConfig::try_from(config).ok())
             .expect("ring offers TLS 1.3 with the initial cipher suite");
-        let mut config = ClientConfig::new(Arc::new(tls));
-        config.transport_config(self.config.clone());
-        Ok(self.endpoint.connect_with(config, addr, SERVER_NAME)?.await?)
+        ClientConfig::new(Arc::new(tls))
     }
+}
+
+/// The first address of `host:port`.
+pub(crate) async fn resolve(endpoint: &str) -> Result<SocketAddr, DialError> {
+    let mut found =
+        tokio::net::lookup_host(endpoint).await.map_err(|error| DialError::Lookup(error.kind()))?;
+    found.next().ok_or(DialError::NoAddress)
 }
 
 /// Abandons a request whose caller went away, and a connection that has gone silent.

@@ -20,6 +20,11 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// `streams_max` is how many requests the peer may have open at once on one connection.
 pub(crate) fn transport_config(streams_max: u32) -> Arc<TransportConfig> {
+    Arc::new(transport(streams_max))
+}
+
+/// The same, to be changed.
+pub(crate) fn transport(streams_max: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(streams_max))
@@ -31,7 +36,7 @@ pub(crate) fn transport_config(streams_max: u32) -> Arc<TransportConfig> {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .enable_segmentation_offload(true);
-    Arc::new(config)
+    config
 }
 
 /// Settings of a server's endpoint. The keys for stateless resets and connection ids follow from the node key, so that a

@@ -1,7 +1,8 @@
 //! Carrying requests between nodes: QUIC with raw Ed25519 keys, and an in-memory stand-in for tests.
 //!
 //! Who calls whom is decided by [`Transport`] (client side) and [`Service`] (server side); daemons know only
-//! these two traits. [`QuicTransport`] and [`QuicServer`] are the real thing, [`MemoryNetwork`] the stand-in.
+//! these two traits. [`QuicTransport`] and [`QuicServer`] are the real thing, [`MemoryNetwork`] the stand-in. Nodes that
+//! nobody can reach are reached through a relay ([`QuicServer::attach`], [`RelayServer`]); callers see no difference.
 //!
 //! # Invariants
 //! - Both ends of a connection have proven an Ed25519 key (RFC 7250 raw public key, TLS 1.3); that key *is* the
@@ -13,13 +14,14 @@
 //! # Not here
 //! What messages mean (`arion-protocol`); who may send which (each service, from the finalised chain).
 //!
-//! Specified in docs/spec/wire.md.
+//! Specified in docs/spec/wire.md and docs/spec/relay.md.
 
 mod client;
 mod config;
 mod identity;
 mod memory;
 mod pool;
+mod relay;
 mod server;
 mod stream;
 mod tls;
@@ -28,5 +30,9 @@ mod transport;
 pub use client::{ClientOptions, QuicTransport};
 pub use identity::{SpkiError, node_id_from_spki, spki};
 pub use memory::{MemoryNetwork, MemoryTransport};
+pub use relay::{
+    Admission, Attachment, AttachmentState, RelayAddr, RelayAddrError, RelayError, RelayOptions, RelayServer,
+    RelayStats,
+};
 pub use server::{BindError, QuicServer, ServerOptions};
 pub use transport::{CallError, DialError, PeerAddr, ProtocolError, Service, Transport, is_repeatable};

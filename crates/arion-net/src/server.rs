@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 use crate::{
     config::{bind_udp, server_endpoint_config, transport_config},
     identity::node_id_from_spki,
+    relay::{Attached, Attachment, InnerEndpoints, RelayAddr},
     stream::{self, ANSWERED, BUSY, StreamError},
     tls::TlsIdentity,
     transport::{ProtocolError, Service},
@@ -112,6 +113,9 @@ pub(crate) fn open_endpoint(
 pub struct QuicServer {
     endpoint: Endpoint,
     local_addr: SocketAddr,
+    socket: Arc<dyn AsyncUdpSocket>,
+    tls: TlsIdentity,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -140,12 +144,11 @@ impl QuicServer {
         service: Arc<dyn Service>,
         options: ServerOptions,
     ) -> Result<Self, BindError> {
-        let tls = TlsIdentity::new(key)?.server_config()?;
-        let tls = QuicServerConfig::try_from(tls)
-            .map_err(|_| rustls::Error::General("no initial cipher suite".into()))?;
-        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        let tls = TlsIdentity::new(key)?;
+        let mut config = server_config(&tls)?;
         config.transport_config(transport_config(options.requests_per_connection_max));
-        let (endpoint, local_addr) = open_endpoint(socket, server_endpoint_config(key), Some(config))?;
+        let endpoint_config = server_endpoint_config(key);
+        let (endpoint, local_addr) = open_endpoint(socket.clone(), endpoint_config, Some(config))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(options.requests_max)),
@@ -154,9 +157,29 @@ impl QuicServer {
             tasks: tasks.clone(),
             service,
             options,
+            inner: InnerEndpoints::default(),
         });
-        tasks.spawn(accept(endpoint.clone(), shared));
-        Ok(Self { endpoint, local_addr, stop, tasks })
+        tasks.spawn(accept(endpoint.clone(), shared.clone()));
+        Ok(Self { endpoint, local_addr, socket, tls, shared, stop, tasks })
+    }
+
+    /// Lets others reach this server through a relay too, for as long as it runs. Keeps trying where the relay is not
+    /// there. Needs a running tokio runtime.
+    pub fn attach(&self, relay: RelayAddr) -> Result<Attachment, BindError> {
+        let shared = self.shared.clone();
+        let attached = Attached {
+            relay,
+            tls: self.tls.clone(),
+            endpoint: self.endpoint.clone(),
+            socket: self.socket.clone(),
+            server: server_config(&self.tls)?,
+            streams_max: shared.options.requests_per_connection_max,
+            serve: Box::new(move |endpoint| {
+                shared.inner.add(endpoint.clone());
+                shared.tasks.spawn(accept(endpoint, shared.clone()));
+            }),
+        };
+        Ok(attached.start(self.stop.clone()))
     }
 
     /// The address in use, with the port the system chose where 0 was asked for.
@@ -171,6 +194,8 @@ impl QuicServer {
         self.stop.cancel();
         self.tasks.close();
         let drained = timeout_at(end, self.tasks.wait()).await.is_ok();
+        // While what carries them still stands.
+        self.shared.inner.close(STOPPING, end).await;
         self.endpoint.close(STOPPING, b"stopping");
         // Lets the close frames leave; peers that are gone cannot hold it up.
         let linger = end.min(Instant::now() + Duration::from_millis(300));
@@ -193,16 +218,23 @@ struct Shared {
     peers: Arc<Mutex<HashMap<NodeId, usize>>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    inner: InnerEndpoints,
+}
+
+fn server_config(tls: &TlsIdentity) -> Result<ServerConfig, rustls::Error> {
+    let tls = QuicServerConfig::try_from(tls.server_config()?)
+        .map_err(|_| rustls::Error::General("no initial cipher suite".into()))?;
+    Ok(ServerConfig::with_crypto(Arc::new(tls)))
 }
 
 /// One connection of a peer, counted.
-struct PeerSlot {
+pub(crate) struct PeerSlot {
     peers: Arc<Mutex<HashMap<NodeId, usize>>>,
     peer: NodeId,
 }
 
 impl PeerSlot {
-    fn take(peers: &Arc<Mutex<HashMap<NodeId, usize>>>, peer: NodeId, max: usize) -> Option<Self> {
+    pub(crate) fn take(peers: &Arc<Mutex<HashMap<NodeId, usize>>>, peer: NodeId, max: usize) -> Option<Self> {
         let mut counts = peers.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&peer).copied().unwrap_or(0);
         if count >= max {
@@ -287,7 +319,7 @@ async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
     }
 }
 
-fn peer_of(connection: &Connection) -> Option<NodeId> {
+pub(crate) fn peer_of(connection: &Connection) -> Option<NodeId> {
     let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     match identity.as_slice() {
         [key] => node_id_from_spki(key).ok(),

@@ -7,12 +7,16 @@ use arion_types::NodeId;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::relay::{RelayAddrError, RelayError};
+
 /// Who to call, and where.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PeerAddr {
     /// The key the peer must prove.
     pub node_id: NodeId,
-    /// `host:port` or `[v6]:port`; names are looked up at every new connection.
+    /// `host:port` or `[v6]:port`, or a relay: [`RelayAddr`]. Names are looked up at every new connection.
+    ///
+    /// [`RelayAddr`]: crate::RelayAddr
     pub endpoint: String,
 }
 
@@ -91,6 +95,12 @@ pub enum DialError {
     /// Refused, broken off, or lost later.
     #[error("connection lost: {0}")]
     Lost(#[from] quinn::ConnectionError),
+    /// The endpoint begins as one behind a relay and is none.
+    #[error(transparent)]
+    RelayAddr(#[from] RelayAddrError),
+    /// The relay does not help.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// This in-memory network has nobody at the address.
     #[error("nobody listens there")]
     NobodyThere,

@@ -162,10 +162,7 @@ mod tests {
         frozen(&RelayRequest::Close { channel: 0x0102_0304 }, "0304030201");
         frozen(&RelayOrder::Punch { address: v4 }, "0004c0000207141e");
         frozen(&RelayAnswer::Refused { code: ErrorCode::NotFound }, "0009");
-        frozen(
-            &RelayAnswer::Attached { observed: v6 },
-            "010620010db8000000000000000000000001141e",
-        );
+        frozen(&RelayAnswer::Attached { observed: v6 }, "010620010db8000000000000000000000001141e");
         frozen(&RelayAnswer::Reached { channel: 1 }, "0201000000");
         frozen(&RelayAnswer::Direct { address: v4 }, "0304c0000207141e");
         frozen(&RelayAnswer::Done, "04");
@@ -179,7 +176,8 @@ mod tests {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(ObservedAddress::from(address).usable(), Some(address));
         }
-        for text in ["0.0.0.0:1", "192.0.2.7:0", "224.0.0.1:1", "255.255.255.255:1", "[::]:1", "[ff02::1]:1"] {
+        for text in ["0.0.0.0:1", "192.0.2.7:0", "224.0.0.1:1", "255.255.255.255:1", "[::]:1", "[ff02::1]:1"]
+        {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(ObservedAddress::from(address).usable(), None, "{text}");
         }
