@@ -24,6 +24,8 @@ mod channels;
 mod dial;
 mod direct;
 mod link;
+#[cfg(test)]
+mod lying_tests;
 mod meter;
 mod server;
 mod socket;

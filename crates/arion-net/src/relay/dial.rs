@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Relays that a client keeps connections to.
-const RELAYS_MAX: usize = 64;
+pub(super) const RELAYS_MAX: usize = 64;
 /// After a failed connection to a relay further ones fail at once for this long.
 const BACKOFF: Duration = Duration::from_millis(500);
 /// A relayed connection on which no request ran for so long is closed, and its channel with it.
