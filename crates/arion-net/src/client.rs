@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::{
-    config::transport_config,
+    config::{Congestion, transport_config},
     pool::Pool,
     relay::{RelayAddr, Relayed, Relays, prefer_direct},
     server::{BindError, open_endpoint, open_socket},
@@ -46,6 +46,8 @@ pub struct ClientOptions {
     pub connections_max: usize,
     /// Local address; none: any port, IPv4 and IPv6.
     pub bind: Option<SocketAddr>,
+    /// How stored shards are paced.
+    pub congestion: Congestion,
 }
 
 impl Default for ClientOptions {
@@ -55,6 +57,7 @@ impl Default for ClientOptions {
             dial_backoff: Duration::from_millis(500),
             connections_max: 1_024,
             bind: None,
+            congestion: Congestion::default(),
         }
     }
 }
@@ -119,7 +122,7 @@ impl QuicTransport {
                 endpoint,
                 tls,
                 // Servers open no streams towards clients.
-                config: transport_config(0),
+                config: transport_config(0, options.congestion),
                 pool: Pool::new(options.connections_max),
                 options,
                 next_id: AtomicU64::new(1),

@@ -3,7 +3,10 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use ed25519_dalek::SigningKey;
-use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{
+    EndpointConfig, IdleTimeout, TransportConfig, VarInt,
+    congestion::{BbrConfig, CubicConfig},
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -18,14 +21,28 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Asked of the operating system; it gives what it allows.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
+/// How a sender finds out how fast it may send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Congestion {
+    /// Slows down when packets are lost.
+    Cubic,
+    /// Follows the rate at which packets arrive. The default, see docs/adr/0005-congestion-control.md.
+    #[default]
+    Bbr,
+}
+
 /// `streams_max` is how many requests the peer may have open at once on one connection.
-pub(crate) fn transport_config(streams_max: u32) -> Arc<TransportConfig> {
-    Arc::new(transport(streams_max))
+pub(crate) fn transport_config(streams_max: u32, congestion: Congestion) -> Arc<TransportConfig> {
+    Arc::new(transport(streams_max, congestion))
 }
 
 /// The same, to be changed.
-pub(crate) fn transport(streams_max: u32) -> TransportConfig {
+pub(crate) fn transport(streams_max: u32, congestion: Congestion) -> TransportConfig {
     let mut config = TransportConfig::default();
+    match congestion {
+        Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
+        Congestion::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
+    };
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(0))

@@ -28,6 +28,7 @@ mod tls;
 mod transport;
 
 pub use client::{ClientOptions, QuicTransport};
+pub use config::Congestion;
 pub use identity::{SpkiError, node_id_from_spki, spki};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use relay::{

@@ -51,7 +51,7 @@ use quinn::{
 };
 
 use crate::{
-    config,
+    config::{self, Congestion},
     tls::{PeerCheck, TlsIdentity},
 };
 
@@ -99,7 +99,7 @@ fn refusal(code: ErrorCode) -> String {
 
 /// Settings of a connection to a relay, at both ends.
 fn outer_transport() -> Arc<TransportConfig> {
-    let mut config = config::transport(STREAMS_MAX);
+    let mut config = config::transport(STREAMS_MAX, Congestion::Cubic);
     config
         .min_mtu(OUTER_MTU)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
@@ -109,7 +109,7 @@ fn outer_transport() -> Arc<TransportConfig> {
 
 /// Settings of a connection through a relay, at both ends.
 fn inner_transport(streams_max: u32) -> Arc<TransportConfig> {
-    let mut config = config::transport(streams_max);
+    let mut config = config::transport(streams_max, Congestion::Cubic);
     config.initial_mtu(PACKET_BYTES_MAX as u16).min_mtu(PACKET_BYTES_MAX as u16).mtu_discovery_config(None);
     Arc::new(config)
 }

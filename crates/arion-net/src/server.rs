@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::{
-    config::{bind_udp, server_endpoint_config, transport_config},
+    config::{Congestion, bind_udp, server_endpoint_config, transport_config},
     identity::node_id_from_spki,
     relay::{Attached, Attachment, InnerEndpoints, RelayAddr},
     stream::{self, ANSWERED, BUSY, StreamError},
@@ -56,6 +56,8 @@ pub struct ServerOptions {
     pub body_timeout: Duration,
     /// Time for the peer to take the response.
     pub response_timeout: Duration,
+    /// How fetched shards are paced.
+    pub congestion: Congestion,
 }
 
 impl Default for ServerOptions {
@@ -69,6 +71,7 @@ impl Default for ServerOptions {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(30),
+            congestion: Congestion::default(),
         }
     }
 }
@@ -146,7 +149,7 @@ impl QuicServer {
     ) -> Result<Self, BindError> {
         let tls = TlsIdentity::new(key)?;
         let mut config = server_config(&tls)?;
-        config.transport_config(transport_config(options.requests_per_connection_max));
+        config.transport_config(transport_config(options.requests_per_connection_max, options.congestion));
         let endpoint_config = server_endpoint_config(key);
         let (endpoint, local_addr) = open_endpoint(socket.clone(), endpoint_config, Some(config))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

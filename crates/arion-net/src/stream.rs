@@ -16,6 +16,9 @@ pub(crate) const CANCELLED: VarInt = VarInt::from_u32(2);
 /// Stream code: the server has answered and does not need the rest of the request.
 pub(crate) const ANSWERED: VarInt = VarInt::from_u32(3);
 
+/// Pieces of packets that are taken from a stream at once.
+const CHUNKS: usize = 32;
+
 /// Why a message could not be moved.
 #[derive(Debug)]
 pub(crate) enum StreamError {
@@ -85,10 +88,20 @@ pub(crate) async fn read_header<H: Header>(recv: &mut RecvStream) -> Result<H, S
 
 /// Reads the body that a header announced (its length is within the caps) and the end of the stream.
 pub(crate) async fn read_body(recv: &mut RecvStream, length: u32) -> Result<Bytes, StreamError> {
-    let mut body = vec![0; length as usize];
-    recv.read_exact(&mut body).await?;
-    match recv.read(&mut [0]).await? {
-        None => Ok(Bytes::from(body)),
-        Some(_) => Err(ProtocolError::TrailingBytes.into()),
+    let length = length as usize;
+    // Copied once, from the packets to where it stays; many packets at a time.
+    let mut body = Vec::with_capacity(length);
+    let mut chunks: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
+    while let Some(count) = recv.read_chunks(&mut chunks).await? {
+        for chunk in chunks.iter_mut().take(count).map(std::mem::take) {
+            if chunk.len() > length - body.len() {
+                return Err(ProtocolError::TrailingBytes.into());
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+    match body.len() == length {
+        true => Ok(Bytes::from(body)),
+        false => Err(ProtocolError::EndedEarly.into()),
     }
 }
