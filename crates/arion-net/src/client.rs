@@ -17,7 +17,11 @@ use quinn::{
     AsyncUdpSocket, ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream,
     TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tracing::debug;
 
 use crate::{
@@ -65,7 +69,7 @@ impl Default for ClientOptions {
 /// Calls nodes over QUIC. Cloning is cheap and shares the connections.
 #[derive(Clone)]
 pub struct QuicTransport {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
@@ -82,6 +86,8 @@ pub(crate) struct Shared {
 struct Lease {
     connection: Connection,
     reused: bool,
+    /// The handshake, where it is still under way.
+    dial: Option<JoinHandle<Result<Connection, CallError>>>,
 }
 
 /// Why one attempt brought no answer.
@@ -143,15 +149,23 @@ impl QuicTransport {
         request: Request,
         body: Bytes,
     ) -> Result<(Response, Bytes), CallError> {
-        let repeatable = is_repeatable(&request);
+        let (repeatable, read) = (is_repeatable(&request), request.is_read() && body.is_empty());
         let body_len = u32::try_from(body.len()).map_err(|_| ProtocolError::BodyTooLong)?;
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = RequestHeader { id, body_len, request }.to_frame().map_err(ProtocolError::Frame)?;
         let frame = Bytes::from(frame);
         let mut again = true;
         loop {
-            let lease = self.lease(peer).await?;
-            let failure = match exchange(&lease.connection, id, frame.clone(), body.clone()).await {
+            let lease = self.lease(peer, read).await?;
+            let mut outcome = exchange(&lease.connection, id, frame.clone(), body.clone()).await;
+            if let (Some(dial), Err(Failure { error: StreamError::TooEarly | StreamError::Lost(_), .. })) =
+                (lease.dial, &outcome)
+            {
+                // Early data was not taken, perhaps because somebody else is there: the handshake tells.
+                let connection = joined(dial).await?;
+                outcome = exchange(&connection, id, frame.clone(), body.clone()).await;
+            }
+            let failure = match outcome {
                 Ok((response, body)) => return answer(response, body),
                 Err(failure) => failure,
             };
@@ -165,20 +179,24 @@ impl QuicTransport {
         }
     }
 
-    /// A standing connection to `peer`, dialled if need be. The dial goes on when the caller gives up, so that
-    /// its outcome serves the next call.
-    async fn lease(&self, peer: &PeerAddr) -> Result<Lease, CallError> {
+    /// A standing connection to `peer`, dialled if need be; for a read also one whose handshake is under way, if it
+    /// takes up a session. The dial goes on when the caller gives up, so that its outcome serves the next call.
+    async fn lease(&self, peer: &PeerAddr, read: bool) -> Result<Lease, CallError> {
         let asked = Instant::now();
         let mut known = self.shared.pool.peer(peer).await;
         if let Some(connection) = known.standing() {
-            return Ok(Lease { connection, reused: true });
+            return Ok(Lease { connection, reused: true, dial: None });
         }
         if let Some(error) = known.fresh_failure(asked, self.shared.options.dial_backoff) {
             return Err(error);
         }
         let (shared, peer) = (self.shared.clone(), peer.clone());
-        let dialled = tokio::spawn(async move {
-            let outcome = shared.dial(&peer).await;
+        let check = known.check(|| shared.tls.peer_check(peer.node_id));
+        let (early, begun) = oneshot::channel();
+        check.begin(read.then_some(early));
+        let dial = tokio::spawn(async move {
+            let outcome = shared.dial(&peer, &check).await;
+            check.begin(None);
             let (outcome, relayed) = match outcome {
                 Ok(Dialled { connection, relayed }) => (Ok(connection), relayed),
                 Err(error) => (Err(error), None),
@@ -189,8 +207,10 @@ impl QuicTransport {
             }
             outcome
         });
-        let connection = dialled.await.map_err(|_| CallError::Protocol(ProtocolError::EndedEarly))??;
-        Ok(Lease { connection, reused: false })
+        if let Ok(connection) = begun.await {
+            return Ok(Lease { connection, reused: false, dial: Some(dial) });
+        }
+        Ok(Lease { connection: joined(dial).await?, reused: false, dial: None })
     }
 }
 
@@ -200,12 +220,15 @@ struct Dialled {
     relayed: Option<Relayed>,
 }
 
+async fn joined(dial: JoinHandle<Result<Connection, CallError>>) -> Result<Connection, CallError> {
+    dial.await.map_err(|_| CallError::Protocol(ProtocolError::EndedEarly))?
+}
+
 impl Shared {
-    async fn dial(&self, peer: &PeerAddr) -> Result<Dialled, CallError> {
+    async fn dial(&self, peer: &PeerAddr, check: &Arc<PeerCheck>) -> Result<Dialled, CallError> {
         let unreachable = |reason| CallError::Unreachable { endpoint: peer.endpoint.clone(), reason };
-        let check = self.tls.peer_check(peer.node_id);
         let time = self.options.dial_timeout;
-        let dialled = timeout(time, self.connect(peer, &check)).await;
+        let dialled = timeout(time, self.connect(peer, check)).await;
         match dialled {
             Ok(Ok(dialled)) => Ok(dialled),
             Ok(Err(reason)) => Err(match check.impostor() {
@@ -233,7 +256,7 @@ impl Shared {
     ) -> Result<Connection, DialError> {
         let mut config = self.client_config(check);
         config.transport_config(self.config.clone());
-        Ok(self.endpoint.connect_with(config, addr, SERVER_NAME)?.await?)
+        Ok(check.shake(self.endpoint.connect_with(config, addr, SERVER_NAME)?).await?)
     }
 
     fn client_config(&self, check: &Arc<PeerCheck>) -> ClientConfig {
@@ -319,8 +342,10 @@ fn call_error(peer: &PeerAddr, error: StreamError) -> CallError {
     let busy = u64::from(BUSY);
     match error {
         StreamError::Lost(error) => {
-            CallError::Unreachable { endpoint: peer.endpoint.clone(), reason: DialError::Lost(error) }
+            CallError::Unreachable { endpoint: peer.endpoint.clone(), reason: error.into() }
         }
+        // Tried again when the handshake was done, so that it does not get here.
+        StreamError::TooEarly => ProtocolError::TooEarly.into(),
         StreamError::Stopped(BUSY) => no_slot(),
         StreamError::Protocol(ProtocolError::Reset(code)) if code == busy => no_slot(),
         StreamError::Stopped(code) => ProtocolError::Reset(code.into_inner()).into(),

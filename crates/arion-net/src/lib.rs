@@ -5,10 +5,11 @@
 //! nobody can reach are reached through a relay ([`QuicServer::attach`], [`RelayServer`]); callers see no difference.
 //!
 //! # Invariants
-//! - Both ends of a connection have proven an Ed25519 key (RFC 7250 raw public key, TLS 1.3); that key *is* the
-//!   node id. A dialled peer with another key gets nothing, not even our own key.
+//! - Both ends of a connection have proven an Ed25519 key (RFC 7250 raw public key, TLS 1.3), in its handshake or in that
+//!   of the session it takes up; that key *is* the node id. A dialled peer with another key gets nothing, not even our own key.
 //! - Nothing is allocated for a message before its announced length is within the caps of `arion-protocol` and
 //!   a slot of the server's request budget is held.
+//! - Before a handshake is done only reads are sent and served (0-RTT), and no session is taken up twice.
 //! - A request is sent again by itself only when that cannot change the outcome ([`is_repeatable`]).
 //!
 //! # Not here
@@ -18,10 +19,13 @@
 
 mod client;
 mod config;
+#[cfg(test)]
+mod early_tests;
 mod identity;
 mod memory;
 mod pool;
 mod relay;
+mod resume;
 mod server;
 mod stream;
 mod tls;

@@ -9,7 +9,10 @@ use std::{
 use quinn::Connection;
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
-use crate::transport::{CallError, PeerAddr};
+use crate::{
+    tls::PeerCheck,
+    transport::{CallError, PeerAddr},
+};
 
 /// Connections nobody used for so long are closed when room is needed.
 const UNUSED_AFTER: Duration = Duration::from_secs(300);
@@ -19,9 +22,15 @@ const UNUSED_AFTER: Duration = Duration::from_secs(300);
 pub(crate) struct Peer {
     connection: Option<Connection>,
     failed: Option<(Instant, CallError)>,
+    check: Option<Arc<PeerCheck>>,
 }
 
 impl Peer {
+    /// What checks its key, made at the first dial and kept for the next: it holds the session that may be taken up.
+    pub(crate) fn check(&mut self, make: impl FnOnce() -> Arc<PeerCheck>) -> Arc<PeerCheck> {
+        self.check.get_or_insert_with(make).clone()
+    }
+
     /// The connection, if it still stands.
     pub(crate) fn standing(&self) -> Option<Connection> {
         self.connection.clone().filter(|connection| connection.close_reason().is_none())

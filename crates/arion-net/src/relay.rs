@@ -132,6 +132,8 @@ fn relay_client_config(tls: &TlsIdentity, check: Arc<PeerCheck>) -> Result<Clien
 fn relay_server_config(tls: &TlsIdentity) -> Result<ServerConfig, rustls::Error> {
     let mut tls = tls.server_config()?;
     tls.alpn_protocols = vec![ALPN_RELAY.to_vec()];
+    // Nobody takes up a session with a relay.
+    tls.send_tls13_tickets = 0;
     let tls = QuicServerConfig::try_from(tls).map_err(|_| no_initial_suite())?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(outer_transport());

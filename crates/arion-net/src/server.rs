@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -283,15 +284,23 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
 
 async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
     let remote = incoming.remote_address();
-    let shaken = tokio::select! {
-        () = shared.stop.cancelled() => return,
-        shaken = timeout(shared.options.handshake_timeout, incoming) => shaken,
+    // A server can always begin; only a session that is taken up makes use of it.
+    let Some((connection, shaken)) = incoming.accept().ok().and_then(|begun| begun.into_0rtt().ok()) else {
+        return debug!(%remote, "handshake failed at its first packet");
     };
-    let connection = match shaken {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return debug!(%remote, %error, "handshake failed"),
-        Err(_) => return debug!(%remote, "handshake timed out"),
-    };
+    let mut shaken = pin!(timeout(shared.options.handshake_timeout, shaken));
+    // Known so early only where a session is taken up: whoever holds it has proven the key when it began.
+    let mut handshake_done = false;
+    if peer_of(&connection).is_none() {
+        let in_time = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            shaken = &mut shaken => shaken.is_ok(),
+        };
+        if !settled(&connection, in_time) {
+            return;
+        }
+        handshake_done = true;
+    }
     let Some(peer) = peer_of(&connection) else {
         return debug!(%remote, "peer without a key");
     };
@@ -303,6 +312,13 @@ async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
     loop {
         let stream = tokio::select! {
             () = shared.stop.cancelled() => return,
+            shaken = &mut shaken, if !handshake_done => {
+                if !settled(&connection, shaken.is_ok()) {
+                    return;
+                }
+                handshake_done = true;
+                continue;
+            }
             stream = connection.accept_bi() => stream,
         };
         let (mut send, mut recv) = match stream {
@@ -319,6 +335,23 @@ async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
                 let _ = recv.stop(BUSY);
             }
         }
+    }
+}
+
+/// Whether the handshake came to a good end.
+fn settled(connection: &Connection, in_time: bool) -> bool {
+    let remote = connection.remote_address();
+    if !in_time {
+        connection.close(STOPPING, b"handshake timed out");
+        debug!(%remote, "handshake timed out");
+        return false;
+    }
+    match connection.close_reason() {
+        Some(error) => {
+            debug!(%remote, %error, "handshake failed");
+            false
+        }
+        None => true,
     }
 }
 
@@ -346,11 +379,15 @@ async fn read_request(
         move |error| match error {
             StreamError::Rejected(Rejection { id, error }) => ReadFailure::Answer(id, error.into()),
             StreamError::Protocol(error) => ReadFailure::Answer(id, error),
-            StreamError::Lost(_) | StreamError::Stopped(_) => ReadFailure::Gone,
+            StreamError::Lost(_) | StreamError::Stopped(_) | StreamError::TooEarly => ReadFailure::Gone,
         }
     };
     let header = timeout(options.header_timeout, stream::read_header::<RequestHeader>(recv));
     let header = header.await.map_err(|_| ReadFailure::Gone)?.map_err(failure(0))?;
+    // Early data could be somebody's recording of it.
+    if recv.is_0rtt() && !header.request.is_read() {
+        return Err(ReadFailure::Answer(header.id, ProtocolError::TooEarly));
+    }
     let body = timeout(options.body_timeout, stream::read_body(recv, header.body_len));
     let body = body.await.map_err(|_| ReadFailure::Gone)?.map_err(failure(header.id))?;
     Ok((header, body))

@@ -27,6 +27,8 @@ pub(crate) enum StreamError {
     Stopped(VarInt),
     /// The header came whole and is refused.
     Rejected(Rejection),
+    /// The server did not take early data; it has seen nothing.
+    TooEarly,
     Protocol(ProtocolError),
 }
 
@@ -41,9 +43,8 @@ impl From<WriteError> for StreamError {
         match error {
             WriteError::Stopped(code) => Self::Stopped(code),
             WriteError::ConnectionLost(error) => Self::Lost(error),
-            WriteError::ClosedStream | WriteError::ZeroRttRejected => {
-                Self::Protocol(ProtocolError::EndedEarly)
-            }
+            WriteError::ZeroRttRejected => Self::TooEarly,
+            WriteError::ClosedStream => Self::Protocol(ProtocolError::EndedEarly),
         }
     }
 }
@@ -53,7 +54,8 @@ impl From<ReadError> for StreamError {
         match error {
             ReadError::Reset(code) => Self::Protocol(ProtocolError::Reset(code.into_inner())),
             ReadError::ConnectionLost(error) => Self::Lost(error),
-            ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
+            ReadError::ZeroRttRejected => Self::TooEarly,
+            ReadError::ClosedStream | ReadError::IllegalOrderedRead => {
                 Self::Protocol(ProtocolError::EndedEarly)
             }
         }

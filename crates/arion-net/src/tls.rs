@@ -1,15 +1,16 @@
 //! TLS 1.3 with raw public keys (RFC 7250) on both sides.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arion_protocol::ALPN;
+use arion_protocol::ALPNS;
 use arion_types::{NodeId, signing};
 use ed25519_dalek::SigningKey;
+use quinn::{Connecting, Connection, ConnectionError};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
     ServerConfig, SignatureScheme,
     client::{
-        AlwaysResolvesClientRawPublicKeys, Resumption,
+        AlwaysResolvesClientRawPublicKeys, ResolvesClientCert, Resumption, Tls12Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring as provider, verify_tls13_signature_with_raw_key},
@@ -22,22 +23,31 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::identity::{node_id_from_spki, pkcs8, spki};
+use tokio::sync::oneshot;
+
+use crate::{
+    identity::{node_id_from_spki, pkcs8, spki},
+    resume::{Sessions, Ticket},
+};
 
 /// Our key, ready for handshakes.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsIdentity {
     provider: Arc<CryptoProvider>,
     key: Arc<CertifiedKey>,
+    /// One for all connections: sessions belong to it.
+    shown_to_servers: Arc<dyn ResolvesClientCert>,
 }
 
 impl TlsIdentity {
     pub(crate) fn new(key: &SigningKey) -> Result<Self, Error> {
         let public = CertificateDer::from(spki(&signing::node_id(key)).to_vec());
         let secret = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8(key.as_bytes())))?;
+        let key = Arc::new(CertifiedKey::new(vec![public], secret));
         Ok(Self {
             provider: Arc::new(provider::default_provider()),
-            key: Arc::new(CertifiedKey::new(vec![public], secret)),
+            shown_to_servers: Arc::new(AlwaysResolvesClientRawPublicKeys::new(key.clone())),
+            key,
         })
     }
 
@@ -46,12 +56,13 @@ impl TlsIdentity {
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(check)
-            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.key.clone())));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+            .with_custom_certificate_verifier(check.clone())
+            .with_client_cert_resolver(self.shown_to_servers.clone());
+        config.alpn_protocols = alpns();
         config.enable_sni = false;
-        // Every connection proves both keys anew.
-        config.resumption = Resumption::disabled();
+        config.resumption =
+            Resumption::store(check.ticket.clone()).tls12_resumption(Tls12Resumption::Disabled);
+        config.enable_early_data = true;
         Ok(config)
     }
 
@@ -61,28 +72,81 @@ impl TlsIdentity {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(AnyNode { provider: self.provider.clone() }))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.key.clone())));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.send_tls13_tickets = 0;
+        config.alpn_protocols = alpns();
+        // Kept here and used once, unlike tickets that carry their session with them.
+        config.session_storage = Arc::new(Sessions::new());
+        config.send_tls13_tickets = 1;
+        // QUIC bounds early data by flow control; TLS has to say this number.
+        config.max_early_data_size = u32::MAX;
         Ok(config)
     }
 
     pub(crate) fn peer_check(&self, expected: NodeId) -> Arc<PeerCheck> {
-        Arc::new(PeerCheck { provider: self.provider.clone(), expected, presented: OnceLock::new() })
+        Arc::new(PeerCheck {
+            provider: self.provider.clone(),
+            expected,
+            ticket: Arc::default(),
+            handshake: Mutex::default(),
+        })
     }
 }
 
-/// Accepts exactly one server key, and remembers which one was presented.
+fn alpns() -> Vec<Vec<u8>> {
+    ALPNS.iter().map(|name| name.to_vec()).collect()
+}
+
+/// Accepts exactly one server key. Kept from one connection to the next, with the session that the next may take up; used by
+/// one handshake at a time.
 #[derive(Debug)]
 pub(crate) struct PeerCheck {
     provider: Arc<CryptoProvider>,
     expected: NodeId,
-    presented: OnceLock<NodeId>,
+    ticket: Arc<Ticket>,
+    handshake: Mutex<Handshake>,
+}
+
+/// What is only of the handshake under way.
+#[derive(Debug, Default)]
+struct Handshake {
+    presented: Option<NodeId>,
+    early: Option<oneshot::Sender<Connection>>,
 }
 
 impl PeerCheck {
+    fn handshake(&self) -> MutexGuard<'_, Handshake> {
+        self.handshake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the last handshake. `early` is handed the connection of the next one if that can carry early data, and
+    /// dropped as soon as it is known that it cannot.
+    pub(crate) fn begin(&self, early: Option<oneshot::Sender<Connection>>) {
+        *self.handshake() = Handshake { presented: None, early };
+    }
+
     /// The key that was presented, where it is not the expected one.
     pub(crate) fn impostor(&self) -> Option<NodeId> {
-        self.presented.get().copied().filter(|presented| *presented != self.expected)
+        self.handshake().presented.filter(|presented| *presented != self.expected)
+    }
+
+    /// Waits for the handshake of a client; who waits for early data is told first.
+    pub(crate) async fn shake(&self, connecting: Connecting) -> Result<Connection, ConnectionError> {
+        let early = self.handshake().early.take();
+        let (connection, done) = match connecting.into_0rtt() {
+            Ok(begun) => begun,
+            Err(connecting) => {
+                drop(early);
+                return connecting.await;
+            }
+        };
+        if let Some(early) = early {
+            let _ = early.send(connection.clone());
+        }
+        // Whether early data was taken is told to who sent it.
+        done.await;
+        match connection.close_reason() {
+            Some(error) => Err(error),
+            None => Ok(connection),
+        }
     }
 }
 
@@ -126,8 +190,7 @@ impl ServerCertVerifier for PeerCheck {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let presented = parse(end_entity, intermediates)?;
-        // One check serves one handshake, so that the cell is empty here.
-        let _ = self.presented.set(presented);
+        self.handshake().presented = Some(presented);
         if presented != self.expected {
             return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
         }

@@ -92,9 +92,12 @@ pub enum DialError {
     /// Nobody answered in time.
     #[error("no answer to the handshake within {} ms", .0.as_millis())]
     Timeout(Duration),
+    /// The peer runs another version of the protocol.
+    #[error("the peer speaks no version of the protocol that this node speaks: update the older one")]
+    NoCommonVersion,
     /// Refused, broken off, or lost later.
     #[error("connection lost: {0}")]
-    Lost(#[from] quinn::ConnectionError),
+    Lost(quinn::ConnectionError),
     /// The endpoint begins as one behind a relay and is none.
     #[error(transparent)]
     RelayAddr(#[from] RelayAddrError),
@@ -105,6 +108,24 @@ pub enum DialError {
     #[error("nobody listens there")]
     NobodyThere,
 }
+
+impl From<quinn::ConnectionError> for DialError {
+    fn from(error: quinn::ConnectionError) -> Self {
+        use quinn::ConnectionError::{ConnectionClosed, TransportError};
+        let code = match &error {
+            TransportError(error) => error.code,
+            ConnectionClosed(close) => close.error_code,
+            _ => return Self::Lost(error),
+        };
+        match code == quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL) {
+            true => Self::NoCommonVersion,
+            false => Self::Lost(error),
+        }
+    }
+}
+
+/// The TLS alert of who finds no version of the protocol in common.
+const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// How a peer broke the protocol.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -124,6 +145,9 @@ pub enum ProtocolError {
     /// The answer carries another request's id.
     #[error("answer to another request")]
     WrongId,
+    /// A request that is not a read came as early data, where it could be a replay.
+    #[error("only reads may be sent before the handshake is done")]
+    TooEarly,
     /// A body longer than `u32::MAX` was to be sent.
     #[error("body too long to be announced")]
     BodyTooLong,
@@ -134,6 +158,7 @@ impl ProtocolError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Frame(error) => error.code(),
+            Self::TooEarly => ErrorCode::TooEarly,
             Self::EndedEarly | Self::TrailingBytes | Self::Reset(_) | Self::WrongId | Self::BodyTooLong => {
                 ErrorCode::Malformed
             }
