@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -26,7 +26,9 @@ use tracing::debug;
 
 use crate::{
     config::{Congestion, transport_config},
-    pool::Pool,
+    keys::KeyLifetime,
+    notice::LEFT_UNSEEN,
+    pool::{Held, Pool, Rules, is_left},
     relay::{RelayAddr, Relayed, Relays, prefer_direct},
     server::{BindError, open_endpoint, open_socket},
     stream::{self, BUSY, CANCELLED, StreamError},
@@ -38,20 +40,31 @@ use crate::{
 pub(crate) const SERVER_NAME: &str = "arion";
 /// A connection on which nothing at all came back for so long during an abandoned call is given up.
 const SILENCE: Duration = Duration::from_secs(3);
+/// How often one call moves on from servers that leave before they look at it.
+const MOVES_MAX: usize = 4;
+/// Pause between looks for the successor of a server that left.
+const SUCCESSOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Settings of a client.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// Time for one new connection, name lookup included.
     pub dial_timeout: Duration,
-    /// After a failed dial further calls fail at once for this long.
+    /// After a failed dial further calls fail at once for this long, doubled with every further failure; chance takes
+    /// away up to half.
     pub dial_backoff: Duration,
+    /// The longest such time.
+    pub dial_backoff_max: Duration,
+    /// A node that has announced that it leaves is expected back at its endpoint for this long: calls wait for it.
+    pub successor_wait: Duration,
     /// Connections kept.
     pub connections_max: usize,
     /// Local address; none: any port, IPv4 and IPv6.
     pub bind: Option<SocketAddr>,
     /// How stored shards are paced.
     pub congestion: Congestion,
+    /// When traffic keys are replaced.
+    pub keys: KeyLifetime,
 }
 
 impl Default for ClientOptions {
@@ -59,9 +72,12 @@ impl Default for ClientOptions {
         Self {
             dial_timeout: Duration::from_secs(3),
             dial_backoff: Duration::from_millis(500),
+            dial_backoff_max: Duration::from_secs(5),
+            successor_wait: Duration::from_secs(2),
             connections_max: 1_024,
             bind: None,
             congestion: Congestion::default(),
+            keys: KeyLifetime::default(),
         }
     }
 }
@@ -74,7 +90,7 @@ pub struct QuicTransport {
 
 pub(crate) struct Shared {
     endpoint: Endpoint,
-    pub(crate) tls: TlsIdentity,
+    tls: RwLock<TlsIdentity>,
     config: Arc<TransportConfig>,
     pub(crate) options: ClientOptions,
     pub(crate) pool: Pool,
@@ -84,10 +100,10 @@ pub(crate) struct Shared {
 
 /// A connection and whether it stood before this call.
 struct Lease {
-    connection: Connection,
+    held: Held,
     reused: bool,
     /// The handshake, where it is still under way.
-    dial: Option<JoinHandle<Result<Connection, CallError>>>,
+    dial: Option<JoinHandle<Result<Held, CallError>>>,
 }
 
 /// Why one attempt brought no answer.
@@ -95,6 +111,18 @@ struct Failure {
     error: StreamError,
     /// Whether the peer may have seen the request.
     sent: bool,
+}
+
+impl Failure {
+    /// Whether the server says that it left before it looked at the request.
+    fn left_unseen(&self) -> bool {
+        match &self.error {
+            StreamError::Stopped(code) => *code == LEFT_UNSEEN,
+            StreamError::Protocol(ProtocolError::Reset(code)) => *code == u64::from(LEFT_UNSEEN),
+            StreamError::Lost(error) => is_left(error),
+            _ => false,
+        }
+    }
 }
 
 impl QuicTransport {
@@ -122,18 +150,33 @@ impl QuicTransport {
     ) -> Result<Self, BindError> {
         let tls = TlsIdentity::new(key)?;
         let (endpoint, _) = open_endpoint(socket, EndpointConfig::default(), None)?;
+        let rules = Rules {
+            backoff: options.dial_backoff,
+            backoff_max: options.dial_backoff_max,
+            successor_wait: options.successor_wait,
+            keys: options.keys,
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 relays: Relays::new(tls.clone(), endpoint.clone()),
                 endpoint,
-                tls,
-                // Servers open no streams towards clients.
+                tls: RwLock::new(tls),
+                // Servers open no streams for requests towards clients.
                 config: transport_config(0, options.congestion),
-                pool: Pool::new(options.connections_max),
+                pool: Pool::new(options.connections_max, rules),
                 options,
                 next_id: AtomicU64::new(1),
             }),
         })
+    }
+
+    /// Proves another key from now on, on new connections; calls under way finish on the old ones. Connections to relays
+    /// keep the key they began with.
+    pub fn rotate(&self, key: &SigningKey) -> Result<(), BindError> {
+        let tls = TlsIdentity::new(key)?;
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        self.shared.pool.forget();
+        Ok(())
     }
 
     /// Closes all connections; calls under way fail.
@@ -154,21 +197,28 @@ impl QuicTransport {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = RequestHeader { id, body_len, request }.to_frame().map_err(ProtocolError::Frame)?;
         let frame = Bytes::from(frame);
-        let mut again = true;
+        let (mut again, mut moves) = (true, 0..MOVES_MAX);
         loop {
             let lease = self.lease(peer, read).await?;
-            let mut outcome = exchange(&lease.connection, id, frame.clone(), body.clone()).await;
+            let mut held = lease.held;
+            let mut outcome = exchange(&held.connection, id, frame.clone(), body.clone()).await;
             if let (Some(dial), Err(Failure { error: StreamError::TooEarly | StreamError::Lost(_), .. })) =
                 (lease.dial, &outcome)
             {
                 // Early data was not taken, perhaps because somebody else is there: the handshake tells.
-                let connection = joined(dial).await?;
-                outcome = exchange(&connection, id, frame.clone(), body.clone()).await;
+                held = joined(dial).await?;
+                outcome = exchange(&held.connection, id, frame.clone(), body.clone()).await;
             }
+            held.keys.check(&held.connection);
             let failure = match outcome {
                 Ok((response, body)) => return answer(response, body),
                 Err(failure) => failure,
             };
+            if failure.left_unseen() && moves.next().is_some() {
+                debug!(endpoint = %peer.endpoint, "server leaves, moving on");
+                held.leave();
+                continue;
+            }
             let lost = matches!(failure.error, StreamError::Lost(_));
             if !(lost && again && lease.reused && (repeatable || !failure.sent)) {
                 return Err(call_error(peer, failure.error));
@@ -184,18 +234,18 @@ impl QuicTransport {
     async fn lease(&self, peer: &PeerAddr, read: bool) -> Result<Lease, CallError> {
         let asked = Instant::now();
         let mut known = self.shared.pool.peer(peer).await;
-        if let Some(connection) = known.standing() {
-            return Ok(Lease { connection, reused: true, dial: None });
+        if let Some(held) = known.standing() {
+            return Ok(Lease { held, reused: true, dial: None });
         }
-        if let Some(error) = known.fresh_failure(asked, self.shared.options.dial_backoff) {
+        if let Some(error) = known.fresh_failure(asked) {
             return Err(error);
         }
         let (shared, peer) = (self.shared.clone(), peer.clone());
-        let check = known.check(|| shared.tls.peer_check(peer.node_id));
+        let check = known.check(|| shared.tls().peer_check(peer.node_id));
         let (early, begun) = oneshot::channel();
         check.begin(read.then_some(early));
         let dial = tokio::spawn(async move {
-            let outcome = shared.dial(&peer, &check).await;
+            let outcome = shared.dial_expecting(&peer, &check, known.expected_until()).await;
             check.begin(None);
             let (outcome, relayed) = match outcome {
                 Ok(Dialled { connection, relayed }) => (Ok(connection), relayed),
@@ -205,12 +255,13 @@ impl QuicTransport {
             if let Some(relayed) = relayed {
                 tokio::spawn(prefer_direct(shared, peer, relayed));
             }
-            outcome
+            // Closed in the same moment, it is used all the same: the call then says why.
+            outcome.map(|connection| known.standing().unwrap_or_else(|| Held::bare(connection)))
         });
         if let Ok(connection) = begun.await {
-            return Ok(Lease { connection, reused: false, dial: Some(dial) });
+            return Ok(Lease { held: Held::bare(connection), reused: false, dial: Some(dial) });
         }
-        Ok(Lease { connection: joined(dial).await?, reused: false, dial: None })
+        Ok(Lease { held: joined(dial).await?, reused: false, dial: None })
     }
 }
 
@@ -220,11 +271,34 @@ struct Dialled {
     relayed: Option<Relayed>,
 }
 
-async fn joined(dial: JoinHandle<Result<Connection, CallError>>) -> Result<Connection, CallError> {
+async fn joined(dial: JoinHandle<Result<Held, CallError>>) -> Result<Held, CallError> {
     dial.await.map_err(|_| CallError::Protocol(ProtocolError::EndedEarly))?
 }
 
 impl Shared {
+    /// Our key for handshakes.
+    pub(crate) fn tls(&self) -> TlsIdentity {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Dials until it works, or until a peer that left is no longer expected back.
+    async fn dial_expecting(
+        &self,
+        peer: &PeerAddr,
+        check: &Arc<PeerCheck>,
+        until: Option<Instant>,
+    ) -> Result<Dialled, CallError> {
+        loop {
+            match (self.dial(peer, check).await, until) {
+                (Err(CallError::Unreachable { .. }), Some(until)) if Instant::now() < until => {
+                    tokio::time::sleep(SUCCESSOR_PAUSE).await;
+                    check.begin(None);
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
     async fn dial(&self, peer: &PeerAddr, check: &Arc<PeerCheck>) -> Result<Dialled, CallError> {
         let unreachable = |reason| CallError::Unreachable { endpoint: peer.endpoint.clone(), reason };
         let time = self.options.dial_timeout;
@@ -261,7 +335,7 @@ impl Shared {
 
     fn client_config(&self, check: &Arc<PeerCheck>) -> ClientConfig {
         let tls = self
-            .tls
+            .tls()
             .client_config(check.clone())
             .ok()
             .and_then(|config| QuicClientConfig::try_from(config).ok())

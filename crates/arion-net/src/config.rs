@@ -18,6 +18,8 @@ const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const IDLE_TIMEOUT_MS: u32 = 15_000;
 /// ... and does not fall silent while both ends live.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Notices a server may have under way to a client, which is who opens the other streams.
+const NOTICES_MAX: u32 = 1;
 /// Asked of the operating system; it gives what it allows.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
@@ -45,7 +47,7 @@ pub(crate) fn transport(streams_max: u32, congestion: Congestion) -> TransportCo
     };
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(streams_max))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(if streams_max == 0 { NOTICES_MAX } else { 0 }))
         .receive_window(VarInt::from_u32(BANDWIDTH_DELAY_BYTES))
         .send_window(u64::from(BANDWIDTH_DELAY_BYTES))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))

@@ -151,7 +151,7 @@ async fn ping(client: &QuicTransport, peer: &PeerAddr) -> Result<(Response, Byte
 /// Ends the connection, so that the next call dials.
 async fn hang_up(client: &QuicTransport, peer: &PeerAddr) {
     let standing = client.shared.pool.peer(peer).await.standing().unwrap();
-    standing.close(VarInt::from_u32(0), b"test");
+    standing.connection.close(VarInt::from_u32(0), b"test");
 }
 
 fn store() -> Request {

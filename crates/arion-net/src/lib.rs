@@ -22,11 +22,14 @@ mod config;
 #[cfg(test)]
 mod early_tests;
 mod identity;
+mod keys;
 mod memory;
+mod notice;
 mod pool;
 mod relay;
 mod resume;
 mod server;
+mod share;
 mod stream;
 mod tls;
 mod transport;
@@ -34,6 +37,7 @@ mod transport;
 pub use client::{ClientOptions, QuicTransport};
 pub use config::Congestion;
 pub use identity::{SpkiError, node_id_from_spki, spki};
+pub use keys::KeyLifetime;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use relay::{
     Admission, Attachment, AttachmentState, RelayAddr, RelayAddrError, RelayError, RelayOptions, RelayServer,

@@ -5,32 +5,39 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use arion_protocol::{ErrorCode, Rejection, RequestHeader, Response, ResponseHeader, frame::Header};
 use arion_types::NodeId;
-use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quinn::{
-    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, Runtime as _, SendStream,
-    ServerConfig, TokioRuntime, VarInt, crypto::rustls::QuicServerConfig, rustls::pki_types::CertificateDer,
+    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime,
+    VarInt, crypto::rustls::QuicServerConfig, rustls::pki_types::CertificateDer,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Semaphore, watch},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+mod request;
+
+use self::request::{Slot, serve_request};
 use crate::{
     config::{Congestion, bind_udp, server_endpoint_config, transport_config},
     identity::node_id_from_spki,
+    keys::{KeyClock, KeyLifetime},
+    notice::{self, LEFT, LEFT_UNSEEN},
     relay::{Attached, Attachment, InnerEndpoints, RelayAddr},
-    stream::{self, ANSWERED, BUSY, StreamError},
+    share::{PeerSlot, Shares},
+    stream::BUSY,
     tls::TlsIdentity,
-    transport::{ProtocolError, Service},
+    transport::Service,
 };
 
 /// Connection code: too many connections of this peer.
@@ -45,6 +52,11 @@ pub struct ServerOptions {
     pub requests_max: usize,
     /// Requests one connection may have open at once; beyond it the peer's QUIC waits.
     pub requests_per_connection_max: u32,
+    /// Requests of one node id served at once, over all its connections; beyond it the peer is told `Busy`.
+    pub requests_per_peer_max: usize,
+    /// Bytes of request bodies of one node id in memory at once; beyond it they wait in the peer's hands. At least one
+    /// body of the largest size.
+    pub body_bytes_per_peer_max: usize,
     /// Open connections, over all peers.
     pub connections_max: usize,
     /// Open connections of one node id.
@@ -59,6 +71,8 @@ pub struct ServerOptions {
     pub response_timeout: Duration,
     /// How fetched shards are paced.
     pub congestion: Congestion,
+    /// When traffic keys are replaced.
+    pub keys: KeyLifetime,
 }
 
 impl Default for ServerOptions {
@@ -66,6 +80,8 @@ impl Default for ServerOptions {
         Self {
             requests_max: 256,
             requests_per_connection_max: 64,
+            requests_per_peer_max: 128,
+            body_bytes_per_peer_max: 96 << 20,
             connections_max: 1_024,
             connections_per_peer_max: 16,
             handshake_timeout: Duration::from_secs(10),
@@ -73,6 +89,7 @@ impl Default for ServerOptions {
             body_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(30),
             congestion: Congestion::default(),
+            keys: KeyLifetime::default(),
         }
     }
 }
@@ -149,16 +166,25 @@ impl QuicServer {
         options: ServerOptions,
     ) -> Result<Self, BindError> {
         let tls = TlsIdentity::new(key)?;
-        let mut config = server_config(&tls)?;
-        config.transport_config(transport_config(options.requests_per_connection_max, options.congestion));
+        let config = direct_config(&tls, &options)?;
         let endpoint_config = server_endpoint_config(key);
         let (endpoint, local_addr) = open_endpoint(socket.clone(), endpoint_config, Some(config))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(options.requests_max)),
             peers: Arc::default(),
+            shares: Shares::new(
+                options.requests_per_peer_max,
+                options.body_bytes_per_peer_max,
+                options.connections_max,
+            ),
             stop: stop.clone(),
             tasks: tasks.clone(),
+            requests: TaskTracker::new(),
+            notices: TaskTracker::new(),
+            left: CancellationToken::new(),
+            rotations: watch::Sender::new(0),
+            unanswered: AtomicBool::new(false),
             service,
             options,
             inner: InnerEndpoints::default(),
@@ -191,16 +217,34 @@ impl QuicServer {
         self.local_addr
     }
 
-    /// Takes no new requests, lets running ones finish, closes. Returns whether all finished within `deadline`.
+    /// Proves another key from now on. Connections of the old key are told to make no more requests; those under way
+    /// finish, and their connections end with them. An [`Attachment`] to a relay keeps the key it began with.
+    pub fn rotate(&mut self, key: &SigningKey) -> Result<(), BindError> {
+        let tls = TlsIdentity::new(key)?;
+        self.endpoint.set_server_config(Some(direct_config(&tls, &self.shared.options)?));
+        self.tls = tls;
+        self.shared.rotations.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// Takes no new requests and tells the peers so, lets running requests finish, closes. Returns whether all finished
+    /// within `deadline`.
     pub async fn shutdown(self, deadline: Duration) -> bool {
         let end = Instant::now() + deadline;
-        self.endpoint.set_server_config(None);
         self.stop.cancel();
+        self.shared.requests.close();
+        let finished = timeout_at(end, self.shared.requests.wait()).await.is_ok();
+        self.shared.notices.close();
+        let _ = timeout_at(end, self.shared.notices.wait()).await;
+        self.endpoint.set_server_config(None);
+        self.shared.left.cancel();
         self.tasks.close();
-        let drained = timeout_at(end, self.tasks.wait()).await.is_ok();
+        let drained = timeout_at(end, self.tasks.wait()).await.is_ok() && finished;
+        let answered = drained && !self.shared.unanswered.load(Ordering::Relaxed);
+        let (code, reason) = if answered { (LEFT, &b"left"[..]) } else { (STOPPING, &b"stopping"[..]) };
         // While what carries them still stands.
-        self.shared.inner.close(STOPPING, end).await;
-        self.endpoint.close(STOPPING, b"stopping");
+        self.shared.inner.close(code, end).await;
+        self.endpoint.close(code, reason);
         // Lets the close frames leave; peers that are gone cannot hold it up.
         let linger = end.min(Instant::now() + Duration::from_millis(300));
         let _ = timeout_at(linger, self.endpoint.wait_idle()).await;
@@ -211,6 +255,7 @@ impl QuicServer {
 impl Drop for QuicServer {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.shared.left.cancel();
         self.endpoint.close(STOPPING, b"stopping");
     }
 }
@@ -220,9 +265,27 @@ struct Shared {
     options: ServerOptions,
     slots: Arc<Semaphore>,
     peers: Arc<Mutex<HashMap<NodeId, usize>>>,
+    shares: Shares,
+    /// No more connections and requests are taken.
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Requests that were taken.
+    requests: TaskTracker,
+    /// Peers being told that no more are.
+    notices: TaskTracker,
+    /// Connections are no longer served.
+    left: CancellationToken,
+    /// How often the key was changed.
+    rotations: watch::Sender<u64>,
+    /// An answer could not be delivered, so that its request may have been carried out unknown to the peer.
+    unanswered: AtomicBool,
     inner: InnerEndpoints,
+}
+
+fn direct_config(tls: &TlsIdentity, options: &ServerOptions) -> Result<ServerConfig, rustls::Error> {
+    let mut config = server_config(tls)?;
+    config.transport_config(transport_config(options.requests_per_connection_max, options.congestion));
+    Ok(config)
 }
 
 fn server_config(tls: &TlsIdentity) -> Result<ServerConfig, rustls::Error> {
@@ -231,45 +294,18 @@ fn server_config(tls: &TlsIdentity) -> Result<ServerConfig, rustls::Error> {
     Ok(ServerConfig::with_crypto(Arc::new(tls)))
 }
 
-/// One connection of a peer, counted.
-pub(crate) struct PeerSlot {
-    peers: Arc<Mutex<HashMap<NodeId, usize>>>,
-    peer: NodeId,
-}
-
-impl PeerSlot {
-    pub(crate) fn take(peers: &Arc<Mutex<HashMap<NodeId, usize>>>, peer: NodeId, max: usize) -> Option<Self> {
-        let mut counts = peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.get(&peer).copied().unwrap_or(0);
-        if count >= max {
-            return None;
-        }
-        counts.insert(peer, count + 1);
-        Some(Self { peers: peers.clone(), peer })
-    }
-}
-
-impl Drop for PeerSlot {
-    fn drop(&mut self) {
-        let mut counts = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.peer);
-            }
-        }
-    }
-}
-
 async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
     loop {
         let incoming = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = shared.left.cancelled() => return,
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { return };
         let open = endpoint.open_connections();
-        if open >= shared.options.connections_max {
+        if shared.stop.is_cancelled() {
+            // Told so, the peer need not wait for an answer.
+            incoming.refuse();
+        } else if open >= shared.options.connections_max {
             warn!(open, "connection refused: too many open");
             incoming.refuse();
         } else if open >= shared.options.connections_max / 2 && incoming.may_retry() {
@@ -284,6 +320,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
 
 async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
     let remote = incoming.remote_address();
+    let mut rotations = shared.rotations.subscribe();
     // A server can always begin; only a session that is taken up makes use of it.
     let Some((connection, shaken)) = incoming.accept().ok().and_then(|begun| begun.into_0rtt().ok()) else {
         return debug!(%remote, "handshake failed at its first packet");
@@ -309,14 +346,24 @@ async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
         return debug!(%remote, %peer, "peer has too many connections");
     };
     debug!(%remote, %peer, "connected");
+    let share = shared.shares.of(peer);
+    let keys = Arc::new(KeyClock::new(shared.options.keys));
+    let mut aging = pin!(keys.run(&connection));
+    let mut told = false;
     loop {
         let stream = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = shared.left.cancelled() => return,
+            () = &mut aging => continue,
             shaken = &mut shaken, if !handshake_done => {
                 if !settled(&connection, shaken.is_ok()) {
                     return;
                 }
                 handshake_done = true;
+                continue;
+            }
+            () = leaving(&shared.stop, &mut rotations), if !told => {
+                told = true;
+                shared.notices.spawn(notice::announce(connection.clone()));
                 continue;
             }
             stream = connection.accept_bi() => stream,
@@ -325,16 +372,29 @@ async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
             Ok(stream) => stream,
             Err(error) => return debug!(%remote, %peer, %error, "disconnected"),
         };
-        match shared.slots.clone().try_acquire_owned() {
-            Ok(slot) => {
+        let code = match Slot::take(&shared, &share) {
+            Some(slot) => {
+                let (keys, connection) = (keys.clone(), connection.clone());
                 let task = serve_request(shared.clone(), slot, peer, send, recv);
-                shared.tasks.spawn(task);
+                shared.requests.spawn(async move {
+                    task.await;
+                    keys.check(&connection);
+                });
+                continue;
             }
-            Err(_) => {
-                let _ = send.reset(BUSY);
-                let _ = recv.stop(BUSY);
-            }
-        }
+            None if shared.stop.is_cancelled() => LEFT_UNSEEN,
+            None => BUSY,
+        };
+        let _ = send.reset(code);
+        let _ = recv.stop(code);
+    }
+}
+
+/// Returns when this connection is to get no more requests.
+async fn leaving(stop: &CancellationToken, rotations: &mut watch::Receiver<u64>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = rotations.changed() => {}
     }
 }
 
@@ -360,88 +420,5 @@ pub(crate) fn peer_of(connection: &Connection) -> Option<NodeId> {
     match identity.as_slice() {
         [key] => node_id_from_spki(key).ok(),
         _ => None,
-    }
-}
-
-/// What keeps a request from being served.
-enum ReadFailure {
-    /// Worth an answer under this id (0 where the header could not be read).
-    Answer(u64, ProtocolError),
-    /// The peer is gone or too slow.
-    Gone,
-}
-
-async fn read_request(
-    recv: &mut RecvStream,
-    options: &ServerOptions,
-) -> Result<(RequestHeader, Bytes), ReadFailure> {
-    let failure = |id| {
-        move |error| match error {
-            StreamError::Rejected(Rejection { id, error }) => ReadFailure::Answer(id, error.into()),
-            StreamError::Protocol(error) => ReadFailure::Answer(id, error),
-            StreamError::Lost(_) | StreamError::Stopped(_) | StreamError::TooEarly => ReadFailure::Gone,
-        }
-    };
-    let header = timeout(options.header_timeout, stream::read_header::<RequestHeader>(recv));
-    let header = header.await.map_err(|_| ReadFailure::Gone)?.map_err(failure(0))?;
-    // Early data could be somebody's recording of it.
-    if recv.is_0rtt() && !header.request.is_read() {
-        return Err(ReadFailure::Answer(header.id, ProtocolError::TooEarly));
-    }
-    let body = timeout(options.body_timeout, stream::read_body(recv, header.body_len));
-    let body = body.await.map_err(|_| ReadFailure::Gone)?.map_err(failure(header.id))?;
-    Ok((header, body))
-}
-
-async fn serve_request(
-    shared: Arc<Shared>,
-    slot: OwnedSemaphorePermit,
-    peer: NodeId,
-    mut send: SendStream,
-    mut recv: RecvStream,
-) {
-    let (id, response, body) = match read_request(&mut recv, &shared.options).await {
-        Ok((header, body)) => {
-            let (response, body) = tokio::select! {
-                answer = shared.service.serve(peer, header.request, body) => answer,
-                // The peer stopped waiting: so does the work.
-                _ = send.stopped() => return,
-            };
-            (header.id, response, body)
-        }
-        Err(ReadFailure::Answer(id, error)) => {
-            debug!(%peer, %error, "request refused unread");
-            let _ = recv.stop(ANSWERED);
-            (id, Response::error(error.code(), error.to_string()), Bytes::new())
-        }
-        Err(ReadFailure::Gone) => {
-            let _ = send.reset(ANSWERED);
-            return;
-        }
-    };
-    if timeout(shared.options.response_timeout, respond(&mut send, id, response, body)).await.is_err() {
-        debug!(%peer, "peer did not take the answer in time");
-        let _ = send.reset(ANSWERED);
-    }
-    drop(slot);
-}
-
-async fn respond(send: &mut SendStream, id: u64, response: Response, body: Bytes) {
-    let announced = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let header = ResponseHeader { id, body_len: announced, response };
-    let (frame, body) = match header.to_frame() {
-        Ok(frame) => (frame, body),
-        Err(error) => {
-            warn!(%error, "an answer of this node is over the caps of the protocol");
-            let response = Response::error(ErrorCode::Unavailable, "answer too long");
-            match (ResponseHeader { id, body_len: 0, response }).to_frame() {
-                Ok(frame) => (frame, Bytes::new()),
-                Err(_) => return,
-            }
-        }
-    };
-    if stream::send(send, frame.into(), body).await.is_ok() {
-        // Shutdown waits for this task: the answer must have arrived by then.
-        let _ = send.stopped().await;
     }
 }

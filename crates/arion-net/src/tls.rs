@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arion_protocol::ALPNS;
 use arion_types::{NodeId, signing};
 use ed25519_dalek::SigningKey;
-use quinn::{Connecting, Connection, ConnectionError};
+use quinn::{Connecting, Connection, ConnectionError, VarInt};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
     ServerConfig, SignatureScheme,
@@ -141,11 +141,25 @@ impl PeerCheck {
         if let Some(early) = early {
             let _ = early.send(connection.clone());
         }
+        // Who gives the handshake up gives up the requests, too, that went out with it.
+        let mut given_up = CloseOnDrop(Some(connection.clone()));
         // Whether early data was taken is told to who sent it.
         done.await;
+        given_up.0 = None;
         match connection.close_reason() {
             Some(error) => Err(error),
             None => Ok(connection),
+        }
+    }
+}
+
+/// Closes the connection of a handshake that nobody waits for any more.
+struct CloseOnDrop(Option<Connection>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.close(VarInt::from_u32(0), b"handshake given up");
         }
     }
 }

@@ -2,7 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use arion_net::{QuicServer, ServerOptions, Service, spki};
 use arion_protocol::{
@@ -10,12 +17,12 @@ use arion_protocol::{
     frame::{Header, PREFIX_BYTES},
     limits::{BODY_BYTES_MAX, HEADER_BYTES_MAX},
 };
-use arion_types::{NodeId, signing};
+use arion_types::{NodeId, ShardHash, signing};
 use async_trait::async_trait;
 use bytes::Bytes;
 use codec::Encode;
 use ed25519_dalek::SigningKey;
-use quinn::{ClientConfig, Connection, Endpoint, crypto::rustls::QuicClientConfig};
+use quinn::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::{
@@ -92,6 +99,15 @@ fn pkcs8(key: &SigningKey) -> Vec<u8> {
 
 /// Connects with key 2 as secret key and `public` as the public key presented; `None`: no key at all.
 async fn connect(server: SocketAddr, public: Option<Vec<u8>>, alpn: &[u8]) -> Result<Connection, String> {
+    connect_with(server, public, alpn, TransportConfig::default()).await
+}
+
+async fn connect_with(
+    server: SocketAddr,
+    public: Option<Vec<u8>>,
+    alpn: &[u8],
+    transport: TransportConfig,
+) -> Result<Connection, String> {
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -109,7 +125,8 @@ async fn connect(server: SocketAddr, public: Option<Vec<u8>>, alpn: &[u8]) -> Re
     };
     config.alpn_protocols = vec![alpn.to_vec()];
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
-    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
+    config.transport_config(Arc::new(transport));
     let connection =
         endpoint.connect_with(config, server, "arion").unwrap().await.map_err(|error| error.to_string())?;
     // In TLS 1.3 the client is done before the server has judged its key: a request shows the verdict.
@@ -213,4 +230,78 @@ async fn forged_keys_do_not_get_in() {
     }
     assert!(connect(addr, Some(own.clone()), b"arion/0").await.is_err(), "wrong ALPN was let in");
     connect(addr, Some(own), ALPN).await.unwrap();
+}
+
+/// A megabyte that counts as long as it is in memory.
+struct Counted(Vec<u8>, Arc<AtomicUsize>);
+
+impl Counted {
+    fn bytes(live: &Arc<AtomicUsize>) -> Bytes {
+        live.fetch_add(1, Ordering::SeqCst);
+        Bytes::from_owner(Self(vec![7; 1 << 20], live.clone()))
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct Large {
+    live: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Service for Large {
+    async fn serve(&self, _peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
+        if request == Request::Ping {
+            return (Response::Pong { now: 1 }, Bytes::new());
+        }
+        (Response::Shard { size: 1 << 20 }, Counted::bytes(&self.live))
+    }
+}
+
+/// What it asked for stays in memory within its share, and not for long.
+#[tokio::test]
+async fn a_peer_that_asks_and_does_not_read_holds_no_more_than_its_share() {
+    let service = Arc::new(Large { live: Arc::default() });
+    let options = ServerOptions {
+        requests_per_peer_max: 8,
+        response_timeout: Duration::from_millis(500),
+        ..ServerOptions::default()
+    };
+    let addr = ([127, 0, 0, 1], 0).into();
+    let server = QuicServer::bind_with(addr, &key(1), service.clone(), options).unwrap();
+    let public = spki(&signing::node_id(&key(2))).to_vec();
+    let mut silent = TransportConfig::default();
+    silent.stream_receive_window(VarInt::from_u32(10_000));
+    let connection = connect_with(server.local_addr(), Some(public), ALPN, silent).await.unwrap();
+    let request = Request::Fetch { shard: ShardHash([1; 32]) };
+    let ask = RequestHeader { id: 1, body_len: 0, request }.to_frame().unwrap();
+    let mut unread = Vec::new();
+    let mut refused = 0;
+    for _ in 0..64 {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(&ask).await.unwrap();
+        send.finish().unwrap();
+        // Either the first bytes of the answer, or the refusal.
+        let begun = tokio::time::timeout(DEADLINE, recv.read_exact(&mut [0; 4])).await.unwrap();
+        refused += usize::from(begun.is_err());
+        unread.push(recv);
+        assert!(service.live.load(Ordering::SeqCst) <= 8);
+    }
+    assert!(refused > 0, "64 answers of 1 MiB are on their way");
+    let start = std::time::Instant::now();
+    while service.live.load(Ordering::SeqCst) > 0 {
+        assert!(start.elapsed() < DEADLINE, "answers nobody reads are kept");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(unread);
 }

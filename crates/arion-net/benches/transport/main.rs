@@ -28,8 +28,8 @@ const MIB: usize = 1 << 20;
 const KIB: usize = 1 << 10;
 /// Figures are the best of so many rounds taken in turns.
 const ROUNDS: usize = 5;
-/// What a round moves, as much as quinn's benchmark does.
-const BULK_BYTES: usize = 1 << 30;
+/// What a round moves each way.
+const BULK_BYTES: usize = 256 << 20;
 /// Calls under way at once.
 const IN_FLIGHT: usize = 16;
 const REQUESTS: usize = 100_000;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    IN_FLIGHT, KIB, MIB,
+    KIB, MIB,
     child::Child,
     emulator::Shape,
     lab::{ADDRS, Lab},
@@ -15,6 +15,8 @@ use crate::{
 const CONTROLS: [&str; 2] = ["BBR", "CUBIC"];
 /// How long TCP sends, from the established connection on, slow start included.
 pub(crate) const TCP_TIME: Duration = Duration::from_secs(4);
+/// Calls under way at once: enough 1 MiB shards for the longest path, twice.
+const IN_FLIGHT: usize = 32;
 const TARGET: f64 = 0.7;
 /// Shards are no smaller.
 const SHARD_BYTES_MIN: usize = 4 * KIB;

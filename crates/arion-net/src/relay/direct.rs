@@ -42,7 +42,7 @@ async fn find(client: &Shared, node_id: NodeId, relayed: &Relayed) -> Connection
             }
             Err(_) => continue,
         };
-        let check = client.tls.peer_check(node_id);
+        let check = client.tls().peer_check(node_id);
         match timeout(client.options.dial_timeout, client.connect_at(address, &check)).await {
             Ok(Ok(connection)) => return connection,
             Ok(Err(error)) => debug!(peer = %node_id, %address, %error, "no direct path"),

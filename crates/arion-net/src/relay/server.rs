@@ -34,7 +34,8 @@ pub use self::stats::RelayStats;
 use super::{NOT_ADMITTED, REPLACED, relay_server_config};
 use crate::{
     config::server_endpoint_config,
-    server::{BindError, PeerSlot, open_endpoint, open_socket, peer_of},
+    server::{BindError, open_endpoint, open_socket, peer_of},
+    share::PeerSlot,
     tls::TlsIdentity,
 };
 
