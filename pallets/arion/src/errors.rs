@@ -9,7 +9,7 @@ mod errors_section {
         /// The epoch is not greater than the current one. Read `CurrentEpoch` and submit the next.
         #[codec(index = 0)]
         EpochRegression,
-        /// The first map must be epoch 1.
+        /// There is no map yet, and the first must be of epoch 1. Submit it as epoch 1.
         #[codec(index = 1)]
         FirstEpochNotOne,
         /// A parameter makes no sense: at least 1 placement group (at most 65,536), data shard, shard per
@@ -112,7 +112,8 @@ mod errors_section {
         /// The epoch's map is not on chain. Commit to the attestations of a published, not yet pruned epoch.
         #[codec(index = 32)]
         UnknownEpoch,
-        /// The epoch has a commitment already, and commitments never change.
+        /// The epoch has a commitment already, and commitments never change. Read it in
+        /// `EpochAttestationCommitments`; commit to the next epoch.
         #[codec(index = 33)]
         CommitmentAlreadyExists,
         /// The warden is registered. Nothing needs to be done.

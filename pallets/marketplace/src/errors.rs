@@ -75,7 +75,8 @@ mod errors {
         /// The account does not authorize this gateway. Check the node id.
         #[codec(index = 20)]
         GatewayNotAuthorized,
-        /// The gateway is still registered: only the account itself can revoke it.
+        /// The gateway is still registered: only the account itself can revoke it. Have the account call
+        /// `revoke_gateway`, or wait until the gateway is deregistered.
         #[codec(index = 21)]
         GatewayStillRegistered,
         /// The sequence number was used or is older than one that was. Use a greater one.

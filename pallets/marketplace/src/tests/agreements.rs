@@ -262,6 +262,7 @@ fn a_gateway_that_left_can_be_dropped_by_anybody() {
         );
         Gateways::set(vec![(2, 7)]);
         assert_noop!(Marketplace::drop_gateway(signed(4), account(2), node(1)), Error::AgreementNotFound);
+        assert_noop!(Marketplace::drop_gateway(signed(4), account(1), node(3)), Error::GatewayNotAuthorized);
         assert_ok!(Marketplace::drop_gateway(signed(4), account(1), node(1)));
         assert_eq!(status(1), None);
         assert_eq!(BilledBytes::<Test>::get(node(1)), 0);

@@ -108,6 +108,18 @@ fn a_refund_takes_back_what_is_not_spent_and_returns_the_alpha_to_the_authority(
     });
 }
 
+#[test]
+fn a_refund_to_an_authority_that_is_gone_has_to_be_worth_an_account() {
+    story(|| {
+        assert_ok!(grant(b"pi_1", 1, 100));
+        assert_ok!(Balances::transfer_all(signed(9), account(4), false));
+        let refund = |credits| Marketplace::refund_payment(signed(9), id(b"pi_1"), credits);
+        assert_noop!(refund(49), Error::AccountCannotReceive);
+        assert_ok!(refund(50));
+        assert_eq!(alpha(9), EXISTENTIAL);
+    });
+}
+
 /// Nobody turns a card payment into ALPHA: granted credits are not the account's to refund.
 #[test]
 fn the_account_itself_cannot_refund_granted_credits_and_spends_them_first() {

@@ -297,6 +297,13 @@ fn more_validators_than_votes_are_kept_of_is_an_error() {
         }
         assert_noop!(assign(104, 0, 11), Error::TooManyVotes);
     });
+    story_at(RequestStatus::Disputed, || {
+        Validators::set((100..107).map(account).collect());
+        for validator in 100..104 {
+            assert_ok!(Marketplace::resolve_dispute(signed(validator), 0, true));
+        }
+        assert_noop!(Marketplace::resolve_dispute(signed(104), 0, true), Error::TooManyVotes);
+    });
 }
 
 #[test]
