@@ -105,7 +105,7 @@ fn set_validators(validators: &[AccountId]) {
 fn node(node_type: NodeType) -> ([u8; 32], AccountId) {
     let (node_id, owner): ([u8; 32], AccountId) = ([11; 32], account("node owner", 0, 0));
     let record =
-        NodeRecord { owner: owner.clone(), node_type, lane: Lane::Storage, deposit: 0, registered_at: 0 };
+        NodeRecord { owner: owner.clone(), node_type, lane: node_type.lane(), deposit: 0, registered_at: 0 };
     Nodes::<Runtime>::insert(node_id, record);
     (node_id, owner)
 }

@@ -9,7 +9,7 @@
 //! - Issuance grows by the existential deposits of accounts that a genesis endows, and by nothing else.
 //!
 //! # Not here
-//! Storage of a single pallet (`pallet_arion::migrations`), versions of new pallets (FRAME notes them by itself).
+//! Storage of a single pallet (`pallet_registration::migrations`, `pallet_arion::migrations`), versions of new pallets (FRAME notes them by itself).
 //!
 //! Specified in docs/spec/chain.md, "Versions of storage".
 
@@ -28,5 +28,6 @@ pub type All = (
     UpgradeSessionKeys,
     EndowSystemAccounts,
     BondValidators,
+    pallet_registration::migrations::MigrateV1ToV2<Runtime>,
     pallet_arion::migrations::MigrateV1ToV2<Runtime>,
 );

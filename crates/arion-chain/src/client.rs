@@ -262,7 +262,8 @@ impl ChainClient {
             match record.node_type {
                 NodeType::Gateway => registry.gateways.insert(NodeId(node)),
                 NodeType::Validator => registry.validators.insert(NodeId(node)),
-                NodeType::StorageMiner | NodeType::ComputeMiner => continue,
+                // A warden's word counts by its admission, not by its registration.
+                NodeType::StorageMiner | NodeType::ComputeMiner | NodeType::Warden => continue,
             };
         }
         // The map's values say when a warden was admitted; who they are is in the keys.

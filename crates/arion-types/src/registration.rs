@@ -34,9 +34,22 @@ pub enum NodeType {
     /// Runs compute work.
     #[codec(index = 3)]
     ComputeMiner,
+    /// Audits storage miners. Its attestations count once `pallet-arion::register_warden` admitted its key.
+    #[codec(index = 4)]
+    Warden,
 }
 
-/// The service a registration belongs to; later services add variants.
+impl NodeType {
+    /// The service that nodes of this type work for.
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Validator | Self::StorageMiner | Self::Gateway | Self::Warden => Lane::Storage,
+            Self::ComputeMiner => Lane::Compute,
+        }
+    }
+}
+
+/// A service of the network; later services add variants.
 #[derive(
     Clone,
     Copy,

@@ -7,18 +7,19 @@
 
 use alloc::format;
 use arion_types::{Lane, NodeType, registration::node_message};
+use codec::Encode;
 use frame_benchmarking::v2::*;
 use frame_support::{
     sp_runtime::{
         KeyTypeId,
         traits::{Bounded, Zero},
     },
-    traits::{Get, fungible::Mutate},
+    traits::{Get, UncheckedOnRuntimeUpgrade, fungible::Mutate},
 };
 use frame_system::{RawOrigin, pallet_prelude::BlockNumberFor};
 use sp_core::{ed25519, hexdisplay::HexDisplay};
 
-use crate::{BalanceOf, Call, Config, NodeNonces, Nodes, OwnerNodes, Pallet};
+use crate::{BalanceOf, Call, Config, NodeNonces, NodeRecord, Nodes, OwnerNodes, Pallet, migrations::V1ToV2};
 
 /// Keys of the benchmarks in the keystore.
 const KEYS: KeyTypeId = KeyTypeId(*b"reg!");
@@ -98,6 +99,29 @@ mod benchmarks {
         _(RawOrigin::Signed(owner.clone()));
 
         assert!(!OwnerNodes::<T>::contains_key(&owner));
+    }
+
+    /// Every node is in another lane than it is to be.
+    #[benchmark]
+    fn migrate_v1_to_v2(n: Linear<0, { T::MaxOwners::get() }>) {
+        for node in 0..n {
+            let node_id = (b"node", node).using_encoded(sp_io::hashing::blake2_256);
+            let record = NodeRecord {
+                owner: account("owner", node, 0),
+                node_type: NodeType::ComputeMiner,
+                lane: Lane::Storage,
+                deposit: T::NodeDeposit::get(),
+                registered_at: 0u32.into(),
+            };
+            Nodes::<T>::insert(node_id, record);
+        }
+
+        #[block]
+        {
+            V1ToV2::<T>::on_runtime_upgrade();
+        }
+
+        assert!(Nodes::<T>::iter_values().all(|node| node.lane == Lane::Compute));
     }
 
     impl_benchmark_test_suite!(Pallet, crate::mock::chain(), crate::mock::Test);

@@ -62,13 +62,12 @@ impl<T: Config> Pallet<T> {
         let deposit = T::NodeDeposit::get();
         Self::hold(HoldReason::NodeDeposit, &owner, deposit)?;
         record.nodes += 1;
-        let lane = record.lane;
         let registered_at = frame_system::Pallet::<T>::block_number();
         OwnerNodes::<T>::insert(&owner, record);
         NodeNonces::<T>::insert(node_id, nonce.saturating_add(1));
         Nodes::<T>::insert(
             node_id,
-            NodeRecord { owner: owner.clone(), node_type, lane, deposit, registered_at },
+            NodeRecord { owner: owner.clone(), node_type, lane: node_type.lane(), deposit, registered_at },
         );
         Self::deposit_event(Event::NodeRegistered { owner, node_id, node_type, deposit });
         Ok(())
@@ -104,12 +103,14 @@ impl<T: Config> Pallet<T> {
         use frame_support::traits::fungible::InspectHold;
 
         let mut nodes: BTreeMap<T::AccountId, (u32, BalanceOf<T>)> = BTreeMap::new();
+        let mut deposits: BTreeMap<T::AccountId, (BalanceOf<T>, BalanceOf<T>)> = BTreeMap::new();
         for (node_id, node) in Nodes::<T>::iter() {
             ensure!(
                 node.node_type != NodeType::StorageMiner,
                 "a storage miner is registered as a service node"
             );
             ensure!(NodeNonces::<T>::get(node_id) > 0, "a registered node has never used a nonce");
+            ensure!(node.lane == node.node_type.lane(), "a node is not in the lane of its type");
             ensure!(OwnerNodes::<T>::contains_key(&node.owner), "a node's owner is not registered");
             let (count, held) = nodes.entry(node.owner).or_default();
             *count += 1;
@@ -120,13 +121,18 @@ impl<T: Config> Pallet<T> {
             let (count, held) = nodes.remove(&owner).unwrap_or_default();
             ensure!(record.nodes == count, "an owner's node count is not the number of its nodes");
             ensure!(count <= T::MaxNodesPerOwner::get(), "an owner has more nodes than MaxNodesPerOwner");
-            let on_hold = |reason: HoldReason| T::Currency::balance_on_hold(&reason.into(), &owner);
-            ensure!(on_hold(HoldReason::OwnerDeposit) == record.deposit, "an owner's deposit is not held");
+            deposits.insert(owner, (record.deposit, held));
+        }
+        for account in frame_system::Account::<T>::iter_keys() {
+            let (owner, nodes) = deposits.remove(&account).unwrap_or_default();
+            let on_hold = |reason: HoldReason| T::Currency::balance_on_hold(&reason.into(), &account);
+            ensure!(on_hold(HoldReason::OwnerDeposit) == owner, "what is held is not the owner's deposit");
             ensure!(
-                on_hold(HoldReason::NodeDeposit) == held,
-                "the deposits of an owner's nodes are not held"
+                on_hold(HoldReason::NodeDeposit) == nodes,
+                "what is held is not the sum of the deposits of the owner's nodes"
             );
         }
+        ensure!(deposits.is_empty(), "an owner has no account");
         Ok(())
     }
 }

@@ -1,17 +1,18 @@
 //! Who takes part: owner nodes (families) and the service nodes that run in their name.
 //!
 //! An account becomes an owner by [`Call::register_owner_node`] and puts down a deposit; it then registers
-//! gateways, validator services and compute miners by their Ed25519 node keys, each with the consent of the
-//! key. Storage miners are registered with `pallet-arion`, which asks this pallet only whether their family
-//! exists.
+//! gateways, validator services, compute miners and wardens by their Ed25519 node keys, each with the consent
+//! of the key. Storage miners are registered with `pallet-arion`, which asks this pallet only whether their
+//! family exists.
 //!
 //! # Invariants
 //! - A node id belongs to at most one owner; every node's owner is registered.
 //! - A signature that registered a node once never registers it again: `NodeNonces` only grows.
-//! - What is held under [`HoldReason`] equals the deposits of the records.
+//! - A node's lane is the one of its type, whatever its owner's is.
+//! - What is held under [`HoldReason`] equals the deposits of the records, on every account.
 //!
 //! # Not here
-//! Storage miners, wardens, maps (`pallet-arion`).
+//! Storage miners, whose attestations count, maps (`pallet-arion`).
 //!
 //! Specified in docs/spec/chain.md.
 
@@ -22,6 +23,7 @@ extern crate alloc;
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
 mod impls;
+pub mod migrations;
 pub mod types;
 pub mod weights;
 
@@ -61,7 +63,7 @@ pub mod pallet {
     pub type NodeRecordOf<T> =
         NodeRecord<<T as frame_system::Config>::AccountId, BalanceOf<T>, BlockNumberFor<T>>;
 
-    const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+    const STORAGE_VERSION: StorageVersion = StorageVersion::new(2);
 
     #[pallet::pallet]
     #[pallet::storage_version(STORAGE_VERSION)]
@@ -125,7 +127,7 @@ pub mod pallet {
         OwnerNodeRegistered {
             /// The account.
             owner: T::AccountId,
-            /// Its service.
+            /// The service it says it came for.
             lane: Lane,
             /// What is held.
             deposit: BalanceOf<T>,
@@ -203,7 +205,8 @@ pub mod pallet {
 
     #[pallet::call]
     impl<T: Config> Pallet<T> {
-        /// Makes the sender an owner (a family) in the service `lane`, against `OwnerDeposit`.
+        /// Makes the sender an owner (a family) that came for the service `lane`, against `OwnerDeposit`. It may
+        /// run nodes of any service.
         #[pallet::call_index(0)]
         #[pallet::weight(T::WeightInfo::register_owner_node())]
         pub fn register_owner_node(origin: OriginFor<T>, lane: Lane) -> DispatchResult {
@@ -211,8 +214,8 @@ pub mod pallet {
             Self::do_register_owner(owner, lane)
         }
 
-        /// Registers a service node of the sender, against `NodeDeposit`. `node_sig` is the node key's
-        /// signature over `arion_types::registration::node_message`.
+        /// Registers a service node of the sender, against `NodeDeposit`, in the lane of its type. `node_sig` is
+        /// the node key's signature over `arion_types::registration::node_message`.
         #[pallet::call_index(1)]
         #[pallet::weight(T::WeightInfo::register_node())]
         pub fn register_node(

@@ -7,7 +7,7 @@ use scale_info::TypeInfo;
 /// An owner node: the account behind a family, or behind a service.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct OwnerRecord<Balance, BlockNumber> {
-    /// Service the owner takes part in.
+    /// Service the owner says it came for. It may run nodes of any.
     pub lane: Lane,
     /// Held on the owner's account until it leaves.
     pub deposit: Balance,
@@ -17,14 +17,14 @@ pub struct OwnerRecord<Balance, BlockNumber> {
     pub nodes: u32,
 }
 
-/// A service node: gateway, validator service or compute miner.
+/// A service node: validator service, gateway, compute miner or warden.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct NodeRecord<AccountId, Balance, BlockNumber> {
     /// Account the node belongs to.
     pub owner: AccountId,
     /// What the node does.
     pub node_type: NodeType,
-    /// Service the node belongs to: its owner's.
+    /// Service the node works for: `NodeType::lane` of its type.
     pub lane: Lane,
     /// Held on the owner's account until the node is deregistered.
     pub deposit: Balance,

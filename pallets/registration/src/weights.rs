@@ -24,6 +24,8 @@ pub trait WeightInfo {
     fn deregister_node() -> Weight;
     /// Of `deregister_owner_node`.
     fn deregister_owner_node() -> Weight;
+    /// Of `migrate_v1_to_v2`; `n` was measured from 0 to 1024.
+    fn migrate_v1_to_v2(n: u32) -> Weight;
 }
 
 /// What was measured, with accesses to storage at the price of `Db`.
@@ -96,6 +98,20 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
             .saturating_add(Db::get().reads(4))
             .saturating_add(Db::get().writes(3))
     }
+
+    // Storage: `Registration::Nodes` (r:1025 w:1024)
+    // Proof: `Registration::Nodes` (`max_values`: None, `max_size`: Some(102), added: 2577, mode: `MaxEncodedLen`)
+    // Proof measured: 188 + n * 109 bytes.
+    // Least time: 9_217_000 ps.
+    fn migrate_v1_to_v2(n: u32) -> Weight {
+        Weight::from_parts(9_478_000, 3_567)
+            // Standard error: 15_139
+            .saturating_add(Weight::from_parts(8_095_372, 0).saturating_mul(n.into()))
+            .saturating_add(Db::get().reads(1))
+            .saturating_add(Db::get().reads((1_u64).saturating_mul(n.into())))
+            .saturating_add(Db::get().writes((1_u64).saturating_mul(n.into())))
+            .saturating_add(Weight::from_parts(0, 2_577).saturating_mul(n.into()))
+    }
 }
 
 // For tests of other pallets.
@@ -111,5 +127,8 @@ impl WeightInfo for () {
     }
     fn deregister_owner_node() -> Weight {
         Measured::<ParityDbWeight>::deregister_owner_node()
+    }
+    fn migrate_v1_to_v2(n: u32) -> Weight {
+        Measured::<ParityDbWeight>::migrate_v1_to_v2(n)
     }
 }

@@ -20,13 +20,16 @@ fn held(n: u8) -> Balance {
 fn a_node_is_registered_with_its_keys_consent() {
     story(|| {
         let origin = owner(1);
-        for (n, node_type) in [(1, NodeType::Gateway), (2, NodeType::Validator), (3, NodeType::ComputeMiner)]
-        {
+        for (n, node_type, lane) in [
+            (1, NodeType::Gateway, Lane::Storage),
+            (2, NodeType::ComputeMiner, Lane::Compute),
+            (3, NodeType::Warden, Lane::Storage),
+        ] {
             let key = node(n);
             let sig = consent(&key, &account(1), node_type);
             assert_ok!(Registration::register_node(origin.clone(), node_type, id(&key), sig));
             let record = Nodes::<Test>::get(id(&key)).unwrap();
-            assert_eq!((record.owner, record.node_type, record.lane), (account(1), node_type, Lane::Storage));
+            assert_eq!((record.owner, record.node_type, record.lane), (account(1), node_type, lane));
             assert_eq!(NodeNonces::<Test>::get(id(&key)), 1);
             System::assert_last_event(
                 Event::NodeRegistered {
@@ -45,6 +48,26 @@ fn a_node_is_registered_with_its_keys_consent() {
             Registration::register_node(origin, NodeType::Gateway, id(&key), sig),
             Error::<Test>::TooManyNodes
         );
+    });
+}
+
+/// Whatever service its owner came for.
+#[test]
+fn a_node_is_in_the_lane_of_its_type() {
+    story(|| {
+        let origin = RuntimeOrigin::signed(account(1));
+        assert_ok!(Registration::register_owner_node(origin.clone(), Lane::Compute));
+        for (n, node_type, lane) in [
+            (1, NodeType::Validator, Lane::Storage),
+            (2, NodeType::Warden, Lane::Storage),
+            (3, NodeType::ComputeMiner, Lane::Compute),
+        ] {
+            let sig = consent(&node(n), &account(1), node_type);
+            assert_ok!(Registration::register_node(origin.clone(), node_type, id(&node(n)), sig));
+            assert_eq!(Nodes::<Test>::get(id(&node(n))).unwrap().lane, lane);
+        }
+        assert_eq!(NodeType::Gateway.lane(), Lane::Storage);
+        assert_eq!(NodeType::StorageMiner.lane(), Lane::Storage);
     });
 }
 

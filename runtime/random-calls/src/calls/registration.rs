@@ -18,8 +18,13 @@ pub(crate) fn call(script: &mut Script) -> (Sender, RuntimeCall) {
         }
         3 => pallet_registration::Call::deregister_owner_node {}.into(),
         4..8 => {
-            const TYPES: [NodeType; 4] =
-                [NodeType::Gateway, NodeType::ComputeMiner, NodeType::Validator, NodeType::StorageMiner];
+            const TYPES: [NodeType; 5] = [
+                NodeType::Gateway,
+                NodeType::ComputeMiner,
+                NodeType::Validator,
+                NodeType::StorageMiner,
+                NodeType::Warden,
+            ];
             let node_type = TYPES[script.below(TYPES.len())];
             let key = script.byte() % NODES;
             let ahead = u64::from(script.rarely(16));
