@@ -9,7 +9,7 @@
 mod setup;
 
 use alloc::vec::Vec;
-use arion_types::{MinerStatsUpdate, NetworkTotals, map::map_root, registration::registration_message};
+use arion_types::{MinerStatsUpdate, NetworkTotals, map::map_root};
 use frame_benchmarking::v2::*;
 use frame_support::{
     BoundedVec,
@@ -21,13 +21,13 @@ use frame_system::RawOrigin;
 use sp_core::H256;
 
 use crate::{
-    AttestationSubmitters, AttestationsByBucket, AuditTallies, BalanceOf, BaseDeposit, Call,
-    ChildCooldownEnd, ChildRegistrations, ChildStatus, ClosingVotes, Config, CurrentEpoch,
+    AttestationSubmitters, AttestationsByBucket, AuditCountsByChild, AuditTallies, BalanceOf, BaseDeposit,
+    Call, ChildCooldownEnd, ChildRegistrations, ChildStatus, ClosingVotes, Config, CurrentEpoch,
     CurrentWeightRound, EpochAttestationCommitments, EpochRoot, EpochStarts, FamilyChildren, FamilyCount,
     FamilyGraceStart, FamilyWeight, FamilyWeightRaw, FreeSlotUsed, GlobalNextDeposit, KeptEpochs,
-    LockupEnabled, MapVote, MapVotes, MinerStats, NetworkStats, NodeIdCooldownEnd, NodeIdNonce,
-    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition,
-    TotalActiveChildren, WardenInfo, WeightReporters, WeightRound,
+    LockupEnabled, MapVote, MapVotes, MinerStats, NetworkStats, NodeIdCooldownEnd, NodeQualityByChild,
+    NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition, TotalActiveChildren,
+    WeightReporters, WeightRound,
     impls::{SWEPT_PER_BLOCK, VOTES_CLEARED_MAX},
     migrations::V1ToV2,
     offchain::ReporterId,
@@ -102,20 +102,11 @@ mod benchmarks {
         let halving = setup::blocks::<T>(T::GlobalDepositHalvingPeriodBlocks::get());
         setup::set_block::<T>(halving * 128 + 1);
         ChildCooldownEnd::<T>::insert(&child, frame_system::Pallet::<T>::block_number());
-        let key = setup::key(0);
-        NodeIdCooldownEnd::<T>::insert(key.0, frame_system::Pallet::<T>::block_number());
-        let nonce = NodeIdNonce::<T>::get(key.0);
-        let message = registration_message(
-            &Pallet::<T>::genesis_hash(),
-            family.as_ref(),
-            child.as_ref(),
-            &key.0,
-            nonce,
-        );
-        let signature = setup::sign(&key, &message);
+        let (node_id, node_sig) = setup::consent::<T>(&family, &child);
+        NodeIdCooldownEnd::<T>::insert(node_id, frame_system::Pallet::<T>::block_number());
 
         #[extrinsic_call]
-        _(RawOrigin::Signed(family.clone()), family.clone(), child.clone(), key.0, signature);
+        _(RawOrigin::Signed(family.clone()), family.clone(), child.clone(), node_id, node_sig);
 
         assert!(ChildRegistrations::<T>::get(child).is_some_and(|child| child.deposit > 0u32.into()));
     }
@@ -133,6 +124,7 @@ mod benchmarks {
         FamilyWeightRaw::<T>::insert(&family, 1);
         NodeWeightByChild::<T>::insert(&child, 1);
         NodeQualityByChild::<T>::insert(&child, setup::quality());
+        AuditCountsByChild::<T>::insert(&child, setup::counts());
         CurrentWeightRound::<T>::put(WeightRound {
             bucket: 0,
             total_votes: 1,
@@ -147,7 +139,8 @@ mod benchmarks {
         #[extrinsic_call]
         _(RawOrigin::Signed(family), child.clone());
 
-        assert!(!AuditTallies::<T>::contains_key(1, child));
+        assert!(!AuditTallies::<T>::contains_key(1, &child));
+        assert!(!AuditCountsByChild::<T>::contains_key(child));
     }
 
     #[benchmark]
@@ -356,26 +349,7 @@ mod benchmarks {
         f: Linear<1, { T::MaxChildrenWeighedPerBlock::get() }>,
         c: Linear<0, { T::MaxChildrenPerFamily::get() - 1 }>,
     ) {
-        let wardens = all_wardens::<T>();
-        for warden in &wardens {
-            RegisteredWardens::<T>::insert(warden, WardenInfo { registered_at: 0u32.into() });
-        }
-        let mut families: Vec<T::AccountId> = (0..f).map(|n| account("weighed", n, 0)).collect();
-        families.sort_by_key(|family| FamilyChildren::<T>::hashed_key_for(family));
-        for (n, family) in (0..).zip(&families) {
-            let more = if n + 1 == f { c } else { 0 };
-            let children: Vec<T::AccountId> =
-                core::iter::once(n).chain(f..f + more).map(|child| account("child", child, 0)).collect();
-            for child in &children {
-                setup::know::<T>(0, child, &wardens);
-                NodeQualityByChild::<T>::insert(child, setup::quality());
-                NodeWeightByChild::<T>::insert(child, 1);
-            }
-            FamilyChildren::<T>::insert(family, BoundedVec::truncate_from(children));
-            FamilyGraceStart::<T>::insert(family, 0);
-            FamilyWeight::<T>::insert(family, 1);
-            FamilyWeightRaw::<T>::insert(family, 1);
-        }
+        setup::families_to_weigh::<T>(f, c, &all_wardens::<T>());
         ClosingVotes::<T>::put(setup::full::<_, T::MaxWeightReporters>(|_| 1u128));
         let total_votes = u128::from(T::MaxWeightReporters::get());
         let round = WeightRound { bucket: 0, total_votes, cursor: None, nodes: 0, families: 0 };
@@ -486,6 +460,28 @@ mod benchmarks {
         }
 
         assert_eq!(AuditTallies::<T>::iter().count(), 0);
+    }
+
+    /// All of them go.
+    #[benchmark]
+    fn sweep_free_unbonding(n: Linear<0, SWEPT_PER_BLOCK>) {
+        let now = frame_system::Pallet::<T>::block_number();
+        for child in setup::children::<T>(n) {
+            ChildRegistrations::<T>::mutate(&child, |record| {
+                if let Some(record) = record {
+                    record.status = ChildStatus::Unbonding { end: now };
+                }
+            });
+            ChildCooldownEnd::<T>::insert(child, now);
+        }
+        sweep_from::<T>(SweptItem::FreeUnbonding);
+
+        #[block]
+        {
+            Pallet::<T>::sweep(Weight::MAX);
+        }
+
+        assert_eq!(ChildRegistrations::<T>::iter().count(), 0);
     }
 
     #[benchmark]

@@ -43,7 +43,7 @@ mod events_section {
             /// First block in which account and node id can be registered again.
             cooldown_end: BlockNumberFor<T>,
         },
-        /// A child's deposit is free again and its record gone.
+        /// A child's deposit is free again and its record gone: claimed, or swept where nothing was held.
         #[codec(index = 3)]
         ChildUnbonded {
             /// Its family, whose account has the deposit back.

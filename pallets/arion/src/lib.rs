@@ -48,8 +48,8 @@ mod tests;
 
 pub use pallet::*;
 pub use types::{
-    AuditTally, ChildRegistration, ChildStatus, EpochAttestationCommitment, MapVote, MinerStatsRecord,
-    NetworkStatsRecord, PlacementRefusal, QualityReport, Sweep, WardenInfo, WeightRound,
+    AuditCounts, AuditTally, ChildRegistration, ChildStatus, EpochAttestationCommitment, MapVote,
+    MinerStatsRecord, NetworkStatsRecord, PlacementRefusal, QualityReport, Sweep, WardenInfo, WeightRound,
 };
 pub use weights::WeightInfo;
 
@@ -91,8 +91,9 @@ pub mod pallet {
     #[cfg(feature = "runtime-benchmarks")]
     use crate::benchmarking::BenchmarkHelper;
     use crate::{
-        AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, MapVote, MinerStatsRecord,
-        NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep, WardenInfo, WeightInfo, WeightRound,
+        AuditCounts, AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, MapVote,
+        MinerStatsRecord, NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep, WardenInfo, WeightInfo,
+        WeightRound,
         offchain::{ReporterId, ReporterOwner, ReporterSignature},
     };
 
@@ -189,7 +190,8 @@ pub mod pallet {
             Self::do_deregister_child(family, child)
         }
 
-        /// Frees the deposit of the sender's child after the unbonding period and removes its record.
+        /// Frees the deposit of the sender's child after the unbonding period and removes its record. A record
+        /// without a deposit goes by itself once unbonding and cooldown are over.
         #[pallet::call_index(3)]
         #[pallet::weight(T::WeightInfo::claim_unbonded())]
         pub fn claim_unbonded(origin: OriginFor<T>, child: T::AccountId) -> DispatchResult {

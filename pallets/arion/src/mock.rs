@@ -20,8 +20,8 @@ use sp_keystore::{KeystoreExt, testing::MemoryKeystore};
 use sp_runtime::{AccountId32, BoundedVec, BuildStorage, traits::IdentityLookup};
 
 use crate::{
-    AttestationSubmitters, CurrentWeightBucket, CurrentWeightRound, FamilyRegistry, NodeIdNonce,
-    ProxyVerifier,
+    AttestationSubmitters, CurrentWeightBucket, CurrentWeightRound, FamilyRegistry, FreeSlotUsed,
+    NodeIdNonce, ProxyVerifier,
     offchain::{ReporterId, ReporterOwner},
     weights::SubstrateWeight,
 };
@@ -291,6 +291,11 @@ pub(crate) fn register(family: u8, child: u8) -> frame_support::dispatch::Dispat
 pub(crate) fn register_node(family: u8, child: u8, node: u8) -> frame_support::dispatch::DispatchResult {
     let sig = consent(family, child, node);
     Arion::register_child(signed(family), account(family), account(child), node_id(node), sig)
+}
+
+/// Uses up the free registration of a family: for what it registers from now on a deposit is held.
+pub(crate) fn use_free_slot(family: u8) {
+    FreeSlotUsed::<Test>::insert(account(family), ());
 }
 
 /// Record of a miner in a map.

@@ -193,6 +193,11 @@ mod storage_section {
         ValueQuery,
     >;
 
+    /// How the audits of an active child ended, all wardens together.
+    #[pallet::storage]
+    pub type AuditCountsByChild<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, AuditCounts, ValueQuery>;
+
     /// The closed bucket whose weights are being computed.
     #[pallet::storage]
     pub type CurrentWeightRound<T: Config> = StorageValue<_, WeightRound<T::AccountId>>;

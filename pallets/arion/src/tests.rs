@@ -6,6 +6,7 @@ mod children;
 mod deposits;
 mod families;
 mod interface;
+mod invariants;
 mod maps;
 mod migration;
 mod offchain;

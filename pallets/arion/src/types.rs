@@ -107,6 +107,24 @@ pub struct AuditTally {
     pub integrity_fails: u16,
 }
 
+/// How the audits of a miner ended since it was registered, by the verdicts that count. Numbers stop at their
+/// largest value.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct AuditCounts {
+    /// Verdicts `Passed`.
+    pub passed: u32,
+    /// Verdicts `Failed`.
+    pub failed: u32,
+    /// Verdicts `Timeout`.
+    pub timeouts: u32,
+    /// Verdicts `InvalidProof`.
+    pub invalid_proofs: u32,
+    /// Newest block of their challenges.
+    pub last_block: u64,
+}
+
 /// Weights of a closed bucket on the way.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct WeightRound<AccountId> {
@@ -172,6 +190,9 @@ pub enum SweptItem {
     /// Audit tallies of buckets that are done.
     #[codec(index = 5)]
     AuditTallies,
+    /// Children that left, for which nothing is held, once unbonding and cooldown are over.
+    #[codec(index = 6)]
+    FreeUnbonding,
 }
 
 impl SweptItem {
@@ -183,7 +204,8 @@ impl SweptItem {
             Self::NodeIdCooldowns => Self::Attestations,
             Self::Attestations => Self::QualityReports,
             Self::QualityReports => Self::AuditTallies,
-            Self::AuditTallies => Self::MapVotes,
+            Self::AuditTallies => Self::FreeUnbonding,
+            Self::FreeUnbonding => Self::MapVotes,
         }
     }
 }

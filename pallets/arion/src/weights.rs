@@ -66,6 +66,8 @@ pub trait WeightInfo {
     fn sweep_quality_reports(n: u32) -> Weight;
     /// Of `sweep_audit_tallies`; `n` was measured from 0 to 32.
     fn sweep_audit_tallies(n: u32) -> Weight;
+    /// Of `sweep_free_unbonding`; `n` was measured from 0 to 32.
+    fn sweep_free_unbonding(n: u32) -> Weight;
     /// Of `migrate_v1_to_v2`; `f` was measured from 0 to 256.
     fn migrate_v1_to_v2(f: u32) -> Weight;
 }
@@ -187,18 +189,20 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::NodeWeightByChild` (`max_values`: None, `max_size`: Some(50), added: 2525, mode: `MaxEncodedLen`)
     // Storage: `Arion::FamilyWeight` (r:0 w:1)
     // Proof: `Arion::FamilyWeight` (`max_values`: None, `max_size`: Some(50), added: 2525, mode: `MaxEncodedLen`)
+    // Storage: `Arion::AuditCountsByChild` (r:0 w:1)
+    // Proof: `Arion::AuditCountsByChild` (`max_values`: None, `max_size`: Some(72), added: 2547, mode: `MaxEncodedLen`)
     // Storage: `Arion::FamilyWeightRaw` (r:0 w:1)
     // Proof: `Arion::FamilyWeightRaw` (`max_values`: None, `max_size`: Some(50), added: 2525, mode: `MaxEncodedLen`)
     // Storage: `Arion::NodeIdToChild` (r:0 w:1)
     // Proof: `Arion::NodeIdToChild` (`max_values`: None, `max_size`: Some(80), added: 2555, mode: `MaxEncodedLen`)
     // Storage: `Arion::AuditTallies` (r:0 w:2)
     // Proof: `Arion::AuditTallies` (`max_values`: None, `max_size`: Some(9278), added: 11753, mode: `MaxEncodedLen`)
-    // Proof measured: 664 bytes.
-    // Least time: 95_048_000 ps.
+    // Proof measured: 697 bytes.
+    // Least time: 98_174_000 ps.
     fn deregister_child() -> Weight {
-        Weight::from_parts(101_389_000, 4_538)
+        Weight::from_parts(101_771_000, 4_538)
             .saturating_add(Db::get().reads(7))
-            .saturating_add(Db::get().writes(17))
+            .saturating_add(Db::get().writes(18))
     }
 
     // Storage: `Arion::ChildRegistrations` (r:1 w:1)
@@ -233,18 +237,20 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
     // Proof: `Arion::NodeIdToChild` (`max_values`: None, `max_size`: Some(80), added: 2555, mode: `MaxEncodedLen`)
     // Storage: `Arion::AuditTallies` (r:1000 w:1000)
     // Proof: `Arion::AuditTallies` (`max_values`: None, `max_size`: Some(9278), added: 11753, mode: `MaxEncodedLen`)
+    // Storage: `Arion::AuditCountsByChild` (r:1000 w:1000)
+    // Proof: `Arion::AuditCountsByChild` (`max_values`: None, `max_size`: Some(72), added: 2547, mode: `MaxEncodedLen`)
     // Storage: `Arion::CurrentAttestationBucket` (r:1 w:1)
     // Proof: `Arion::CurrentAttestationBucket` (`max_values`: Some(1), `max_size`: Some(4), added: 499, mode: `MaxEncodedLen`)
-    // Proof measured: 3067374 bytes.
-    // Least time: 2_331_958_000 ps.
+    // Proof measured: 3067190 bytes.
+    // Least time: 2_217_073_000 ps.
     fn submit_attestations(a: u32) -> Weight {
-        Weight::from_parts(15_373_862_896, 1_910_124)
-            // Standard error: 2_361_615
-            .saturating_add(Weight::from_parts(85_910_953, 0).saturating_mul(a.into()))
+        Weight::from_parts(941_922_160, 1_910_204)
+            // Standard error: 2_067_795
+            .saturating_add(Weight::from_parts(114_915_386, 0).saturating_mul(a.into()))
             .saturating_add(Db::get().reads(140))
-            .saturating_add(Db::get().reads((2_u64).saturating_mul(a.into())))
+            .saturating_add(Db::get().reads((3_u64).saturating_mul(a.into())))
             .saturating_add(Db::get().writes(2))
-            .saturating_add(Db::get().writes((1_u64).saturating_mul(a.into())))
+            .saturating_add(Db::get().writes((2_u64).saturating_mul(a.into())))
             .saturating_add(Weight::from_parts(0, 11_753).saturating_mul(a.into()))
     }
 
@@ -600,6 +606,25 @@ impl<Db: Get<RuntimeDbWeight>> WeightInfo for Measured<Db> {
             .saturating_add(Weight::from_parts(0, 11_650).saturating_mul(n.into()))
     }
 
+    // Storage: `Arion::SweepPosition` (r:1 w:1)
+    // Proof: `Arion::SweepPosition` (`max_values`: Some(1), `max_size`: Some(131), added: 626, mode: `MaxEncodedLen`)
+    // Storage: `Arion::ChildRegistrations` (r:33 w:32)
+    // Proof: `Arion::ChildRegistrations` (`max_values`: None, `max_size`: Some(137), added: 2612, mode: `MaxEncodedLen`)
+    // Storage: `Arion::ChildCooldownEnd` (r:32 w:0)
+    // Proof: `Arion::ChildCooldownEnd` (`max_values`: None, `max_size`: Some(52), added: 2527, mode: `MaxEncodedLen`)
+    // Proof measured: 105 + n * 203 bytes.
+    // Least time: 12_674_000 ps.
+    fn sweep_free_unbonding(n: u32) -> Weight {
+        Weight::from_parts(17_860_537, 3_602)
+            // Standard error: 70_550
+            .saturating_add(Weight::from_parts(23_000_287, 0).saturating_mul(n.into()))
+            .saturating_add(Db::get().reads(2))
+            .saturating_add(Db::get().reads((2_u64).saturating_mul(n.into())))
+            .saturating_add(Db::get().writes(1))
+            .saturating_add(Db::get().writes((1_u64).saturating_mul(n.into())))
+            .saturating_add(Weight::from_parts(0, 2_612).saturating_mul(n.into()))
+    }
+
     // Storage: `Arion::FamilyChildren` (r:256 w:0)
     // Proof: `Arion::FamilyChildren` (`max_values`: None, `max_size`: Some(1073), added: 3548, mode: `MaxEncodedLen`)
     // Storage: `Arion::KeptEpochs` (r:1 w:0)
@@ -698,6 +723,9 @@ impl WeightInfo for () {
     }
     fn sweep_audit_tallies(n: u32) -> Weight {
         Measured::<ParityDbWeight>::sweep_audit_tallies(n)
+    }
+    fn sweep_free_unbonding(n: u32) -> Weight {
+        Measured::<ParityDbWeight>::sweep_free_unbonding(n)
     }
     fn migrate_v1_to_v2(f: u32) -> Weight {
         Measured::<ParityDbWeight>::migrate_v1_to_v2(f)

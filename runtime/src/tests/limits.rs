@@ -235,6 +235,7 @@ fn what_blocks_do_with_time_left_is_small() {
         ArionWeights::sweep_attestations(32),
         ArionWeights::sweep_quality_reports(32),
         ArionWeights::sweep_audit_tallies(32),
+        ArionWeights::sweep_free_unbonding(32),
         MarketplaceWeights::sweep_agreements(16),
         MarketplaceWeights::sweep_requests(8),
     ] {

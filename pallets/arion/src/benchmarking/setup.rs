@@ -1,7 +1,10 @@
 //! States in which calls cost the most.
 
 use alloc::{format, vec::Vec};
-use arion_types::{AttestationRecord, AttestationResult, CrushParams, MinerRecord, NodeQuality};
+use arion_types::{
+    AttestationRecord, AttestationResult, CrushParams, MinerRecord, NodeQuality,
+    registration::registration_message,
+};
 use codec::Encode;
 use frame_benchmarking::{BenchmarkError, account};
 use frame_support::{
@@ -15,9 +18,11 @@ use sp_io::hashing::blake2_256;
 
 use super::BenchmarkHelper;
 use crate::{
-    AttestationsByBucket, AttestationsOf, AuditTallies, AuditTally, ChildRegistration, ChildRegistrations,
-    ChildStatus, Config, EpochMiners, EpochStarts, MinersOf, NodeIdToChild, Pallet, QualityReport,
-    QualityReports, QualityUpdatesOf, RegisteredWardens, WardenInfo, WeightReporters,
+    AttestationsByBucket, AttestationsOf, AuditCounts, AuditCountsByChild, AuditTallies, AuditTally,
+    ChildRegistration, ChildRegistrations, ChildStatus, Config, EpochMiners, EpochStarts, FamilyChildren,
+    FamilyGraceStart, FamilyWeight, FamilyWeightRaw, MinersOf, NodeIdNonce, NodeIdToChild,
+    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReport, QualityReports, QualityUpdatesOf,
+    RegisteredWardens, WardenInfo, WeightReporters,
     impls::MAPS_PER_BATCH,
     offchain::{ReporterId, ReporterSignature, report_message},
 };
@@ -167,6 +172,11 @@ pub(super) fn quality() -> NodeQuality {
     }
 }
 
+/// Counts of a child's audits.
+pub(super) fn counts() -> AuditCounts {
+    AuditCounts { passed: 1, failed: 2, timeouts: 3, invalid_proofs: 4, last_block: 0 }
+}
+
 /// Key of warden number `n`; not in the keystore.
 pub(super) fn warden(n: u32) -> [u8; 32] {
     (b"warden", n).using_encoded(blake2_256)
@@ -184,6 +194,39 @@ pub(super) fn know<T: Config>(bucket: u32, child: &T::AccountId, wardens: &[[u8;
     let reports = full::<_, T::MaxWeightReporters>(report);
     QualityReports::<T>::insert(bucket, child, reports);
     AuditTallies::<T>::insert(bucket, child, tallies::<T>(wardens, 0));
+}
+
+/// So many families with one child each, and `more` further children in the last of them that is weighed; all
+/// that can be known about them is, and so is everything about them after the bucket before.
+pub(super) fn families_to_weigh<T: Config>(count: u32, more: u32, wardens: &[[u8; 32]]) {
+    for warden in wardens {
+        RegisteredWardens::<T>::insert(warden, WardenInfo { registered_at: 0u32.into() });
+    }
+    let mut families: Vec<T::AccountId> = (0..count).map(|n| account("weighed", n, 0)).collect();
+    families.sort_by_key(|family| FamilyChildren::<T>::hashed_key_for(family));
+    for (n, family) in (0..).zip(&families) {
+        let more = if n + 1 == count { more } else { 0 };
+        let children: Vec<T::AccountId> =
+            core::iter::once(n).chain(count..count + more).map(|child| account("child", child, 0)).collect();
+        for child in &children {
+            know::<T>(0, child, wardens);
+            NodeQualityByChild::<T>::insert(child, quality());
+            NodeWeightByChild::<T>::insert(child, 1);
+        }
+        FamilyChildren::<T>::insert(family, BoundedVec::truncate_from(children));
+        FamilyGraceStart::<T>::insert(family, 0);
+        FamilyWeight::<T>::insert(family, 1);
+        FamilyWeightRaw::<T>::insert(family, 1);
+    }
+}
+
+/// The consent of node key 0 to be the child of a family, and its node id.
+pub(super) fn consent<T: Config>(family: &T::AccountId, child: &T::AccountId) -> ([u8; 32], [u8; 64]) {
+    let key = key(0);
+    let nonce = NodeIdNonce::<T>::get(key.0);
+    let genesis = Pallet::<T>::genesis_hash();
+    let message = registration_message(&genesis, family.as_ref(), child.as_ref(), &key.0, nonce);
+    (key.0, sign(&key, &message))
 }
 
 /// An attestation as long as it can be, without signature.
@@ -234,7 +277,9 @@ pub(super) fn attestations<T: Config>(count: u32) -> (u32, AttestationsOf<T>) {
     let batch = (0..count).map(|n| {
         let by = n as usize % keys.len();
         let uid = n % T::MaxMiners::get();
-        AuditTallies::<T>::insert(open, child::<T>(uid), tallies::<T>(&wardens, by));
+        let child = child::<T>(uid);
+        AuditTallies::<T>::insert(open, &child, tallies::<T>(&wardens, by));
+        AuditCountsByChild::<T>::insert(child, counts());
         let mut record = record("new", n);
         record.miner_uid = uid;
         record.block_number = start_of(n % maps);

@@ -1,14 +1,21 @@
-//! From attestations to tallies: which miner a verdict is about, and what each warden saw of it in the bucket.
+//! From attestations to tallies and counts: which miner a verdict is about, what each warden saw of it in the
+//! bucket, and how its audits ended since it is registered.
 
 use alloc::collections::{BTreeMap, btree_map::Entry};
 use arion_types::{AttestationRecord, AttestationResult, Uid};
 use frame_support::{pallet_prelude::*, sp_runtime::traits::SaturatedConversion};
 use frame_system::pallet_prelude::BlockNumberFor;
 
-use crate::{AuditTallies, AuditTally, Config, EpochMiners, EpochStarts, NodeIdToChild, Pallet};
+use crate::{
+    AuditCounts, AuditCountsByChild, AuditTallies, AuditTally, Config, EpochMiners, EpochStarts,
+    NodeIdToChild, Pallet,
+};
 
 /// Maps that a batch of attestations reads to find out whom they are about.
 pub(crate) const MAPS_PER_BATCH: u32 = 4;
+
+/// What each warden saw of a miner in a bucket.
+type Tallies<T> = BoundedVec<AuditTally, <T as Config>::MaxWardens>;
 
 /// Node ids by uid of a map.
 type Nodes = BTreeMap<Uid, [u8; 32]>;
@@ -21,7 +28,7 @@ impl<T: Config> Pallet<T> {
         let starts = EpochStarts::<T>::get();
         let mut maps: BTreeMap<u64, Nodes> = BTreeMap::new();
         let mut children: BTreeMap<[u8; 32], Option<T::AccountId>> = BTreeMap::new();
-        let mut tallies: BTreeMap<T::AccountId, BoundedVec<AuditTally, T::MaxWardens>> = BTreeMap::new();
+        let mut audits: BTreeMap<T::AccountId, (Tallies<T>, AuditCounts)> = BTreeMap::new();
         for record in records {
             let block: BlockNumberFor<T> = record.block_number.saturated_into();
             if Self::weight_bucket_of(block).saturating_add(1) < open {
@@ -31,17 +38,20 @@ impl<T: Config> Pallet<T> {
             let Some(node_id) = Self::node_in(&mut maps, epoch, record.miner_uid) else { continue };
             let child = children.entry(node_id).or_insert_with(|| NodeIdToChild::<T>::get(node_id));
             let Some(child) = child.clone() else { continue };
-            let tally = match tallies.entry(child) {
+            let (tallies, counts) = match audits.entry(child) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    let stored = AuditTallies::<T>::get(open, entry.key());
+                    let child = entry.key();
+                    let stored = (AuditTallies::<T>::get(open, child), AuditCountsByChild::<T>::get(child));
                     entry.insert(stored)
                 }
             };
-            count(tally, record);
+            add_verdict(tallies, record);
+            count(counts, record);
         }
-        for (child, tally) in tallies {
-            AuditTallies::<T>::insert(open, child, tally);
+        for (child, (tallies, counts)) in audits {
+            AuditTallies::<T>::insert(open, &child, tallies);
+            AuditCountsByChild::<T>::insert(child, counts);
         }
     }
 
@@ -65,7 +75,7 @@ fn epoch_at<BlockNumber: PartialOrd>(starts: &[(u64, BlockNumber)], block: Block
 
 /// Adds a verdict to its warden's entry. When as many wardens as may be audited the miner, others are not
 /// heard in this bucket.
-fn count<S: Get<u32>>(tallies: &mut BoundedVec<AuditTally, S>, record: &AttestationRecord) {
+fn add_verdict<S: Get<u32>>(tallies: &mut BoundedVec<AuditTally, S>, record: &AttestationRecord) {
     let known = tallies.iter().position(|tally| tally.warden == record.warden_pubkey);
     let position = known.unwrap_or_else(|| {
         let _ =
@@ -82,4 +92,16 @@ fn count<S: Get<u32>>(tallies: &mut BoundedVec<AuditTally, S>, record: &Attestat
             tally.integrity_fails = tally.integrity_fails.saturating_add(1);
         }
     }
+}
+
+/// Adds a verdict to its miner's counts.
+fn count(counts: &mut AuditCounts, record: &AttestationRecord) {
+    let number = match record.result {
+        AttestationResult::Passed => &mut counts.passed,
+        AttestationResult::Failed => &mut counts.failed,
+        AttestationResult::Timeout => &mut counts.timeouts,
+        AttestationResult::InvalidProof => &mut counts.invalid_proofs,
+    };
+    *number = number.saturating_add(1);
+    counts.last_block = counts.last_block.max(record.block_number);
 }

@@ -13,12 +13,12 @@ use frame_support::{
 use sp_core::ed25519;
 
 use crate::{
-    AuditTallies, BalanceOf, BaseDeposit, ChildCooldownEnd, ChildRegistration, ChildRegistrationOf,
-    ChildRegistrations, ChildStatus, Config, CurrentWeightRound, Error, Event, FamilyChildren, FamilyCount,
-    FamilyGraceStart, FamilyRegistry, FamilyWeight, FamilyWeightRaw, FreeSlotUsed, GlobalNextDeposit,
-    HoldReason, LastPaidRegistration, LockupEnabled, MinerStats, NodeIdCooldownEnd, NodeIdNonce,
-    NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet, ProxyVerifier, QualityReports,
-    TotalActiveChildren,
+    AuditCountsByChild, AuditTallies, BalanceOf, BaseDeposit, ChildCooldownEnd, ChildRegistration,
+    ChildRegistrationOf, ChildRegistrations, ChildStatus, Config, CurrentWeightRound, Error, Event,
+    FamilyChildren, FamilyCount, FamilyGraceStart, FamilyRegistry, FamilyWeight, FamilyWeightRaw,
+    FreeSlotUsed, GlobalNextDeposit, HoldReason, LastPaidRegistration, LockupEnabled, MinerStats,
+    NodeIdCooldownEnd, NodeIdNonce, NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet,
+    ProxyVerifier, QualityReports, TotalActiveChildren,
 };
 
 impl<T: Config> Pallet<T> {
@@ -167,6 +167,7 @@ impl<T: Config> Pallet<T> {
     fn forget_quality(child: &T::AccountId) {
         NodeWeightByChild::<T>::remove(child);
         NodeQualityByChild::<T>::remove(child);
+        AuditCountsByChild::<T>::remove(child);
         MinerStats::<T>::remove(child);
         let closing = CurrentWeightRound::<T>::get().map(|round| round.bucket);
         for bucket in closing.into_iter().chain([Self::open_weight_bucket()]) {

@@ -1,12 +1,12 @@
 //! The sweep: what has had its time leaves the state, a few entries per block that has room for it.
 
 use alloc::vec::Vec;
-use frame_support::pallet_prelude::*;
+use frame_support::{pallet_prelude::*, sp_runtime::traits::Zero};
 
 use crate::{
-    AttestationsByBucket, AuditTallies, ChildCooldownEnd, ChildRegistrations, Config, CurrentEpoch,
-    CurrentWeightRound, MapVotes, NodeIdCooldownEnd, Pallet, QualityReports, Sweep, SweepPosition,
-    WeightInfo, types::SweptItem,
+    AttestationsByBucket, AuditTallies, ChildCooldownEnd, ChildRegistrationOf, ChildRegistrations,
+    ChildStatus, Config, CurrentEpoch, CurrentWeightRound, Event, MapVotes, NodeIdCooldownEnd, Pallet,
+    QualityReports, Sweep, SweepPosition, WeightInfo, types::SweptItem,
 };
 
 /// Entries looked at per block.
@@ -32,6 +32,7 @@ impl<T: Config> Pallet<T> {
             SweptItem::Attestations => Self::sweep_attestations(after.into_inner()),
             SweptItem::QualityReports => Self::sweep_quality_reports(after.into_inner()),
             SweptItem::AuditTallies => Self::sweep_audit_tallies(after.into_inner()),
+            SweptItem::FreeUnbonding => Self::sweep_free_unbonding(after.into_inner()),
         };
         let next = last.and_then(|key| BoundedVec::try_from(key).ok());
         SweepPosition::<T>::put(match next {
@@ -51,6 +52,7 @@ impl<T: Config> Pallet<T> {
             SweptItem::Attestations => T::WeightInfo::sweep_attestations(entries),
             SweptItem::QualityReports => T::WeightInfo::sweep_quality_reports(entries),
             SweptItem::AuditTallies => T::WeightInfo::sweep_audit_tallies(entries),
+            SweptItem::FreeUnbonding => T::WeightInfo::sweep_free_unbonding(entries),
         }
     }
 
@@ -137,6 +139,35 @@ impl<T: Config> Pallet<T> {
                 AuditTallies::<T>::remove(bucket, child);
             }
         })
+    }
+
+    /// Where nothing is held, nobody has a reason to claim, and the record would stay for ever.
+    fn sweep_free_unbonding(after: Vec<u8>) -> Option<Vec<u8>> {
+        let keys = if after.is_empty() {
+            ChildRegistrations::<T>::iter_keys()
+        } else {
+            ChildRegistrations::<T>::iter_keys_from(after)
+        };
+        sweep_keys(keys, ChildRegistrations::<T>::hashed_key_for, |child| {
+            if let Some(record) = ChildRegistrations::<T>::get(child).filter(|it| Self::is_over(child, it)) {
+                ChildRegistrations::<T>::remove(child);
+                Self::deposit_event(Event::ChildUnbonded {
+                    family: record.family,
+                    child: child.clone(),
+                    node_id: record.node_id,
+                    amount: record.deposit,
+                });
+            }
+        })
+    }
+
+    /// Whether nothing is held for a child that left, and neither unbonding nor cooldown goes on.
+    fn is_over(child: &T::AccountId, record: &ChildRegistrationOf<T>) -> bool {
+        let now = frame_system::Pallet::<T>::block_number();
+        let ChildStatus::Unbonding { end } = record.status else { return false };
+        record.deposit.is_zero()
+            && end <= now
+            && ChildCooldownEnd::<T>::get(child).is_none_or(|cooldown_end| cooldown_end <= now)
     }
 
     /// Whether a weight bucket is open or being weighed.

@@ -4,7 +4,16 @@ mod weights;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use arion_types::map::map_root;
-use frame_support::{ensure, pallet_prelude::*, sp_runtime::TryRuntimeError, traits::fungible::InspectHold};
+use frame_support::{
+    ensure,
+    pallet_prelude::*,
+    sp_runtime::{
+        TryRuntimeError,
+        traits::{SaturatedConversion, Zero},
+    },
+    traits::fungible::InspectHold,
+};
+use frame_system::pallet_prelude::BlockNumberFor;
 use sp_core::H256;
 
 use crate::{
@@ -76,18 +85,26 @@ impl<T: Config> Pallet<T> {
                 }
             }
         }
-        for (family, held) in deposits {
-            let on_hold = T::DepositCurrency::balance_on_hold(&HoldReason::ChildDeposit.into(), &family);
+        // Of all accounts: a family without any record left has nothing held either.
+        for account in frame_system::Account::<T>::iter_keys() {
+            let on_hold = T::DepositCurrency::balance_on_hold(&HoldReason::ChildDeposit.into(), &account);
+            let held = deposits.remove(&account).unwrap_or_default();
             ensure!(on_hold == held, "what is held is not the sum of the deposits");
         }
+        ensure!(deposits.values().all(Zero::is_zero), "a deposit is of a family that has no account");
         let total: usize = active.values().map(BTreeSet::len).sum();
         ensure!(total as u32 == TotalActiveChildren::<T>::get(), "TotalActiveChildren is wrong");
         ensure!(total as u32 <= T::MaxChildrenTotal::get(), "more children than MaxChildrenTotal");
         ensure!(active.len() as u32 == FamilyCount::<T>::get(), "FamilyCount is wrong");
         ensure!(active.len() as u32 <= T::MaxFamilies::get(), "more families than MaxFamilies");
         ensure!(NodeIdToChild::<T>::iter().count() == total, "a node id leads to a child that is not active");
-        let lists: BTreeMap<T::AccountId, BTreeSet<T::AccountId>> =
-            FamilyChildren::<T>::iter().map(|(family, list)| (family, list.into_iter().collect())).collect();
+        let mut lists: BTreeMap<T::AccountId, BTreeSet<T::AccountId>> = BTreeMap::new();
+        for (family, list) in FamilyChildren::<T>::iter() {
+            let length = list.len();
+            let children: BTreeSet<T::AccountId> = list.into_iter().collect();
+            ensure!(children.len() == length, "a family has a child twice");
+            lists.insert(family, children);
+        }
         ensure!(lists == active, "FamilyChildren is not the active children by family");
         Ok(())
     }
@@ -104,6 +121,8 @@ impl<T: Config> Pallet<T> {
                 let challenge =
                     (record.warden_pubkey, record.shard_hash, record.miner_uid, record.block_number);
                 ensure!(seen.insert(challenge), "a challenge has two verdicts of one warden");
+                let block: BlockNumberFor<T> = record.block_number.saturated_into();
+                ensure!(Self::bucket_of(block) == bucket, "an attestation is not in the bucket of its block");
             }
         }
         ensure!(RegisteredWardens::<T>::count() <= T::MaxWardens::get(), "more wardens than MaxWardens");

@@ -157,6 +157,7 @@ fn validators_and_admitted_submitters_bring_attestations() {
         );
         assert_ok!(Arion::add_attestation_submitter(root.clone(), account(8)));
         assert_noop!(Arion::add_attestation_submitter(root.clone(), account(9)), Error::TooManySubmitters);
+        assert_noop!(Arion::remove_attestation_submitter(signed(7), account(7)), DispatchError::BadOrigin);
         assert_ok!(Arion::remove_attestation_submitter(root.clone(), account(7)));
         System::assert_last_event(Event::AttestationSubmitterRemoved { submitter: account(7) }.into());
         assert_noop!(submit(7), DispatchError::BadOrigin);
@@ -170,6 +171,7 @@ fn the_admin_registers_wardens_and_nobody_else() {
         let root = RuntimeOrigin::root();
         assert_noop!(Arion::register_warden(signed(100), node_id(WARDEN)), DispatchError::BadOrigin);
         assert_noop!(Arion::deregister_warden(root.clone(), node_id(WARDEN)), Error::UnregisteredWarden);
+        assert_noop!(Arion::deregister_warden(signed(100), node_id(WARDEN)), DispatchError::BadOrigin);
         for n in 0..3 {
             warden(WARDEN + n);
         }

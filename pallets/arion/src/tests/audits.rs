@@ -4,7 +4,7 @@ use arion_types::{AttestationRecord, AttestationResult, AttestationResult::*, No
 use frame_support::assert_ok;
 
 use crate::{
-    AuditTallies, NodeQualityByChild, NodeWeightByChild,
+    AuditCounts, AuditCountsByChild, AuditTallies, NodeQualityByChild, NodeWeightByChild,
     mock::*,
     scoring::{AUDIT_FAILURES_MAX, agreed_failures, faded},
 };
@@ -55,6 +55,44 @@ fn timeouts_are_strikes_and_bad_proofs_are_integrity_failures() {
         assert_eq!(NodeWeightByChild::<Test>::get(account(20)), 5_120 - 100 - 2 * 50);
         assert_eq!(NodeWeightByChild::<Test>::get(account(21)), 5_120);
         assert_eq!(AuditTallies::<Test>::iter().count(), 0);
+    });
+}
+
+#[test]
+fn verdicts_are_counted_by_what_they_say_as_long_as_the_child_stays() {
+    with_wardens(2, || {
+        run_to(9);
+        verdicts(200, &[Passed, Failed, Timeout, InvalidProof]);
+        assert_ok!(attest(0, vec![verdict(201, 1, 0, 8, Passed)]));
+        let counts = AuditCounts { passed: 2, failed: 1, timeouts: 1, invalid_proofs: 1, last_block: 8 };
+        let counted = || AuditCountsByChild::<Test>::iter().collect::<Vec<_>>();
+        assert_eq!(counted(), [(account(20), counts)]);
+        run_to_weights();
+        assert_eq!(counted(), [(account(20), counts)], "buckets come and go");
+        assert_ok!(attest(1, vec![verdict(200, 1, 1, 11, Passed), verdict(201, 2, 1, 12, Timeout)]));
+        let counts = AuditCounts { passed: 3, last_block: 11, ..counts };
+        assert_eq!(AuditCountsByChild::<Test>::get(account(20)), counts);
+        let other = AuditCounts { timeouts: 1, last_block: 12, ..Default::default() };
+        assert_eq!(AuditCountsByChild::<Test>::get(account(21)), other);
+        assert_ok!(Arion::deregister_child(signed(1), account(20)));
+        assert_eq!(counted(), [(account(21), other)]);
+    });
+}
+
+#[test]
+fn counts_end_at_their_largest_value_and_know_the_newest_block() {
+    with_wardens(1, || {
+        run_to(9);
+        let full = AuditCounts {
+            passed: u32::MAX,
+            failed: u32::MAX,
+            timeouts: u32::MAX,
+            invalid_proofs: u32::MAX,
+            last_block: 9,
+        };
+        AuditCountsByChild::<Test>::insert(account(20), full);
+        verdicts(200, &[Passed, Failed, Timeout, InvalidProof]);
+        assert_eq!(AuditCountsByChild::<Test>::get(account(20)), full);
     });
 }
 
@@ -143,6 +181,7 @@ fn without_a_map_or_about_a_child_that_left_a_verdict_moves_nothing() {
         assert_eq!(AuditTallies::<Test>::iter().count(), 0);
         assert_ok!(attest(0, vec![verdict(200, 1, 3, 1, Timeout)]));
         assert_eq!(AuditTallies::<Test>::iter().count(), 0);
+        assert_eq!(AuditCountsByChild::<Test>::iter().count(), 0);
     });
 }
 
@@ -152,6 +191,7 @@ fn verdicts_kept_back_for_more_than_a_bucket_move_nothing() {
         run_to(3 * WEIGHT_BUCKET_BLOCKS + 5);
         assert_ok!(attest(3, vec![verdict(200, 1, 1, 2 * WEIGHT_BUCKET_BLOCKS - 1, Timeout)]));
         assert_eq!(AuditTallies::<Test>::iter().count(), 0);
+        assert_eq!(AuditCountsByChild::<Test>::iter().count(), 0);
         assert_ok!(attest(4, vec![verdict(200, 1, 1, 2 * WEIGHT_BUCKET_BLOCKS, Timeout)]));
         assert_eq!(AuditTallies::<Test>::iter().count(), 1);
     });

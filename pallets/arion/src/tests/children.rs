@@ -61,6 +61,7 @@ fn the_node_keys_consent_holds_for_these_accounts_on_this_chain_once() {
         let register = |family, child, sig| {
             Arion::register_child(signed(family), account(family), account(child), node_id(30), sig)
         };
+        use_free_slot(1);
         let sig = consent(1, 20, 30);
         assert_noop!(register(2, 20, sig), Error::InvalidNodeSignature);
         assert_noop!(register(1, 21, sig), Error::InvalidNodeSignature);
@@ -94,6 +95,7 @@ fn accounts_and_node_ids_are_used_once_at_a_time() {
 #[test]
 fn a_child_that_left_comes_back_after_cooldown_and_claim() {
     story(|| {
+        use_free_slot(1);
         assert_ok!(register_node(1, 20, 30));
         assert_ok!(Arion::deregister_child(signed(1), account(20)));
         let (cooldown_end, unbonding_end) = (1 + COOLDOWN_BLOCKS, 1 + UNBONDING_BLOCKS);
@@ -135,6 +137,7 @@ fn with_lockup_off_the_account_still_cools_down() {
 #[test]
 fn only_its_family_lets_a_child_go_and_claims_for_it() {
     story(|| {
+        use_free_slot(1);
         assert_ok!(register(1, 20));
         assert_noop!(Arion::deregister_child(signed(2), account(20)), Error::NotFamily);
         assert_noop!(Arion::deregister_child(signed(20), account(20)), Error::NotFamily);

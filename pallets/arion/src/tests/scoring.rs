@@ -94,6 +94,22 @@ fn eight_equal_nodes_weigh_as_one_of_their_size_and_a_dead_one_costs_its_share()
     assert_eq!(scoring.family_raw(&[]), 0);
 }
 
+/// The table under "Why splitting does not pay" in docs/spec/chain.md: 1 TiB over so many families, what they weigh
+/// in all, and tenths of what one node weighs.
+#[test]
+fn splitting_over_families_is_worth_what_the_specification_says() {
+    let scoring = scoring();
+    for (families, weight, tenths) in
+        [(1, 5_120, 10), (2, 9_218, 18), (10, 34_260, 67), (50, 113_250, 221), (256, 304_128, 594)]
+    {
+        // Of each 1,024 GiB / families, rounded down to whole bytes.
+        let each = quality(TIB / families, TIB / families);
+        let all = families * u64::from(scoring.family_raw(&[each]));
+        assert_eq!(all, weight, "{families}");
+        assert_eq!((all * 10 + 2_560) / 5_120, tenths, "{families}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -142,13 +158,19 @@ proptest! {
     }
 
     /// Over any number of families and nodes, weight is at most proportional to what is really there: 512 / ln 2
-    /// per GiB.
+    /// per GiB. The parts go to families in groups of `sizes`, several nodes to most.
     #[test]
     fn splitting_over_families_is_worth_at_most_the_slope_of_the_curve_at_zero(
-        (whole, split) in split()
+        (whole, split) in split(), sizes in proptest::collection::vec(1..6usize, 32)
     ) {
         let scoring = scoring();
-        let sum: u64 = split.iter().map(|part| u64::from(scoring.family_raw(&[*part]))).sum();
+        let (mut rest, mut sum) = (&split[..], 0u64);
+        for size in sizes {
+            let (family, others) = rest.split_at(size.min(rest.len()));
+            sum += u64::from(scoring.family_raw(family));
+            rest = others;
+        }
+        prop_assert!(rest.is_empty());
         let gib = |bytes: u64| bytes as f64 / GIB as f64;
         let linear = 0.7 * gib(whole.bandwidth_bytes) + 0.3 * gib(whole.shard_data_bytes);
         prop_assert!(sum as f64 <= linear * 512.0 / core::f64::consts::LN_2 + 0.001);

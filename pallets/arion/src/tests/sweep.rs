@@ -1,18 +1,19 @@
 //! What has had its time leaves the state, a few entries per block with room for them.
 
-use frame_support::{assert_ok, traits::Hooks, weights::Weight};
+use frame_support::{assert_noop, assert_ok, traits::Hooks, weights::Weight};
 
 use crate::{
-    AttestationsByBucket, AuditTallies, ChildCooldownEnd, MapVote, MapVotes, NodeIdCooldownEnd,
-    QualityReport, QualityReports, Sweep, SweepPosition, mock::*, types::SweptItem,
+    AttestationsByBucket, AuditTallies, ChildCooldownEnd, ChildRegistrations, MapVote, MapVotes,
+    NodeIdCooldownEnd, QualityReport, QualityReports, Sweep, SweepPosition, mock::*, types::SweptItem,
 };
 
 /// Blocks after which the sweep was everywhere, while every item has few entries.
-const SWEEP_BLOCKS: u64 = 6;
+const SWEEP_BLOCKS: u64 = 7;
 
 #[test]
 fn cooldowns_leave_when_they_are_over_and_the_child_claimed() {
     story(|| {
+        use_free_slot(1);
         assert_ok!(register(1, 20));
         assert_ok!(Arion::deregister_child(signed(1), account(20)));
         run_to(COOLDOWN_BLOCKS);
@@ -25,6 +26,48 @@ fn cooldowns_leave_when_they_are_over_and_the_child_claimed() {
         run_to(1 + UNBONDING_BLOCKS + SWEEP_BLOCKS);
         assert!(!ChildCooldownEnd::<Test>::contains_key(account(20)));
         assert_ok!(register(1, 20));
+    });
+}
+
+#[test]
+fn who_left_and_has_nothing_to_claim_goes_when_unbonding_and_cooldown_are_over() {
+    story(|| {
+        assert_ok!(register(1, 20));
+        assert_ok!(register(1, 21));
+        for child in [20, 21] {
+            assert_ok!(Arion::deregister_child(signed(1), account(child)));
+        }
+        run_to(UNBONDING_BLOCKS);
+        assert_eq!(ChildRegistrations::<Test>::iter().count(), 2);
+        run_to(1 + UNBONDING_BLOCKS + SWEEP_BLOCKS);
+        let left: Vec<_> = ChildRegistrations::<Test>::iter_keys().collect();
+        assert_eq!(left, [account(21)], "the first was free; for the second a deposit waits");
+        let unbonded =
+            Event::ChildUnbonded { family: account(1), child: account(20), node_id: node_id(20), amount: 0 };
+        System::assert_has_event(unbonded.into());
+        assert_noop!(Arion::claim_unbonded(signed(1), account(20)), Error::ChildNotRegistered);
+        run_to(1 + UNBONDING_BLOCKS + 2 * SWEEP_BLOCKS);
+        assert_eq!(ChildCooldownEnd::<Test>::iter_keys().collect::<Vec<_>>(), left);
+        assert_ok!(Arion::claim_unbonded(signed(1), account(21)));
+        assert_ok!(register(1, 20));
+    });
+}
+
+/// What costs fees only leaves no more behind than the marks that nothing happens twice.
+#[test]
+fn with_lockup_off_coming_and_leaving_over_and_over_leaves_no_record() {
+    story(|| {
+        assert_ok!(Arion::set_lockup_enabled(RuntimeOrigin::root(), false));
+        for child in 20..28 {
+            assert_ok!(register(1, child));
+            assert_ok!(Arion::deregister_child(signed(1), account(child)));
+        }
+        run_to(COOLDOWN_BLOCKS);
+        assert_eq!(ChildRegistrations::<Test>::iter().count(), 8, "as long as the accounts cool down");
+        run_to(1 + COOLDOWN_BLOCKS + 2 * SWEEP_BLOCKS);
+        assert_eq!(ChildRegistrations::<Test>::iter().count(), 0);
+        assert_eq!(ChildCooldownEnd::<Test>::iter().count(), 0);
+        assert_eq!(NodeIdCooldownEnd::<Test>::iter().count(), 0);
     });
 }
 

@@ -1,12 +1,16 @@
 //! Invariants of quality, weights and stats.
 
 use arion_types::quality::UPTIME_PERMILLE_MAX;
-use frame_support::{ensure, pallet_prelude::*, sp_runtime::TryRuntimeError};
+use frame_support::{
+    ensure,
+    pallet_prelude::*,
+    sp_runtime::{TryRuntimeError, traits::SaturatedConversion},
+};
 
 use crate::{
-    AuditTallies, ClosingVotes, Config, CurrentWeightBucket, CurrentWeightRound, FamilyGraceStart,
-    FamilyWeight, FamilyWeightRaw, MinerStats, NetworkStats, NodeQualityByChild, NodeWeightByChild, Pallet,
-    QualityReports, WeightReporters,
+    AuditCounts, AuditCountsByChild, AuditTallies, ClosingVotes, Config, CurrentWeightBucket,
+    CurrentWeightRound, FamilyGraceStart, FamilyWeight, FamilyWeightRaw, MinerStats, NetworkStats,
+    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, WeightReporters,
 };
 
 impl<T: Config> Pallet<T> {
@@ -25,6 +29,13 @@ impl<T: Config> Pallet<T> {
         for (child, quality) in NodeQualityByChild::<T>::iter() {
             ensure!(Self::is_active(&child), "a node has quality but is no active child");
             ensure!(quality.uptime_permille <= UPTIME_PERMILLE_MAX, "an uptime is beyond 1,000 permille");
+        }
+        let now: u64 = frame_system::Pallet::<T>::block_number().saturated_into();
+        for (child, counts) in AuditCountsByChild::<T>::iter() {
+            ensure!(Self::is_active(&child), "audits are counted of an account that is no active child");
+            ensure!(counts.last_block <= now, "an audit is of a block that was not produced");
+            let nothing = AuditCounts { last_block: counts.last_block, ..Default::default() };
+            ensure!(counts != nothing, "counts without an audit are stored");
         }
         let open = Self::open_weight_bucket();
         for (child, stats) in MinerStats::<T>::iter() {
