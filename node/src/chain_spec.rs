@@ -1,5 +1,7 @@
 //! Chains this binary knows by name.
 
+use std::sync::OnceLock;
+
 use arion_runtime::{
     WASM_BINARY,
     configs::SS58Prefix,
@@ -7,6 +9,7 @@ use arion_runtime::{
 };
 use sc_chain_spec::{ChainType, GenericChainSpec, Properties};
 use sc_network::config::MultiaddrWithPeerId;
+use sp_maybe_compressed_blob::CODE_BLOB_BOMB_LIMIT;
 
 /// Specification of a chain: genesis state, name, properties.
 pub(crate) type ChainSpec = GenericChainSpec;
@@ -79,12 +82,16 @@ fn spec(name: &str, id: &str, chain_type: ChainType, preset: &str) -> Result<Cha
         .build())
 }
 
-/// The wasm runtime of this binary.
+/// The wasm runtime of this binary, as chains store it: compressed. An upgrade brings all of it in one transaction, and
+/// without that it would not fit into a block.
 pub(crate) fn code() -> Result<&'static [u8], String> {
-    WASM_BINARY.ok_or_else(|| {
-        "this binary was built without the wasm runtime (SKIP_WASM_BUILD): build it again without that variable"
-            .into()
-    })
+    static CODE: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let wasm = WASM_BINARY.ok_or(
+        "this binary was built without the wasm runtime (SKIP_WASM_BUILD): build it again without that variable",
+    )?;
+    CODE.get_or_init(|| sp_maybe_compressed_blob::compress_weakly(wasm, CODE_BLOB_BOMB_LIMIT))
+        .as_deref()
+        .ok_or_else(|| format!("the wasm runtime has {} bytes, more than nodes take", wasm.len()))
 }
 
 fn properties() -> Properties {
@@ -106,6 +113,12 @@ mod tests {
         for id in ["dev", "local:4"] {
             by_id(id).unwrap().build_storage().unwrap_or_else(|error| panic!("{id}: {error}"));
         }
+    }
+
+    /// An author puts no transaction into its block that makes it longer than this; the rest is for the signature.
+    #[test]
+    fn an_upgrade_to_this_runtime_fits_into_a_block() {
+        assert!(code().unwrap().len() + 4_096 < sc_basic_authorship::DEFAULT_BLOCK_SIZE_LIMIT);
     }
 
     #[test]

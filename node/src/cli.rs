@@ -58,6 +58,9 @@ pub(crate) enum Subcommand {
     /// Print the hash of the runtime's metadata; with --check, fail unless it is built into the runtime.
     MetadataHash(MetadataHash),
 
+    /// Write the runtime of this binary as an upgrade brings it to a chain; print its version, length and hash.
+    ExportRuntime(ExportRuntime),
+
     /// Execute a block again and say whether it is valid.
     CheckBlock(sc_cli::CheckBlockCmd),
 
@@ -106,4 +109,12 @@ pub(crate) struct MetadataHash {
     /// Fail unless this binary's runtime was built with this hash.
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+/// See [`Subcommand::ExportRuntime`].
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportRuntime {
+    /// Where to write the code.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
 }

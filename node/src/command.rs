@@ -7,7 +7,7 @@ use sc_network::config::NetworkBackendType;
 use crate::{
     chain_spec,
     cli::{ABOUT, Cli, Subcommand},
-    metadata_hash,
+    export_runtime, metadata_hash,
     service::{self, Parts},
     testnet,
 };
@@ -50,6 +50,7 @@ pub(crate) fn run() -> sc_cli::Result<()> {
         Some(Subcommand::Key(cmd)) => cmd.run(&cli),
         Some(Subcommand::ExportChainSpec(cmd)) => cmd.run(cli.load_spec(&cmd.chain)?),
         Some(Subcommand::BuildTestnetSpec(cmd)) => testnet::build(cmd).map_err(sc_cli::Error::Input),
+        Some(Subcommand::ExportRuntime(cmd)) => export_runtime::run(cmd).map_err(sc_cli::Error::Input),
         Some(Subcommand::MetadataHash(cmd)) => metadata_hash::run(cmd).map_err(sc_cli::Error::Input),
         Some(Subcommand::PurgeChain(cmd)) => {
             cli.create_runner(cmd)?.sync_run(|config| cmd.run(config.database))
