@@ -7,7 +7,7 @@ import { HIPP, alice, bothOf, by, check, message, must, newAccount, root, send, 
 
 const both = bothOf('arion');
 
-async function family(api) {
+export async function family(api) {
   const account = newAccount();
   await must(api, api.tx.balances.transferKeepAlive(account.address, 1_000n * HIPP), alice);
   await must(api, api.tx.registration.registerOwnerNode('Storage'), account);
@@ -15,7 +15,7 @@ async function family(api) {
 }
 
 // A child that its family may register: its account, its key, and the call.
-async function child(api, owner) {
+export async function child(api, owner) {
   const account = newAccount();
   const node = ed25519PairFromSeed(randomAsU8a(32));
   await must(api, api.tx.proxy.addProxy(account.address, 'NonTransfer', 0), owner);

@@ -50,6 +50,7 @@ pub struct Network {
     options: Options,
     supervisor: Supervisor,
     phase: Phase,
+    specification: Option<PathBuf>,
     genesis: Option<String>,
     s3: Option<S3Access>,
 }
@@ -58,7 +59,21 @@ impl Network {
     /// A network that is not running yet.
     pub fn new(layout: Layout, ports: Ports, options: Options) -> Self {
         let supervisor = Supervisor::default();
-        Self { layout, ports, options, supervisor, phase: Phase::Forming, genesis: None, s3: None }
+        Self {
+            layout,
+            ports,
+            options,
+            supervisor,
+            phase: Phase::Forming,
+            specification: None,
+            genesis: None,
+            s3: None,
+        }
+    }
+
+    /// Begins the chain with the genesis of a specification, not with the one of the node's binary.
+    pub fn begin_with(&mut self, specification: PathBuf) {
+        self.specification = Some(specification);
     }
 
     /// Takes directory and ports for this network, or says who has them.

@@ -5,6 +5,7 @@ pub mod client;
 pub mod demo;
 mod marketplace;
 mod polkadot_js;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ pub enum Story {
     Marketplace(marketplace::Arguments),
     /// A polkadot.js client on a lone development node.
     PolkadotJs(polkadot_js::Arguments),
+    /// A chain of the first version takes the runtime of this build and goes on.
+    Upgrade(upgrade::Arguments),
 }
 
 impl Story {
@@ -32,6 +35,7 @@ impl Story {
             Self::Chain(arguments) => chain::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
+            Self::Upgrade(arguments) => upgrade::run(&arguments).await,
         }
     }
 }

@@ -62,7 +62,11 @@ impl Network {
         let ports = &self.ports;
         let mut command = vec![layout::program("arion-node")?];
         let mut add = |option: &str, value: String| command.extend([format!("--{option}"), value]);
-        add("chain", format!("local:{}", self.options.validators));
+        let chain = self.specification.as_ref().map_or_else(
+            || format!("local:{}", self.options.validators),
+            |specification| specification.to_string_lossy().into_owned(),
+        );
+        add("chain", chain);
         add("base-path", data.to_string_lossy().into_owned());
         add("name", name.clone());
         add("rpc-port", ports.node_rpc(index).to_string());

@@ -1,4 +1,4 @@
-//! The S3 client of the stories: `e2e/s3/client.py`, which is boto3.
+//! The clients of the stories: `e2e/s3/client.py`, which is boto3, and programs with polkadot.js.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,25 @@ pub fn source(path: &str) -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
-/// Runs one operation of the client; returns what it observed.
+/// Copies a program and what it imports beside the modules of Node, where Node looks for them; answers where the program
+/// is, the first of `files`.
+pub fn beside_modules(files: &[&str]) -> anyhow::Result<PathBuf> {
+    let modules = std::env::var_os("ARION_NODE_MODULES")
+        .context("ARION_NODE_MODULES is not set: run this through scripts/e2e or scripts/test")?;
+    let modules = PathBuf::from(modules);
+    let mut programs = Vec::new();
+    for file in files {
+        let source = source(file)?;
+        let name = source.file_name().context("a file of the client has no name")?;
+        let program = modules.with_file_name(name);
+        std::fs::copy(&source, &program)
+            .with_context(|| format!("cannot copy the client beside {}", modules.display()))?;
+        programs.push(program);
+    }
+    programs.into_iter().next().context("no program was named")
+}
+
+/// Runs one operation of the S3 client; returns what it observed.
 pub async fn s3(access: &S3Access, arguments: &[&str]) -> anyhow::Result<Value> {
     let python = std::env::var_os("ARION_PYTHON")
         .context("ARION_PYTHON is not set: run this through scripts/devnet, scripts/e2e or scripts/test")?;

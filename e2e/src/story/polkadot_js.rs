@@ -54,21 +54,9 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn tell(network: &mut Network, progress: &Progress) -> anyhow::Result<(String, bool)> {
     network.start_chain(progress).await?;
-    let modules = std::env::var_os("ARION_NODE_MODULES")
-        .context("ARION_NODE_MODULES is not set: run this through scripts/e2e or scripts/test")?;
-    let modules = std::path::PathBuf::from(modules);
-    // Node looks for modules beside the script.
-    let mut programs = Vec::new();
-    for file in SCRIPTS {
-        let source = client::source(file)?;
-        let name = source.file_name().context("a file of the client has no name")?;
-        let program = modules.with_file_name(name);
-        std::fs::copy(&source, &program)
-            .with_context(|| format!("cannot copy the client beside {}", modules.display()))?;
-        programs.push(program);
-    }
+    let program = client::beside_modules(&SCRIPTS)?;
     let output = tokio::process::Command::new("node")
-        .arg(&programs[0])
+        .arg(program)
         .arg(network.ws())
         .kill_on_drop(true)
         .stdin(std::process::Stdio::null())
