@@ -16,7 +16,7 @@ pub enum SpkiError {
     /// Not the one DER encoding of an Ed25519 key.
     #[error("not the DER encoding of an Ed25519 public key")]
     NotEd25519,
-    /// Not a point on the curve, or one of small order, for which anybody can sign.
+    /// Not a point on the curve, not its one canonical encoding, or of small order, so that anybody can sign for it.
     #[error("weak or invalid Ed25519 public key")]
     WeakKey,
 }
@@ -35,7 +35,8 @@ pub fn node_id_from_spki(der: &[u8]) -> Result<NodeId, SpkiError> {
     let key = der.strip_prefix(&SPKI_PREFIX).ok_or(SpkiError::NotEd25519)?;
     let key: [u8; 32] = key.try_into().map_err(|_| SpkiError::NotEd25519)?;
     match VerifyingKey::from_bytes(&key) {
-        Ok(point) if !point.is_weak() => Ok(NodeId(key)),
+        // Another encoding of the same point would be another node id of the same node.
+        Ok(point) if !point.is_weak() && *point.to_edwards().compress().as_bytes() == key => Ok(NodeId(key)),
         _ => Err(SpkiError::WeakKey),
     }
 }
