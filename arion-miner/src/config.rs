@@ -5,6 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use arion_daemon::{
     ByteSize, ChainConfig, HostPort, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Peer, Settings,
 };
+use arion_net::{RelayAddr, RelayAddrError};
 use serde::{Deserialize, Serialize};
 
 use crate::{disks::DiskDir, store::StoreOptions};
@@ -26,6 +27,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where others reach this node; default: `listen`.
     pub endpoint: Option<HostPort>,
+    /// A relay through which others reach this node, where they cannot do so directly.
+    pub relay: Option<Peer>,
     /// Bytes offered for shards.
     pub capacity: ByteSize,
     /// Further disks.
@@ -73,9 +76,17 @@ pub struct Limits {
 pub enum ConfigError {
     /// An address others cannot use.
     #[error(
-        "nobody can reach {0}: set `endpoint` (--endpoint) to the address that others reach this node at"
+        "nobody can reach {0}: set `endpoint` (--endpoint) to the address that others reach this node at, or `relay` if there is none"
     )]
     Unreachable(SocketAddr),
+    /// Two ways in, of which others are told one.
+    #[error(
+        "`endpoint` and `relay` exclude each other: keep `endpoint` if others can reach that address, else `relay`"
+    )]
+    TwoEndpoints,
+    /// The relay does not fit an endpoint.
+    #[error("`relay`: {0}")]
+    Relay(#[from] RelayAddrError),
     /// Capacity is smaller than one shard.
     #[error("capacity must be at least 2MiB, on every disk")]
     TinyCapacity,
@@ -126,10 +137,17 @@ impl Config {
         if self.background_bandwidth.0 < BANDWIDTH_MIN {
             return Err(ConfigError::Bandwidth);
         }
-        if self.endpoint.is_none() && self.listen.ip().is_unspecified() {
-            return Err(ConfigError::Unreachable(self.listen));
+        match (&self.endpoint, self.relay()?) {
+            (Some(_), Some(_)) => Err(ConfigError::TwoEndpoints),
+            (None, None) if self.listen.ip().is_unspecified() => Err(ConfigError::Unreachable(self.listen)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The relay, as others are told of it.
+    pub fn relay(&self) -> Result<Option<RelayAddr>, RelayAddrError> {
+        let relay = self.relay.as_ref();
+        relay.map(|relay| RelayAddr::new(relay.node_id, relay.endpoint.as_str())).transpose()
     }
 }
 
@@ -154,6 +172,13 @@ mod tests {
         assert_eq!(config.check(), Err(ConfigError::Unreachable(config.listen)));
         config.endpoint = Some("a:1".parse().unwrap());
         assert_eq!(config.check(), Ok(()));
+        config.relay = Some(format!("{}@relay.example.org:7800", "0f".repeat(32)).parse().unwrap());
+        assert_eq!(config.check(), Err(ConfigError::TwoEndpoints));
+        config.endpoint = None;
+        assert_eq!(config.check(), Ok(()));
+        config.relay = Some(format!("{}@{}:1", "0f".repeat(32), "a".repeat(100)).parse().unwrap());
+        assert!(matches!(config.check(), Err(ConfigError::Relay(_))));
+        (config.relay, config.endpoint) = (None, Some("a:1".parse().unwrap()));
         config.disks = vec!["/mnt/a=1GiB".parse().unwrap(), "/mnt/a=2GiB".parse().unwrap()];
         assert_eq!(config.check(), Err(ConfigError::SameDisk("/mnt/a".into())));
         config.disks.truncate(1);

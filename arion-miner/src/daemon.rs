@@ -8,11 +8,11 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use arion_chain::{ConnectError, ViewConfig};
 use arion_daemon::{
-    Health, HostPort, HttpServer, chain, check_writable_dir, now_ms, prometheus_client::registry::Registry,
+    Health, HttpServer, chain, check_writable_dir, now_ms, prometheus_client::registry::Registry,
     read_secret_key,
 };
-use arion_net::{QuicServer, QuicTransport, ServerOptions};
-use arion_types::signing;
+use arion_net::{Attachment, AttachmentState, QuicServer, QuicTransport, ServerOptions};
+use arion_types::{map::Endpoint, signing};
 use ed25519_dalek::SigningKey;
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -46,7 +46,8 @@ pub struct Miner {
 struct Context {
     config: Config,
     key: SigningKey,
-    endpoint: HostPort,
+    endpoint: Endpoint,
+    attachment: Option<Attachment>,
     store: Arc<Volumes>,
     chain: Arc<LiveChain>,
     transport: QuicTransport,
@@ -90,21 +91,26 @@ impl arion_daemon::Daemon for Miner {
         let options = ServerOptions { requests_max, ..ServerOptions::default() };
         let server = QuicServer::bind_with(config.listen, &key, service, options)?;
         let local_addr = server.local_addr();
-        let endpoint = match &config.endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => local_addr.to_string().parse()?,
+        let relay = config.relay()?;
+        let endpoint = match (&relay, &config.endpoint) {
+            (Some(relay), _) => relay.to_string(),
+            (None, Some(endpoint)) => endpoint.to_string(),
+            (None, None) => local_addr.to_string(),
         };
+        let attachment = relay.map(|relay| server.attach(relay)).transpose()?;
         let http = HttpServer::bind(&config.http, health.clone(), registry).await?;
         let transport = QuicTransport::new(&key)?;
         health.detail("node_id", node_id.to_string());
         health.detail("quic", local_addr.to_string());
-        health.detail("endpoint", endpoint.as_str());
-        tracing::info!(%node_id, quic = %local_addr, http = %http.local_addr(), endpoint = endpoint.as_str(), "miner started");
+        health.detail("endpoint", endpoint.clone());
+        tracing::info!(%node_id, quic = %local_addr, http = %http.local_addr(), endpoint, "miner started");
 
         let context = Arc::new(Context {
             config,
             key,
-            endpoint,
+            endpoint: Endpoint::try_from(endpoint.into_bytes())
+                .map_err(|_| anyhow!("the endpoint is longer than the chain can hold; shorten it"))?,
+            attachment,
             store: store.clone(),
             chain,
             transport: transport.clone(),
@@ -182,7 +188,7 @@ impl Context {
         let reporter = Arc::new(Reporter {
             key: self.key.clone(),
             genesis,
-            endpoint: self.endpoint.to_endpoint(),
+            endpoint: self.endpoint.clone(),
             draining: self.config.draining,
             store: self.store.clone(),
             transport: Arc::new(self.transport.clone()),
@@ -216,6 +222,9 @@ impl Context {
                 self.health.detail("registered", is_registered);
                 self.health.detail("in_map", in_map);
             }
+            if let Some(attachment) = &self.attachment {
+                self.report_relay(attachment.state());
+            }
             let complaints: Vec<String> =
                 self.store.volumes().iter().filter_map(|volume| volume.complaint()).collect();
             match complaints.is_empty() {
@@ -237,5 +246,25 @@ impl Context {
             self.metrics.refresh(&self.store, block);
             tokio::time::sleep(STATUS_INTERVAL).await;
         }
+    }
+
+    /// Says in /health whether others can reach this miner through its relay.
+    fn report_relay(&self, state: AttachmentState) {
+        let observed = match state {
+            AttachmentState::Attached { observed } => {
+                self.health.ok("relay");
+                observed.to_string()
+            }
+            AttachmentState::Connecting => {
+                self.health.failing("relay", "not reached yet");
+                String::new()
+            }
+            AttachmentState::Detached { reason } => {
+                let advice = "nobody can reach this miner; see `relay` in the configuration";
+                self.health.failing("relay", format!("{reason}; {advice}"));
+                String::new()
+            }
+        };
+        self.health.detail("relay_observed", observed);
     }
 }

@@ -34,6 +34,11 @@ fn wrong_options_of_its_own_are_explained() {
     let data = program.data().display().to_string();
     let unreachable = program.run_refused(&[("--listen", "0.0.0.0:0")]);
     assert!(unreachable.contains("`endpoint`"), "{unreachable}");
+    let relay = format!("{}@127.0.0.1:1", "0f".repeat(32));
+    let both = program.run_refused(&[("--relay", &relay), ("--endpoint", "miner.example.org:1")]);
+    assert!(both.contains("`endpoint` and `relay`"), "{both}");
+    let relay = program.run_refused(&[("--relay", "relay.example.org:7800")]);
+    assert!(relay.contains("--relay") && relay.contains("NODE_ID@HOST:PORT"), "{relay}");
     let validators = program.run_refused(&[("--validators", "nobody")]);
     assert!(validators.contains("--validators") && validators.contains("NODE_ID@HOST:PORT"), "{validators}");
     let hash = "0".repeat(64);
@@ -41,4 +46,24 @@ fn wrong_options_of_its_own_are_explained() {
     assert!(no_store.contains("no shard store"), "{no_store}");
     let nobody = program.refused(&["register", "--data-dir", &data]);
     assert!(nobody.contains("--family-key"), "{nobody}");
+}
+
+#[test]
+fn a_relay_that_is_not_there_makes_the_miner_unhealthy() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let relay = format!("{}@{}", "0f".repeat(32), silent.local_addr().unwrap());
+    let program = program();
+    let running = program.run(&[("--relay", &relay), ("--listen", "0.0.0.0:0")]);
+    let http = running.http();
+    let endpoint = running.field("miner started", "endpoint");
+    assert_eq!(endpoint, format!("relay://{relay}"));
+    let start = std::time::Instant::now();
+    let health = loop {
+        let health = get(&http, "/health");
+        if health.contains("\"relay\"") || start.elapsed() > std::time::Duration::from_secs(20) {
+            break health;
+        }
+    };
+    assert!(health.contains("503") && health.contains("not reached yet"), "{health}");
+    running.stop();
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 use arion_chain::Registry;
+use arion_net::RelayAddr;
 use arion_protocol::{ErrorCode, Heartbeat, MinerStatus, SignedHeartbeat, limits::HEARTBEAT_SKEW_MS_MAX};
 use arion_types::{GenesisHash, NodeId};
 
@@ -37,7 +38,7 @@ pub enum HeartbeatError {
     #[error("not newer than the last heartbeat")]
     Replayed,
     /// The endpoint is not an address.
-    #[error("the endpoint is not host:port")]
+    #[error("the endpoint is neither host:port nor relay://NODE_ID@host:port")]
     Endpoint,
 }
 
@@ -149,10 +150,13 @@ impl Liveness {
     }
 }
 
-/// Whether the bytes are `host:port` or `[v6]:port` with a port other than 0.
+/// Whether the bytes are `host:port` or `[v6]:port` with a port other than 0, or name a relay.
 fn is_endpoint(bytes: &[u8]) -> bool {
-    let split = std::str::from_utf8(bytes).ok().and_then(|text| text.rsplit_once(':'));
-    let Some((host, port)) = split else { return false };
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    if let Some(relay) = RelayAddr::of_endpoint(text) {
+        return relay.is_ok();
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
     let is_v6 = host.starts_with('[') && host.ends_with(']') && host[1..host.len() - 1].contains(':');
     let is_name = !host.is_empty()
         && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_');
@@ -235,8 +239,11 @@ mod tests {
         let other_chain = heartbeat(NOW_MS).sign(&[8; 32], &key());
         let refused = liveness().accept(node, other_chain, &registry(), NOW_MS);
         assert_eq!(refused, Err(HeartbeatError::BadSignature));
-        for endpoint in ["a.example:1", "[::1]:65535", "10.0.0.1:4000"] {
+        let relay = format!("relay://{}@relay.example:7800", "0f".repeat(32));
+        for endpoint in ["a.example:1", "[::1]:65535", "10.0.0.1:4000", &relay] {
             assert!(is_endpoint(endpoint.as_bytes()), "{endpoint}");
         }
+        assert!(!is_endpoint(&relay.as_bytes()[..relay.len() - 5]));
+        assert!(!is_endpoint(b"relay://relay.example:7800"));
     }
 }

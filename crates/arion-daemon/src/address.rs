@@ -20,6 +20,10 @@ pub struct Peer {
     pub endpoint: HostPort,
 }
 
+/// A node id: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NodeIdText(pub NodeId);
+
 /// Text that is not an address.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddressError {
@@ -31,6 +35,9 @@ pub enum AddressError {
     /// Not a node with its endpoint.
     #[error("`{0}` is not a node with its address; write NODE_ID@HOST:PORT with the node id in hex")]
     Peer(String),
+    /// Not a node id.
+    #[error("`{0}` is not a node id; write 64 hexadecimal digits")]
+    NodeId(String),
 }
 
 impl HostPort {
@@ -88,8 +95,23 @@ impl From<Peer> for PeerAddr {
     }
 }
 
+impl FromStr for NodeIdText {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        text.parse().map(Self).map_err(|_| AddressError::NodeId(text.to_owned()))
+    }
+}
+
+impl fmt::Display for NodeIdText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 as_text!(HostPort);
 as_text!(Peer);
+as_text!(NodeIdText);
 
 #[cfg(test)]
 mod tests {
@@ -110,5 +132,8 @@ mod tests {
         for bad in ["", "h:1", "12@h:1"] {
             assert!(bad.parse::<Peer>().is_err(), "{bad}");
         }
+        let id = "0f".repeat(32);
+        assert_eq!(id.parse::<NodeIdText>().unwrap().to_string(), id);
+        assert!("0f".parse::<NodeIdText>().is_err());
     }
 }

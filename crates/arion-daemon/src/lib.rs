@@ -25,7 +25,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod units;
 
-pub use address::{HostPort, Peer};
+pub use address::{HostPort, NodeIdText, Peer};
 pub use chain::ChainConfig;
 pub use clock::now_ms;
 pub use command::{Daemon, DaemonCommand, execute, main};
