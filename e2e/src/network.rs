@@ -2,6 +2,7 @@
 //!
 //! How it comes to life on chain is in `form`.
 
+pub mod behind_nat;
 pub mod chain_nodes;
 mod environment;
 mod form;
@@ -53,6 +54,7 @@ pub struct Network {
     specification: Option<PathBuf>,
     genesis: Option<String>,
     s3: Option<S3Access>,
+    behind_nat: Option<behind_nat::BehindNat>,
 }
 
 impl Network {
@@ -68,6 +70,7 @@ impl Network {
             specification: None,
             genesis: None,
             s3: None,
+            behind_nat: None,
         }
     }
 

@@ -91,6 +91,16 @@ impl Ports {
         self.base + 70 + index
     }
 
+    /// QUIC of the relay.
+    pub fn relay_quic(&self) -> u16 {
+        self.base + 80
+    }
+
+    /// Health and metrics of the relay.
+    pub fn relay_http(&self) -> u16 {
+        self.base + 81
+    }
+
     /// A port of the block that no process of the network uses: for stories that need one more.
     pub fn spare(&self) -> u16 {
         self.base + 99
@@ -132,6 +142,8 @@ mod tests {
             ports.gateway_http(),
             ports.submitter_quic(),
             ports.submitter_http(),
+            ports.relay_quic(),
+            ports.relay_http(),
             ports.spare(),
         ];
         for i in 0..NODES_MAX + NODES_ADDED_MAX {

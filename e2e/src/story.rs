@@ -5,6 +5,7 @@ pub mod client;
 pub mod demo;
 mod marketplace;
 mod polkadot_js;
+mod relay;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ pub enum Story {
     Chain(chain::Arguments),
     /// Credits are bought, services paid and refunded, revenue settled to the unit.
     Marketplace(marketplace::Arguments),
+    /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
+    Relay(relay::Arguments),
     /// A polkadot.js client on a lone development node.
     PolkadotJs(polkadot_js::Arguments),
     /// A chain of the first version takes the runtime of this build and goes on.
@@ -34,6 +37,7 @@ impl Story {
             Self::DemoShort(arguments) => demo::run(&arguments, "demo-short").await,
             Self::Chain(arguments) => chain::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
+            Self::Relay(arguments) => relay::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
             Self::Upgrade(arguments) => upgrade::run(&arguments).await,
         }

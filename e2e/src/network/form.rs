@@ -35,6 +35,9 @@ impl Network {
         let validators: Vec<String> = (0..self.options.validators).map(Self::validator_name).collect();
         self.plan_validators()?;
         self.start_healthy(&validators).await?;
+        if let Some(relay) = self.plan_relay()? {
+            self.start_healthy(&[relay]).await?;
+        }
         let miners: Vec<String> = (0..self.options.miners).map(Self::miner_name).collect();
         self.plan_miners()?;
         self.start_healthy(&miners).await?;

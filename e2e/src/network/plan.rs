@@ -9,7 +9,7 @@ use crate::{layout, state::S3Access, supervisor};
 
 /// How often miners report, and how often everybody looks at the chain: blocks come every 3 s.
 const HEARTBEAT: &str = "3s";
-const CHAIN_POLL: &str = "1s";
+pub(super) const CHAIN_POLL: &str = "1s";
 /// Space that a miner offers; all offer the same.
 const CAPACITY: &str = "16GiB";
 
@@ -26,13 +26,17 @@ struct Made {
 }
 
 /// A daemon before it is planned.
-struct Daemon<'a> {
-    name: &'a str,
-    role: &'a str,
-    program: &'a str,
-    address: String,
-    http: u16,
-    options: Vec<(&'a str, String)>,
+pub(super) struct Daemon<'a> {
+    pub(super) name: &'a str,
+    pub(super) role: &'a str,
+    pub(super) program: &'a str,
+    pub(super) address: String,
+    /// `host:port` of its health page.
+    pub(super) http: String,
+    /// What is run to run it.
+    pub(super) before: Vec<String>,
+    /// Flags with their values; a switch has an empty one.
+    pub(super) options: Vec<(&'a str, String)>,
 }
 
 impl Network {
@@ -45,26 +49,36 @@ impl Network {
         for index in 0..self.options.miners {
             let name = Self::miner_name(index);
             let address = local(self.ports.miner_quic(index));
+            let behind = self.behind_nat.clone().filter(|behind| behind.miner == index);
             let mut options = vec![
                 ("data-dir", self.text_of(&name, None)?),
                 ("config", self.text_of(&name, Some("miner.toml"))?),
-                ("listen", address.clone()),
-                ("endpoint", address.clone()),
-                ("chain-url", self.ws()),
                 ("chain-genesis", self.genesis()?),
                 ("chain-poll", CHAIN_POLL.to_owned()),
                 ("capacity", CAPACITY.to_owned()),
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
             ];
-            options.extend(services.iter().map(|service| ("validators", service.clone())));
-            let (role, http) =
-                (format!("miner of {}", Self::family_name(index / 2)), self.ports.miner_http(index));
+            let (mut http, mut before) = (local(self.ports.miner_http(index)), vec![]);
+            if let Some(behind) = &behind {
+                options.extend(self.miner_behind_nat(behind)?);
+                http = format!("{}:{}", behind.inside, self.ports.miner_http(index));
+                before = ["ip", "netns", "exec", &behind.namespace].map(str::to_owned).to_vec();
+            } else {
+                options.extend([
+                    ("listen", address.clone()),
+                    ("endpoint", address.clone()),
+                    ("chain-url", self.ws()),
+                ]);
+                options.extend(services.iter().map(|service| ("validators", service.clone())));
+            }
+            let role = format!("miner of {}", Self::family_name(index / 2));
             self.plan_daemon(Daemon {
                 name: &name,
                 role: &role,
                 program: "arion-miner",
                 address: format!("quic {address}"),
                 http,
+                before,
                 options,
             })?;
         }
@@ -79,7 +93,7 @@ impl Network {
             if !account.exists() {
                 super::keys::write_secret(&account, Self::validator_account(index))?;
             }
-            let address = local(self.ports.validator_quic(index));
+            let address = self.reachable(self.ports.validator_quic(index));
             let options = vec![
                 ("listen", address.clone()),
                 ("key-file", self.text_of(&name, Some("node.key"))?),
@@ -94,7 +108,7 @@ impl Network {
                 ("gateways", gateway.clone()),
                 ("ledger-poll", "2s".to_owned()),
             ];
-            let http = self.ports.validator_http(index);
+            let http = local(self.ports.validator_http(index));
             let address = format!("quic {address}");
             self.plan_daemon(Daemon {
                 name: &name,
@@ -102,6 +116,7 @@ impl Network {
                 program: "arion-validator",
                 address,
                 http,
+                before: vec![],
                 options,
             })?;
         }
@@ -122,13 +137,14 @@ impl Network {
             ("chain-poll", CHAIN_POLL.to_owned()),
             ("batch-age", "3s".to_owned()),
         ];
-        let (address, http) = (format!("quic {address}"), self.ports.submitter_http());
+        let (address, http) = (format!("quic {address}"), local(self.ports.submitter_http()));
         self.plan_daemon(Daemon {
             name,
             role: "chain-submitter",
             program: "arion-submitter",
             address,
             http,
+            before: vec![],
             options,
         })
     }
@@ -145,13 +161,14 @@ impl Network {
             ("chain-genesis", self.genesis()?),
             ("chain-poll", CHAIN_POLL.to_owned()),
         ];
-        let (address, http) = (format!("http://{endpoint}"), self.ports.gateway_http());
+        let (address, http) = (format!("http://{endpoint}"), local(self.ports.gateway_http()));
         self.plan_daemon(Daemon {
             name,
             role: "gateway (S3)",
             program: "arion-gateway",
             address,
             http,
+            before: vec![],
             options,
         })
     }
@@ -197,34 +214,37 @@ impl Network {
                 ("gateways", gateway.clone()),
                 ("submitter", submitter.clone()),
             ];
-            let http = self.ports.warden_http(index);
-            let address = format!("http {}", local(http));
+            let http = local(self.ports.warden_http(index));
+            let address = format!("http {http}");
             self.plan_daemon(Daemon {
                 name: &name,
                 role: "warden",
                 program: "arion-warden",
                 address,
                 http,
+                before: vec![],
                 options,
             })?;
         }
         Ok(())
     }
 
-    fn plan_daemon(&mut self, daemon: Daemon<'_>) -> anyhow::Result<()> {
-        let Daemon { name, role, program, address, http, options } = daemon;
+    pub(super) fn plan_daemon(&mut self, daemon: Daemon<'_>) -> anyhow::Result<()> {
+        let Daemon { name, role, program, address, http, before, options } = daemon;
         let data = self.directory(name);
         layout::make(&data)?;
-        let mut command = vec![layout::program(program)?, "run".to_owned()];
+        let mut command = before;
+        command.extend([layout::program(program)?, "run".to_owned()]);
         for (option, value) in options {
-            command.extend([format!("--{option}"), value]);
+            command.push(format!("--{option}"));
+            command.extend((!value.is_empty()).then_some(value));
         }
-        command.extend(["--http-addr".to_owned(), local(http)]);
+        command.extend(["--http-addr".to_owned(), http.clone()]);
         self.supervisor.plan(supervisor::Plan {
             name: name.to_owned(),
             role: role.to_owned(),
             address,
-            http: local(http),
+            http,
             command,
             log: self.layout.log(name),
             data,
@@ -232,12 +252,12 @@ impl Network {
         Ok(())
     }
 
-    fn genesis(&self) -> anyhow::Result<String> {
+    pub(super) fn genesis(&self) -> anyhow::Result<String> {
         self.genesis.clone().context("the genesis hash is not known yet")
     }
 
     /// The directory of a process, or a file in it.
-    fn text_of(&self, name: &str, file: Option<&str>) -> anyhow::Result<String> {
+    pub(super) fn text_of(&self, name: &str, file: Option<&str>) -> anyhow::Result<String> {
         let directory = self.directory(name);
         text(&file.map_or_else(|| directory.clone(), |file| directory.join(file)))
     }
