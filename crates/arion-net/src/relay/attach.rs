@@ -149,7 +149,8 @@ impl Attached {
 
     /// Does what the relay orders, until the connection ends.
     async fn obey(&self, relay: &Connection) -> DialError {
-        let meter = Arc::new(Meter::new(PUNCH_BYTES_PER_SECOND, Instant::now()));
+        let meter =
+            Arc::new(Meter::with_burst(PUNCH_BYTES_PER_SECOND, PUNCH_BYTES_PER_SECOND, Instant::now()));
         loop {
             match relay.accept_bi().await {
                 Ok((send, recv)) => {

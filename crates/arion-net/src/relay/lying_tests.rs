@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arion_protocol::{
     ErrorCode, Request, Response,
-    relay::{RelayAnswer, RelayRequest},
+    relay::{RelayAnswer, RelayOrder, RelayRequest},
 };
 use arion_types::{NodeId, signing};
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use quinn::{Connection, Endpoint, EndpointConfig, TransportConfig};
 
 use super::{
     Admission, RelayAddr, RelayError, RelayOptions, RelayServer, relay_server_config,
-    stream::{answer, read},
+    stream::{answer, ask, read},
 };
 use crate::{
     CallError, ClientOptions, DialError, PeerAddr, QuicServer, QuicTransport, Service, Transport,
@@ -152,6 +152,43 @@ async fn a_relay_that_answers_something_else_or_takes_no_datagrams_is_no_relay()
         "{error}"
     );
     drop(accepting.await.unwrap());
+}
+
+/// Whatever a relay orders, a node sends little, and to single hosts only.
+#[tokio::test]
+async fn a_relay_has_the_way_in_opened_and_no_more() {
+    let (endpoint, relay) = liar(None);
+    let server = QuicServer::bind(loopback(), &key(9), Arc::new(Pong)).unwrap();
+    let mut attachment = server.attach(relay).unwrap();
+    let observed = loopback().ip();
+    let observed = SocketAddr::new(observed, 1).into();
+    let (attached, _) = next(&endpoint, RelayAnswer::Attached { observed }).await;
+    attachment.attached().await;
+
+    let caller = tokio::net::UdpSocket::bind(loopback()).await.unwrap();
+    let order = |address: SocketAddr| RelayOrder::Punch { address: address.into() };
+    let here = order(caller.local_addr().unwrap());
+    assert_eq!(ask(&attached, &here).await.unwrap(), RelayAnswer::Done);
+    let mut packet = [0xff; 64];
+    let (len, from) = tokio::time::timeout(DEADLINE, caller.recv_from(&mut packet)).await.unwrap().unwrap();
+    // From the socket it listens on; nothing that QUIC takes for a packet.
+    assert_eq!((&packet[..len], from), (&[0; 8][..], server.local_addr()));
+
+    let refused = |outcome: Result<RelayAnswer, DialError>, wanted| match outcome.unwrap_err() {
+        DialError::Relay(RelayError::Refused(code)) => assert_eq!(code, wanted),
+        error => panic!("{error}"),
+    };
+    refused(ask(&attached, &order("224.0.0.1:1".parse().unwrap())).await, ErrorCode::Malformed);
+    refused(ask(&attached, &0xffu8).await, ErrorCode::Malformed);
+    let mut outcome = ask(&attached, &here).await;
+    for _ in 0..20 {
+        if outcome.is_err() {
+            break;
+        }
+        outcome = ask(&attached, &here).await;
+    }
+    refused(outcome, ErrorCode::Busy);
+    assert!(server.shutdown(DEADLINE).await);
 }
 
 struct Everybody;

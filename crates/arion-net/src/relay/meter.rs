@@ -9,10 +9,11 @@ use std::{
 const BURST_BYTES_MIN: u64 = 64 << 10;
 const NANOS: u128 = 1_000_000_000;
 
-/// A token bucket: a rate, and a quarter of a second of it at once.
+/// A token bucket: a rate, and so much of it at once.
 #[derive(Debug)]
 pub(super) struct Meter {
     bytes_per_second: u64,
+    burst_bytes: u64,
     state: Mutex<State>,
 }
 
@@ -24,9 +25,14 @@ struct State {
 }
 
 impl Meter {
+    /// A quarter of a second at once.
     pub(super) fn new(bytes_per_second: u64, now: Instant) -> Self {
-        let credit = burst(bytes_per_second);
-        Self { bytes_per_second, state: Mutex::new(State { credit, at: now }) }
+        Self::with_burst(bytes_per_second, (bytes_per_second / 4).max(BURST_BYTES_MIN), now)
+    }
+
+    pub(super) fn with_burst(bytes_per_second: u64, burst_bytes: u64, now: Instant) -> Self {
+        let credit = u128::from(burst_bytes) * NANOS;
+        Self { bytes_per_second, burst_bytes, state: Mutex::new(State { credit, at: now }) }
     }
 
     /// Whether so many bytes may pass now; they are counted if so.
@@ -34,7 +40,7 @@ impl Meter {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed: Duration = now.saturating_duration_since(state.at);
         let earned = elapsed.as_nanos().saturating_mul(u128::from(self.bytes_per_second));
-        state.credit = state.credit.saturating_add(earned).min(burst(self.bytes_per_second));
+        state.credit = state.credit.saturating_add(earned).min(u128::from(self.burst_bytes) * NANOS);
         state.at = state.at.max(now);
         match state.credit.checked_sub(bytes as u128 * NANOS) {
             Some(left) => {
@@ -44,10 +50,6 @@ impl Meter {
             None => false,
         }
     }
-}
-
-fn burst(bytes_per_second: u64) -> u128 {
-    u128::from((bytes_per_second / 4).max(BURST_BYTES_MIN)) * NANOS
 }
 
 #[cfg(test)]
@@ -79,5 +81,9 @@ mod tests {
         let slow = Meter::new(0, start);
         assert!(slow.take(BURST_BYTES_MIN as usize, start));
         assert!(!slow.take(1, start + Duration::from_secs(1 << 30)));
+        let strict = Meter::with_burst(10, 10, start);
+        assert!(strict.take(10, start) && !strict.take(1, start));
+        assert!(strict.take(10, start + Duration::from_secs(9)));
+        assert!(!strict.take(10, start + Duration::from_millis(9_900)));
     }
 }
