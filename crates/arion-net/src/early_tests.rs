@@ -328,6 +328,30 @@ async fn another_key_at_the_address_gets_nothing_out_of_a_session() {
     assert_eq!(counter.reads(), 1);
 }
 
+#[tokio::test]
+async fn a_server_that_changes_its_key_takes_up_no_session() {
+    let (mut server, counter, gate, client) = acquainted().await;
+    server.rotate(&key(3)).unwrap();
+    let error = ping(&client, &gate.peer(1)).await.unwrap_err();
+    let CallError::WrongIdentity { expected, presented } = error else { panic!("{error}") };
+    assert_eq!((expected, presented), (node(1), node(3)));
+    assert_eq!(counter.reads(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_changes_its_key_begins_anew() {
+    let (_server, counter, gate, client) = acquainted().await;
+    client.rotate(&key(4)).unwrap();
+    gate.shut();
+    let short = Duration::from_millis(300);
+    let error = client.call(&gate.peer(1), Request::Ping, Bytes::new(), short).await.unwrap_err();
+    assert!(matches!(error, CallError::Timeout(_)), "{error}");
+    assert_eq!(counter.reads(), 1, "a session of the old key was taken up");
+    gate.open();
+    ping(&client, &gate.peer(1)).await.unwrap();
+    assert_eq!(*counter.last_peer.lock().unwrap(), Some(node(4)));
+}
+
 /// A session that was handed on is of no use under another key: the server sees who is really there.
 #[tokio::test]
 async fn a_session_belongs_to_one_key_of_the_client() {
