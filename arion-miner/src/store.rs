@@ -1,13 +1,14 @@
 //! The shard store: an append-only log of shards with an index in memory.
 //!
 //! Writers are queued to one thread that appends a batch, syncs once and answers all; readers go to the files
-//! directly and check every shard against its address. A second thread scrubs, compacts and empties the trash.
+//! directly and check every shard against its checksum. A second thread scrubs, compacts and empties the trash.
 //!
 //! # Invariants
 //! - What was acknowledged survives `kill -9` and power loss at any moment.
 //! - One process has a store open at a time.
 //! - Deleting works on a full disk.
-//! - No shard is ever returned that does not hash to its address.
+//! - No shard is returned that changed on the disk: every read compares its checksum, the scrub its address. Whoever
+//!   asked compares the address again.
 //! - After an error of the disk nothing is written any more; what can be read is still read.
 //!
 //! # Not here
@@ -25,6 +26,7 @@ mod keeper;
 mod layout;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
+mod pipeline;
 mod record;
 mod recover;
 mod scrub;
@@ -40,6 +42,8 @@ mod keeper_tests;
 mod model_tests;
 #[cfg(test)]
 mod power_tests;
+#[cfg(test)]
+mod restore_tests;
 
 use std::{
     io,
@@ -61,7 +65,7 @@ pub use index::Entry;
 pub use inspect::{CheckReport, Inspector, Located, RepairReport, repair};
 pub use keeper::{Clock, system_clock};
 pub use layout::LayoutError;
-pub use record::{RECORD_BYTES, State};
+pub use record::{RECORD_BYTES, State, TRAILER_BYTES};
 pub use recover::Report;
 pub use scrub::ScrubReport;
 pub use shared::Counters;
@@ -72,7 +76,8 @@ use compact::Planner;
 use disk::{DirDisk, Disk, DiskLock};
 use keeper::{Keeper, Stop};
 use layout::{Layout, RESERVE_BYTES_MIN, Span};
-use record::{SEGMENT_HEADER_BYTES, StoreKey};
+use pipeline::Syncer;
+use record::{SEGMENT_HEADER_BYTES, StoreKey, body_checksum};
 use recover::{Mode, recover};
 use shared::Shared;
 use writer::{Change, Queued, Writer};
@@ -217,7 +222,8 @@ impl Store {
     pub fn open_on(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<Self, LayoutError> {
         let root = disk.path("");
         let at = layout::at(&root);
-        let Parts { store, writer, changes, keeper } = Self::assemble(disk, options)?;
+        let Parts { store, mut writer, changes, keeper } = Self::assemble(disk, options)?;
+        writer.syncer = Syncer::spawn().map_err(layout::at(&root))?;
         let background = writer.options.background;
         let thread = std::thread::Builder::new().name("store-writer".into());
         let thread = thread.spawn(move || writer.run(&changes)).map_err(at)?;
@@ -253,6 +259,10 @@ impl Store {
             appended_bytes: report.scanned_records * RECORD_BYTES,
             checkpoint_at: Instant::now(),
             checkpointing: None,
+            syncer: Syncer::Own,
+            in_flight: None,
+            last_batch: 0,
+            last_sync: Duration::ZERO,
         };
         if !recovered.amends.is_empty() {
             writer.amend(recovered.amends);
@@ -289,7 +299,8 @@ impl Store {
         if body.len() as u64 != u64::from(placement.size) || *blake3::hash(&body).as_bytes() != shard.0 {
             return Err(WriteError::HashMismatch);
         }
-        self.change(|reply| Change::Put { shard, placement, body, now_ms, reply }).await?
+        let checksum = body_checksum(&shard, &body);
+        self.change(|reply| Change::Put { shard, placement, body, checksum, now_ms, reply }).await?
     }
 
     /// Deletes a shard; returns whether it was there, once that is durable. Within the retention it can be

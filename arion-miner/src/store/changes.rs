@@ -12,7 +12,7 @@ use arion_types::ShardHash;
 use super::{
     Stored, WriteError,
     index::Entry,
-    record::{RECORD_BYTES, RecordKind, State, Victim},
+    record::{RECORD_BYTES, RecordKind, State, Victim, payload_len},
     writer::{Batch, Writer, is_full},
 };
 
@@ -21,7 +21,8 @@ const PUSHED_OUT_MAX: usize = 1_024;
 
 impl Writer {
     pub(super) fn known(&self, batch: &Batch, shard: &ShardHash) -> Option<Entry> {
-        match batch.changes.get(shard) {
+        let in_flight = self.in_flight.as_ref().and_then(|in_flight| in_flight.batch.changes.get(shard));
+        match batch.changes.get(shard).or(in_flight) {
             Some(change) => *change,
             None => self.shared.index().get(shard).copied(),
         }
@@ -33,6 +34,7 @@ impl Writer {
         shard: ShardHash,
         placement: ShardPlacement,
         body: &[u8],
+        checksum: u32,
         now_ms: u64,
     ) -> Result<Stored, WriteError> {
         self.check_alive()?;
@@ -42,15 +44,18 @@ impl Writer {
             if (old.stripe, old.index, old.size) != (new.stripe, new.index, new.size) {
                 return Err(WriteError::Conflict);
             }
-            if known.is_live() && self.shared.read_at(&shard, &known).is_ok() {
+            if known.is_live() && self.shared.read_at(&shard, &known).is_ok_and(|copy| copy == body) {
                 return Ok(Stored { stored_at: known.stored_at, new: false });
             }
             tracing::warn!(%shard, "damaged shard is written anew");
         }
-        let needed = RECORD_BYTES + body.len() as u64;
+        let summed = true;
+        let needed = RECORD_BYTES + payload_len(placement.size, summed);
         self.make_room(batch, needed, known.map_or(0, |known| known.disk_bytes()))?;
-        let kind = RecordKind::Put { placement, stored_at: now_ms };
-        let appended = self.roll_if_full(needed).and_then(|()| self.append(batch, shard, kind, body));
+        let kind = RecordKind::Put { placement, stored_at: now_ms, summed };
+        let payload = [body, &checksum.to_le_bytes()];
+        let appended =
+            self.roll_if_full(batch, needed).and_then(|()| self.append(batch, shard, kind, payload));
         if let Err(error) = appended {
             if is_full(&error) {
                 // Trash yields to shards; its blocks are free for the next one.
@@ -61,7 +66,7 @@ impl Writer {
         let (segment, sequence) = (self.position.segment, self.position.sequence - 1);
         let offset = self.position.offset - needed;
         let state = State::Live;
-        let entry = Entry { placement, stored_at: now_ms, segment, offset, sequence, state };
+        let entry = Entry { placement, stored_at: now_ms, segment, offset, sequence, state, summed };
         batch.changes.insert(shard, Some(entry));
         batch.grown_bytes += needed as i64;
         if let Some(known) = known {
@@ -82,9 +87,10 @@ impl Writer {
             let index = self.shared.index();
             (index.used_bytes(), index.trash_bytes())
         };
+        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.batch.grown_bytes);
         let after = |stored: u64, batch: &Batch| {
-            (i128::from(stored) + i128::from(batch.grown_bytes) + i128::from(needed) - i128::from(replaced))
-                .max(0)
+            let grown = i128::from(batch.grown_bytes) + i128::from(in_flight);
+            (i128::from(stored) + grown + i128::from(needed) - i128::from(replaced)).max(0)
         };
         if after(kept, batch) > i128::from(capacity) {
             return Err(WriteError::NoSpace);
@@ -240,6 +246,7 @@ impl Writer {
         }
         let _ = batch.appended && self.sync().is_ok();
         self.show(&batch);
+        self.batch = self.batch.wrapping_add(1);
     }
 }
 

@@ -15,7 +15,11 @@ use super::{
 };
 
 const MAGIC: [u8; 8] = *b"ARIONCKP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The same without [`SUMMED`].
+const VERSION_OLD: u32 = 2;
+/// Bit of an entry's state: a checksum follows the shard.
+const SUMMED: u8 = 0x80;
 const HEADER_BYTES: usize = 44;
 const SPAN_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 118;
@@ -124,7 +128,7 @@ fn encode_entry(shard: &ShardHash, entry: &Entry) -> [u8; ENTRY_BYTES] {
     bytes[80..88].copy_from_slice(&entry.stored_at.to_le_bytes());
     bytes[88..96].copy_from_slice(&entry.offset.to_le_bytes());
     bytes[96..100].copy_from_slice(&entry.segment.to_le_bytes());
-    (bytes[100], bytes[101]) = (entry.placement.index, state);
+    (bytes[100], bytes[101]) = (entry.placement.index, state | if entry.summed { SUMMED } else { 0 });
     bytes[102..110].copy_from_slice(&at.to_le_bytes());
     bytes[110..].copy_from_slice(&entry.sequence.to_le_bytes());
     bytes
@@ -144,7 +148,8 @@ fn decode_entry(bytes: &[u8]) -> Option<(ShardHash, Entry)> {
         segment: u32::from_le_bytes(array(bytes, 96)),
         offset: u64::from_le_bytes(array(bytes, 88)),
         sequence: u64::from_le_bytes(array(bytes, 110)),
-        state: State::decode(bytes[101], u64::from_le_bytes(array(bytes, 102)))?,
+        state: State::decode(bytes[101] & !SUMMED, u64::from_le_bytes(array(bytes, 102)))?,
+        summed: bytes[101] & SUMMED != 0,
     };
     Some((ShardHash(array(bytes, 0)), entry))
 }
@@ -198,7 +203,8 @@ fn load_from(file: Arc<dyn DiskFile>, key: &StoreKey) -> Option<(Index, Head)> {
     let hasher = blake3::Hasher::new_keyed(&key.0);
     let mut source = Source { file, hasher, buffer: Vec::new(), used: 0, offset: 0, end, broken: false };
     let header = source.take(HEADER_BYTES)?;
-    if header[..8] != MAGIC || header[8..12] != VERSION.to_le_bytes() {
+    let version = u32::from_le_bytes(array(header, 8));
+    if header[..8] != MAGIC || !(VERSION_OLD..=VERSION).contains(&version) {
         return None;
     }
     let position = Position {
@@ -238,7 +244,8 @@ mod tests {
             let placement =
                 ShardPlacement { stripe: StripeId([number; 32]), pg: 2, index: number, epoch: 4, size };
             let state = [State::Live, State::Trashed { at: 5 }, State::Quarantined][usize::from(number) - 1];
-            let entry = Entry { placement, stored_at: 6, segment: 7, offset: 8, sequence: 9, state };
+            let summed = number.is_multiple_of(2);
+            let entry = Entry { placement, stored_at: 6, segment: 7, offset: 8, sequence: 9, state, summed };
             index.insert(ShardHash([number ^ 0xff; 32]), entry);
         }
         let position = Position { segment: 3, offset: 99, sequence: 1 << 40 };

@@ -141,7 +141,7 @@ pub(super) fn rewrite(
     pace: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Rewritten, CompactError> {
     let files: Vec<Arc<dyn DiskFile>> =
-        old.iter().map(|known| shared.segment(known.span.first)).collect::<io::Result<_>>()?;
+        old.iter().map(|known| shared.layout.disk.open(&known.span.name())).collect::<io::Result<_>>()?;
     let kept = choose(shared, key, old, &files, sequence)?;
     let mut rewritten = Rewritten {
         old: old.iter().map(|known| known.span).collect(),
@@ -208,7 +208,8 @@ fn choose(
     }
     for (shard, entry) in missing.into_values() {
         tracing::warn!(%shard, "header of a shard was damaged on disk and is written anew");
-        let kind = RecordKind::Put { placement: entry.placement, stored_at: entry.stored_at };
+        let Entry { placement, stored_at, summed, .. } = entry;
+        let kind = RecordKind::Put { placement, stored_at, summed };
         let file = old.iter().position(|known| known.span.first == entry.segment).unwrap_or(0);
         let record = Record { sequence: entry.sequence, batch: 0, shard, kind };
         kept.push(Kept { record, file, offset: entry.offset });
@@ -234,11 +235,11 @@ fn copy(
     for Kept { record, file: from, offset } in kept {
         if let RecordKind::Put { .. } = record.kind {
             rewritten.moved.push((record.shard, record.sequence, written + buffer.len() as u64));
-            rewritten.put_bytes += RECORD_BYTES + record.body_len();
+            rewritten.put_bytes += RECORD_BYTES + record.payload_len();
         }
         buffer.extend_from_slice(&record.encode(key));
-        let body = files[*from].read(offset + RECORD_BYTES, record.body_len() as usize)?;
-        buffer.extend_from_slice(&body);
+        let payload = files[*from].read(offset + RECORD_BYTES, record.payload_len() as usize)?;
+        buffer.extend_from_slice(&payload);
         if buffer.len() >= BUFFER_BYTES {
             file.write_at(&[&buffer], written)?;
             written += buffer.len() as u64;

@@ -11,6 +11,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
+    num::NonZeroU64,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -63,6 +64,16 @@ pub trait DiskFile: Send + Sync {
 
     /// Writes the parts one behind the other from `offset`; where that fails some of it may be written.
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
+
+    /// Begins to write a range of what was written to the disk, so that the next [`DiskFile::sync`] finds less to do;
+    /// promises nothing.
+    fn start_writing(&self, _offset: u64, _length: u64) {}
+
+    /// Says that reads will be of single records in no order: nothing around them is worth reading.
+    fn expect_random(&self) {}
+
+    /// Says that a range will be read soon.
+    fn prefetch(&self, _offset: u64, _length: u64) {}
 
     /// Cuts the file or extends it with zeros.
     fn set_length(&self, length: u64) -> io::Result<()>;
@@ -208,6 +219,18 @@ impl DiskFile for DirFile {
         Ok(())
     }
 
+    fn start_writing(&self, offset: u64, length: u64) {
+        start_writing(&self.0, offset, length);
+    }
+
+    fn expect_random(&self) {
+        let _ = fadvise(&self.0, 0, None, Advice::Random);
+    }
+
+    fn prefetch(&self, offset: u64, length: u64) {
+        let _ = fadvise(&self.0, offset, NonZeroU64::new(length), Advice::WillNeed);
+    }
+
     fn set_length(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
@@ -229,3 +252,18 @@ impl DiskFile for DirFile {
         let _ = fadvise(&self.0, 0, None, Advice::DontNeed);
     }
 }
+
+/// `sync_file_range(2)`, which no safe crate wraps: starts to write the dirty pages of a range and waits for nothing.
+#[cfg(target_os = "linux")]
+fn start_writing(file: &File, offset: u64, length: u64) {
+    use std::os::fd::AsRawFd;
+    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else { return };
+    // SAFETY: the descriptor is open as long as `file` is borrowed; no memory is passed.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start_writing(_file: &File, _offset: u64, _length: u64) {}

@@ -12,7 +12,7 @@ use std::{
 use arion_protocol::ShardPlacement;
 use arion_types::ShardHash;
 
-use super::record::{RECORD_BYTES, State};
+use super::record::{RECORD_BYTES, State, payload_len};
 
 const LEAF_MAX: usize = 128;
 
@@ -31,6 +31,8 @@ pub struct Entry {
     pub sequence: u64,
     /// Whether it is served.
     pub state: State,
+    /// Whether a checksum of its own follows the shard.
+    pub summed: bool,
 }
 
 impl Entry {
@@ -39,9 +41,14 @@ impl Entry {
         self.offset + RECORD_BYTES
     }
 
-    /// Bytes on disk, header included.
+    /// Bytes behind the header: the shard and its checksum.
+    pub(super) fn payload_len(&self) -> u64 {
+        payload_len(self.placement.size, self.summed)
+    }
+
+    /// Bytes on disk, header and checksum included.
     pub fn disk_bytes(&self) -> u64 {
-        RECORD_BYTES + u64::from(self.placement.size)
+        RECORD_BYTES + self.payload_len()
     }
 
     /// Whether it is served.
@@ -256,7 +263,16 @@ mod tests {
             _ => State::Live,
         };
         let segment = u32::from(number % 3);
-        Entry { placement, stored_at: 0, segment, offset: 0, sequence: u64::from(number), state }
+        let sequence = u64::from(number);
+        Entry {
+            placement,
+            stored_at: 0,
+            segment,
+            offset: 0,
+            sequence,
+            state,
+            summed: number.is_multiple_of(2),
+        }
     }
 
     fn shard(number: u16) -> ShardHash {

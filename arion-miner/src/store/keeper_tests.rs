@@ -11,13 +11,13 @@ use super::{
 };
 
 /// A store whose changes happen where they are asked for.
-struct Bench {
-    parts: Parts,
-    now: Arc<AtomicU64>,
+pub(super) struct Bench {
+    pub(super) parts: Parts,
+    pub(super) now: Arc<AtomicU64>,
 }
 
 impl Bench {
-    fn on(disk: Arc<dyn Disk>, options: StoreOptions) -> Self {
+    pub(super) fn on(disk: Arc<dyn Disk>, options: StoreOptions) -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000_000));
         let clock = now.clone();
         let clock: Clock = Arc::new(move || clock.load(Ordering::SeqCst));
@@ -25,25 +25,26 @@ impl Bench {
         Self { parts, now }
     }
 
-    fn ask<T>(&mut self, change: impl FnOnce(oneshot::Sender<T>) -> Change) -> T {
+    pub(super) fn ask<T>(&mut self, change: impl FnOnce(oneshot::Sender<T>) -> Change) -> T {
         let (reply, mut answer) = oneshot::channel();
         self.parts.writer.process(std::iter::once(Queued::alone(change(reply))));
         answer.try_recv().unwrap()
     }
 
-    fn put(&mut self, number: u32, length: usize) -> ShardHash {
+    pub(super) fn put(&mut self, number: u32, length: usize) -> ShardHash {
         let (body, now_ms) = (body(number, length), self.now.load(Ordering::SeqCst));
         let (shard, placement) = (address(&body), placement(&body, number as u8));
-        self.ask(|reply| Change::Put { shard, placement, body, now_ms, reply }).unwrap();
+        let checksum = body_checksum(&shard, &body);
+        self.ask(|reply| Change::Put { shard, placement, body, checksum, now_ms, reply }).unwrap();
         shard
     }
 
-    fn delete(&mut self, shard: ShardHash) -> bool {
+    pub(super) fn delete(&mut self, shard: ShardHash) -> bool {
         let now_ms = self.now.load(Ordering::SeqCst);
         self.ask(|reply| Change::Delete { shard, now_ms, reply }).unwrap()
     }
 
-    fn restore(&mut self, shard: ShardHash) -> bool {
+    pub(super) fn restore(&mut self, shard: ShardHash) -> bool {
         self.ask(|reply| Change::Restore { shard, reply }).unwrap()
     }
 
@@ -52,7 +53,7 @@ impl Bench {
     }
 
     /// Steps until nothing is left to do.
-    fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         let Parts { writer, keeper, .. } = &mut self.parts;
         let mut submit = |change: Change| {
             writer.process(std::iter::once(Queued::alone(change)));
@@ -66,7 +67,7 @@ impl Bench {
         panic!("the background work does not end");
     }
 
-    fn later(&self, time: Duration) {
+    pub(super) fn later(&self, time: Duration) {
         self.now.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
 
@@ -104,7 +105,7 @@ fn a_deleted_shard_can_be_restored_until_its_retention_ends() {
 
 #[test]
 fn trash_yields_when_its_room_is_needed_oldest_first() {
-    let options = StoreOptions { capacity_bytes: 3 * (RECORD_BYTES + 300), ..quiet() };
+    let options = StoreOptions { capacity_bytes: 3 * (RECORD_BYTES + 300 + TRAILER_BYTES), ..quiet() };
     let mut bench = Bench::on(Arc::new(MemoryDisk::default()), options);
     let shards = [bench.put(1, 300), bench.put(2, 300), bench.put(3, 300)];
     for shard in shards {
@@ -265,7 +266,7 @@ fn compaction_leaves_what_is_needed_and_no_trace_of_the_rest() {
 }
 
 #[test]
-fn a_store_of_version_1_is_read_and_becomes_one_of_version_2() {
+fn a_store_of_version_1_is_read_and_becomes_one_of_this_version() {
     let disk = MemoryDisk::default();
     disk.create("segments/00000001.seg").unwrap();
     let key = StoreKey([5; 32]);
@@ -279,7 +280,7 @@ fn a_store_of_version_1_is_read_and_becomes_one_of_version_2() {
     let bodies = [body(1, 300), body(2, 300), body(3, 300)];
     let mut append = |sequence: u64, body: &Bytes, put: bool| {
         let kind = match put {
-            true => record::RecordKind::Put { placement: placement(body, 1), stored_at: 7 },
+            true => record::RecordKind::Put { placement: placement(body, 1), stored_at: 7, summed: false },
             false => record::RecordKind::Delete(record::Victim { sequence: 0, segment: 0 }),
         };
         log.extend_from_slice(
@@ -295,11 +296,53 @@ fn a_store_of_version_1_is_read_and_becomes_one_of_version_2() {
     let mut bench = Bench::on(Arc::new(disk.clone()), quiet());
     assert!(!bench.reads(&address(&bodies[0])));
     assert!(bench.reads(&address(&bodies[1])) && bench.reads(&address(&bodies[2])));
-    assert_eq!(disk.content("STORE").unwrap()[8..12], 2u32.to_le_bytes());
+    assert_eq!(disk.content("STORE").unwrap()[8..12], 3u32.to_le_bytes());
     bench.put(4, 10);
+    bench.parts.writer.write_checkpoint();
     drop(bench);
+    // Its shards have no checksum: there every read compares the address.
+    let (name, offset) = ("segments/00000001.seg", record::SEGMENT_HEADER_BYTES as usize + 2 * 412 - 1);
+    disk.edit(name, |bytes| bytes[offset] ^= 1);
     let bench = Bench::on(Arc::new(disk.clone()), quiet());
     assert_eq!(bench.parts.store.usage().shards, 3);
+    assert!(matches!(bench.parts.store.read_blocking(&address(&bodies[1])), Err(ReadError::Damaged)));
+    assert!(bench.reads(&address(&bodies[2])));
+}
+
+/// What a later version writes this one would cut off as garbage.
+#[test]
+fn a_store_of_a_later_version_is_left_alone() {
+    let disk = MemoryDisk::default();
+    let mut bench = Bench::on(Arc::new(disk.clone()), quiet());
+    bench.put(1, 300);
+    let key = bench.parts.writer.key;
+    drop(bench);
+    for name in ["STORE", "STORE.copy"] {
+        disk.edit(name, |bytes| {
+            bytes[8] = 4;
+            let sum = key.checksum(&bytes[..44]);
+            bytes[44..].copy_from_slice(&sum);
+        });
+    }
+    let before = disk.content("segments/00000001.seg");
+    let refused = Store::open_on(Arc::new(disk.clone()), quiet()).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, LayoutError::LaterVersion { found: 4, .. }), "{refused}");
+    assert_eq!(disk.content("segments/00000001.seg"), before);
+}
+
+#[test]
+fn a_damaged_checksum_costs_no_shard_and_is_written_anew() {
+    let disk = MemoryDisk::default();
+    let mut bench = Bench::on(Arc::new(disk.clone()), quiet());
+    let shards = [bench.put(1, 300), bench.put(2, 300)];
+    let (name, offset) = bench.location(&shards[0]);
+    let before = disk.content(&name).unwrap();
+    disk.edit(&name, |bytes| bytes[(offset + RECORD_BYTES) as usize + 302] ^= 1);
+    assert!(bench.reads(&shards[0]), "its address holds");
+    bench.keep();
+    let report = bench.parts.store.scrub_report();
+    assert_eq!((report.headers_healed, report.damaged), (1, 0));
+    assert_eq!(disk.content(&name).unwrap(), before);
 }
 
 /// With threads, on a file system: what is asked for meanwhile is answered, and damage is found by itself.

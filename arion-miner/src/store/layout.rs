@@ -16,7 +16,7 @@ use super::{
 };
 
 const STORE_MAGIC: [u8; 8] = *b"ARIONSTO";
-const STORE_VERSION: u32 = 2;
+const STORE_VERSION: u32 = 3;
 const STORE_BYTES: usize = 8 + 4 + 32 + 8;
 const IDENTITIES: [&str; 2] = ["STORE", "STORE.copy"];
 const RESERVE: &str = "RESERVE";
@@ -48,9 +48,17 @@ pub enum LayoutError {
     /// There is no store.
     #[error("{} holds no shard store", .0.display())]
     NoStore(PathBuf),
-    /// `STORE` is damaged or of another version.
-    #[error("{} is not an identity file of this version: restore it, or move the directory away", .0.display())]
+    /// `STORE` is damaged.
+    #[error("{} is damaged: restore it from a backup, or move the directory away", .0.display())]
     BadIdentity(PathBuf),
+    /// The store was written by a later program, which may keep what this one would cut off.
+    #[error("{} is of version {found}, this program reads up to {STORE_VERSION}: use a newer one", path.display())]
+    LaterVersion {
+        /// The identity file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
 }
 
 /// Names the path in an IO error.
@@ -140,7 +148,10 @@ impl Layout {
             match self.read_small(name, STORE_BYTES as u64) {
                 Ok(None) => {}
                 Ok(Some(bytes)) => match decode_identity(&bytes) {
-                    Some(key) => return Ok(key),
+                    Some((key, 1..=STORE_VERSION)) => return Ok(key),
+                    Some((_, found)) => {
+                        return Err(LayoutError::LaterVersion { path: self.disk.path(name), found });
+                    }
                     None => found = true,
                 },
                 // The other copy may do.
@@ -256,12 +267,12 @@ fn encode_identity(key: &StoreKey) -> Vec<u8> {
     bytes
 }
 
-/// The key, from an identity of this version or the one before.
-fn decode_identity(bytes: &[u8]) -> Option<StoreKey> {
+/// Key and version of a good identity.
+fn decode_identity(bytes: &[u8]) -> Option<(StoreKey, u32)> {
     if bytes.len() != STORE_BYTES || bytes[..8] != STORE_MAGIC {
         return None;
     }
     let version = u32::from_le_bytes(super::record::array(bytes, 8));
     let key = StoreKey(super::record::array(bytes, 12));
-    ((1..=STORE_VERSION).contains(&version) && key.checksum(&bytes[..44]) == bytes[44..]).then_some(key)
+    (version > 0 && key.checksum(&bytes[..44]) == bytes[44..]).then_some((key, version))
 }

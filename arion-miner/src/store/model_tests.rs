@@ -100,7 +100,7 @@ fn check_listing(store: &Store, model: &HashMap<ShardHash, (Bytes, u64)>) {
         }
     }
     assert_eq!(listed, expected);
-    let used: u64 = model.values().map(|(body, _)| RECORD_BYTES + body.len() as u64).sum();
+    let used: u64 = model.values().map(|(body, _)| RECORD_BYTES + body.len() as u64 + TRAILER_BYTES).sum();
     assert_eq!((store.usage().shards, store.usage().used_bytes), (model.len() as u64, used));
 }
 

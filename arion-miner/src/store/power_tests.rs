@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{
     crash_tests::{address, body, placement, quiet},
     memory::{Chance, Faults, MemoryDisk},
+    pipeline::Syncer,
     *,
 };
 
@@ -83,7 +84,11 @@ impl Life {
             clock: clock(&now),
             ..quiet()
         };
-        let parts = Store::assemble(Arc::new(disk.clone()), options).ok()?;
+        let mut chance = chance;
+        let mut parts = Store::assemble(Arc::new(disk.clone()), options).ok()?;
+        if chance.percent(50) {
+            parts.writer.syncer = Syncer::Chance(Chance(chance.number()));
+        }
         Some(Self { parts, chance, now })
     }
 
@@ -116,7 +121,8 @@ impl Life {
                 0..6 => {
                     let (reply, answer) = oneshot::channel();
                     let placement = placement(&bytes, number as u8);
-                    queued.push(Change::Put { shard, placement, body: bytes, now_ms, reply });
+                    let checksum = body_checksum(&shard, &bytes);
+                    queued.push(Change::Put { shard, placement, body: bytes, checksum, now_ms, reply });
                     asked.push(Asked::Put(number, answer));
                     model.asked(number, Kept::Live);
                 }
@@ -138,12 +144,18 @@ impl Life {
                 }
             }
         }
+        // The second half is written while the first is in flight, or all is one batch.
+        let half = self.chance.below(queued.len() as u64 + 1) as usize;
+        let later = queued.split_off(half);
         self.parts.writer.process(queued.into_iter().map(Queued::alone));
+        self.parts.writer.process(later.into_iter().map(Queued::alone));
+        self.parts.writer.settle();
         for asked in asked {
             match asked {
                 Asked::Put(number, mut answer) => match answer.try_recv().unwrap() {
                     Ok(_) => model.acknowledged(number, Kept::Live),
-                    Err(WriteError::NoSpace | WriteError::Failed) => {}
+                    // What was acknowledged before it may be undone by it all the same.
+                    Err(WriteError::NoSpace | WriteError::Failed) => model.asked(number, Kept::Live),
                     Err(error) => panic!("{error}"),
                 },
                 Asked::Delete(number, mut answer) => match answer.try_recv().unwrap() {
@@ -153,12 +165,21 @@ impl Life {
                         model.possible.insert(number, gone);
                     }
                     // Deletions work on a full disk.
-                    Err(error) => assert_eq!(error, WriteError::Failed),
+                    Err(error) => {
+                        assert_eq!(error, WriteError::Failed);
+                        model.asked(number, Kept::Trashed);
+                        model.asked(number, Kept::Absent);
+                    }
                 },
                 Asked::Restore(number, mut answer) => match answer.try_recv().unwrap() {
                     Ok(true) => model.acknowledged(number, Kept::Live),
                     Ok(false) => model.acknowledged(number, Kept::Absent),
-                    Err(error) => assert_eq!(error, WriteError::Failed),
+                    Err(error) => {
+                        assert_eq!(error, WriteError::Failed);
+                        if model.of(number).contains(&Kept::Trashed) {
+                            model.asked(number, Kept::Live);
+                        }
+                    }
                 },
             }
         }
@@ -171,6 +192,8 @@ impl Life {
         let Parts { writer, keeper, .. } = &mut self.parts;
         let mut submit = |change: Change| {
             writer.process(std::iter::once(Queued::alone(change)));
+            // The keeper waits for each.
+            writer.settle();
             Ok(())
         };
         let mut left = self.chance.below(400) * 100;
@@ -261,8 +284,13 @@ fn flip(disk: &MemoryDisk, chance: &mut Chance) -> Option<u32> {
     let mut victim = None;
     let mut at = SEGMENT_HEADER_BYTES as usize;
     while let Some(header) = before.get(at..at + RECORD_BYTES as usize) {
-        let size = if header[4] == 1 { u32::from_le_bytes(record::array(header, 76)) as usize } else { 0 };
-        let end = at + RECORD_BYTES as usize + size;
+        let size = if matches!(header[4], 1 | 4) {
+            u32::from_le_bytes(record::array(header, 76)) as usize
+        } else {
+            0
+        };
+        let sum = if header[4] == 4 { TRAILER_BYTES as usize } else { 0 };
+        let end = at + RECORD_BYTES as usize + size + sum;
         if (at..end).contains(&(bit as usize / 8)) {
             let hash = ShardHash(record::array(header, 8));
             victim = (0..SHARDS as u32).find(|number| address(&shard_body(*number)) == hash);
@@ -361,4 +389,41 @@ async fn a_slow_sync_holds_up_neither_readers_nor_the_queue() {
     slow.await.unwrap().unwrap();
     queued.await.unwrap().unwrap();
     assert_eq!(store.usage().shards, 3);
+}
+
+/// While the disk makes one large batch durable the next is written, and neither is shown or answered before its time.
+#[tokio::test]
+async fn the_next_batch_is_written_while_one_is_in_flight() {
+    const LARGE: usize = 3 << 19;
+    let disk = MemoryDisk::default();
+    let store = Arc::new(Store::open_on(Arc::new(disk.clone()), quiet()).unwrap());
+    let (entered, (open, gate)) = (Arc::new(tokio::sync::Notify::new()), mpsc::channel::<()>());
+    let (notify, gate) = (entered.clone(), Mutex::new(gate));
+    let during_sync: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        notify.notify_one();
+        assert!(gate.lock().unwrap().recv().is_err());
+    });
+    disk.set_faults(Faults { during_sync: Some(during_sync), ..Faults::default() });
+    let put = |number: u32| {
+        let (store, bytes) = (store.clone(), body(number, LARGE));
+        tokio::spawn(
+            async move { store.put(address(&bytes), placement(&bytes, number as u8), bytes, 2).await },
+        )
+    };
+    let first = put(1);
+    entered.notified().await;
+    let second = put(2);
+    let begun = Instant::now();
+    while disk.content("segments/00000001.seg").unwrap().len() < 2 * LARGE {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the second waits for the first");
+        tokio::task::yield_now().await;
+    }
+    // The same again is not acknowledged before the first is durable.
+    let again = put(1);
+    assert_eq!(store.usage().shards, 0);
+    assert!(!first.is_finished() && !second.is_finished() && !again.is_finished());
+    drop(open);
+    assert!(first.await.unwrap().unwrap().new && second.await.unwrap().unwrap().new);
+    assert!(!again.await.unwrap().unwrap().new);
+    assert_eq!(store.usage().shards, 2);
 }

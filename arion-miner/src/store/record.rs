@@ -1,12 +1,15 @@
 //! Records of the log: byte layouts, nothing else.
 //!
-//! Every header carries a keyed checksum, so that bytes inside a shard can never pass for a record.
+//! Every header carries a keyed checksum, so that bytes inside a shard can never pass for a record. A body is followed
+//! by a cheap checksum of its own, so that reads need not compute its address.
 
 use arion_protocol::ShardPlacement;
 use arion_types::{ShardHash, StripeId};
 
 /// Bytes of a record header.
 pub const RECORD_BYTES: u64 = 112;
+/// Bytes behind a body: its checksum.
+pub const TRAILER_BYTES: u64 = 4;
 /// Bytes of a segment header.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 32;
 
@@ -29,6 +32,16 @@ impl StoreKey {
     }
 }
 
+/// Checksum of a body, bound to the address it is stored under: CRC-32C of both. Every read compares it; it finds what
+/// a disk does to bytes, not what somebody does on purpose.
+pub(super) fn body_checksum(shard: &ShardHash, body: &[u8]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(&shard.0);
+    digest.update(body);
+    // A CRC of 32 bits fits.
+    digest.finalize() as u32
+}
+
 /// What a record does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RecordKind {
@@ -38,6 +51,8 @@ pub(super) enum RecordKind {
         placement: ShardPlacement,
         /// When it was written, milliseconds since the Unix epoch.
         stored_at: u64,
+        /// Whether a checksum follows the body: not in logs of versions 1 and 2.
+        summed: bool,
     },
     /// That record of the shard is dead from here on.
     Delete(Victim),
@@ -108,10 +123,10 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Bytes of body behind the header.
-    pub(super) fn body_len(&self) -> u64 {
+    /// Bytes behind the header: body and checksum.
+    pub(super) fn payload_len(&self) -> u64 {
         match self.kind {
-            RecordKind::Put { placement, .. } => u64::from(placement.size),
+            RecordKind::Put { placement, summed, .. } => payload_len(placement.size, summed),
             RecordKind::Delete(_) | RecordKind::Mark { .. } => 0,
         }
     }
@@ -124,8 +139,8 @@ impl Record {
         bytes[6..8].copy_from_slice(&self.batch.to_le_bytes());
         bytes[8..40].copy_from_slice(&self.shard.0);
         match self.kind {
-            RecordKind::Put { placement, stored_at } => {
-                bytes[4] = 1;
+            RecordKind::Put { placement, stored_at, summed } => {
+                bytes[4] = if summed { 4 } else { 1 };
                 bytes[5] = placement.index;
                 bytes[40..72].copy_from_slice(&placement.stripe.0);
                 bytes[72..76].copy_from_slice(&placement.pg.to_le_bytes());
@@ -157,7 +172,8 @@ impl Record {
             return None;
         }
         let kind = match bytes[4] {
-            1 => RecordKind::Put {
+            1 | 4 => RecordKind::Put {
+                summed: bytes[4] == 4,
                 placement: ShardPlacement {
                     stripe: StripeId(array(bytes, 40)),
                     pg: u32::from_le_bytes(array(bytes, 72)),
@@ -181,6 +197,11 @@ impl Record {
         let batch = u16::from_le_bytes(array(bytes, 6));
         Some(Self { sequence, batch, shard: ShardHash(array(bytes, 8)), kind })
     }
+}
+
+/// Bytes behind the header of a put.
+pub(super) fn payload_len(size: u32, summed: bool) -> u64 {
+    u64::from(size) + if summed { TRAILER_BYTES } else { 0 }
 }
 
 /// Header of a segment file: magic 8, version 4, number 4, compacted 8, checksum 8. What was dead when the log
@@ -221,13 +242,18 @@ pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 mod tests {
     use super::*;
 
-    fn records() -> [Record; 4] {
+    fn records() -> [Record; 5] {
         let placement = ShardPlacement { stripe: StripeId([2; 32]), pg: 3, index: 4, epoch: 5, size: 6 };
         let shard = ShardHash([1; 32]);
         let victim = Victim { sequence: 8, segment: 1 };
         let trashed = RecordKind::Mark { victim: 8, state: State::Trashed { at: 7 } };
         [
-            Record { sequence: 8, batch: 0, shard, kind: RecordKind::Put { placement, stored_at: 7 } },
+            Record {
+                sequence: 8,
+                batch: 0,
+                shard,
+                kind: RecordKind::Put { placement, stored_at: 7, summed: false },
+            },
             Record { sequence: 9, batch: 1, shard, kind: RecordKind::Delete(victim) },
             Record { sequence: 10, batch: 0x0102, shard, kind: trashed },
             Record {
@@ -235,6 +261,12 @@ mod tests {
                 batch: 0,
                 shard,
                 kind: RecordKind::Delete(Victim { sequence: 0, segment: 0 }),
+            },
+            Record {
+                sequence: 8,
+                batch: 0,
+                shard,
+                kind: RecordKind::Put { placement, stored_at: 7, summed: true },
             },
         ]
     }
@@ -252,12 +284,20 @@ mod tests {
     fn layouts_are_frozen() {
         let key = StoreKey([9; 32]);
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let [put, delete, trash, old_delete] = records();
+        let [put, delete, trash, old_delete, summed] = records();
         let zeros = |count: usize| "00".repeat(count);
         let (shard, stripe) = ("01".repeat(32), "02".repeat(32));
         let fields = "0300000006000000050000000000000007000000000000000800000000000000";
         let expected = format!("4153523101040000{shard}{stripe}{fields}0976f70ea318b9a7");
         assert_eq!(hex(&put.encode(&key)), expected);
+        let expected = format!("4153523104040000{shard}{stripe}{fields}dedf7d7a79fbd97d");
+        assert_eq!(hex(&summed.encode(&key)), expected);
+        // CRC-32C of 32 zeros and of nothing, and of an address and a body.
+        assert_eq!(body_checksum(&ShardHash([0; 32]), b""), 0x8a91_36aa);
+        assert_eq!(
+            body_checksum(&ShardHash(*b"an address of exactly thirty-two"), b"123456789"),
+            0xbf4c_8dbb
+        );
         let expected = format!("4153523102000000{shard}{}090000000000000017df7af2aa88ac75", zeros(56));
         assert_eq!(hex(&old_delete.encode(&key)), expected);
         let victim = format!("0800000000000000{}", zeros(24));

@@ -5,7 +5,8 @@
 //!   record are cut off.
 //! - A damaged record costs itself alone: the scan goes on at the next header whose keyed checksum holds.
 //! - Unsynced bytes exist only in the last segment (a segment is synced before the next is begun) and only in its
-//!   last batch (a batch is synced before the next is written), so that only there bodies tell torn from rotten.
+//!   last two batches (a batch is synced before the next but one is written), so that only there bodies tell torn from
+//!   rotten.
 //!
 //! # Not here
 //! Repeating in the log what was judged here: the writer does that first (`Recovered::amends`).
@@ -215,9 +216,10 @@ impl<'a> Scan<'a> {
     fn apply(&mut self, found: &Found) {
         let Record { sequence, shard, kind, .. } = found.record;
         match kind {
-            RecordKind::Put { placement, stored_at } => {
+            RecordKind::Put { placement, stored_at, summed } => {
                 let (segment, offset) = (found.segment, found.offset);
-                let entry = Entry { placement, stored_at, segment, offset, sequence, state: State::Live };
+                let state = State::Live;
+                let entry = Entry { placement, stored_at, segment, offset, sequence, state, summed };
                 if let Some(old) = self.index.insert(shard, entry) {
                     self.orphans.insert((shard, old.sequence), old.segment);
                 }
@@ -278,7 +280,9 @@ impl<'a> Scan<'a> {
             (self.position.offset, self.position.sequence) = (found.offset, found.record.sequence);
         }
         let puts = live_puts(&self.tail);
-        let last_batch = self.tail.last().map(|found| found.record.batch);
+        let batches = || self.tail.iter().rev().map(|found| found.record.batch);
+        let last_batch = batches().next();
+        let batch_before = batches().find(|batch| Some(*batch) != last_batch);
         for number in 0..self.tail.len() {
             let found = self.tail[number];
             if puts.get(&found.record.shard) != Some(&number) || body_holds(&file, &found).map_err(at)? {
@@ -286,7 +290,7 @@ impl<'a> Scan<'a> {
             }
             self.report.damaged_records += 1;
             let Record { shard, sequence, .. } = found.record;
-            if last_batch == Some(found.record.batch) {
+            if [last_batch, batch_before].contains(&Some(found.record.batch)) {
                 // Torn, and nobody was told that it is stored.
                 tracing::warn!(%shard, "a shard was not written to the end");
                 let victim = Victim { sequence, segment: found.segment };
@@ -399,7 +403,7 @@ impl Records<'_> {
         }
         Ok(record.map(|record| {
             let offset = self.offset;
-            self.offset += RECORD_BYTES + record.body_len();
+            self.offset += RECORD_BYTES + record.payload_len();
             self.sequence = record.sequence + 1;
             (offset, record)
         }))
@@ -413,7 +417,7 @@ impl Records<'_> {
         let mut header = [0; RECORD_BYTES as usize];
         self.file.read_at(&mut header, offset)?;
         let record = Record::decode(&header, self.key);
-        let fits = |record: &Record| offset + RECORD_BYTES + record.body_len() <= self.end;
+        let fits = |record: &Record| offset + RECORD_BYTES + record.payload_len() <= self.end;
         Ok(record.filter(|record| record.sequence >= self.sequence && fits(record)))
     }
 

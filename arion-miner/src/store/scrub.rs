@@ -16,11 +16,13 @@ use super::{
     ReadError, Shared,
     index::Entry,
     layout::{Layout, SCRUB},
-    record::{RECORD_BYTES, Record, RecordKind, State, StoreKey, array},
+    record::{RECORD_BYTES, Record, RecordKind, State, StoreKey, array, body_checksum},
 };
 
 const MAGIC: [u8; 8] = *b"ARIONSCR";
 const VERSION: u32 = 1;
+/// What is read ahead of the shard at hand.
+const AHEAD_BYTES: u64 = 2 << 20;
 /// How often a shard that the disk refuses is asked for before it counts as bad.
 const TRIES: usize = 4;
 const STATE_BYTES: usize = 8 + 4 + 4 + 6 * 8 + 8;
@@ -40,7 +42,7 @@ pub struct ScrubReport {
     pub bytes: u64,
     /// Shards found damaged or unreadable; they are in quarantine.
     pub damaged: u64,
-    /// Damaged record headers that were written anew.
+    /// Damaged record headers and checksums that were written anew.
     pub headers_healed: u64,
 }
 
@@ -121,7 +123,14 @@ impl ScrubReport {
             here.copied().collect()
         };
         here.sort_unstable_by_key(|(_, entry)| entry.offset);
+        let mut ahead = 0;
         for (shard, entry) in here {
+            if entry.offset + entry.disk_bytes() > ahead
+                && let Ok(file) = shared.segment(span.first)
+            {
+                file.prefetch(entry.offset, AHEAD_BYTES);
+                ahead = entry.offset + AHEAD_BYTES;
+            }
             if !self.read(shared, key, &shard, &entry, judge) || !pace(entry.disk_bytes()) {
                 return false;
             }
@@ -138,11 +147,11 @@ impl ScrubReport {
         entry: &Entry,
         judge: &mut dyn FnMut(ShardHash, u64, bool) -> bool,
     ) -> bool {
-        let mut read = shared.read_at(shard, entry);
+        let mut read = shared.examine(shard, entry);
         for _ in 1..TRIES {
             if matches!(read, Err(ReadError::Io(_))) {
                 shared.counters.read_errors.fetch_add(1, Ordering::Relaxed);
-                read = shared.read_at(shard, entry);
+                read = shared.examine(shard, entry);
             }
         }
         // Deleted, rewritten or moved meanwhile: it is read where it is now in the next round.
@@ -153,8 +162,11 @@ impl ScrubReport {
         self.bytes += entry.disk_bytes();
         let quarantined = entry.state == State::Quarantined;
         match read {
-            Ok(_) => {
+            Ok(summed) => {
                 self.heal_header(shared, key, shard, entry);
+                if !summed {
+                    self.heal_checksum(shared, shard, entry);
+                }
                 // The disk was at fault for a while.
                 !quarantined || judge(*shard, entry.sequence, true)
             }
@@ -173,7 +185,8 @@ impl ScrubReport {
     fn heal_header(&mut self, shared: &Shared, key: &StoreKey, shard: &ShardHash, entry: &Entry) {
         let Ok(file) = shared.segment(entry.segment) else { return };
         let mut header = [0; RECORD_BYTES as usize];
-        let kind = RecordKind::Put { placement: entry.placement, stored_at: entry.stored_at };
+        let Entry { placement, stored_at, summed, .. } = *entry;
+        let kind = RecordKind::Put { placement, stored_at, summed };
         let holds = |record: Record| {
             record.shard == *shard && record.sequence == entry.sequence && record.kind == kind
         };
@@ -187,6 +200,20 @@ impl ScrubReport {
             Err(error) => {
                 tracing::error!(%shard, %error, "a damaged record header could not be written anew")
             }
+        }
+    }
+
+    /// A checksum that is lost costs every read the price of an address: write what it was.
+    fn heal_checksum(&mut self, shared: &Shared, shard: &ShardHash, entry: &Entry) {
+        let healed = shared.segment(entry.segment).and_then(|file| {
+            let body = file.read(entry.body_offset(), entry.placement.size as usize)?;
+            let at = entry.body_offset() + body.len() as u64;
+            file.write_at(&[&body_checksum(shard, &body).to_le_bytes()], at)?;
+            file.sync()
+        });
+        match healed {
+            Ok(()) => self.headers_healed += 1,
+            Err(error) => tracing::error!(%shard, %error, "a damaged checksum could not be written anew"),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     disk::DiskFile,
     index::{Entry, Index},
     layout::{Layout, Span},
+    record::body_checksum,
 };
 
 /// Segment files kept open for reading.
@@ -75,6 +76,8 @@ impl Files {
 pub(super) struct Shared {
     pub(super) layout: Layout,
     pub(super) counters: Counters,
+    /// Whether the disk had no room once: every block counts from then on.
+    pub(super) was_full: AtomicBool,
     index: RwLock<Index>,
     files: Mutex<Files>,
     scrub: Mutex<ScrubReport>,
@@ -86,6 +89,7 @@ impl Shared {
         Self {
             layout,
             counters: Counters::default(),
+            was_full: AtomicBool::new(false),
             index: RwLock::new(index),
             files: Mutex::new(Files { spans, open: HashMap::new() }),
             scrub: Mutex::new(scrub),
@@ -130,16 +134,39 @@ impl Shared {
             files.open.clear();
         }
         let file = self.layout.disk.open(&known.span.name())?;
+        file.expect_random();
         files.open.insert(first, file.clone());
         Ok(file)
     }
 
-    /// The bytes of an entry, if they hash to `shard`.
+    /// The bytes of an entry, if they are what was stored: their checksum holds or, where it does not or there is none,
+    /// they hash to `shard`.
     pub(super) fn read_at(&self, shard: &ShardHash, entry: &Entry) -> Result<Bytes, ReadError> {
-        let length = entry.placement.size as usize;
+        let (body, sum) = self.read_payload(entry)?;
+        match sum == Some(body_checksum(shard, &body)) || has_address(shard, &body) {
+            true => Ok(Bytes::from(body)),
+            false => Err(ReadError::Damaged),
+        }
+    }
+
+    /// Whether an entry needs no repair of its checksum; an error if its bytes do not hash to `shard`.
+    pub(super) fn examine(&self, shard: &ShardHash, entry: &Entry) -> Result<bool, ReadError> {
+        let (body, sum) = self.read_payload(entry)?;
+        match has_address(shard, &body) {
+            true => Ok(!entry.summed || sum == Some(body_checksum(shard, &body))),
+            false => Err(ReadError::Damaged),
+        }
+    }
+
+    /// A body as it is on the disk, and the checksum behind it.
+    fn read_payload(&self, entry: &Entry) -> Result<(Vec<u8>, Option<u32>), ReadError> {
+        let length = entry.payload_len() as usize;
         match self.segment(entry.segment).and_then(|file| file.read(entry.body_offset(), length)) {
-            Ok(body) if *blake3::hash(&body).as_bytes() == shard.0 => Ok(Bytes::from(body)),
-            Ok(_) => Err(ReadError::Damaged),
+            Ok(mut body) => {
+                let sum = body.get(entry.placement.size as usize..).and_then(|sum| sum.try_into().ok());
+                body.truncate(entry.placement.size as usize);
+                Ok((body, sum.map(u32::from_le_bytes)))
+            }
             // The file is gone or shorter than the log said.
             Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => {
                 Err(ReadError::Damaged)
@@ -147,4 +174,8 @@ impl Shared {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn has_address(shard: &ShardHash, body: &[u8]) -> bool {
+    *blake3::hash(body).as_bytes() == shard.0
 }

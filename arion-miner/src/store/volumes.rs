@@ -267,7 +267,7 @@ mod tests {
     }
 
     fn volume(disk: &MemoryDisk) -> Volume {
-        let options = StoreOptions { capacity_bytes: 10 * 412, ..quiet() };
+        let options = StoreOptions { capacity_bytes: 10 * 416, ..quiet() };
         Volume { root: "disk".into(), store: Store::open_on(Arc::new(disk.clone()), options).map(Arc::new) }
     }
 
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(volumes.totals().failed_disks, 1);
         // What is left to store is what the other disk has.
         let usage = volumes.usage();
-        assert_eq!(usage.capacity_bytes - usage.used_bytes, 2 * 412);
+        assert_eq!(usage.capacity_bytes - usage.used_bytes, 2 * 416);
         let readable = shards.iter().filter(|shard| volumes.read_blocking(shard).is_ok()).count();
         assert_eq!(readable, 8, "the other disk's 4 and the 4 new ones");
         // The disk is gone at the next start.

@@ -1,4 +1,4 @@
-//! The writing thread: takes what is queued as one batch, appends it, syncs once, then answers.
+//! What the writing thread does with a batch of changes: appends them, syncs once, makes them visible, answers.
 //!
 //! # Invariants
 //! - Nobody is answered, and the index does not change, before the sync that covers the change has returned.
@@ -6,18 +6,14 @@
 //! - A deletion needs no free space: it may use the reserve and overrun the size of a segment.
 //!
 //! # Not here
-//! What each change does (`changes`).
+//! What each change does (`changes`); what makes a batch, and the order of syncs (`pipeline`).
 
 use std::{
     collections::HashMap,
     io,
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arion_protocol::ShardPlacement;
@@ -32,8 +28,14 @@ use super::{
     disk::DiskFile,
     index::Entry,
     layout::{RESERVE_BYTES_MIN, Span},
+    pipeline::{InFlight, Syncer},
     record::{RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, StoreKey},
 };
+
+/// The disk is told to write after so many bytes.
+const WRITE_OUT_BYTES: u64 = 1 << 20;
+/// Dead bodies from this size on are punched out of their segment at once.
+const PUNCH_BYTES_MIN: u64 = 256 << 10;
 
 /// A change that waits for the thread; the permit bounds how many there are.
 pub(super) struct Queued {
@@ -53,6 +55,8 @@ pub(super) enum Change {
         shard: ShardHash,
         placement: ShardPlacement,
         body: Bytes,
+        /// Of the body, by [`body_checksum`](super::record::body_checksum).
+        checksum: u32,
         now_ms: u64,
         reply: Reply<Stored>,
     },
@@ -92,6 +96,16 @@ pub(super) enum Change {
     },
 }
 
+impl Change {
+    /// What weighs in it.
+    fn body_bytes(&self) -> usize {
+        match self {
+            Self::Put { body, .. } => body.len(),
+            _ => 0,
+        }
+    }
+}
+
 type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 /// Says to whom it may concern whether the batch is durable.
 type Answer = Box<dyn FnOnce(bool) + Send>;
@@ -107,6 +121,12 @@ pub(super) struct Batch {
     pub(super) dead: Vec<Entry>,
     /// Whether anything was appended.
     pub(super) appended: bool,
+    /// Bytes at the end of the log that the disk has not been told to write yet.
+    unwritten_bytes: u64,
+    /// Changes in it.
+    pub(super) count: usize,
+    /// Bytes of their bodies.
+    pub(super) body_bytes: usize,
 }
 
 pub(super) struct Writer {
@@ -121,65 +141,58 @@ pub(super) struct Writer {
     pub(super) appended_bytes: u64,
     pub(super) checkpoint_at: Instant,
     pub(super) checkpointing: Option<JoinHandle<()>>,
+    /// Who waits for the disk.
+    pub(super) syncer: Syncer,
+    /// What is being made durable.
+    pub(super) in_flight: Option<InFlight>,
+    /// Changes that shared the last sync.
+    pub(super) last_batch: usize,
+    /// What it took.
+    pub(super) last_sync: Duration,
 }
 
 impl Writer {
-    /// Runs until the store is closed or dropped. Only closing writes a checkpoint.
-    pub(super) fn run(mut self, queue: &Receiver<Queued>) {
-        loop {
-            let first = match queue.recv_timeout(self.options.checkpoint_interval) {
-                Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.checkpoint_if_due();
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            let more = std::iter::from_fn(|| queue.try_recv().ok());
-            let batch = std::iter::once(first).chain(more).take(self.options.batch_max);
-            if !self.process(batch) {
-                break;
-            }
-        }
-        self.join_checkpoint();
-    }
-
-    /// Carries out changes with one sync; false when the store was closed.
-    pub(super) fn process(&mut self, queued: impl Iterator<Item = Queued>) -> bool {
-        let mut batch = Batch::default();
-        self.batch = self.batch.wrapping_add(1);
-        let mut closing = None;
-        for Queued { change, permit: _permit } in queued {
-            if let Change::Close { reply } = change {
-                closing = Some(reply);
-                break;
-            }
-            if matches!(change, Change::Rewritten { .. } | Change::Snapshot { .. }) {
-                // Both are about what is durable and visible.
-                self.commit(std::mem::take(&mut batch));
-            }
-            self.change(&mut batch, change);
-        }
-        self.commit(batch);
-        match closing {
-            Some(reply) => {
-                self.join_checkpoint();
+    /// Takes a change into a batch; false when the store was closed.
+    pub(super) fn take(&mut self, batch: &mut Batch, Queued { change, permit: _permit }: Queued) -> bool {
+        self.look();
+        match change {
+            Change::Close { reply } => {
+                self.commit(std::mem::take(batch));
                 self.write_checkpoint();
                 self.join_checkpoint();
                 let _ = reply.send(());
-                false
+                return false;
             }
-            None => {
-                self.checkpoint_if_due();
-                true
+            // Both are about what is durable and visible.
+            Change::Rewritten { .. } | Change::Snapshot { .. } => {
+                self.commit(std::mem::take(batch));
+                self.settle();
+            }
+            _ => {}
+        }
+        batch.count += 1;
+        batch.body_bytes += change.body_bytes();
+        self.change(batch, change);
+        true
+    }
+
+    /// Carries out changes as one batch; false when the store was closed.
+    pub(super) fn process(&mut self, queued: impl Iterator<Item = Queued>) -> bool {
+        let mut batch = Batch::default();
+        for queued in queued {
+            if !self.take(&mut batch, queued) {
+                return false;
             }
         }
+        self.commit(batch);
+        self.checkpoint_if_due();
+        true
     }
 
     fn change(&mut self, batch: &mut Batch, change: Change) {
         match change {
-            Change::Put { shard, placement, body, now_ms, reply } => {
-                let outcome = self.put(batch, shard, placement, &body, now_ms);
+            Change::Put { shard, placement, body, checksum, now_ms, reply } => {
+                let outcome = self.put(batch, shard, placement, &body, checksum, now_ms);
                 answer(batch, reply, outcome);
             }
             Change::Delete { shard, now_ms, reply } => {
@@ -214,10 +227,11 @@ impl Writer {
         shard: ShardHash,
         kind: RecordKind,
     ) -> io::Result<()> {
-        let mut appended = self.append(batch, shard, kind, &[]);
+        let mut appended = self.append(batch, shard, kind, [&[], &[]]);
         if appended.as_ref().is_err_and(is_full) && self.shared.layout.release_reserve() {
             tracing::warn!("disk is full: deleting with the space kept aside");
-            appended = self.append(batch, shard, kind, &[]);
+            self.shared.was_full.store(true, Ordering::Relaxed);
+            appended = self.append(batch, shard, kind, [&[], &[]]);
         }
         appended
     }
@@ -227,31 +241,42 @@ impl Writer {
         batch: &mut Batch,
         shard: ShardHash,
         kind: RecordKind,
-        body: &[u8],
+        payload: [&[u8]; 2],
     ) -> io::Result<()> {
         let record = Record { sequence: self.position.sequence, batch: self.batch, shard, kind };
         let offset = self.position.offset;
-        if let Err(error) = self.file.write_at(&[&record.encode(&self.key), body], offset) {
+        let [body, checksum] = payload;
+        if let Err(error) = self.file.write_at(&[&record.encode(&self.key), body, checksum], offset) {
             // Where this fails too, the next record overwrites what is left.
             let _ = self.file.set_length(offset);
             return Err(error);
         }
-        let length = RECORD_BYTES + body.len() as u64;
+        let length = RECORD_BYTES + (body.len() + checksum.len()) as u64;
         self.position.offset += length;
         self.position.sequence += 1;
         self.appended_bytes += length;
         batch.appended = true;
+        batch.unwritten_bytes += length;
+        if batch.unwritten_bytes >= WRITE_OUT_BYTES {
+            // The disk works while the rest of the batch is still being copied.
+            self.file.start_writing(self.position.offset - batch.unwritten_bytes, batch.unwritten_bytes);
+            batch.unwritten_bytes = 0;
+        }
         Ok(())
     }
 
     /// Begins the next segment where `length` more bytes would overrun this one.
-    pub(super) fn roll_if_full(&mut self, length: u64) -> io::Result<()> {
+    pub(super) fn roll_if_full(&mut self, batch: &mut Batch, length: u64) -> io::Result<()> {
         let fresh = self.position.offset <= SEGMENT_HEADER_BYTES;
         if fresh || self.position.offset + length <= self.options.segment_bytes {
             return Ok(());
         }
         // Only the last segment may hold unsynced bytes.
+        if !self.settle() {
+            return Err(io::Error::other("an earlier batch was lost"));
+        }
         self.sync()?;
+        batch.unwritten_bytes = 0;
         let number = self.span.last + 1;
         self.file = self.shared.layout.create_segment(number, &self.key)?;
         self.span = Span::single(number);
@@ -261,9 +286,11 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&mut self) -> io::Result<()> {
         self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
         let synced = self.file.sync();
+        self.last_sync = begun.elapsed();
         if let Err(error) = &synced {
             self.shared.fail(error, "sync failed");
         }
@@ -280,16 +307,15 @@ impl Writer {
     /// A full disk is nothing unusual; after any other error the store is read-only.
     pub(super) fn write_error(&self, error: io::Error) -> WriteError {
         if is_full(&error) {
+            self.shared.was_full.store(true, Ordering::Relaxed);
             return WriteError::NoSpace;
         }
         self.shared.fail(&error, "writing failed");
         WriteError::Failed
     }
 
-    /// Makes the batch durable, then visible, then answers.
-    fn commit(&mut self, batch: Batch) {
-        // Nothing changed: there is nothing to wait for, and no answer claims a change.
-        let durable = !batch.appended || (self.check_alive().is_ok() && self.sync().is_ok());
+    /// Makes a batch that is durable visible, and answers.
+    pub(super) fn conclude(&mut self, batch: Batch, durable: bool) {
         if durable {
             self.show(&batch);
         }
@@ -313,9 +339,13 @@ impl Writer {
         }
     }
 
-    /// Gives the blocks of a dead body back, as far as the file system can.
+    /// Gives the blocks of a dead body back, as far as the file system can. Small ones wait for compaction, as long as
+    /// the disk was never full: a hole takes some file systems milliseconds.
     fn punch(&self, dead: &Entry) {
         let length = u64::from(dead.placement.size);
+        if length < PUNCH_BYTES_MIN && !self.shared.was_full.load(Ordering::Relaxed) {
+            return;
+        }
         let punched =
             self.shared.segment(dead.segment).and_then(|file| file.punch(dead.body_offset(), length));
         if length > 0
@@ -330,7 +360,7 @@ impl Writer {
         Head { position: self.position, spans: self.shared.files().spans() }
     }
 
-    fn checkpoint_if_due(&mut self) {
+    pub(super) fn checkpoint_if_due(&mut self) {
         let due = self.appended_bytes >= self.options.checkpoint_bytes
             || (self.appended_bytes > 0 && self.checkpoint_at.elapsed() >= self.options.checkpoint_interval);
         let running = self.checkpointing.as_ref().is_some_and(|thread| !thread.is_finished());
@@ -342,6 +372,8 @@ impl Writer {
     /// Writes a checkpoint of the present state beside the changes that follow.
     pub(super) fn write_checkpoint(&mut self) {
         self.join_checkpoint();
+        // The index has to know what the log says.
+        self.settle();
         if self.check_alive().is_err() {
             return;
         }
@@ -372,7 +404,7 @@ impl Writer {
         }
     }
 
-    fn join_checkpoint(&mut self) {
+    pub(super) fn join_checkpoint(&mut self) {
         if let Some(thread) = self.checkpointing.take() {
             let _ = thread.join();
         }

@@ -3,9 +3,14 @@
 //!     ./scripts/bench store
 //!
 //! Works in a directory of its own in `ARION_BENCH_DIR` (default: the target directory, which is a disk where /tmp may
-//! be memory) and removes it. Takes about 3 GiB. Each figure is the fastest of several rounds taken in turns.
+//! be memory) and removes it. Takes about 3 GiB. Each figure is the fastest of several rounds taken in turns. Parts can
+//! be named: `ingest`, `read`, `start`; `reference` (the public miner, where ARION_REFERENCE_MINER names its program) and
+//! `decisions` (what docs/adr/0005 rests on) run only then.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+mod decisions;
+mod reference;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,7 +23,7 @@ use std::{
 };
 
 use arion_miner::store::{Store, StoreOptions};
-use arion_protocol::ShardPlacement;
+use arion_protocol::{ShardPlacement, limits::LIST_SHARDS_MAX};
 use arion_types::{ShardHash, StripeId};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
@@ -58,6 +63,10 @@ fn shard(seed: u64, length: usize) -> (ShardHash, Bytes) {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     (ShardHash(*blake3::hash(&bytes).as_bytes()), Bytes::from(bytes))
+}
+
+fn shards(from: usize, count: usize, length: usize) -> Vec<(ShardHash, Bytes)> {
+    (from..from + count).map(|number| shard(number as u64, length)).collect()
 }
 
 fn placement(length: usize) -> ShardPlacement {
@@ -118,8 +127,7 @@ impl Bench {
             best_dd = best_dd.min(begun.elapsed());
             fs::remove_file(&target).unwrap();
 
-            let shards: Vec<_> =
-                (0..LARGE).map(|number| shard((round * LARGE + number) as u64, MIB)).collect();
+            let shards = shards(round * LARGE, LARGE, MIB);
             best = best.min(self.store(&shards, 32, MIB));
         }
         let rate = |time: Duration| LARGE as f64 / time.as_secs_f64();
@@ -131,6 +139,20 @@ impl Bench {
     fn store(&self, shards: &[(ShardHash, Bytes)], writers: usize, length: usize) -> Duration {
         let root = self.root.join("ingest");
         let store = Arc::new(Store::open(&root, options()).unwrap());
+        let time = self.store_in(&store, shards, writers, length);
+        drop(store);
+        fs::remove_dir_all(&root).unwrap();
+        time
+    }
+
+    /// Time until all are durable.
+    fn store_in(
+        &self,
+        store: &Arc<Store>,
+        shards: &[(ShardHash, Bytes)],
+        writers: usize,
+        length: usize,
+    ) -> Duration {
         let parts: Vec<Vec<_>> = (0..writers)
             .map(|writer| shards.iter().skip(writer).step_by(writers).cloned().collect())
             .collect();
@@ -148,10 +170,7 @@ impl Bench {
                 writer.await.unwrap();
             }
         });
-        let time = begun.elapsed();
-        drop(store);
-        fs::remove_dir_all(&root).unwrap();
-        time
+        begun.elapsed()
     }
 
     /// 4 KiB shards of many writers against a file and an fsync for each, by as many threads and by one.
@@ -161,8 +180,7 @@ impl Bench {
             best_one = best_one.min(self.files(1, 64));
             best_many = best_many.min(self.files(WRITERS, 16));
             let count = WRITERS * SMALL;
-            let shards: Vec<_> =
-                (0..count).map(|number| shard((round * count + number) as u64, 4 * KIB)).collect();
+            let shards = shards(round * count, count, 4 * KIB);
             best = best.min(self.store(&shards, WRITERS, 4 * KIB).as_secs_f64() / count as f64);
         }
         let what = "ingest, 4 KiB, 64 writers";
@@ -259,8 +277,8 @@ impl Bench {
         fs::remove_file(&copy).unwrap();
     }
 
-    /// A process of its own opens a store of a million shards that is not in memory.
-    fn start(&mut self) {
+    /// A store of many small shards, closed.
+    fn many(&self, count: u64) -> PathBuf {
         let root = self.root.join("many");
         let options = StoreOptions { queue_max: 4_096, batch_max: 4_096, ..options() };
         let store = Arc::new(Store::open(&root, options).unwrap());
@@ -268,7 +286,7 @@ impl Bench {
             let writers = (0..4_096u64).map(|writer| {
                 let store = store.clone();
                 tokio::spawn(async move {
-                    for number in (writer..MANY).step_by(4_096) {
+                    for number in (writer..count).step_by(4_096) {
                         let (shard, body) = shard(number, 64);
                         store.put(shard, placement(64), body, 1).await.unwrap();
                     }
@@ -280,6 +298,12 @@ impl Bench {
             store.close().await;
         });
         drop(store);
+        root
+    }
+
+    /// A process of its own opens a store of a million shards that is not in memory.
+    fn start(&mut self) {
+        let root = self.many(MANY);
         let (mut seconds, mut mebibytes) = (f64::MAX, f64::MAX);
         for _ in 0..ROUNDS {
             make_cold(&root);
@@ -292,6 +316,27 @@ impl Bench {
         }
         self.limit("start, 1,000,000 shards, cold", "s", 1.0, seconds);
         self.limit("  memory, most while starting", "MiB", 200.0, mebibytes);
+        self.list(&root);
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// The first page and the last cost the same: no line is passed over to get there.
+    fn list(&mut self, root: &Path) {
+        let store = Store::open(root, options()).unwrap();
+        let (mut after, mut pages) = (None, Vec::new());
+        loop {
+            let begun = Instant::now();
+            let page = store.list(after, LIST_SHARDS_MAX.into());
+            pages.push(begun.elapsed());
+            after = page.last().map(|line| line.shard);
+            if page.len() < usize::from(LIST_SHARDS_MAX) {
+                break;
+            }
+        }
+        let micros =
+            |pages: &[Duration]| pages.iter().sum::<Duration>().as_secs_f64() * 1e6 / pages.len() as f64;
+        let (first, last) = (&pages[..pages.len() / 10], &pages[pages.len() - pages.len() / 10..]);
+        self.limit("  a page of the last tenth", "us", 2.0 * micros(first), micros(last));
     }
 }
 
@@ -317,14 +362,29 @@ fn main() {
     fs::create_dir_all(&root).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut bench = Bench { root, runtime, met: 0, all: 0 };
+    let parts: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
+    let wanted = |part: &str| parts.iter().any(|wanted| wanted == part);
+    if wanted("decisions") {
+        return bench.decisions();
+    }
+    if wanted("reference") {
+        return bench.reference();
+    }
+    let wanted = |part: &str| parts.is_empty() || wanted(part);
     println!(
         "{:<28} {:>8} {:<34} {:>9} {:>9} {:>7} {:>7}",
         "what", "unit", "reference", "reference", "ours", "ratio", "target"
     );
-    bench.ingest_large();
-    bench.ingest_small();
-    bench.read(4 * KIB, SMALL_READ);
-    bench.read(MIB, LARGE);
-    bench.start();
+    if wanted("ingest") {
+        bench.ingest_large();
+        bench.ingest_small();
+    }
+    if wanted("read") {
+        bench.read(4 * KIB, SMALL_READ);
+        bench.read(MIB, LARGE);
+    }
+    if wanted("start") {
+        bench.start();
+    }
     println!("bench store: {} of {} targets met", bench.met, bench.all);
 }
