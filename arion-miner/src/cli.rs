@@ -80,7 +80,8 @@ enum StoreCommand {
     Ls(Place<Config>),
     /// Print counts and sizes as JSON.
     Stats(Place<Config>),
-    /// Read every shard and compare it with its address; fails if one is damaged. Changes nothing.
+    /// Read every shard and compare it with its address; fails if one is damaged or a part of the log is lost. Changes
+    /// nothing.
     Check(Place<Config>),
     /// Bring the store of a stopped miner into order: cut off what is torn, read every shard and quarantine bad
     /// ones, write damaged headers and the checkpoint anew. Prints what it did as JSON.
@@ -170,7 +171,7 @@ fn store(command: &StoreCommand) -> anyhow::Result<()> {
     | StoreCommand::Repair(place)
     | StoreCommand::Locate { place, .. }) = command;
     let stores = place.settings()?.stores();
-    let mut damaged = 0;
+    let mut complaints = Vec::new();
     for (root, options) in &stores {
         if let StoreCommand::Repair(_) = command {
             line!("{}", serde_json::to_string(&repair(root, options.clone())?)?);
@@ -187,7 +188,7 @@ fn store(command: &StoreCommand) -> anyhow::Result<()> {
             StoreCommand::Stats(_) => line!("{}", stats(root, &store)?),
             StoreCommand::Check(_) => {
                 let report = store.check()?;
-                damaged += report.damaged.len();
+                complaints.extend(report.complaint());
                 line!("{}", serde_json::to_string(&report)?);
             }
             StoreCommand::Locate { shard, .. } => {
@@ -202,8 +203,8 @@ fn store(command: &StoreCommand) -> anyhow::Result<()> {
     if let StoreCommand::Locate { shard, .. } = command {
         bail!("shard {shard} is not stored here");
     }
-    if damaged > 0 {
-        bail!("{damaged} damaged shards: they are repaired from other miners");
+    if !complaints.is_empty() {
+        bail!("{}: other miners have what repairs that", complaints.join("; "));
     }
     Ok(())
 }

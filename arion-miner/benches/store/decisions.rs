@@ -1,4 +1,4 @@
-//! What docs/adr/0005-shard-store.md rests on: trees of proofs stored or computed, holes or copies.
+//! What docs/adr/0006-shard-store.md rests on: trees of proofs stored or computed, holes or copies.
 
 use std::{
     fs::{self, File},

@@ -5,7 +5,7 @@
 //! Works in a directory of its own in `ARION_BENCH_DIR` (default: the target directory, which is a disk where /tmp may
 //! be memory) and removes it. Takes about 3 GiB. Each figure is the fastest of several rounds taken in turns. Parts can
 //! be named: `ingest`, `read`, `start`; `reference` (the public miner, where ARION_REFERENCE_MINER names its program) and
-//! `decisions` (what docs/adr/0005 rests on) run only then.
+//! `decisions` (what docs/adr/0006 rests on) run only then.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 

@@ -150,6 +150,8 @@ async fn a_flipped_header_costs_that_shard_alone_and_is_reported() {
     for at in (0..RECORD_BYTES as usize).step_by(7) {
         let crashed = crashed_copy(root.path());
         edit(crashed.path(), |bytes| bytes[second + at] ^= 0x10);
+        let complaint = Inspector::open(crashed.path()).unwrap().check().unwrap().complaint().unwrap();
+        assert!(complaint.contains("1048692 bytes of the log are lost"), "{complaint}");
         let store = open(crashed.path());
         assert!(store.read_blocking(&shards[0]).is_ok());
         assert!(matches!(store.read_blocking(&shards[1]), Err(ReadError::NotFound)));
@@ -194,7 +196,9 @@ async fn a_flipped_byte_is_damage_and_storing_again_heals_it() {
     let store = open(root.path());
     assert!(matches!(store.read_blocking(&shard), Err(ReadError::Damaged)));
     assert_eq!(store.counters().damaged_reads.load(Ordering::Relaxed), 1);
-    assert_eq!(Inspector::open(root.path()).unwrap().check().unwrap().damaged, [shard.to_string()]);
+    let report = Inspector::open(root.path()).unwrap().check().unwrap();
+    assert_eq!(report.damaged, [shard.to_string()]);
+    assert_eq!(report.complaint().unwrap(), "1 damaged shards");
     let used = store.usage().used_bytes;
     let good = body(1, 300);
     assert!(store.put(shard, placement(&good, 1), good.clone(), 20).await.unwrap().new);

@@ -55,6 +55,21 @@ pub struct CheckReport {
     pub skipped_bytes: u64,
 }
 
+impl CheckReport {
+    /// What is wrong, in a line; `None` where nothing is.
+    pub fn complaint(&self) -> Option<String> {
+        let (damaged, skipped) = (self.damaged.len(), self.skipped_bytes);
+        match (damaged, skipped) {
+            (0, 0) => None,
+            (_, 0) => Some(format!("{damaged} damaged shards")),
+            (0, _) => Some(format!("{skipped} bytes of the log are lost with the shards in them")),
+            _ => Some(format!(
+                "{damaged} damaged shards, and {skipped} bytes of the log are lost with the shards in them"
+            )),
+        }
+    }
+}
+
 impl Inspector {
     /// Reads the index of the store in `root`.
     pub fn open(root: &Path) -> Result<Self, LayoutError> {

@@ -46,7 +46,7 @@ pub enum LayoutError {
     #[error("store {} is open in another process: stop it first, or use another data directory", .0.display())]
     Locked(PathBuf),
     /// There is no store.
-    #[error("{} holds no shard store", .0.display())]
+    #[error("{} holds no shard store: there is neither STORE nor STORE.copy", .0.display())]
     NoStore(PathBuf),
     /// `STORE` is damaged.
     #[error("{} is damaged: restore it from a backup, or move the directory away", .0.display())]
