@@ -3,9 +3,10 @@
 //!     ./scripts/bench store
 //!
 //! Works in a directory of its own in `ARION_BENCH_DIR` (default: the target directory, which is a disk where /tmp may
-//! be memory) and removes it. Takes about 3 GiB. Each figure is the fastest of several rounds taken in turns. Parts can
-//! be named: `ingest`, `read`, `start`; `reference` (the public miner, where ARION_REFERENCE_MINER names its program) and
-//! `decisions` (what docs/adr/0006 rests on) run only then.
+//! be memory) and removes it. Takes about 3 GiB. Each figure is the fastest of several rounds taken in turns.
+//!
+//! Parts can be named: `ingest`, `read`, `start`. Only then run `reference` (the public miner, whose program
+//! ARION_REFERENCE_MINER names; with `start` only how both start) and `decisions` (what docs/adr/0006 rests on).
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -368,7 +369,7 @@ fn main() {
         return bench.decisions();
     }
     if wanted("reference") {
-        return bench.reference();
+        return bench.reference(wanted("start"));
     }
     let wanted = |part: &str| parts.is_empty() || wanted(part);
     println!(

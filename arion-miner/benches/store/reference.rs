@@ -110,13 +110,16 @@ fn line(what: &str, unit: &str, theirs: f64, ours: f64) {
 }
 
 impl Bench {
-    /// Prints the table.
-    pub(super) fn reference(&mut self) {
+    /// Prints the table, or only how both start.
+    pub(super) fn reference(&mut self, only_start: bool) {
         let Ok(program) = std::env::var("ARION_REFERENCE_MINER") else {
             println!("ARION_REFERENCE_MINER names no program: `./scripts/bench store reference` builds it");
             return;
         };
         println!("| what | unit | theirs | ours | ratio |\n|---|---|---|---|---|");
+        if only_start {
+            return self.starts(&program);
+        }
         for (length, count, name) in [(MIB, 192, "1 MiB"), (4 * KIB, 3_200, "4 KiB")] {
             for durable in [true, false] {
                 let (mut best_theirs, mut best) = (f64::MAX, f64::MAX);
