@@ -3,22 +3,33 @@
 
 import { blake2AsHex, ed25519PairFromSeed, ed25519Sign, randomAsU8a } from '@polkadot/util-crypto';
 import { u8aConcat, u8aEq } from '@polkadot/util';
+import { noPlacement, vector } from './answers.mjs';
 import { HIPP, alice, bothOf, by, check, message, must, newAccount, root, send, u64 } from './wire.mjs';
 
 const both = bothOf('arion');
 
-export async function family(api) {
+// Sends a call that has to be refused with this error.
+async function wrongly(api, name, error, extrinsic, signer) {
+  const refused = await send(api, extrinsic, signer);
+  check(`${name}, wrongly: ${refused.error}`, refused.error === error);
+}
+
+async function funded(api, funds) {
   const account = newAccount();
-  await must(api, api.tx.balances.transferKeepAlive(account.address, 1_000n * HIPP), alice);
+  await must(api, api.tx.balances.transferKeepAlive(account.address, funds * HIPP), alice);
+  return account;
+}
+
+export async function family(api, funds = 1_000n) {
+  const account = await funded(api, funds);
   await must(api, api.tx.registration.registerOwnerNode('Storage'), account);
   return account;
 }
 
-// A child that its family may register: its account, its key, and the call.
-export async function child(api, owner) {
+// A child that its family may register: its account, its key, and the call. With another's key if there is one.
+export async function child(api, owner, node = ed25519PairFromSeed(randomAsU8a(32)), isProxy = true) {
   const account = newAccount();
-  const node = ed25519PairFromSeed(randomAsU8a(32));
-  await must(api, api.tx.proxy.addProxy(account.address, 'NonTransfer', 0), owner);
+  if (isProxy) await must(api, api.tx.proxy.addProxy(account.address, 'NonTransfer', 0), owner);
   const nonce = (await api.query.arion.nodeIdNonce(node.publicKey)).toBigInt();
   const signed = message(api, 'arion/registration/v1',
     owner.publicKey, account.publicKey, node.publicKey, u64(nonce));
@@ -48,6 +59,22 @@ async function children(api) {
   return { owner, first };
 }
 
+// Everything else that somebody who registers a child may have forgotten.
+async function mistakes(api, { first }) {
+  const [stranger, poor] = await Promise.all([funded(api, 100n), family(api, 50n)]);
+  const orphan = await child(api, stranger);
+  await wrongly(api, 'register_child', 'arion.FamilyNotRegistered', orphan.register(), stranger);
+  const loose = await child(api, poor, undefined, false);
+  await wrongly(api, 'register_child', 'arion.ProxyVerificationFailed', loose.register(), poor);
+  const taken = await child(api, poor, first.node);
+  await wrongly(api, 'register_child', 'arion.NodeIdAlreadyRegistered', taken.register(), poor);
+  const [free, second] = [await child(api, poor), await child(api, poor)];
+  await must(api, free.register(), poor);
+  await wrongly(api, 'register_child', 'arion.InsufficientDeposit', second.register(), poor);
+  await must(api, api.tx.arion.deregisterChild(free.account.address), poor);
+  await wrongly(api, 'claim_unbonded', 'arion.UnbondingNotOver', api.tx.arion.claimUnbonded(free.account.address), poor);
+}
+
 async function leaving(api) {
   const owner = await family(api);
   const { account, register } = await child(api, owner);
@@ -61,6 +88,7 @@ async function leaving(api) {
     by(owner, api.tx.arion.deregisterChild(account.address)), by(owner, api.tx.arion.deregisterChild(account.address)));
   await both(api, 'claim_unbonded', 'ChildUnbonded', 'arion.ChildNotRegistered',
     by(owner, api.tx.arion.claimUnbonded(account.address)), by(owner, api.tx.arion.claimUnbonded(account.address)));
+  await wrongly(api, 'register_child', 'arion.ChildInCooldown', register(), owner);
   await must(api, api.tx.sudo.sudo(api.tx.arion.setLockupEnabled(true)), alice);
   const base = api.consts.arion.baseChildDeposit;
   await both(api, 'set_base_child_deposit', 'BaseChildDepositSet', 'BadOrigin',
@@ -72,9 +100,18 @@ async function map(api, { owner, first }) {
   const miner = {
     uid: 1, nodeId: first.node.publicKey, family: owner.address, weight: 0x10000, endpoint: '127.0.0.1:1',
   };
-  const call = api.tx.arion.submitCrushMap(1, params, [miner]);
+  const submit = (...miners) => api.tx.arion.submitCrushMap(1, params, miners);
+  await noPlacement(api, 'NoMap');
+  const stranger = { ...miner, uid: 2, nodeId: randomAsU8a(32) };
+  await Promise.all([
+    wrongly(api, 'submit_crush_map', 'arion.MinerNotRegistered', submit(miner, stranger), alice),
+    wrongly(api, 'submit_crush_map', 'arion.MinerListNotSortedOrNotUnique', submit(stranger, miner), alice),
+  ]);
+  const call = submit(miner);
   await both(api, 'submit_crush_map by the only validator', 'CrushMapPublished', 'arion.EpochRegression',
     by(alice, call), by(alice, call));
+  // One miner for thirty shards.
+  await noPlacement(api, 'TooFewMiners');
 }
 
 async function audits(api) {
@@ -96,6 +133,8 @@ async function audits(api) {
   const good = { ...verdict, signature };
   await both(api, 'submit_attestations, signed in JavaScript', 'AttestationsSubmitted', 'arion.DuplicateAttestation',
     by(alice, submit(good)), by(alice, submit(good)));
+  const unknown = await send(api, submit({ ...good, wardenPubkey: randomAsU8a(32) }), alice);
+  check(`submit_attestations of no warden: ${unknown.error}`, unknown.error === 'arion.UnregisteredWarden');
   const forged = await send(api, submit({ ...good, result: 'Failed', blockNumber: block - 1 }), alice);
   check(`an attestation with one bit changed: ${forged.error}`, forged.error === 'arion.InvalidAttestationSignature');
 
@@ -107,6 +146,7 @@ async function audits(api) {
   await both(api, 'deregister_warden', 'WardenDeregistered', 'arion.UnregisteredWarden',
     root(api, api.tx.arion.deregisterWarden(warden.publicKey)),
     root(api, api.tx.arion.deregisterWarden(warden.publicKey)));
+  return bucket;
 }
 
 // The weight bucket of the next block, at least three blocks before its end.
@@ -147,11 +187,15 @@ async function readMap(api) {
   check('its root is BLAKE2b-256 over the SCALE encoding of parameters and miners', computed === root.toHex());
 }
 
-/// All of them, in an order in which each can succeed.
+/// All of them, in an order in which each can succeed. Resolves with a child that validators reported, and the bucket of an
+/// attestation.
 export async function everyCall(api) {
-  const registered = await children(api);
-  await Promise.all([
-    leaving(api),
-    map(api, registered).then(() => readMap(api)).then(() => audits(api)).then(() => reports(api, registered)),
+  const [registered, publish] = await Promise.all([children(api), vector(api)]);
+  const [bucket] = await Promise.all([
+    map(api, registered).then(() => readMap(api)).then(() => audits(api)),
+    leaving(api).then(() => mistakes(api, registered)),
   ]);
+  await Promise.all([publish(2), reports(api, registered)]);
+  const { owner, first } = registered;
+  return { family: owner.address, child: first.account.address, node: first.node.publicKey, bucket };
 }

@@ -2,10 +2,11 @@
 //
 // Uses nothing but what the node's metadata says: no types are declared here. Holds the metadata against what
 // pallet-arion promises by name; makes every call of pallet-arion, pallet-registration and pallet-marketplace once rightly
-// and once wrongly; runs the example dApp until revenue is settled.
+// and once wrongly; asks every function of the runtime APIs; runs the example dApp until revenue is settled.
 // Last line: `polkadot-js: P passed, F failed`; exit code 0 only when F is 0.
 
 import { ApiPromise, WsProvider } from '@polkadot/api';
+import { answers } from './answers.mjs';
 import { everyCall } from './calls.mjs';
 import { runDapp } from './dapp-run.mjs';
 import { deviations } from './interface.mjs';
@@ -21,10 +22,10 @@ async function main(url) {
   check(`connected and decoded metadata v${api.runtimeMetadata.version} without declared types`,
     api.tx.arion?.registerChild !== undefined && api.call.marketplaceApi?.balance !== undefined);
   for (const [what, wanted, wrong] of deviations(api)) {
-    check(`pallet-arion has its ${wanted} ${what}${wrong.length ? `; ${wrong.join('; ')}` : ''}`, wrong.length === 0);
+    check(`${wanted} ${what}${wrong.length ? `; ${wrong.join('; ')}` : ''}`, wrong.length === 0);
   }
   await Promise.all([
-    everyCall(api),
+    everyCall(api).then((registered) => answers(api, registered)),
     marketplaceCalls(api, (gateway, owner) => runDapp(api, url, gateway, owner)),
   ]);
   await api.disconnect();

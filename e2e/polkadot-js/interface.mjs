@@ -1,5 +1,6 @@
-// What pallet-arion promises by name, held against the metadata of a running node: calls with their arguments in
-// order, storage items with key and value, events with their fields, errors, constants with their values.
+// What is promised by name, held against the metadata of a running node. Of pallet-arion: calls with their arguments in
+// order, storage items with key and value, events with their fields, errors, constants with their values. Of the
+// runtime: the functions of both APIs with their arguments.
 
 const HIPP = 10n ** 18n;
 
@@ -60,6 +61,17 @@ const CONSTANTS = {
   NewcomerFloorWeight: 100n, MaxAttestations: 1_000n, AttestationRetentionBuckets: 1_000n,
 };
 
+const PALLETS = ['Registration', 'Arion', 'Marketplace'];
+
+const RUNTIME_APIS = {
+  ArionApi: ['current_map()', 'map_at(epoch: u64)', 'child_by_node_id(node_id: [u8;32])', 'next_deposit()', 'placement(pg: u32)',
+    'ranking(cursor: u32)', 'node_weight(child: AccountId)', 'family_weight(family: AccountId)',
+    'attestations(bucket: u32, cursor: u32)'],
+  MarketplaceApi: ['balance(account: AccountId)', 'agreement(account: AccountId)', 'burn_down(account: AccountId)', 'prices()',
+    'quote(credits: u128)', 'next_settlement()', 'claimable(account: AccountId)', 'service_request(id: u64)',
+    'assignment_order(id: u64, nodes: Vec<[u8;32]>)'],
+};
+
 // A type's short name: bounds and generic parameters left out, a struct by the last segment of its path.
 function named(registry, id) {
   const { def, path } = registry.lookup.getSiType(id);
@@ -76,8 +88,8 @@ function named(registry, id) {
   return def.type;
 }
 
-function variants(api, kind) {
-  const pallet = api.runtimeMetadata.asLatest.pallets.find(({ name }) => name.toString() === 'Arion');
+function variants(api, kind, wanted = 'Arion') {
+  const pallet = api.runtimeMetadata.asLatest.pallets.find(({ name }) => name.toString() === wanted);
   const { type } = pallet[kind].unwrap();
   return new Map(api.registry.lookup.getSiType(type).def.asVariant.variants.map((v) => [v.name.toString(), v]));
 }
@@ -121,9 +133,14 @@ function events(api) {
 
 function errors(api) {
   const found = variants(api, 'errors');
-  const missing = ERRORS.filter((name) => !found.has(name)).map((name) => `${name} is missing`);
-  const silent = [...found.values()].filter(({ docs }) => docs.length === 0).map(({ name }) => `${name} says nothing`);
-  return [...missing, ...silent];
+  return ERRORS.filter((name) => !found.has(name)).map((name) => `${name} is missing`);
+}
+
+// Of all our pallets: the first sentence says what is wrong, another what to do.
+function remedies(api) {
+  const all = PALLETS.flatMap((pallet) => [...variants(api, 'errors', pallet)].map(([name, { docs }]) => ({ pallet, name, docs })));
+  const silent = all.filter(({ docs }) => docs.map(String).join(' ').trim().split(/\. |\.$/).filter(Boolean).length < 2);
+  return { count: all.length, wrong: silent.map(({ pallet, name }) => `${pallet}.${name} says not what to do`) };
 }
 
 function constants(api) {
@@ -137,13 +154,27 @@ function constants(api) {
   });
 }
 
+function runtimeApis(api) {
+  const found = new Map(api.runtimeMetadata.asLatest.apis.map(({ name, methods }) => [name.toString(), methods]));
+  return Object.entries(RUNTIME_APIS).flatMap(([name, wanted]) => {
+    const functions = (found.get(name) ?? []).map((method) => {
+      const inputs = method.inputs.map((input) => `${input.name}: ${named(api.registry, input.type)}`);
+      return `${method.name}(${inputs.join(', ')})`;
+    });
+    return wanted.filter((method) => !functions.includes(method)).map((method) => `${name} has no ${method}`);
+  });
+}
+
 /// By kind: how many there have to be, and what is wrong.
 export function deviations(api) {
+  const { count, wrong } = remedies(api);
   return [
-    ['calls, with the names and types of their arguments', Object.keys(CALLS).length, calls(api)],
-    ['storage items, with key and value', Object.keys(STORAGE).length, storage(api)],
-    ['events, with their fields', Object.keys(EVENTS).length, events(api)],
-    ['errors, each with what to do', ERRORS.length, errors(api)],
-    ['constants, with their values', Object.keys(CONSTANTS).length, constants(api)],
+    ['calls of pallet-arion, with the names and types of their arguments', Object.keys(CALLS).length, calls(api)],
+    ['storage items of pallet-arion, with key and value', Object.keys(STORAGE).length, storage(api)],
+    ['events of pallet-arion, with their fields', Object.keys(EVENTS).length, events(api)],
+    ['errors of pallet-arion', ERRORS.length, errors(api)],
+    ['errors of our pallets, each with what to do', count, wrong],
+    ['constants of pallet-arion, with their values', Object.keys(CONSTANTS).length, constants(api)],
+    ['functions of the runtime APIs, with their arguments', Object.values(RUNTIME_APIS).flat().length, runtimeApis(api)],
   ];
 }

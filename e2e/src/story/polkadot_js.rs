@@ -14,15 +14,17 @@ use crate::{
 };
 
 /// The client: what is run, and what it imports or runs.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 10] = [
     "polkadot-js/client.mjs",
     "polkadot-js/wire.mjs",
     "polkadot-js/calls.mjs",
+    "polkadot-js/answers.mjs",
     "polkadot-js/registration.mjs",
     "polkadot-js/marketplace.mjs",
     "polkadot-js/dapp-run.mjs",
     "polkadot-js/interface.mjs",
     "../examples/dapp/dapp.mjs",
+    "../crush/vectors/chain.json",
 ];
 const DEADLINE: Duration = Duration::from_secs(450);
 
