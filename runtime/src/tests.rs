@@ -2,6 +2,7 @@
 
 mod arion;
 mod blocks;
+mod domains;
 mod governance;
 mod interface;
 mod limits;
@@ -12,6 +13,7 @@ mod reporters;
 mod rewards;
 mod staking;
 mod story;
+mod transactions;
 
 use alloc::vec::Vec;
 use frame_support::traits::BuildGenesisConfig;

@@ -24,6 +24,9 @@ pub const HEARTBEAT: &[u8] = b"arion/heartbeat/v1";
 /// A validator's node reports the quality of miners (`pallet-arion`).
 pub const QUALITY: &[u8] = b"arion/quality/v1";
 
+/// Every tag there is. None begins with another: what follows a tag could otherwise make it the longer one.
+pub const ALL: [&[u8]; 7] = [REGISTRATION, NODE, ATTESTATION, RECEIPT, COMMAND, HEARTBEAT, QUALITY];
+
 /// `tag || genesis || SCALE(fields)`.
 pub fn message(tag: &[u8], genesis: &GenesisHash, fields: &impl Encode) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(tag.len() + genesis.len() + fields.encoded_size());
@@ -31,4 +34,26 @@ pub fn message(tag: &[u8], genesis: &GenesisHash, fields: &impl Encode) -> Vec<u
     bytes.extend_from_slice(genesis);
     fields.encode_to(&mut bytes);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tag_begins_with_another() {
+        for (i, tag) in ALL.iter().enumerate() {
+            for (j, other) in ALL.iter().enumerate() {
+                let (name, other_name) = (tag.escape_ascii(), other.escape_ascii());
+                assert!(i == j || !tag.starts_with(other), "{name} begins with {other_name}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_tags_are_listed() {
+        let declared =
+            include_str!("domain.rs").lines().filter(|line| line.contains(": &[u8] = b\"")).count();
+        assert_eq!(ALL.len(), declared);
+    }
 }

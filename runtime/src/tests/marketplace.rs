@@ -3,6 +3,7 @@
 use arion_types::{Lane, NodeType, registration::node_message};
 use frame_support::{
     assert_noop, assert_ok,
+    dispatch::DispatchResultWithPostInfo,
     traits::{Get, Hooks, InstanceFilter, TypedGet},
     weights::Weight,
 };
@@ -15,7 +16,7 @@ use sp_keyring::Sr25519Keyring::{self, Alice, Bob, Charlie, Dave, Eve, Ferdie};
 
 use super::{GENESIS, account, chain, signed};
 use crate::{
-    Balances, Marketplace, Registration, Runtime, RuntimeCall, RuntimeOrigin, System,
+    Balances, Marketplace, Registration, Runtime, RuntimeCall, RuntimeOrigin, System, Utility,
     configs::ProxyType,
     constants::HIPP,
     rewards::{StakersPotAccount, TreasuryAccount},
@@ -93,6 +94,52 @@ fn a_client_stores_and_everybody_is_paid() {
         assert_eq!(eve, 3 * ferdie);
         assert_eq!(eve + ferdie, second.storage * 60 / 100 + second.carried);
         assert_eq!(Balances::total_issuance(), issued);
+    });
+}
+
+/// What docs/spec/marketplace.md says of sub-accounts: an agreement of its own, under its principal's signature.
+#[test]
+fn a_sub_account_stores_for_itself() {
+    chain("local-1").execute_with(|| {
+        assert_ok!(Registration::register_owner_node(signed(Eve), Lane::Storage));
+        let gateway = node(Eve, NodeType::Gateway, 1);
+        let project: crate::AccountId = pallet_utility::derivative_account_id(account(Dave), 7);
+        let derived = |who, call: RuntimeCall| Utility::as_derivative(signed(who), 7, Box::new(call));
+        let authorize = || RuntimeCall::from(Call::authorize_gateway { gateway, bytes_max: TIB });
+        let revoke = || RuntimeCall::from(Call::revoke_gateway { gateway });
+        let fails = |result: DispatchResultWithPostInfo, error: Error<Runtime>| {
+            assert_eq!(result.unwrap_err().error, error.into());
+        };
+
+        fails(derived(Dave, authorize()), Error::NotEnoughCredits);
+        assert_ok!(Marketplace::buy_credits(signed(Dave), project.clone(), 10 * CREDIT, 10 * HIPP));
+        // Others with the same index are somebody else, and so is the principal itself.
+        fails(derived(Ferdie, authorize()), Error::NotEnoughCredits);
+        assert_noop!(
+            Marketplace::authorize_gateway(signed(Dave), gateway, TIB),
+            Error::<Runtime>::NotEnoughCredits
+        );
+        assert_ok!(derived(Dave, authorize()));
+        let updates = vec![UsageUpdate { account: project.clone(), bytes: TIB }].try_into().unwrap();
+        assert_ok!(Marketplace::commit_usage(signed(Eve), gateway, 1, [1; 32], TIB, updates));
+        jump_to(1 + <Config!(BlocksPerHour) as Get<u32>>::get());
+        let agreement = Marketplace::agreement(&project).unwrap();
+        assert_eq!((agreement.bytes, agreement.charged), (TIB, 1_024 * 13_700_000), "a TiB for an hour");
+        assert!(Marketplace::agreement(&account(Dave)).is_none());
+
+        fails(derived(Ferdie, revoke()), Error::AgreementNotFound);
+        assert_noop!(Marketplace::revoke_gateway(signed(Dave), gateway), Error::<Runtime>::AgreementNotFound);
+        assert_ok!(derived(Dave, revoke()));
+        assert!(Marketplace::agreement(&project).is_none());
+
+        // What is left is its own, and comes back by way of it.
+        let left = Marketplace::balance(&project).available;
+        assert_eq!(left, 10 * CREDIT - 1_024 * 13_700_000);
+        assert_ok!(derived(Dave, Call::refund_credits { credits: left }.into()));
+        assert_eq!(free(project.clone()), left * HIPP / CREDIT);
+        let back = pallet_balances::Call::transfer_all { dest: account(Dave).into(), keep_alive: false };
+        assert_ok!(derived(Dave, back.into()));
+        assert_eq!(free(project), 0);
     });
 }
 
