@@ -18,11 +18,12 @@ pub mod actors;
 mod calls;
 mod chain;
 mod check;
+mod purpose;
 mod raw;
 mod script;
 mod wrap;
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeSet};
 
 use arbitrary::Unstructured;
 use sp_state_machine::BasicExternalities;
@@ -33,7 +34,7 @@ use script::Script;
 pub const STEPS_MAX: usize = 64;
 
 /// What a sequence came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Calls that succeeded.
     pub accepted: u32,
@@ -41,6 +42,11 @@ pub struct Outcome {
     pub refused: u32,
     /// Blocks produced.
     pub blocks: u32,
+    /// Pallet and name of the calls that succeeded, by themselves and not in another.
+    pub calls: BTreeSet<(&'static str, &'static str)>,
+    /// Index of the pallet and of the event within it, of what was seen to happen: by calls and in the blocks of a step,
+    /// of a leap in its last block.
+    pub events: BTreeSet<[u8; 2]>,
 }
 
 thread_local! {
@@ -60,7 +66,8 @@ pub fn run(bytes: &[u8]) -> Outcome {
         let state = &states[usize::from(first % 4 > 0)];
         state.borrow_mut().execute_with(|| {
             sp_io::storage::start_transaction();
-            let outcome = Script::new(Unstructured::new(rest)).play(first % 16 < 4);
+            // Half of the sequences lead on from what is under way.
+            let outcome = Script::new(Unstructured::new(rest), first & 0x40 > 0).play(first % 16 < 4);
             sp_io::storage::rollback_transaction();
             outcome
         })

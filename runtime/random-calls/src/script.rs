@@ -4,9 +4,10 @@ use std::sync::OnceLock;
 
 use arbitrary::Unstructured;
 use arion_runtime::{AccountId, Babe, Balance, Offences, Runtime, RuntimeCall, RuntimeOrigin, System};
+use codec::Encode;
 use frame_support::{
     dispatch::{GetDispatchInfo, PostDispatchInfo},
-    traits::Authorize,
+    traits::{Authorize, GetCallMetadata},
 };
 use sp_runtime::{traits::Dispatchable, transaction_validity::TransactionSource};
 use sp_staking::offence::ReportOffence;
@@ -16,7 +17,7 @@ use crate::{
     actors::{ACCOUNTS, SIGNERS, VALIDATORS, account},
     calls, chain,
     check::{self, Issuance},
-    raw, wrap,
+    purpose, raw, wrap,
 };
 
 /// Calls after which the invariants are checked.
@@ -54,11 +55,13 @@ pub(crate) struct Script<'a> {
     bytes: Unstructured<'a>,
     outcome: Outcome,
     leaps: u32,
+    is_purposeful: bool,
 }
 
 impl<'a> Script<'a> {
-    pub(crate) fn new(bytes: Unstructured<'a>) -> Self {
-        Self { bytes, outcome: Outcome::default(), leaps: 0 }
+    /// Of a purposeful one, half of the calls lead on from what is under way.
+    pub(crate) fn new(bytes: Unstructured<'a>, is_purposeful: bool) -> Self {
+        Self { bytes, outcome: Outcome::default(), leaps: 0, is_purposeful }
     }
 
     /// Plays to the end; the last check may be of all pallets.
@@ -71,6 +74,7 @@ impl<'a> Script<'a> {
         }
         chain::block(1, || ());
         self.outcome.blocks += 1;
+        self.note(0);
         if is_thorough {
             check::all();
         } else {
@@ -86,6 +90,11 @@ impl<'a> Script<'a> {
             30..33 => self.offence(),
             33..52 => {
                 if let Some((sender, call)) = raw::call(self) {
+                    self.dispatch(sender, call);
+                }
+            }
+            152.. if self.is_purposeful => {
+                if let Some((sender, call)) = purpose::call(self) {
                     self.dispatch(sender, call);
                 }
             }
@@ -106,6 +115,7 @@ impl<'a> Script<'a> {
             }
             chain::block(slots, || ());
             self.outcome.blocks += 1;
+            self.note(0);
         }
         check::state();
     }
@@ -126,7 +136,17 @@ impl<'a> Script<'a> {
                 1
             }
         };
+        self.note(0);
         check::state();
+    }
+
+    /// Keeps which events there are since the first so many of this block.
+    fn note(&mut self, known: usize) {
+        let records = frame_system::Pallet::<Runtime>::read_events_no_consensus().skip(known);
+        self.outcome.events.extend(records.map(|record| {
+            let bytes = record.event.encode();
+            [bytes[0], bytes[1]]
+        }));
     }
 
     /// A validator is found to have signed two blocks for one slot.
@@ -153,6 +173,7 @@ impl<'a> Script<'a> {
 
     fn dispatch(&mut self, sender: Sender, call: RuntimeCall) {
         let issuance = Issuance::now();
+        let known = System::event_count() as usize;
         let origin = match sender {
             Sender::Account(number) => RuntimeOrigin::signed(account(number)),
             Sender::Root => RuntimeOrigin::root(),
@@ -174,7 +195,12 @@ impl<'a> Script<'a> {
             assert!(actual.all_lte(declared), "{actual} is more than declared {declared}: {described:?}");
         }
         match result {
-            Ok(_) => self.outcome.accepted += 1,
+            Ok(_) => {
+                self.outcome.accepted += 1;
+                let name = described.get_call_metadata();
+                self.outcome.calls.insert((name.pallet_name, name.function_name));
+                self.note(known);
+            }
             Err(_) => self.outcome.refused += 1,
         }
         issuance.check(&(sender, described));

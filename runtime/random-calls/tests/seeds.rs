@@ -3,9 +3,12 @@
 use std::{fs, path::Path};
 
 use arion_random_calls::{Outcome, run};
+use arion_runtime::{Arion, Marketplace, Registration, Runtime};
+use frame_support::traits::{GetCallName, PalletInfoAccess};
+use scale_info::{TypeDef, TypeInfo};
 
 /// Sequences of the test: a few seconds.
-const SEEDS: u64 = 160;
+const SEEDS: u64 = 240;
 /// Bytes of a sequence: enough for a few dozen steps.
 const BYTES: usize = 640;
 
@@ -25,11 +28,53 @@ fn invariants_hold_after_random_sequences() {
         total.accepted += outcome.accepted;
         total.refused += outcome.refused;
         total.blocks += outcome.blocks;
+        total.calls.extend(outcome.calls);
+        total.events.extend(outcome.events);
     }
-    println!("{SEEDS} sequences: {total:?}");
+    let Outcome { accepted, refused, blocks, calls, events } = total;
+    println!("{SEEDS} sequences: {accepted} calls accepted, {refused} refused, {blocks} blocks");
     // A generator whose calls are all refused would find nothing.
-    assert!(total.accepted > total.refused / 4, "{total:?}");
-    assert!(total.blocks > 1_000, "{total:?}");
+    assert!(accepted > refused / 4);
+    assert!(blocks > 1_000);
+    // Nor would one that never gets to a call, or to what should follow from it.
+    let missing: Vec<_> = ours().into_iter().filter(|call| !calls.contains(call)).collect();
+    assert!(missing.is_empty(), "these never succeed: {missing:?}");
+    let missing: Vec<_> = our_events().into_iter().filter(|(_, index)| !events.contains(index)).collect();
+    assert!(missing.is_empty(), "these never happen: {missing:?}");
+}
+
+/// The calls of our pallets, as [`Outcome::calls`] has them.
+fn ours() -> Vec<(&'static str, &'static str)> {
+    let calls: Vec<_> = [
+        (Registration::name(), pallet_registration::Call::<Runtime>::get_call_names()),
+        (Arion::name(), pallet_arion::Call::<Runtime>::get_call_names()),
+        (Marketplace::name(), pallet_marketplace::Call::<Runtime>::get_call_names()),
+    ]
+    .into_iter()
+    .flat_map(|(pallet, names)| names.iter().map(move |name| (pallet, *name)))
+    .collect();
+    assert!(calls.len() >= 43);
+    calls
+}
+
+/// The events of our pallets by name, as [`Outcome::events`] has them.
+fn our_events() -> Vec<(String, [u8; 2])> {
+    let pallets = [
+        (Registration::name(), Registration::index(), pallet_registration::Event::<Runtime>::type_info()),
+        (Arion::name(), Arion::index(), pallet_arion::Event::<Runtime>::type_info()),
+        (Marketplace::name(), Marketplace::index(), pallet_marketplace::Event::<Runtime>::type_info()),
+    ];
+    let events = pallets.into_iter().flat_map(|(pallet, index, info)| {
+        let TypeDef::Variant(variants) = info.type_def else { panic!("events of {pallet} are no variants") };
+        let named = variants
+            .variants
+            .into_iter()
+            .map(move |variant| (format!("{pallet}.{}", variant.name), [index as u8, variant.index]));
+        named.collect::<Vec<_>>()
+    });
+    let events: Vec<_> = events.collect();
+    assert!(events.len() >= 55);
+    events
 }
 
 #[test]
