@@ -20,7 +20,7 @@ function node(api, owner, type) {
 export async function registrations(api, { gateway, worker, leaver }) {
   const { registerOwnerNode, deregisterNode, deregisterOwnerNode } = api.tx.registration;
   const gateways = [node(api, gateway, 'Gateway'), node(api, gateway, 'Gateway')];
-  const [miner, gone] = [node(api, worker, 'ComputeMiner'), node(api, leaver, 'Validator')];
+  const [miner, gone] = [node(api, worker, 'ComputeMiner'), node(api, leaver, 'Warden')];
   const flipped = Uint8Array.from(gateways[1].signature);
   flipped[0] ^= 1;
 

@@ -21,7 +21,8 @@ use crate::{
 };
 
 /// The client: what is run, and what it imports.
-const SCRIPTS: [&str; 3] = ["polkadot-js/upgrade.mjs", "polkadot-js/calls.mjs", "polkadot-js/wire.mjs"];
+const SCRIPTS: [&str; 4] =
+    ["polkadot-js/upgrade.mjs", "polkadot-js/calls.mjs", "polkadot-js/answers.mjs", "polkadot-js/wire.mjs"];
 const VALIDATORS: u16 = 3;
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 /// What the genesis of the first version knows: pallets, and kinds of session keys.
