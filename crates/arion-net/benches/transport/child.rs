@@ -79,6 +79,11 @@ impl Child {
         resident_mib(&self.process.id().to_string())
     }
 
+    /// Seconds its first thread, which does all the work, has been on a processor.
+    pub(crate) fn busy_seconds(&self) -> f64 {
+        busy_seconds(&self.process.id().to_string())
+    }
+
     pub(crate) fn end(&mut self) {
         self.input = None;
         self.process.wait().unwrap();
@@ -97,4 +102,10 @@ pub(crate) fn resident_mib(process: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     resident.trim().trim_end_matches("kB").trim().parse::<f64>().unwrap() / 1024.0
+}
+
+/// Seconds the first thread of a process has been on a processor.
+pub(crate) fn busy_seconds(process: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/schedstat")).unwrap();
+    status.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }

@@ -21,9 +21,6 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{MIB, child};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Calls before the clock starts, where a warm connection is measured.
-const WARM_UP: usize = 256;
-
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
@@ -126,8 +123,9 @@ fn client_options(control: &str) -> ClientOptions {
     ClientOptions { connections_max: 4_096, congestion: congestion(control), ..ClientOptions::default() }
 }
 
-/// Prints seconds for all calls and the 50th and 99th percentile of one, in microseconds. `start` is `warm`, or `cold`: the
-/// connection stands but has carried nothing when the clock starts.
+/// Prints seconds for all calls, how many this process was on a processor, and the 50th and 99th percentile of one, in
+/// microseconds. `start` is `warm`: a sixteenth as many calls go before; or `cold`: the connection stands but has carried
+/// nothing when the clock starts.
 pub(crate) fn load(arguments: &[&str]) {
     let [addr, control, kind, size, count, in_flight, start] = arguments else { panic!("{arguments:?}") };
     let number = |text: &str| text.parse::<usize>().unwrap();
@@ -139,14 +137,15 @@ pub(crate) fn load(arguments: &[&str]) {
         let transport = QuicTransport::with_options(&key(2), client_options(control)).unwrap();
         transport.call(&call.peer, Request::Ping, Bytes::new(), DEADLINE).await.unwrap();
         if *start == "warm" {
-            run(&transport, &call, WARM_UP, in_flight).await;
+            run(&transport, &call, count / 16, in_flight).await;
         }
         let begun = Instant::now();
         let mut latencies = run(&transport, &call, count, in_flight).await;
         let seconds = begun.elapsed().as_secs_f64();
         latencies.sort_unstable();
         let percentile = |part: usize| latencies[(latencies.len() * part / 100).min(latencies.len() - 1)];
-        println!("{seconds} {} {}", percentile(50).as_micros(), percentile(99).as_micros());
+        let busy = child::busy_seconds("self");
+        println!("{seconds} {busy} {} {}", percentile(50).as_micros(), percentile(99).as_micros());
         transport.close().await;
     });
 }

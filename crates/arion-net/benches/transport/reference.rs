@@ -154,7 +154,8 @@ pub(crate) fn serve(bind: &str) {
     });
 }
 
-/// Prints the seconds that `bytes` took on one stream.
+/// Prints the seconds that `bytes` took on one stream, and how many this process was on a processor for them and the
+/// sixteenth that goes before.
 pub(crate) fn load(addr: &str, direction: &str, bytes: &str) {
     let bytes: usize = bytes.parse().unwrap();
     let (up, down) = if direction == "up" { (bytes, 0) } else { (0, bytes) };
@@ -162,7 +163,7 @@ pub(crate) fn load(addr: &str, direction: &str, bytes: &str) {
         let endpoint = Endpoint::client(([0, 0, 0, 0], 0).into()).unwrap();
         let connection =
             endpoint.connect_with(client_config(), addr.parse().unwrap(), "bench").unwrap().await.unwrap();
-        // As much first, for both ends to have found the path's MTU and their windows.
+        // A sixteenth first, for both ends to have found the path's MTU and their windows.
         let mut seconds = 0.0;
         for part in [16, 1] {
             let begun = Instant::now();
@@ -172,7 +173,7 @@ pub(crate) fn load(addr: &str, direction: &str, bytes: &str) {
             assert_eq!(drain(&mut recv).await, down / part);
             seconds = begun.elapsed().as_secs_f64();
         }
-        println!("{seconds}");
+        println!("{seconds} {}", child::busy_seconds("self"));
         connection.close(VarInt::from_u32(0), b"");
         endpoint.wait_idle().await;
     });
