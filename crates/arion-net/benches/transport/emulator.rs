@@ -10,8 +10,8 @@ use std::{
 
 /// Longest IP packet; the devices have this MTU.
 const PACKET_BYTES_MAX: usize = 1_500;
-/// The line.
-pub(crate) const BITS_PER_SECOND: u64 = 1_000_000_000;
+/// Megabits per second of the line where nothing else is said.
+const MBIT: u64 = 1_000;
 /// What the queue in front of the line holds, as the time it takes to send it.
 const QUEUE: Duration = Duration::from_millis(25);
 /// Packets between reader and writer, more than queue and delay can hold.
@@ -28,6 +28,11 @@ pub(crate) struct Shape {
 /// The path. Its threads run as long as the process.
 pub(crate) struct Path {
     shape: Arc<Mutex<Shape>>,
+}
+
+/// Megabits per second of the line. A slower one keeps the emulator from being the bottleneck on a busy machine.
+pub(crate) fn line_mbit() -> u64 {
+    std::env::var("ARION_BENCH_MBIT").map_or(MBIT, |mbit| mbit.parse().unwrap())
 }
 
 impl Path {
@@ -55,6 +60,7 @@ impl Path {
 fn take(mut from: File, shape: &Mutex<Shape>, to: &mpsc::SyncSender<(Instant, Vec<u8>)>, mut random: u64) {
     let mut buffer = [0; PACKET_BYTES_MAX];
     let mut line_free_at = Instant::now();
+    let mbit = line_mbit();
     loop {
         let length = match from.read(&mut buffer) {
             Ok(length) if length > 0 => length,
@@ -67,8 +73,7 @@ fn take(mut from: File, shape: &Mutex<Shape>, to: &mpsc::SyncSender<(Instant, Ve
         if waits_until.duration_since(now) > QUEUE {
             continue;
         }
-        let nanos = length as u64 * 8 * 1_000_000_000 / BITS_PER_SECOND;
-        line_free_at = waits_until + Duration::from_nanos(nanos);
+        line_free_at = waits_until + Duration::from_nanos(length as u64 * 8 * 1_000 / mbit);
         // xorshift64
         random ^= random << 13;
         random ^= random >> 7;

@@ -6,7 +6,8 @@
 //! - requests: small ones, with their latency. Reported, without a target.
 //! - idle: what a thousand connections without traffic cost.
 //! - paths: round trip time x loss, beside one TCP stream (CUBIC) through the same emulated path. Needs root and TUN
-//!   devices: two network namespaces, a packet emulator of ours between them.
+//!   devices: two network namespaces, a packet emulator of ours between them. `ARION_BENCH_MBIT` is the rate of its line,
+//!   1,000 if nothing is said: a busy machine cannot emulate that.
 //!
 //! Both sides of every exchange are processes of their own: this program again, in a role that it is told in its
 //! environment.

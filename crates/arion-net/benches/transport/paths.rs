@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     KIB, MIB,
     child::Child,
-    emulator::Shape,
+    emulator::{Shape, line_mbit},
     lab::{ADDRS, Lab},
     load,
     table::Table,
@@ -30,6 +30,7 @@ pub(crate) fn run(table: &mut Table) {
             return table.unmeasured("paths", &why, RTTS_MS.len() * LOSSES_PPM.len() * 2);
         }
     };
+    println!("paths: a line of {} Mbit/s; RTT, loss and size of shards vary", line_mbit());
     let mut servers = Vec::new();
     let bind = format!("{}:0", ADDRS[1]);
     for role in [&["tcp-serve", &bind][..], &["serve", &bind, CONTROLS[0]], &["serve", &bind, CONTROLS[1]]] {
