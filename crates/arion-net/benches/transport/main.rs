@@ -33,7 +33,8 @@ const ROUNDS: usize = 5;
 const BULK_BYTES: usize = 256 << 20;
 /// Calls under way at once.
 const IN_FLIGHT: usize = 16;
-const REQUESTS: usize = 100_000;
+/// Requests of a round; a tenth where they come one after the other.
+const REQUESTS: usize = 20_000;
 const IDLE: usize = 1_000;
 const IDLE_MIB_MAX: f64 = 50.0;
 
@@ -85,7 +86,7 @@ fn requests(table: &mut Table) {
             let mut best = [0.0; 3];
             for _ in 0..ROUNDS {
                 let (mut server, addr) = Child::server(0, &["serve", "127.0.0.1:0", "default"]);
-                let count = REQUESTS.min(in_flight * 20_000);
+                let count = REQUESTS.min(in_flight * REQUESTS / 10);
                 let figures = Child::on_core(
                     1,
                     &load::arguments((&addr, "default"), kind, 4 * KIB, count, in_flight, "warm"),
@@ -105,9 +106,9 @@ fn requests(table: &mut Table) {
     }
 }
 
-/// Growth of both processes, with connections that have carried a request and one that have carried a shard.
+/// Growth of both processes, by connections that have carried a request or shards.
 fn idle(table: &mut Table) {
-    for (what, bytes) in [("a request each", 0), ("1 MiB each way", MIB)] {
+    for (what, bytes) in [("a request each", 0), ("128 KiB each way", 128 * KIB)] {
         let (mut server, addr) = Child::server(0, &["serve", "0.0.0.0:0", "default"]);
         let before = server.resident_mib();
         let port = addr.rsplit(':').next().unwrap().to_owned();
