@@ -25,7 +25,8 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    config::{Congestion, transport_config},
+    config::transport_config,
+    congestion::Congestion,
     keys::KeyLifetime,
     notice::LEFT_UNSEEN,
     pool::{Held, Pool, Rules, is_left},

@@ -3,12 +3,11 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use ed25519_dalek::SigningKey;
-use quinn::{
-    EndpointConfig, IdleTimeout, TransportConfig, VarInt,
-    congestion::{BbrConfig, CubicConfig},
-};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::congestion::Congestion;
 
 /// Bytes in flight one connection may have: 1 Gbit/s at 200 ms.
 const BANDWIDTH_DELAY_BYTES: u32 = 25_000_000;
@@ -20,18 +19,11 @@ const IDLE_TIMEOUT_MS: u32 = 15_000;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Notices a server may have under way to a client, which is who opens the other streams.
 const NOTICES_MAX: u32 = 1;
+/// Longest packet, where the path carries it: loopback and networks with jumbo frames. Ten of them are the most that quinn hands
+/// over in one call, which the kernel takes up to 65,507 bytes of.
+const UDP_PAYLOAD_BYTES_MAX: u16 = 6_500;
 /// Asked of the operating system; it gives what it allows.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
-
-/// How a sender finds out how fast it may send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Congestion {
-    /// Slows down when packets are lost.
-    Cubic,
-    /// Follows the rate at which packets arrive. The default, see docs/adr/0005-congestion-control.md.
-    #[default]
-    Bbr,
-}
 
 /// `streams_max` is how many requests the peer may have open at once on one connection.
 pub(crate) fn transport_config(streams_max: u32, congestion: Congestion) -> Arc<TransportConfig> {
@@ -41,11 +33,11 @@ pub(crate) fn transport_config(streams_max: u32, congestion: Congestion) -> Arc<
 /// The same, to be changed.
 pub(crate) fn transport(streams_max: u32, congestion: Congestion) -> TransportConfig {
     let mut config = TransportConfig::default();
-    match congestion {
-        Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
-        Congestion::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
-    };
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(UDP_PAYLOAD_BYTES_MAX);
     config
+        .mtu_discovery_config(Some(discovery))
+        .congestion_controller_factory(congestion.factory())
         .max_concurrent_bidi_streams(VarInt::from_u32(streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(if streams_max == 0 { NOTICES_MAX } else { 0 }))
         .receive_window(VarInt::from_u32(BANDWIDTH_DELAY_BYTES))
@@ -67,6 +59,11 @@ pub(crate) fn server_endpoint_config(key: &SigningKey) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &reset_key)));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     config
+}
+
+/// Lets an endpoint take the longest packets that ours send.
+pub(crate) fn take_long_packets(config: &mut EndpointConfig) {
+    config.max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX).expect("QUIC allows 1200 and more");
 }
 
 /// A bound UDP socket; an IPv6 wildcard also takes IPv4 where the system can do that.

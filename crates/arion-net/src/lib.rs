@@ -19,12 +19,15 @@
 
 mod client;
 mod config;
+mod congestion;
 #[cfg(test)]
 mod early_tests;
 mod identity;
 mod keys;
 mod memory;
 mod notice;
+#[cfg(test)]
+mod packet_tests;
 mod pool;
 mod relay;
 mod resume;
@@ -35,7 +38,7 @@ mod tls;
 mod transport;
 
 pub use client::{ClientOptions, QuicTransport};
-pub use config::Congestion;
+pub use congestion::Congestion;
 pub use identity::{SpkiError, node_id_from_spki, spki};
 pub use keys::KeyLifetime;
 pub use memory::{MemoryNetwork, MemoryTransport};

@@ -51,7 +51,8 @@ use quinn::{
 };
 
 use crate::{
-    config::{self, Congestion},
+    config,
+    congestion::Congestion,
     tls::{PeerCheck, TlsIdentity},
 };
 

@@ -29,7 +29,8 @@ mod request;
 
 use self::request::{Slot, serve_request};
 use crate::{
-    config::{Congestion, bind_udp, server_endpoint_config, transport_config},
+    config::{bind_udp, server_endpoint_config, take_long_packets, transport_config},
+    congestion::Congestion,
     identity::node_id_from_spki,
     keys::{KeyClock, KeyLifetime},
     notice::{self, LEFT, LEFT_UNSEEN},
@@ -120,9 +121,10 @@ pub(crate) fn open_socket(addr: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, B
 /// A QUIC endpoint on a socket, and the socket's address. Needs a running tokio runtime.
 pub(crate) fn open_endpoint(
     socket: Arc<dyn AsyncUdpSocket>,
-    config: EndpointConfig,
+    mut config: EndpointConfig,
     server: Option<ServerConfig>,
 ) -> Result<(Endpoint, SocketAddr), BindError> {
+    take_long_packets(&mut config);
     let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
     let addr = socket.local_addr().map_err(|error| BindError::Socket(nowhere, error))?;
     let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))

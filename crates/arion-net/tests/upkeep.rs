@@ -322,7 +322,7 @@ impl Nat {
 /// The server takes one connection of a peer only, so that a second one would show.
 #[tokio::test]
 async fn a_connection_survives_that_its_client_gets_another_address() {
-    for congestion in [Congestion::Bbr, Congestion::Cubic] {
+    for congestion in [Congestion::Adaptive, Congestion::Bbr, Congestion::Cubic] {
         let desk = Desk::new();
         let options = ServerOptions { connections_per_peer_max: 1, congestion, ..ServerOptions::default() };
         let server = QuicServer::bind_with(loopback(), &key(1), desk.clone(), options).unwrap();

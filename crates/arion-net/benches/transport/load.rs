@@ -115,6 +115,7 @@ fn congestion(control: &str) -> Congestion {
         "default" => Congestion::default(),
         "CUBIC" => Congestion::Cubic,
         "BBR" => Congestion::Bbr,
+        "adaptive" => Congestion::Adaptive,
         other => panic!("no such congestion control: {other}"),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The default comes first; the other one is shown beside it, without a target.
-const CONTROLS: [&str; 2] = ["BBR", "CUBIC"];
+const CONTROLS: [&str; 2] = ["adaptive", "CUBIC"];
 /// How long TCP sends, from the established connection on, slow start included.
 pub(crate) const TCP_TIME: Duration = Duration::from_secs(4);
 /// Calls under way at once: enough 1 MiB shards for the longest path, twice.
