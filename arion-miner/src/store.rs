@@ -23,12 +23,15 @@ pub mod disk;
 mod index;
 mod inspect;
 mod keeper;
+mod last;
 mod layout;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 mod pipeline;
 mod record;
+mod records;
 mod recover;
+mod salvage;
 mod scrub;
 mod shared;
 mod volumes;
@@ -43,7 +46,11 @@ mod model_tests;
 #[cfg(test)]
 mod power_tests;
 #[cfg(test)]
+mod replace_tests;
+#[cfg(test)]
 mod restore_tests;
+#[cfg(test)]
+mod unreadable_tests;
 
 use std::{
     io,
@@ -71,13 +78,17 @@ pub use scrub::ScrubReport;
 pub use shared::Counters;
 pub use volumes::{Totals, Volume, Volumes};
 
-use checkpoint::KnownSpan;
 use compact::Planner;
 use disk::{DirDisk, Disk, DiskLock};
 use keeper::{Keeper, Stop};
-use layout::{Layout, RESERVE_BYTES_MIN, Span};
+use last::{LastFile, open_last};
+use layout::{Layout, RESERVE_BYTES_MIN};
 use pipeline::Syncer;
-use record::{SEGMENT_HEADER_BYTES, StoreKey, body_checksum};
+#[cfg(test)]
+use record::SEGMENT_HEADER_BYTES;
+#[cfg(test)]
+use record::StoreKey;
+use record::body_checksum;
 use recover::{Mode, recover};
 use shared::Shared;
 use writer::{Change, Queued, Writer};
@@ -245,7 +256,15 @@ impl Store {
         if !layout.hold_reserve(RESERVE_BYTES_MIN) {
             tracing::warn!("no space to keep aside for deletions");
         }
-        let (file, span) = open_last(&layout, &key, &mut recovered)?;
+        let LastFile { file, span, failed } = open_last(&layout, &key, &mut recovered)?;
+        let failed = recovered.failed.take().or(failed);
+        let failed = match failed {
+            // Neither read nor written: no disk to serve anything from.
+            Some(error) if report.unreadable_bytes + report.unreadable_files > 0 => {
+                return Err(layout.error("segments", error));
+            }
+            failed => failed,
+        };
         let scrub = ScrubReport::load(&layout, &key);
         let shared = Arc::new(Shared::new(layout, recovered.index, recovered.spans, scrub));
         let mut writer = Writer {
@@ -261,9 +280,13 @@ impl Store {
             checkpointing: None,
             syncer: Syncer::Own,
             in_flight: None,
+            unsaid: Vec::new(),
             last_batch: 0,
             last_sync: Duration::ZERO,
         };
+        if let Some(error) = failed {
+            shared.fail(&error, "the log cannot go on");
+        }
         if !recovered.amends.is_empty() {
             writer.amend(recovered.amends);
         }
@@ -445,30 +468,6 @@ impl Drop for Store {
             let _ = writer.join();
         }
     }
-}
-
-/// The file that is appended to; a new one where there is none or where it was torn while it was made.
-fn open_last(
-    layout: &Layout,
-    key: &StoreKey,
-    recovered: &mut recover::Recovered,
-) -> Result<(Arc<dyn disk::DiskFile>, Span), LayoutError> {
-    let position = &mut recovered.position;
-    position.offset = position.offset.max(SEGMENT_HEADER_BYTES);
-    let last = recovered.spans.last().map(|known| known.span);
-    if let Some(span) = last {
-        let name = span.name();
-        let file = layout.disk.open(&name).map_err(|error| layout.error(&name, error))?;
-        if file.length().map_err(|error| layout.error(&name, error))? >= SEGMENT_HEADER_BYTES {
-            return Ok((file, span));
-        }
-    }
-    let span = last.unwrap_or(Span::single(position.segment));
-    let file = layout.create_segment(span.first, key).map_err(|error| layout.error(&span.name(), error))?;
-    if last.is_none() {
-        recovered.spans.push(KnownSpan { span, compacted: 0 });
-    }
-    Ok((file, span))
 }
 
 fn stat(entry: &Entry) -> ShardStat {

@@ -1,7 +1,8 @@
 //! What each kind of change appends to the log, and what it makes of the index once that is durable.
 //!
 //! # Invariants
-//! - Every put that is not the shard's current one has a deletion of its own in the log, behind its successor.
+//! - Every put that is not the shard's current one has a deletion of its own in the log: behind its successor, in a later
+//!   batch, so that it is never durable without it; and before the deletion of its successor.
 //! - Shards are refused before anything is written for them; trash yields before shards are refused.
 
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use super::{
     Stored, WriteError,
     index::Entry,
     record::{RECORD_BYTES, RecordKind, State, Victim, payload_len},
-    writer::{Batch, Writer, is_full},
+    writer::{Batch, Unsaid, Writer, is_full},
 };
 
 /// Trash that one shard may push out.
@@ -70,12 +71,8 @@ impl Writer {
         batch.changes.insert(shard, Some(entry));
         batch.grown_bytes += needed as i64;
         if let Some(known) = known {
-            // Where this fails the next start makes up for it.
-            if let Err(error) = self.append_small(batch, shard, dead(&known)) {
-                self.write_error(error);
-            }
             batch.grown_bytes -= known.disk_bytes() as i64;
-            batch.dead.push(known);
+            batch.replaced.push((shard, known));
         }
         Ok(Stored { stored_at: now_ms, new: true })
     }
@@ -130,6 +127,22 @@ impl Writer {
         shard: ShardHash,
         known: Entry,
     ) -> Result<(), WriteError> {
+        // First what it replaced, or that would be back.
+        let mut before: Vec<Entry> = taken(&mut batch.replaced, &shard);
+        if let Some(in_flight) = &mut self.in_flight {
+            before.extend(taken(&mut in_flight.batch.replaced, &shard));
+        }
+        while let Some(entry) = before.pop() {
+            if let Err(error) = self.append_small(batch, shard, dead(&entry)) {
+                batch.replaced.extend(before.into_iter().chain([entry]).map(|entry| (shard, entry)));
+                return Err(self.write_error(error));
+            }
+            batch.dead.push(entry);
+        }
+        if self.unsaid.iter().any(|unsaid| unsaid.shard == shard) {
+            // Full to the last byte: nothing was said in this batch.
+            return Err(WriteError::NoSpace);
+        }
         self.append_small(batch, shard, dead(&known)).map_err(|error| self.write_error(error))?;
         batch.changes.insert(shard, None);
         batch.grown_bytes -= known.disk_bytes() as i64;
@@ -236,20 +249,52 @@ impl Writer {
                 }
                 (_, known) => known,
             };
-            if let Err(error) = self.append_small(&mut batch, shard, kind) {
-                // What is not said stays unsaid until the next start; meanwhile it holds all the same.
-                tracing::warn!(%error, "the log could not be amended");
-            }
+            self.unsaid.push(Unsaid { shard, kind, dead: None });
             if change != known {
                 batch.changes.insert(shard, change);
             }
         }
+        self.say(&mut batch);
         let _ = batch.appended && self.sync().is_ok();
         self.show(&batch);
         self.batch = self.batch.wrapping_add(1);
     }
+
+    /// Writes down what the log does not say yet. Where that fails it holds all the same, and is tried again.
+    pub(super) fn say(&mut self, batch: &mut Batch) {
+        if self.unsaid.is_empty() || self.check_alive().is_err() {
+            return;
+        }
+        let mut unsaid = std::mem::take(&mut self.unsaid).into_iter();
+        while let Some(next) = unsaid.next() {
+            if let Err(error) = self.append_small(batch, next.shard, next.kind) {
+                tracing::warn!(%error, "the log could not be amended");
+                self.write_error(error);
+                self.unsaid.push(next);
+                self.unsaid.extend(unsaid);
+                return;
+            }
+            batch.dead.extend(next.dead);
+        }
+    }
+
+    /// The same, durably; whether nothing is left.
+    pub(super) fn say_all(&mut self) -> bool {
+        if !self.unsaid.is_empty() {
+            let mut batch = Batch::default();
+            self.say(&mut batch);
+            self.commit(batch);
+            self.settle();
+        }
+        self.unsaid.is_empty() && self.check_alive().is_ok()
+    }
 }
 
-fn dead(entry: &Entry) -> RecordKind {
+/// Takes the entries of one shard out.
+fn taken(replaced: &mut Vec<(ShardHash, Entry)>, shard: &ShardHash) -> Vec<Entry> {
+    replaced.extract_if(.., |(other, _)| other == shard).map(|(_, entry)| entry).collect()
+}
+
+pub(super) fn dead(entry: &Entry) -> RecordKind {
     RecordKind::Delete(Victim { sequence: entry.sequence, segment: entry.segment })
 }

@@ -22,7 +22,7 @@ use super::{
     index::Entry,
     layout::Span,
     record::{RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, StoreKey, Victim, encode_segment},
-    recover::Records,
+    records::Records,
     writer::Writer,
 };
 
@@ -191,7 +191,7 @@ fn choose(
     let mut kept = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let end = file.length()?;
-        let mut records = Records { file, key, end, offset: SEGMENT_HEADER_BYTES, sequence: 0, skipped: 0 };
+        let mut records = Records::new(file, key, end, SEGMENT_HEADER_BYTES, 0);
         while let Some((offset, record)) = records.next()? {
             let keep = match record.kind {
                 RecordKind::Put { .. } => missing.remove(&record.sequence).is_some(),

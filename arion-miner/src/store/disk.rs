@@ -91,6 +91,41 @@ pub trait DiskFile: Send + Sync {
     fn forget_cached(&self);
 }
 
+/// In place of a file that cannot be made: nothing is read and nothing written.
+pub(super) struct NoFile;
+
+impl DiskFile for NoFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn write_at(&self, _parts: &[&[u8]], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn set_length(&self, _length: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn punch(&self, _offset: u64, _length: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn forget_cached(&self) {}
+}
+
 /// Held as long as the store is open.
 pub struct DiskLock(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
 

@@ -6,6 +6,8 @@
 //! # Invariants
 //! - The same seed and the same calls give the same disk.
 
+mod content;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -18,8 +20,7 @@ use std::{
 };
 
 use super::disk::{Disk, DiskFile, DiskLock};
-
-const SECTOR_BYTES: usize = 512;
+use content::{Content, Pending, cut};
 
 /// Faults of a disk; operations are counted from 0 over the whole disk.
 #[derive(Default)]
@@ -33,6 +34,10 @@ pub struct Faults {
     pub free_bytes: Option<u64>,
     /// Called in the middle of every sync: a slow one lets others run meanwhile.
     pub during_sync: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Called in the middle of every opening of a file.
+    pub during_open: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Whether the process has as many files open as it may: no file is opened or made.
+    pub no_more_files: bool,
 }
 
 /// A pseudo-random sequence (SplitMix64); the simulation's only source of chance.
@@ -60,39 +65,8 @@ impl Chance {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Pending {
-    Write(u64, Vec<u8>),
-    SetLength(u64),
-    Punch(u64, u64),
-}
-
-impl Pending {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Write(offset, bytes) => write(content, *offset as usize, bytes),
-            Self::SetLength(length) => content.resize(*length as usize, 0),
-            Self::Punch(offset, length) => {
-                let end = content.len().min((offset + length) as usize);
-                if let Some(range) = content.get_mut(*offset as usize..end) {
-                    range.fill(0);
-                }
-            }
-        }
-    }
-}
-
-fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    content.resize(content.len().max(offset + bytes.len()), 0);
-    content[offset..offset + bytes.len()].copy_from_slice(bytes);
-}
-
-/// What is read, what is durable, and what lies between.
-#[derive(Clone, Default)]
-struct Content {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Pending>,
+fn unreadable() -> io::Error {
+    rustix::io::Errno::IO.into()
 }
 
 #[derive(Clone)]
@@ -109,6 +83,8 @@ struct State {
     files: Vec<Content>,
     faults: Faults,
     operations: u64,
+    opened: u64,
+    punched: u64,
 }
 
 impl State {
@@ -118,9 +94,19 @@ impl State {
         self.operations += 1;
         let dead = self.faults.dies_at.is_some_and(|at| number >= at);
         if dead || self.faults.broken.as_ref().is_some_and(|broken| broken.contains(&number)) {
-            return Err(io::Error::other("simulated disk error"));
+            return Err(unreadable());
         }
         Ok(())
+    }
+
+    /// Counts an operation that takes a file descriptor.
+    fn open(&mut self) -> io::Result<()> {
+        self.operate()?;
+        self.opened += 1;
+        match self.faults.no_more_files {
+            true => Err(rustix::io::Errno::MFILE.into()),
+            false => Ok(()),
+        }
     }
 
     fn take(&mut self, bytes: u64) -> io::Result<()> {
@@ -174,6 +160,29 @@ impl MemoryDisk {
     /// Operations so far.
     pub fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    /// Files opened and made so far.
+    pub fn opened(&self) -> u64 {
+        self.state().opened
+    }
+
+    /// Holes made so far.
+    pub fn punched(&self) -> u64 {
+        self.state().punched
+    }
+
+    /// From now on reads of these bytes of a file fail with `EIO`, until they are written.
+    pub fn set_unreadable(&self, name: &str, range: Range<u64>) {
+        let mut state = self.state();
+        if let Some(file) = state.names.get(name).copied() {
+            state.files[file].unreadable.push(range);
+        }
+    }
+
+    /// From now on everything is readable.
+    pub fn set_readable(&self) {
+        self.state().files.iter_mut().for_each(|file| file.unreadable.clear());
     }
 
     /// The disk as it is found when power comes back: sectors of unsynced writes are kept or lost one by one, of
@@ -234,37 +243,6 @@ impl MemoryDisk {
     }
 }
 
-/// What is left of a file.
-fn cut(file: &Content, chance: &mut Chance) -> Content {
-    // Nothing, everything, or each sector with some likelihood.
-    let likelihood = [0, 100, 20, 50, 90][chance.below(5) as usize];
-    let mut content = file.durable.clone();
-    for pending in &file.pending {
-        match pending {
-            Pending::Write(offset, bytes) => {
-                let (mut at, mut torn) = (0, chance.percent(20));
-                while at < bytes.len() {
-                    let sector_end = SECTOR_BYTES - (*offset as usize + at) % SECTOR_BYTES;
-                    let mut end = bytes.len().min(at + sector_end);
-                    let kept = chance.percent(likelihood);
-                    if kept && torn && chance.percent(10) {
-                        // Some disks tear sectors too.
-                        end = at + chance.below((end - at) as u64) as usize;
-                        torn = false;
-                    }
-                    if kept {
-                        write(&mut content, *offset as usize + at, &bytes[at..end]);
-                    }
-                    at += sector_end;
-                }
-            }
-            other if chance.percent(likelihood) => other.apply(&mut content),
-            _ => {}
-        }
-    }
-    Content { live: content.clone(), durable: content, pending: Vec::new() }
-}
-
 impl Disk for MemoryDisk {
     fn segments(&self) -> io::Result<Vec<String>> {
         let mut state = self.state();
@@ -273,8 +251,12 @@ impl Disk for MemoryDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let during = self.state().faults.during_open.clone();
+        if let Some(during) = during {
+            during();
+        }
         let mut state = self.state();
-        state.operate()?;
+        state.open()?;
         let file = state.find(name)?;
         drop(state);
         Ok(self.file(file))
@@ -282,7 +264,7 @@ impl Disk for MemoryDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
-        state.operate()?;
+        state.open()?;
         if let Ok(old) = state.find(name) {
             let bytes = state.files[old].live.len() as u64;
             state.give_back(bytes);
@@ -370,6 +352,10 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.operate()?;
+        let end = offset + buffer.len() as u64;
+        if state.files[self.file].unreadable.iter().any(|bad| bad.start < end && offset < bad.end) {
+            return Err(unreadable());
+        }
         let offset = offset as usize;
         let bytes = state.files[self.file].live.get(offset..offset + buffer.len());
         buffer.copy_from_slice(bytes.ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?);
@@ -392,6 +378,7 @@ impl DiskFile for MemoryFile {
             bytes.truncate(fits as usize);
         }
         if !bytes.is_empty() {
+            state.files[self.file].heal(offset..offset + bytes.len() as u64);
             self.change(&mut state, Pending::Write(offset, bytes));
         }
         broken.and(full)
@@ -429,6 +416,7 @@ impl DiskFile for MemoryFile {
     fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.operate()?;
+        state.punched += 1;
         state.give_back(length);
         self.change(&mut state, Pending::Punch(offset, length));
         Ok(())

@@ -16,6 +16,7 @@ use super::{
 
 const SAMPLE: u64 = 400;
 const SHARDS: u64 = 12;
+const RETENTION_MS: u64 = 40;
 
 /// What a shard may be found as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ enum Kept {
 #[derive(Default)]
 struct Model {
     possible: BTreeMap<u32, Vec<Kept>>,
+    /// When those that may be trash were deleted at the earliest.
+    trashed_at: HashMap<u32, u64>,
     /// Shards of which a bit was flipped on the disk: they may be lost, but never wrong.
     spared: HashSet<u32>,
 }
@@ -46,6 +49,14 @@ impl Model {
 
     fn acknowledged(&mut self, number: u32, outcome: Kept) {
         self.possible.insert(number, vec![outcome]);
+    }
+
+    /// A deletion at this time may have happened.
+    fn may_be_trash(&mut self, number: u32, now_ms: u64) {
+        let before = self.of(number).contains(&Kept::Trashed);
+        let at = self.trashed_at.entry(number).or_insert(now_ms);
+        *at = if before { now_ms.min(*at) } else { now_ms };
+        self.asked(number, Kept::Trashed);
     }
 }
 
@@ -78,7 +89,7 @@ impl Life {
         let options = StoreOptions {
             segment_bytes: 6_000,
             checkpoint_bytes: 9_000,
-            trash_retention: Duration::from_millis(40),
+            trash_retention: Duration::from_millis(RETENTION_MS),
             scrub_period: Duration::from_millis(60),
             compact_below_percent: 70,
             clock: clock(&now),
@@ -113,6 +124,7 @@ impl Life {
     fn change(&mut self, model: &mut Model) {
         let now_ms = self.now.load(Ordering::SeqCst);
         let (mut queued, mut asked) = (Vec::new(), Vec::new());
+        let pushed_out = self.pushed_out();
         for _ in 0..=self.chance.below(4) {
             let number = self.chance.below(SHARDS) as u32;
             let bytes = shard_body(number);
@@ -131,8 +143,7 @@ impl Life {
                     queued.push(Change::Delete { shard, now_ms, reply });
                     asked.push(Asked::Delete(number, answer));
                     // Quarantined shards are deleted for good, but only bit flips make those.
-                    model.asked(number, Kept::Trashed);
-                    model.asked(number, Kept::Absent);
+                    model.may_be_trash(number, now_ms);
                 }
                 _ => {
                     let (reply, answer) = oneshot::channel();
@@ -150,6 +161,10 @@ impl Life {
         self.parts.writer.process(queued.into_iter().map(Queued::alone));
         self.parts.writer.process(later.into_iter().map(Queued::alone));
         self.parts.writer.settle();
+        if self.pushed_out() > pushed_out {
+            // Trash is pushed out by shards that need its room, and only then.
+            self.may_lose_trash(model, |_| true);
+        }
         for asked in asked {
             match asked {
                 Asked::Put(number, mut answer) => match answer.try_recv().unwrap() {
@@ -167,13 +182,16 @@ impl Life {
                     // Deletions work on a full disk.
                     Err(error) => {
                         assert_eq!(error, WriteError::Failed);
-                        model.asked(number, Kept::Trashed);
-                        model.asked(number, Kept::Absent);
+                        model.may_be_trash(number, now_ms);
                     }
                 },
                 Asked::Restore(number, mut answer) => match answer.try_recv().unwrap() {
                     Ok(true) => model.acknowledged(number, Kept::Live),
-                    Ok(false) => model.acknowledged(number, Kept::Absent),
+                    Ok(false) => {
+                        let lost = model.of(number).contains(&Kept::Absent);
+                        assert!(lost || model.spared.contains(&number), "trash {number} is gone");
+                        model.acknowledged(number, Kept::Absent);
+                    }
                     Err(error) => {
                         assert_eq!(error, WriteError::Failed);
                         if model.of(number).contains(&Kept::Trashed) {
@@ -183,8 +201,13 @@ impl Life {
                 },
             }
         }
-        // Trash may be pushed out by shards that need its room.
-        self.may_lose_trash(model, |_| true);
+        if self.pushed_out() > pushed_out {
+            self.may_lose_trash(model, |_| true);
+        }
+    }
+
+    fn pushed_out(&self) -> u64 {
+        self.parts.store.counters().pushed_out.load(Ordering::SeqCst)
     }
 
     /// Retention, compaction, scrub.
@@ -201,7 +224,9 @@ impl Life {
             left = left.saturating_sub(bytes);
             left > 0
         });
-        self.may_lose_trash(model, |_| true);
+        let ended = self.now.load(Ordering::SeqCst).saturating_sub(RETENTION_MS);
+        let trashed_at = model.trashed_at.clone();
+        self.may_lose_trash(model, |number| trashed_at.get(&number).is_some_and(|at| *at < ended));
     }
 
     fn may_lose_trash(&self, model: &mut Model, which: impl Fn(u32) -> bool) {
@@ -244,7 +269,10 @@ fn check(store: &Store, model: &mut Model, seed: u64) {
         let found = match state {
             None => Kept::Absent,
             Some(State::Live) => Kept::Live,
-            Some(State::Trashed { .. }) => Kept::Trashed,
+            Some(State::Trashed { at }) => {
+                model.trashed_at.insert(number, at);
+                Kept::Trashed
+            }
             Some(State::Quarantined) => {
                 assert!(spared, "seed {seed}: shard {number} is quarantined");
                 Kept::Absent

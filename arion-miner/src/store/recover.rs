@@ -4,6 +4,7 @@
 //! - A record that was acknowledged is found again however the process died; only bytes behind the last whole
 //!   record are cut off.
 //! - A damaged record costs itself alone: the scan goes on at the next header whose keyed checksum holds.
+//! - What the disk refuses to read costs the records in it: it is neither cut off nor taken for torn.
 //! - Unsynced bytes exist only in the last segment (a segment is synced before the next is begun) and only in its
 //!   last two batches (a batch is synced before the next but one is written), so that only there bodies tell torn from
 //!   rotten.
@@ -25,12 +26,11 @@ use super::{
     index::{Entry, Index},
     layout::{Layout, LayoutError, Segments, Span},
     record::{
-        RECORD_BYTES, RECORD_MAGIC, Record, RecordKind, SEGMENT_HEADER_BYTES, State, StoreKey, Victim,
-        decode_segment,
+        RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, State, StoreKey, Victim, decode_segment,
     },
+    records::Records,
+    salvage::{is_unreadable, persist},
 };
-
-const SEARCH_BYTES: usize = 1 << 20;
 
 /// Whether the store may be changed while it is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +52,10 @@ pub(super) struct Recovered {
     pub report: Report,
     /// What the log does not say yet: these puts are dead or quarantined.
     pub amends: Vec<(ShardHash, RecordKind)>,
+    /// Whether the end of the last file cannot be read: the log goes on in another.
+    pub blind: bool,
+    /// Why nothing may be written, if that is so.
+    pub failed: Option<io::Error>,
 }
 
 /// What start-up had to do.
@@ -63,9 +67,16 @@ pub struct Report {
     pub truncated_bytes: u64,
     /// Bytes in the middle of the log that are no records any more.
     pub skipped_bytes: u64,
-    /// Records whose shard does not match its address, not served.
+    /// Records whose shard does not match its address, or cannot be read; not served.
     pub damaged_records: u64,
+    /// Bytes of the log behind the checkpoint that the disk refused to read.
+    pub unreadable_bytes: u64,
+    /// Segment files behind the checkpoint that could not be opened.
+    pub unreadable_files: u64,
 }
+
+/// Numbers left out where the end of the log cannot be read: those of the records that may be there.
+const SEQUENCES_LEFT_OUT: u64 = 1 << 32;
 
 #[derive(Clone, Copy)]
 struct Found {
@@ -79,7 +90,9 @@ pub(super) fn recover(layout: &Layout, key: &StoreKey, mode: Mode) -> Result<Rec
     let Segments { spans, leftovers } = layout.segments()?;
     if mode == Mode::Repair {
         for name in leftovers {
-            layout.disk.remove(&name).map_err(|error| layout.error(&name, error))?;
+            if let Err(error) = layout.disk.remove(&name) {
+                tracing::warn!(%error, name, "what a compaction left behind cannot be removed");
+            }
         }
     }
     let mut known = Vec::with_capacity(spans.len());
@@ -101,10 +114,10 @@ pub(super) fn recover(layout: &Layout, key: &StoreKey, mode: Mode) -> Result<Rec
 fn read_header(layout: &Layout, span: Span, key: &StoreKey) -> Result<u64, LayoutError> {
     let name = span.name();
     let mut header = [0; SEGMENT_HEADER_BYTES as usize];
-    let read = layout.disk.open(&name).and_then(|file| file.read_at(&mut header, 0));
+    let read = persist(|| layout.disk.open(&name).and_then(|file| file.read_at(&mut header, 0)));
     match read {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_unreadable(&error) => {}
         Err(error) => return Err(layout.error(&name, error)),
     }
     let compacted = decode_segment(&header, span.first, key);
@@ -130,9 +143,11 @@ struct Scan<'a> {
     tail: Vec<Found>,
     /// Puts before the checkpoint in files that were rewritten after it: where they are now.
     moved: HashMap<(ShardHash, u64), (u32, u64)>,
-    /// Puts that were replaced and whose deletion was not seen.
-    orphans: HashMap<(ShardHash, u64), u32>,
+    /// Puts that were replaced and whose deletion was not seen, oldest first.
+    replaced: HashMap<ShardHash, Vec<Entry>>,
     amends: Vec<(ShardHash, RecordKind)>,
+    blind: bool,
+    failed: Option<io::Error>,
 }
 
 impl<'a> Scan<'a> {
@@ -163,8 +178,10 @@ impl<'a> Scan<'a> {
             report: Report::default(),
             tail: Vec::new(),
             moved: HashMap::new(),
-            orphans: HashMap::new(),
+            replaced: HashMap::new(),
             amends: Vec::new(),
+            blind: false,
+            failed: None,
         }
     }
 
@@ -181,14 +198,26 @@ impl<'a> Scan<'a> {
             if resumes { (self.start.offset, self.start.sequence) } else { (SEGMENT_HEADER_BYTES, 0) };
         let name = span.name();
         let at = |error| self.layout.error(&name, error);
-        let file = self.layout.disk.open(&name).map_err(at)?;
         let is_last = self.spans.last() == Some(&known);
-        if is_last {
-            // After a failed sync memory may hold what the disk does not.
-            file.forget_cached();
-        }
-        let end = file.length().map_err(at)?;
-        let mut records = Records { file: &file, key: self.key, end, offset: from, sequence, skipped: 0 };
+        let opened = persist(|| {
+            let file = self.layout.disk.open(&name)?;
+            if is_last {
+                // After a failed sync memory may hold what the disk does not.
+                file.forget_cached();
+            }
+            Ok((file.length()?, file))
+        });
+        let (end, file) = match opened {
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(%error, name, "a segment cannot be opened: what is in it is not served");
+                self.report.unreadable_files += 1;
+                self.blind |= is_last;
+                self.position.segment = span.first;
+                return Ok(());
+            }
+            opened => opened.map_err(at)?,
+        };
+        let mut records = Records::new(&file, self.key, end, from, sequence);
         while let Some((offset, record)) = records.next().map_err(at)? {
             self.batch = record.batch;
             if record.sequence < self.start.sequence {
@@ -205,6 +234,15 @@ impl<'a> Scan<'a> {
             }
         }
         self.report.skipped_bytes += records.skipped;
+        self.report.unreadable_bytes += records.unreadable_bytes;
+        if records.unreadable_bytes > 0 {
+            tracing::error!(
+                name,
+                bytes = records.unreadable_bytes,
+                "the disk refuses to read a part of the log"
+            );
+        }
+        self.blind |= is_last && records.unreadable_end > records.offset;
         let sequence = self.position.sequence.max(records.sequence);
         self.position = Position { segment: span.first, offset: records.offset, sequence };
         if !is_last {
@@ -221,18 +259,26 @@ impl<'a> Scan<'a> {
                 let state = State::Live;
                 let entry = Entry { placement, stored_at, segment, offset, sequence, state, summed };
                 if let Some(old) = self.index.insert(shard, entry) {
-                    self.orphans.insert((shard, old.sequence), old.segment);
+                    self.replaced.entry(shard).or_default().push(old);
                 }
             }
             RecordKind::Delete(Victim { sequence: 0, .. }) => {
                 self.index.remove(&shard);
-                self.orphans.retain(|(orphan, _), _| *orphan != shard);
+                self.replaced.remove(&shard);
             }
             RecordKind::Delete(victim) => {
-                self.orphans.remove(&(shard, victim.sequence));
-                if self.index.get(&shard).is_some_and(|entry| entry.sequence == victim.sequence) {
-                    self.index.remove(&shard);
+                let replaced = self.replaced.get_mut(&shard);
+                if self.index.get(&shard).is_none_or(|entry| entry.sequence != victim.sequence) {
+                    if let Some(replaced) = replaced {
+                        replaced.retain(|entry| entry.sequence != victim.sequence);
+                    }
+                    return;
                 }
+                // What it replaced may never have been given up.
+                match replaced.and_then(Vec::pop) {
+                    Some(before) => self.index.insert(shard, before),
+                    None => self.index.remove(&shard),
+                };
             }
             RecordKind::Mark { victim, state } => {
                 if let Some(entry) = self.index.get(&shard).filter(|entry| entry.sequence == victim) {
@@ -244,16 +290,24 @@ impl<'a> Scan<'a> {
 
     /// Where a file was rewritten after the checkpoint, entries of the checkpoint are found in it or dead.
     fn forget_what_is_gone(&mut self) {
+        let (start, unchanged, moved) = (self.start.sequence, &self.unchanged, &self.moved);
+        let is_gone = |entry: &Entry| entry.sequence < start && !unchanged.contains(&entry.segment);
+        for (shard, replaced) in &mut self.replaced {
+            replaced.retain_mut(|entry| {
+                let now = if is_gone(entry) {
+                    moved.get(&(*shard, entry.sequence)).copied()
+                } else {
+                    Some((entry.segment, entry.offset))
+                };
+                (entry.segment, entry.offset) = now.unwrap_or_default();
+                now.is_some()
+            });
+        }
         if self.index.segments().all(|segment| self.unchanged.contains(&segment)) {
             return;
         }
-        let before: Vec<(ShardHash, Entry)> = self
-            .index
-            .after(None)
-            .filter(|(_, entry)| entry.sequence < self.start.sequence)
-            .filter(|(_, entry)| !self.unchanged.contains(&entry.segment))
-            .copied()
-            .collect();
+        let before: Vec<(ShardHash, Entry)> =
+            self.index.after(None).filter(|(_, entry)| is_gone(entry)).copied().collect();
         for (shard, entry) in before {
             match self.moved.get(&(shard, entry.sequence)) {
                 Some(&(segment, offset)) => {
@@ -271,59 +325,99 @@ impl<'a> Scan<'a> {
         let Some(last) = self.spans.last().copied() else { return Ok(()) };
         let name = last.span.name();
         let at = |error| self.layout.error(&name, error);
-        let file = self.layout.disk.open(&name).map_err(at)?;
-        while let Some(found) = self.tail.last().copied() {
-            if body_holds(&file, &found).map_err(at)? {
+        let file = match persist(|| self.layout.disk.open(&name)) {
+            Err(error) if is_unreadable(&error) => {
+                self.failed = Some(error).filter(|_| !self.blind);
+                return Ok(());
+            }
+            opened => opened.map_err(at)?,
+        };
+        while let Some(found) = self.tail.last().copied().filter(|_| !self.blind) {
+            if body(&file, &found).map_err(at)? != Body::Bad {
                 break;
             }
             self.tail.pop();
             (self.position.offset, self.position.sequence) = (found.offset, found.record.sequence);
         }
-        let puts = live_puts(&self.tail);
+        self.judge_tail(&file).map_err(at)?;
+        let repaired = self.cut(&file, &name).and_then(|()| {
+            // What is believed from here on is durable.
+            file.sync()?;
+            self.layout.disk.sync_names()
+        });
+        // Else nothing that is found may be acknowledged again.
+        self.failed = repaired.err();
+        Ok(())
+    }
+
+    /// Finds the puts at the end of the log that are torn, or rotten.
+    fn judge_tail(&mut self, file: &Arc<dyn DiskFile>) -> io::Result<()> {
         let batches = || self.tail.iter().rev().map(|found| found.record.batch);
         let last_batch = batches().next();
         let batch_before = batches().find(|batch| Some(*batch) != last_batch);
-        for number in 0..self.tail.len() {
-            let found = self.tail[number];
-            if puts.get(&found.record.shard) != Some(&number) || body_holds(&file, &found).map_err(at)? {
-                continue;
+        let (mut judged, mut torn) = (HashSet::new(), HashSet::new());
+        loop {
+            // Where a put is torn, the one that it was to replace is looked at next.
+            let mut puts: Vec<usize> = live_puts(&self.tail, &torn).into_values().collect();
+            puts.retain(|number| judged.insert(*number));
+            puts.sort_unstable();
+            if puts.is_empty() {
+                break;
             }
-            self.report.damaged_records += 1;
-            let Record { shard, sequence, .. } = found.record;
-            if [last_batch, batch_before].contains(&Some(found.record.batch)) {
-                // Torn, and nobody was told that it is stored.
-                tracing::warn!(%shard, "a shard was not written to the end");
-                let victim = Victim { sequence, segment: found.segment };
-                self.amends.push((shard, RecordKind::Delete(victim)));
-            } else {
-                tracing::error!(%shard, "shard in the log does not match its address");
-                self.amends.push((shard, RecordKind::Mark { victim: sequence, state: State::Quarantined }));
+            for number in puts {
+                let found = self.tail[number];
+                let state = body(file, &found)?;
+                if state == Body::Whole {
+                    continue;
+                }
+                self.report.damaged_records += 1;
+                let Record { shard, sequence, batch, .. } = found.record;
+                let unsynced = !self.blind && [last_batch, batch_before].contains(&Some(batch));
+                if state == Body::Bad && unsynced {
+                    // Torn, and nobody was told that it is stored.
+                    tracing::warn!(%shard, "a shard was not written to the end");
+                    let victim = Victim { sequence, segment: found.segment };
+                    self.amends.push((shard, RecordKind::Delete(victim)));
+                    torn.insert(number);
+                } else {
+                    tracing::error!(%shard, ?state, "shard in the log does not match its address");
+                    let kind = RecordKind::Mark { victim: sequence, state: State::Quarantined };
+                    self.amends.push((shard, kind));
+                }
             }
         }
-        let length = file.length().map_err(at)?;
-        if length > self.position.offset {
-            self.report.truncated_bytes = length - self.position.offset;
-            tracing::warn!(
-                segment = last.span.first,
-                bytes = self.report.truncated_bytes,
-                "torn tail of the log cut off"
-            );
-            file.set_length(self.position.offset).map_err(at)?;
+        // What they were to replace is what there is.
+        let mut number = 0;
+        self.tail.retain(|_| {
+            number += 1;
+            !torn.contains(&(number - 1))
+        });
+        Ok(())
+    }
+
+    /// Cuts off what is behind the last record, unless some of it cannot be read.
+    fn cut(&mut self, file: &Arc<dyn DiskFile>, name: &str) -> io::Result<()> {
+        let length = file.length()?;
+        if self.blind || length <= self.position.offset {
+            return Ok(());
         }
-        // What is believed from here on is durable.
-        file.sync().and_then(|()| self.layout.disk.sync_names()).map_err(at)
+        self.report.truncated_bytes = length - self.position.offset;
+        tracing::warn!(name, bytes = self.report.truncated_bytes, "torn tail of the log cut off");
+        file.set_length(self.position.offset)
     }
 
     fn finish(mut self) -> Result<Recovered, LayoutError> {
         for found in std::mem::take(&mut self.tail) {
             self.apply(&found);
         }
-        let dead = self.orphans.iter().map(|((shard, sequence), segment)| {
-            (*shard, RecordKind::Delete(Victim { sequence: *sequence, segment: *segment }))
-        });
-        let mut amends: Vec<_> = dead.collect();
+        let dead =
+            |entry: &Entry| RecordKind::Delete(Victim { sequence: entry.sequence, segment: entry.segment });
+        let replaced = self.replaced.iter();
+        let mut amends: Vec<_> =
+            replaced.flat_map(|(shard, old)| old.iter().map(|entry| (*shard, dead(entry)))).collect();
         amends.extend(self.amends);
-        let sequence = self.position.sequence.max(1);
+        let left_out = if self.blind { SEQUENCES_LEFT_OUT } else { 0 };
+        let sequence = self.position.sequence.max(1).saturating_add(left_out);
         Ok(Recovered {
             index: self.index,
             position: Position { sequence, ..self.position },
@@ -331,6 +425,8 @@ impl<'a> Scan<'a> {
             batch: self.batch,
             report: self.report,
             amends,
+            blind: self.blind,
+            failed: self.failed,
         })
     }
 }
@@ -348,9 +444,9 @@ fn covers(layout: &Layout, spans: &[KnownSpan], head: &Head) -> bool {
 }
 
 /// Number of the record that holds each shard at the end of the log.
-fn live_puts(found: &[Found]) -> HashMap<ShardHash, usize> {
+fn live_puts(found: &[Found], torn: &HashSet<usize>) -> HashMap<ShardHash, usize> {
     let mut live: HashMap<ShardHash, usize> = HashMap::new();
-    for (number, item) in found.iter().enumerate() {
+    for (number, item) in found.iter().enumerate().filter(|(number, _)| !torn.contains(number)) {
         let shard = item.record.shard;
         match item.record.kind {
             RecordKind::Put { .. } => {
@@ -370,72 +466,20 @@ fn live_puts(found: &[Found]) -> HashMap<ShardHash, usize> {
     live
 }
 
-/// Whether a body is whole. An unreadable one is neither: the start fails and nothing is cut off.
-fn body_holds(file: &Arc<dyn DiskFile>, found: &Found) -> io::Result<bool> {
-    let RecordKind::Put { placement, .. } = found.record.kind else { return Ok(true) };
-    let body = file.read(found.offset + RECORD_BYTES, placement.size as usize)?;
-    Ok(*blake3::hash(&body).as_bytes() == found.record.shard.0)
+/// What is found behind the header of a put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Body {
+    Whole,
+    Bad,
+    Unreadable,
 }
 
-/// The records of a file, one behind the other.
-pub(super) struct Records<'a> {
-    pub file: &'a Arc<dyn DiskFile>,
-    pub key: &'a StoreKey,
-    pub end: u64,
-    /// Where the next record is; behind the last one at the end.
-    pub offset: u64,
-    /// Least sequence of the next record.
-    pub sequence: u64,
-    /// Bytes between records that are no records.
-    pub skipped: u64,
-}
-
-impl Records<'_> {
-    /// The next record and its offset.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Record)>> {
-        let mut record = self.record(self.offset)?;
-        if record.is_none() {
-            let Some(next) = self.search(self.offset + 1)? else { return Ok(None) };
-            tracing::error!(offset = self.offset, next, "damaged region in the log");
-            self.skipped += next - self.offset;
-            self.offset = next;
-            record = self.record(next)?;
-        }
-        Ok(record.map(|record| {
-            let offset = self.offset;
-            self.offset += RECORD_BYTES + record.payload_len();
-            self.sequence = record.sequence + 1;
-            (offset, record)
-        }))
-    }
-
-    /// The record at `offset`, if it is whole and not older than the one before.
-    fn record(&self, offset: u64) -> io::Result<Option<Record>> {
-        if offset + RECORD_BYTES > self.end {
-            return Ok(None);
-        }
-        let mut header = [0; RECORD_BYTES as usize];
-        self.file.read_at(&mut header, offset)?;
-        let record = Record::decode(&header, self.key);
-        let fits = |record: &Record| offset + RECORD_BYTES + record.payload_len() <= self.end;
-        Ok(record.filter(|record| record.sequence >= self.sequence && fits(record)))
-    }
-
-    /// Offset of the first whole record at or behind `from`.
-    fn search(&self, from: u64) -> io::Result<Option<u64>> {
-        let mut start = from;
-        while start + RECORD_BYTES <= self.end {
-            let length = SEARCH_BYTES.min((self.end - start) as usize);
-            let window = self.file.read(start, length)?;
-            for at in 0..=length - RECORD_MAGIC.len() {
-                let offset = start + at as u64;
-                if window[at..].starts_with(&RECORD_MAGIC) && self.record(offset)?.is_some() {
-                    return Ok(Some(offset));
-                }
-            }
-            // Windows overlap, so that a magic across their border is seen.
-            start += (length - RECORD_MAGIC.len() + 1) as u64;
-        }
-        Ok(None)
+fn body(file: &Arc<dyn DiskFile>, found: &Found) -> io::Result<Body> {
+    let RecordKind::Put { placement, .. } = found.record.kind else { return Ok(Body::Whole) };
+    match persist(|| file.read(found.offset + RECORD_BYTES, placement.size as usize)) {
+        Ok(body) if *blake3::hash(&body).as_bytes() == found.record.shard.0 => Ok(Body::Whole),
+        Ok(_) => Ok(Body::Bad),
+        Err(error) if is_unreadable(&error) => Ok(Body::Unreadable),
+        Err(error) => Err(error),
     }
 }

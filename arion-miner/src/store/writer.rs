@@ -3,6 +3,7 @@
 //! # Invariants
 //! - Nobody is answered, and the index does not change, before the sync that covers the change has returned.
 //! - After a failed sync or write nothing more is written: what is on disk is unknown until the log is read again.
+//! - What a put replaces is given up in the log only when that put is durable.
 //! - A deletion needs no free space: it may use the reserve and overrun the size of a segment.
 //!
 //! # Not here
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     Shared, StoreOptions, Stored, WriteError,
+    changes::dead,
     checkpoint::{self, Head, KnownSpan, Position},
     compact::Rewritten,
     disk::DiskFile,
@@ -119,6 +121,8 @@ pub(super) struct Batch {
     answers: Vec<Answer>,
     /// Entries that nobody will read again.
     pub(super) dead: Vec<Entry>,
+    /// Entries that puts of this batch replace: dead when it is durable.
+    pub(super) replaced: Vec<(ShardHash, Entry)>,
     /// Whether anything was appended.
     pub(super) appended: bool,
     /// Bytes at the end of the log that the disk has not been told to write yet.
@@ -127,6 +131,15 @@ pub(super) struct Batch {
     pub(super) count: usize,
     /// Bytes of their bodies.
     pub(super) body_bytes: usize,
+}
+
+/// What the log does not say yet although it holds.
+#[derive(Clone, Copy)]
+pub(super) struct Unsaid {
+    pub(super) shard: ShardHash,
+    pub(super) kind: RecordKind,
+    /// The put that is dead with it, where that is known.
+    pub(super) dead: Option<Entry>,
 }
 
 pub(super) struct Writer {
@@ -145,6 +158,8 @@ pub(super) struct Writer {
     pub(super) syncer: Syncer,
     /// What is being made durable.
     pub(super) in_flight: Option<InFlight>,
+    /// What the next batch says first.
+    pub(super) unsaid: Vec<Unsaid>,
     /// Changes that shared the last sync.
     pub(super) last_batch: usize,
     /// What it took.
@@ -168,7 +183,7 @@ impl Writer {
                 self.commit(std::mem::take(batch));
                 self.settle();
             }
-            _ => {}
+            _ => self.say(batch),
         }
         batch.count += 1;
         batch.body_bytes += change.body_bytes();
@@ -323,6 +338,12 @@ impl Writer {
             answer(durable);
         }
         if durable {
+            let replaced = batch.replaced.into_iter();
+            self.unsaid.extend(replaced.map(|(shard, entry)| Unsaid {
+                shard,
+                kind: dead(&entry),
+                dead: Some(entry),
+            }));
             for entry in batch.dead {
                 self.punch(&entry);
             }
@@ -374,7 +395,7 @@ impl Writer {
         self.join_checkpoint();
         // The index has to know what the log says.
         self.settle();
-        if self.check_alive().is_err() {
+        if self.check_alive().is_err() || !self.say_all() {
             return;
         }
         let (head, snapshot, key) = (self.head(), self.shared.index().snapshot(), self.key);
