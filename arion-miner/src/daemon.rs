@@ -22,6 +22,7 @@ use crate::{
     disks,
     heartbeat::Reporter,
     metrics::Metrics,
+    open_files,
     replay::ReplayGuard,
     service::{Budgets, Clock, MinerService, Parts},
     store::Volumes,
@@ -152,7 +153,11 @@ impl arion_daemon::Daemon for Miner {
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Volumes>> {
-    let (data_dir, stores) = (config.data_dir.clone(), config.stores());
+    let (data_dir, mut stores) = (config.data_dir.clone(), config.stores());
+    let open_files_max = open_files::raise(stores.len());
+    for (_, options) in &mut stores {
+        options.open_files_max = open_files_max;
+    }
     let opened = tokio::task::spawn_blocking(move || disks::open(&data_dir, stores));
     let volumes = opened.await??;
     for volume in volumes.volumes() {

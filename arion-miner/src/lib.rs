@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod disks;
 pub mod heartbeat;
 pub mod metrics;
+mod open_files;
 pub mod register;
 pub mod replay;
 pub mod service;

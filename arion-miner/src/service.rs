@@ -188,6 +188,7 @@ impl From<WriteError> for Refusal {
             WriteError::NoSpace => (ErrorCode::NoSpace, "this node is full"),
             WriteError::Conflict => (ErrorCode::Conflict, "stored already for another stripe or position"),
             WriteError::HashMismatch => (ErrorCode::HashMismatch, "the body is not the shard"),
+            WriteError::Busy => (ErrorCode::Busy, "no file descriptor or memory left: try again"),
             WriteError::Failed => (ErrorCode::Unavailable, "the disk failed: this node only reads"),
             WriteError::Closed => (ErrorCode::Unavailable, "this node is stopping"),
         };

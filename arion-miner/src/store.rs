@@ -20,6 +20,8 @@ mod changes;
 mod checkpoint;
 mod compact;
 pub mod disk;
+mod files;
+mod holes;
 mod index;
 mod inspect;
 mod keeper;
@@ -41,6 +43,8 @@ mod writer;
 mod crash_tests;
 #[cfg(test)]
 mod keeper_tests;
+#[cfg(test)]
+mod load_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -114,6 +118,8 @@ pub struct StoreOptions {
     pub scrub_period: Duration,
     /// A segment file of which less is needed is written anew.
     pub compact_below_percent: u64,
+    /// Segment files kept open for reading.
+    pub open_files_max: usize,
     /// What scrub and compaction may read and write together.
     pub background_bytes_per_second: u64,
     /// Whether there are background threads; without them nothing but what is asked for happens.
@@ -134,6 +140,7 @@ impl Default for StoreOptions {
             trash_retention: Duration::from_secs(24 * 3_600),
             scrub_period: Duration::from_secs(30 * 24 * 3_600),
             compact_below_percent: 50,
+            open_files_max: 512,
             background_bytes_per_second: 20 * MIB,
             background: true,
             clock: system_clock(),
@@ -162,6 +169,10 @@ pub enum WriteError {
     /// The body does not hash to the address, or is not as long as the placement says.
     #[error("body does not match the shard hash or size")]
     HashMismatch,
+    /// The process has no file descriptor or memory left; nothing is wrong with the disk. Try again; raise the limit of
+    /// open files where it happens often.
+    #[error("too many open files, or no memory: try again")]
+    Busy,
     /// The disk failed; nothing is written any more. Restart once it is repaired.
     #[error("the disk failed: the store is read-only until it is opened again")]
     Failed,
@@ -266,7 +277,8 @@ impl Store {
             failed => failed,
         };
         let scrub = ScrubReport::load(&layout, &key);
-        let shared = Arc::new(Shared::new(layout, recovered.index, recovered.spans, scrub));
+        let shared =
+            Arc::new(Shared::new(layout, recovered.index, recovered.spans, scrub, options.open_files_max));
         let mut writer = Writer {
             key,
             options: options.clone(),

@@ -31,6 +31,8 @@ use tokio::runtime::Runtime;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
+/// Of the log behind the last checkpoint: just less than makes one due.
+const TAIL_BYTES: usize = 248 * MIB;
 const ROUNDS: usize = 3;
 /// Shards of 1 MiB that are stored in a round.
 const LARGE: usize = 384;
@@ -305,20 +307,29 @@ impl Bench {
     /// A process of its own opens a store of a million shards that is not in memory.
     fn start(&mut self) {
         let root = self.many(MANY);
-        let (mut seconds, mut mebibytes) = (f64::MAX, f64::MAX);
-        for _ in 0..ROUNDS {
-            make_cold(&root);
-            let child = Command::new(std::env::current_exe().unwrap()).env(START, &root).output().unwrap();
-            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-            let text = String::from_utf8(child.stdout).unwrap();
-            let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().unwrap());
-            seconds = seconds.min(numbers.next().unwrap());
-            mebibytes = mebibytes.min(numbers.next().unwrap());
-        }
+        let (seconds, mebibytes) = started(&root);
         self.limit("start, 1,000,000 shards, cold", "s", 1.0, seconds);
         self.limit("  memory, most while starting", "MiB", 200.0, mebibytes);
+        for length in [MIB, 4 * KIB] {
+            self.start_after_kill(&root, length);
+        }
         self.list(&root);
         fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// The same where the log is as long behind the checkpoint as it gets: its bodies are read and hashed.
+    fn start_after_kill(&self, root: &Path, length: usize) {
+        let count = TAIL_BYTES / length;
+        let store = Arc::new(Store::open(root, options()).unwrap());
+        self.store_in(&store, &shards(length * 1_000, count, length), 32, length);
+        // Dropped, not closed: no checkpoint.
+        drop(store);
+        let (seconds, mebibytes) = started(root);
+        let what = format!("  killed behind {} MiB of {} KiB", TAIL_BYTES / MIB, length / KIB);
+        println!("{what:<28} {seconds:.2} s, {mebibytes:.0} MiB (no target)");
+        let store = Store::open(root, options()).unwrap();
+        assert_eq!(store.report().scanned_records, count as u64);
+        self.runtime.block_on(store.close());
     }
 
     /// The first page and the last cost the same: no line is passed over to get there.
@@ -388,4 +399,19 @@ fn main() {
         bench.start();
     }
     println!("bench store: {} of {} targets met", bench.met, bench.all);
+}
+
+/// Fewest seconds and MiB in which a process of its own opens the store in `root`, which is not in memory.
+fn started(root: &Path) -> (f64, f64) {
+    let (mut seconds, mut mebibytes) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        make_cold(root);
+        let child = Command::new(std::env::current_exe().unwrap()).env(START, root).output().unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+        let text = String::from_utf8(child.stdout).unwrap();
+        let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().unwrap());
+        seconds = seconds.min(numbers.next().unwrap());
+        mebibytes = mebibytes.min(numbers.next().unwrap());
+    }
+    (seconds, mebibytes)
 }

@@ -49,6 +49,10 @@ impl Disk for Careless {
         Ok(())
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.0.free_bytes()
+    }
+
     fn lock(&self) -> io::Result<Option<DiskLock>> {
         self.0.lock()
     }

@@ -5,13 +5,14 @@
 //!   batch, so that it is never durable without it; and before the deletion of its successor.
 //! - Shards are refused before anything is written for them; trash yields before shards are refused.
 
-use std::sync::atomic::Ordering;
+use std::{io, sync::atomic::Ordering};
 
 use arion_protocol::ShardPlacement;
 use arion_types::ShardHash;
 
 use super::{
-    Stored, WriteError,
+    ReadError, Stored, WriteError,
+    files::is_busy,
     index::Entry,
     record::{RECORD_BYTES, RecordKind, State, Victim, payload_len},
     writer::{Batch, Unsaid, Writer, is_full},
@@ -45,8 +46,14 @@ impl Writer {
             if (old.stripe, old.index, old.size) != (new.stripe, new.index, new.size) {
                 return Err(WriteError::Conflict);
             }
-            if known.is_live() && self.shared.read_at(&shard, &known).is_ok_and(|copy| copy == body) {
-                return Ok(Stored { stored_at: known.stored_at, new: false });
+            if known.is_live() {
+                match self.shared.read_at(&shard, &known) {
+                    Ok(copy) if copy == body => {
+                        return Ok(Stored { stored_at: known.stored_at, new: false });
+                    }
+                    Err(ReadError::Io(error)) if is_busy(&error) => return Err(WriteError::Busy),
+                    _ => {}
+                }
             }
             tracing::warn!(%shard, "damaged shard is written anew");
         }
@@ -55,8 +62,10 @@ impl Writer {
         self.make_room(batch, needed, known.map_or(0, |known| known.disk_bytes()))?;
         let kind = RecordKind::Put { placement, stored_at: now_ms, summed };
         let payload = [body, &checksum.to_le_bytes()];
-        let appended =
-            self.roll_if_full(batch, needed).and_then(|()| self.append(batch, shard, kind, payload));
+        let mut appended = self.append_put(batch, shard, kind, payload, needed);
+        if appended.as_ref().is_err_and(is_full) && self.shared.give_back_now(needed) {
+            appended = self.append_put(batch, shard, kind, payload, needed);
+        }
         if let Err(error) = appended {
             if is_full(&error) {
                 // Trash yields to shards; its blocks are free for the next one.
@@ -75,6 +84,18 @@ impl Writer {
             batch.replaced.push((shard, known));
         }
         Ok(Stored { stored_at: now_ms, new: true })
+    }
+
+    fn append_put(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        kind: RecordKind,
+        payload: [&[u8]; 2],
+        needed: u64,
+    ) -> io::Result<()> {
+        self.roll_if_full(batch, needed)?;
+        self.append(batch, shard, kind, payload)
     }
 
     /// Refuses what is over capacity, and gives up trash where that helps. `replaced` bytes go away anyway.

@@ -6,6 +6,10 @@
 //! # Invariants
 //! - A file is replaced by a whole, synced one in one rename; a crash leaves one or the other.
 //! - What the index knows is copied even where its header is damaged on disk.
+//! - A file that cannot be rewritten keeps no other from it, and is tried again after growing pauses.
+//! - A copy is begun only where the disk has room for twice as much.
+//! - A shard the disk does not give back is quarantined first; only then its place is filled with zeros, so that it stays
+//!   quarantined and the rest of its file can be rewritten.
 //!
 //! # Not here
 //! When it runs (`keeper`). Holes of deleted bodies (`writer`): they give back large shards at once; compaction is
@@ -23,6 +27,7 @@ use super::{
     layout::Span,
     record::{RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, StoreKey, Victim, encode_segment},
     records::Records,
+    salvage::{self, REFUSED_BLOCKS_MAX},
     writer::Writer,
 };
 
@@ -31,6 +36,10 @@ const MERGED_MIN: usize = 4;
 /// Less than this is not worth a rewrite.
 const GAIN_BYTES_MIN: u64 = 64 << 10;
 const BUFFER_BYTES: usize = 1 << 20;
+/// Pause after the first failure with a file; each further one doubles it.
+const PAUSE_MS: u64 = 60_000;
+/// Longest pause.
+const PAUSE_MS_MAX: u64 = 24 * 3_600_000;
 
 /// Files written anew, waiting to be taken over.
 pub(super) struct Rewritten {
@@ -45,6 +54,8 @@ pub(super) struct Rewritten {
     pub bytes: u64,
     /// Bytes of shards in it, headers included.
     put_bytes: u64,
+    /// Live shards that the disk refused to read.
+    unreadable: Vec<(ShardHash, u64)>,
 }
 
 /// Why a compaction ended early.
@@ -54,6 +65,18 @@ pub(super) enum CompactError {
     Io(#[from] io::Error),
     #[error("stopped")]
     Stopped,
+    /// Shards and sequences of live records.
+    #[error("{} shards cannot be read", .0.len())]
+    Unreadable(Vec<(ShardHash, u64)>),
+    #[error("the disk has no room for a copy")]
+    NoRoom,
+}
+
+/// A file that could not be rewritten.
+#[derive(Clone, Copy, Default)]
+struct Failure {
+    times: u32,
+    again_at_ms: u64,
 }
 
 /// Which files to rewrite next.
@@ -61,19 +84,27 @@ pub(super) enum CompactError {
 pub(super) struct Planner {
     /// Bytes of deletions and marks that the last rewrite of a file could not leave out.
     floors: HashMap<Span, u64>,
+    /// What is left alone for now.
+    failures: HashMap<Span, Failure>,
 }
 
 impl Planner {
-    /// A file of which less than `ratio_percent` is needed, or neighbours that fit into one file.
+    /// A file of which less than `ratio_percent` is needed, or neighbours that fit into one file; at `now_ms` not those
+    /// that failed a short while ago.
     pub(super) fn plan(
         &mut self,
         shared: &Shared,
         ratio_percent: u64,
         segment_bytes: u64,
+        now_ms: u64,
     ) -> Option<Vec<KnownSpan>> {
         let mut sealed = shared.files().spans();
         sealed.pop();
         self.floors.retain(|span, _| sealed.iter().any(|known| known.span == *span));
+        self.failures.retain(|span, _| sealed.iter().any(|known| known.span == *span));
+        let failures = &self.failures;
+        let waits =
+            |known: &KnownSpan| failures.get(&known.span).is_some_and(|failure| now_ms < failure.again_at_ms);
         let needed: Vec<u64> = {
             let index = shared.index();
             let needed = |known: &KnownSpan| {
@@ -83,7 +114,7 @@ impl Planner {
             sealed.iter().map(needed).collect()
         };
         let mut best: Option<(u64, KnownSpan)> = None;
-        for (known, needed) in sealed.iter().zip(&needed) {
+        for (known, needed) in sealed.iter().zip(&needed).filter(|(known, _)| !waits(known)) {
             let Ok(file) = shared.segment(known.span.first) else { continue };
             let (Ok(allocated), Ok(length)) = (file.allocated(), file.length()) else { continue };
             let taken = allocated.min(length);
@@ -97,12 +128,26 @@ impl Planner {
         }
         match best {
             Some((_, known)) => Some(vec![known]),
-            None => merge(&sealed, &needed, segment_bytes),
+            None => merge(&sealed, &needed, segment_bytes, waits),
+        }
+    }
+
+    /// Leaves files alone for a while.
+    pub(super) fn failed(&mut self, old: &[KnownSpan], error: &CompactError, now_ms: u64) {
+        for known in old {
+            let failure = self.failures.entry(known.span).or_default();
+            let pause_ms = PAUSE_MS.saturating_mul(1 << failure.times.min(20)).min(PAUSE_MS_MAX);
+            failure.again_at_ms = now_ms.saturating_add(pause_ms);
+            // Room may be there at any time.
+            failure.times += u32::from(!matches!(error, CompactError::NoRoom));
         }
     }
 
     /// Remembers what could not be left out.
     pub(super) fn done(&mut self, rewritten: &Rewritten) {
+        for span in &rewritten.old {
+            self.failures.remove(span);
+        }
         if let (Some(first), Some(last)) = (rewritten.old.first(), rewritten.old.last()) {
             let span = Span { first: first.first, last: last.last };
             let puts = SEGMENT_HEADER_BYTES + rewritten.put_bytes;
@@ -112,10 +157,15 @@ impl Planner {
 }
 
 /// The first run of small neighbours.
-fn merge(sealed: &[KnownSpan], needed: &[u64], segment_bytes: u64) -> Option<Vec<KnownSpan>> {
+fn merge(
+    sealed: &[KnownSpan],
+    needed: &[u64],
+    segment_bytes: u64,
+    waits: impl Fn(&KnownSpan) -> bool,
+) -> Option<Vec<KnownSpan>> {
     let mut begin = 0;
     for (at, bytes) in needed.iter().enumerate() {
-        if *bytes > segment_bytes / MERGED_MIN as u64 {
+        if *bytes > segment_bytes / MERGED_MIN as u64 || waits(&sealed[at]) {
             begin = at + 1;
         } else if at + 1 - begin >= MERGED_MIN {
             return Some(sealed[begin..=at].to_vec());
@@ -140,6 +190,14 @@ pub(super) fn rewrite(
     sequence: u64,
     pace: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Rewritten, CompactError> {
+    let put_bytes: u64 = {
+        let index = shared.index();
+        old.iter().map(|known| index.segment(known.span.first).bytes).sum()
+    };
+    let room = shared.layout.disk.free_bytes().unwrap_or(u64::MAX);
+    if put_bytes > 0 && room / 2 < put_bytes {
+        return Err(CompactError::NoRoom);
+    }
     let files: Vec<Arc<dyn DiskFile>> =
         old.iter().map(|known| shared.layout.disk.open(&known.span.name())).collect::<io::Result<_>>()?;
     let kept = choose(shared, key, old, &files, sequence)?;
@@ -150,12 +208,16 @@ pub(super) fn rewrite(
         moved: Vec::new(),
         bytes: 0,
         put_bytes: 0,
+        unreadable: Vec::new(),
     };
     let Some(first) = old.first().map(|known| known.span.first).filter(|_| !kept.is_empty()) else {
         return Ok(rewritten);
     };
     let name = format!("segments/{first:08}.new");
-    let copied = copy(shared, key, &name, first, &files, &kept, &mut rewritten, pace);
+    let mut copied = copy(shared, key, &name, first, &files, &kept, &mut rewritten, pace);
+    if copied.is_ok() && !rewritten.unreadable.is_empty() {
+        copied = Err(CompactError::Unreadable(std::mem::take(&mut rewritten.unreadable)));
+    }
     if copied.is_err() {
         let _ = shared.layout.disk.remove(&name);
     }
@@ -238,10 +300,19 @@ fn copy(
             rewritten.put_bytes += RECORD_BYTES + record.payload_len();
         }
         buffer.extend_from_slice(&record.encode(key));
-        let payload = files[*from].read(offset + RECORD_BYTES, record.payload_len() as usize)?;
+        let length = record.payload_len() as usize;
+        let (payload, refused) =
+            salvage::read(&files[*from], offset + RECORD_BYTES, length, REFUSED_BLOCKS_MAX)?;
+        let lives = |entry: &Entry| entry.is_live() && entry.sequence == record.sequence;
+        if !refused.is_empty() && shared.index().get(&record.shard).is_some_and(lives) {
+            rewritten.unreadable.push((record.shard, record.sequence));
+        }
         buffer.extend_from_slice(&payload);
         if buffer.len() >= BUFFER_BYTES {
-            file.write_at(&[&buffer], written)?;
+            // Else it is read on to find all that cannot be read.
+            if rewritten.unreadable.is_empty() {
+                file.write_at(&[&buffer], written)?;
+            }
             written += buffer.len() as u64;
             if !pace(2 * buffer.len() as u64) {
                 return Err(CompactError::Stopped);
@@ -260,6 +331,12 @@ impl Writer {
     pub(super) fn adopt(&mut self, rewritten: &Rewritten) -> Result<(), WriteError> {
         let (Some(first), Some(last)) = (rewritten.old.first(), rewritten.old.last()) else { return Ok(()) };
         let span = Span { first: first.first, last: last.last };
+        for old in &rewritten.old {
+            // Else a reader might open the new file where the index means the old one.
+            if let Ok(file) = self.shared.segment(old.first) {
+                self.shared.files().hold(old.first, file);
+            }
+        }
         let disk = &self.shared.layout.disk;
         let remove_all = || rewritten.old.iter().try_for_each(|old| disk.remove(&old.name()));
         let placed = match &rewritten.new {
@@ -280,6 +357,7 @@ impl Writer {
             let mut index = self.shared.index_mut();
             let known = rewritten.new.as_ref().map(|_| KnownSpan { span, compacted: rewritten.compacted });
             self.shared.files().replace(&rewritten.old, known);
+            self.shared.holes.forget(&rewritten.old);
             for (shard, sequence, offset) in &rewritten.moved {
                 if let Some(entry) = index.get(shard).copied().filter(|entry| entry.sequence == *sequence) {
                     index.insert(*shard, Entry { segment: span.first, offset: *offset, ..entry });

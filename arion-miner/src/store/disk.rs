@@ -14,10 +14,10 @@ use std::{
     num::NonZeroU64,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
 
 /// A directory of files. Names are relative and have at most one directory, `segments`.
 pub trait Disk: Send + Sync {
@@ -38,6 +38,9 @@ pub trait Disk: Send + Sync {
 
     /// Makes names durable.
     fn sync_names(&self) -> io::Result<()>;
+
+    /// Bytes that still fit.
+    fn free_bytes(&self) -> io::Result<u64>;
 
     /// Makes the directories where they are missing and takes the disk for the holder of the result; `None` if
     /// somebody has it.
@@ -140,17 +143,19 @@ impl DiskLock {
 pub struct DirDisk {
     root: PathBuf,
     writable: bool,
+    /// The directories, for syncs that need no descriptor then.
+    directories: OnceLock<[File; 2]>,
 }
 
 impl DirDisk {
     /// The directory `root`, which [`Disk::lock`] makes if it does not exist.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), writable: true }
+        Self { root: root.to_owned(), writable: true, directories: OnceLock::new() }
     }
 
     /// The directory `root`, nothing in which is changed.
     pub fn read_only(root: &Path) -> Self {
-        Self { root: root.to_owned(), writable: false }
+        Self { root: root.to_owned(), writable: false, directories: OnceLock::new() }
     }
 }
 
@@ -182,8 +187,19 @@ impl Disk for DirDisk {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        File::open(self.path("segments"))?.sync_all()?;
-        File::open(&self.root)?.sync_all()
+        let directories = match self.directories.get() {
+            Some(directories) => directories,
+            None => {
+                let opened = [File::open(self.path("segments"))?, File::open(&self.root)?];
+                self.directories.get_or_init(|| opened)
+            }
+        };
+        directories.iter().try_for_each(File::sync_all)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let found = statvfs(&self.root)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn lock(&self) -> io::Result<Option<DiskLock>> {

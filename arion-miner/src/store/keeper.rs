@@ -1,9 +1,11 @@
-//! The background thread of a store: ends retention, compacts, scrubs; one after the other, under one bandwidth limit.
+//! The background thread of a store: ends retention, gives blocks back, compacts, scrubs, under one bandwidth limit. The
+//! first two go on while a file is compacted or scrubbed.
 //!
 //! # Not here
 //! What it does is `scrub`, `compact` and `writer`; this is when and how fast.
 
 use std::{
+    cell::RefCell,
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -22,6 +24,10 @@ use super::{
 const LOOK: Duration = Duration::from_secs(30);
 /// Trash that is deleted for good in one change.
 const PURGED_MAX: usize = 256;
+/// What a hole counts for under the bandwidth limit.
+const HOLE_BYTES: u64 = 256 << 10;
+/// Holes made between two looks at other work.
+const HOLES_AT_ONCE: usize = 64;
 
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -111,13 +117,28 @@ impl Keeper {
             // Read-only: reading on tells what else is lost, but nothing can be written down.
             return false;
         }
-        let purged = self.purge(submit);
+        let tended = self.tend(submit, pace);
         let compacted = self.compact(submit, pace);
         let scrubbed = self.scrub(submit, pace);
-        purged || compacted || scrubbed
+        tended || compacted || scrubbed
     }
 
-    fn purge(&mut self, submit: &mut Submit<'_>) -> bool {
+    /// What does not wait until a file is compacted or scrubbed: ends retention and gives blocks back, a bounded number
+    /// at once; whether there may be more.
+    fn tend(&self, submit: &mut Submit<'_>, pace: &mut dyn FnMut(u64) -> bool) -> bool {
+        let purged = self.purge(submit);
+        for given_back in 0..HOLES_AT_ONCE {
+            if self.shared.give_back().is_none() {
+                return purged || given_back > 0;
+            }
+            if !pace(HOLE_BYTES) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn purge(&self, submit: &mut Submit<'_>) -> bool {
         let retention = u64::try_from(self.options.trash_retention.as_millis()).unwrap_or(u64::MAX);
         let before_ms = (self.options.clock)().saturating_sub(retention);
         let due = self.shared.index().trash().first().is_some_and(|(at, _)| *at < before_ms);
@@ -127,14 +148,27 @@ impl Keeper {
 
     fn compact(&mut self, submit: &mut Submit<'_>, pace: &mut dyn FnMut(u64) -> bool) -> bool {
         let (ratio, segment_bytes) = (self.options.compact_below_percent, self.options.segment_bytes);
-        let Some(old) = self.planner.plan(&self.shared, ratio, segment_bytes) else { return false };
+        let now_ms = (self.options.clock)();
+        let Some(old) = self.planner.plan(&self.shared, ratio, segment_bytes, now_ms) else { return false };
         let Ok(head) = ask(submit, |reply| Change::Snapshot { reply }) else { return false };
-        let rewritten = match rewrite(&self.shared, &self.key, &old, head.position.sequence, pace) {
+        let mut tend_and_pace = |bytes| {
+            self.tend(submit, pace);
+            pace(bytes)
+        };
+        let sequence = head.position.sequence;
+        let rewritten = match rewrite(&self.shared, &self.key, &old, sequence, &mut tend_and_pace) {
             Ok(rewritten) => rewritten,
             Err(CompactError::Stopped) => return false,
-            Err(CompactError::Io(error)) => {
-                tracing::warn!(%error, "compaction gave up for now");
-                return false;
+            Err(error) => {
+                tracing::warn!(%error, segment = ?old.first().map(|known| known.span.first), "compaction leaves a file alone for now");
+                self.planner.failed(&old, &error, now_ms);
+                if let CompactError::Unreadable(shards) = error {
+                    for (shard, sequence) in shards {
+                        let _ = ask(submit, |reply| Change::Judge { shard, sequence, good: false, reply });
+                    }
+                }
+                // There may be others.
+                return true;
             }
         };
         self.planner.done(&rewritten);
@@ -156,11 +190,17 @@ impl Keeper {
         if self.options.scrub_period.is_zero() || !report.is_due(now_ms, period) {
             return false;
         }
+        let submit = RefCell::new(submit);
         let mut judge = |shard, sequence, good| {
-            let asked = ask(submit, |reply| Change::Judge { shard, sequence, good, reply });
+            let asked =
+                ask(&mut **submit.borrow_mut(), |reply| Change::Judge { shard, sequence, good, reply });
             matches!(asked, Ok(Ok(_)))
         };
-        let done = report.step(&self.shared, &self.key, now_ms, pace, &mut judge);
+        let mut tend_and_pace = |bytes| {
+            self.tend(&mut **submit.borrow_mut(), pace);
+            pace(bytes)
+        };
+        let done = report.step(&self.shared, &self.key, now_ms, &mut tend_and_pace, &mut judge);
         self.shared.set_scrub_report(report);
         if let Err(error) = report.save(&self.shared.layout, &self.key) {
             tracing::warn!(%error, "how far the scrub is could not be written down");

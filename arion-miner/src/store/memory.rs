@@ -309,6 +309,10 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.state().faults.free_bytes.unwrap_or(u64::MAX))
+    }
+
     fn lock(&self) -> io::Result<Option<DiskLock>> {
         if self.locked.swap(true, Ordering::SeqCst) {
             return Ok(None);

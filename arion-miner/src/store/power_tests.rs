@@ -308,10 +308,16 @@ fn flip(disk: &MemoryDisk, chance: &mut Chance) -> Option<u32> {
     if !name.ends_with(".seg") {
         return None;
     }
-    // Whose record is it?
-    let mut victim = None;
-    let mut at = SEGMENT_HEADER_BYTES as usize;
-    while let Some(header) = before.get(at..at + RECORD_BYTES as usize) {
+    owners(&before)
+        .into_iter()
+        .find(|(range, _)| range.contains(&(bit as usize / 8)))
+        .and_then(|(_, owner)| owner)
+}
+
+/// Where the records of a file lie, and whose they are.
+fn owners(content: &[u8]) -> Vec<(std::ops::Range<usize>, Option<u32>)> {
+    let (mut owners, mut at) = (Vec::new(), SEGMENT_HEADER_BYTES as usize);
+    while let Some(header) = content.get(at..at + RECORD_BYTES as usize) {
         let size = if matches!(header[4], 1 | 4) {
             u32::from_le_bytes(record::array(header, 76)) as usize
         } else {
@@ -319,13 +325,29 @@ fn flip(disk: &MemoryDisk, chance: &mut Chance) -> Option<u32> {
         };
         let sum = if header[4] == 4 { TRAILER_BYTES as usize } else { 0 };
         let end = at + RECORD_BYTES as usize + size + sum;
-        if (at..end).contains(&(bit as usize / 8)) {
-            let hash = ShardHash(record::array(header, 8));
-            victim = (0..SHARDS as u32).find(|number| address(&shard_body(*number)) == hash);
-        }
+        let hash = ShardHash(record::array(header, 8));
+        let owner = (0..SHARDS as u32).find(|number| address(&shard_body(*number)) == hash);
+        owners.push((at..end, owner));
         at = end;
     }
-    victim
+    owners
+}
+
+/// Makes a sector of the log unreadable; the shards that this may cost: those with records in that file.
+fn spoil(disk: &MemoryDisk, chance: &mut Chance) -> Vec<u32> {
+    let names: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect();
+    let Some(name) = names.get(chance.below(names.len() as u64) as usize) else { return Vec::new() };
+    let content = disk.content(name).unwrap();
+    let sector = chance.below(content.len() as u64 / 512 + 1) * 512;
+    disk.set_unreadable(name, sector..sector + 512);
+    let owners = owners(&content);
+    match owners.last() {
+        Some((range, _)) if range.end == content.len() => {
+            owners.into_iter().filter_map(|(_, owner)| owner).collect()
+        }
+        // Whose it is nobody can tell.
+        _ => (0..SHARDS as u32).collect(),
+    }
 }
 
 /// A few lives of one store with crashes in between; how many crash points that were.
@@ -359,6 +381,9 @@ fn run(seed: u64) -> u64 {
         if chance.percent(15) {
             let victim = flip(&disk, &mut chance);
             model.spared.extend(victim);
+        }
+        if chance.percent(10) {
+            model.spared.extend(spoil(&disk, &mut chance));
         }
         let parts = Store::assemble(Arc::new(disk.clone()), quiet());
         let parts = parts.unwrap_or_else(|error| panic!("seed {seed}: life {life}: no start: {error}"));

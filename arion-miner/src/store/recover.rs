@@ -437,7 +437,11 @@ fn covers(layout: &Layout, spans: &[KnownSpan], head: &Head) -> bool {
     // A file that is gone while later ones are there was emptied by a compaction.
     spans.iter().any(|known| {
         let rewritten = !head.spans.contains(known);
-        let length = || layout.disk.open(&known.span.name()).and_then(|file| file.length()).unwrap_or(0);
+        let length = || match persist(|| layout.disk.open(&known.span.name())?.length()) {
+            // It is there, whatever its end is.
+            Err(error) if is_unreadable(&error) => u64::MAX,
+            length => length.unwrap_or(0),
+        };
         known.span.first > position.segment
             || known.span.contains(position.segment) && (rewritten || length() >= position.offset)
     })

@@ -1,10 +1,9 @@
 //! What the writer, the readers and the keeper of a store share: the index, the open files, counts.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -15,14 +14,12 @@ use bytes::Bytes;
 use super::{
     ReadError, ScrubReport,
     checkpoint::KnownSpan,
-    disk::DiskFile,
+    files::Files,
+    holes::Holes,
     index::{Entry, Index},
-    layout::{Layout, Span},
+    layout::Layout,
     record::body_checksum,
 };
-
-/// Segment files kept open for reading.
-const OPEN_SEGMENTS_MAX: usize = 128;
 
 /// Counts since start.
 #[derive(Debug, Default)]
@@ -43,55 +40,34 @@ pub struct Counters {
     pub failed: AtomicBool,
 }
 
-/// The segment files.
-#[derive(Default)]
-pub(super) struct Files {
-    spans: BTreeMap<u32, KnownSpan>,
-    open: HashMap<u32, Arc<dyn DiskFile>>,
-}
-
-impl Files {
-    /// All of them, in order of the log.
-    pub(super) fn spans(&self) -> Vec<KnownSpan> {
-        self.spans.values().copied().collect()
-    }
-
-    /// A new one.
-    pub(super) fn add(&mut self, known: KnownSpan) {
-        self.spans.insert(known.span.first, known);
-    }
-
-    /// One in place of others; readers open it anew.
-    pub(super) fn replace(&mut self, old: &[Span], new: Option<KnownSpan>) {
-        for span in old {
-            self.spans.remove(&span.first);
-            self.open.remove(&span.first);
-        }
-        if let Some(known) = new {
-            self.add(known);
-        }
-    }
-}
-
 pub(super) struct Shared {
     pub(super) layout: Layout,
     pub(super) counters: Counters,
     /// Whether the disk had no room once: every block counts from then on.
     pub(super) was_full: AtomicBool,
+    /// Blocks to be given back.
+    pub(super) holes: Holes,
     index: RwLock<Index>,
     files: Mutex<Files>,
     scrub: Mutex<ScrubReport>,
 }
 
 impl Shared {
-    pub(super) fn new(layout: Layout, index: Index, spans: Vec<KnownSpan>, scrub: ScrubReport) -> Self {
-        let spans = spans.into_iter().map(|known| (known.span.first, known)).collect();
+    /// At most `open_files_max` segment files are kept open.
+    pub(super) fn new(
+        layout: Layout,
+        index: Index,
+        spans: Vec<KnownSpan>,
+        scrub: ScrubReport,
+        open_files_max: usize,
+    ) -> Self {
         Self {
             layout,
             counters: Counters::default(),
             was_full: AtomicBool::new(false),
+            holes: Holes::default(),
             index: RwLock::new(index),
-            files: Mutex::new(Files { spans, open: HashMap::new() }),
+            files: Mutex::new(Files::new(spans, open_files_max)),
             scrub: Mutex::new(scrub),
         }
     }
@@ -121,22 +97,6 @@ impl Shared {
         if !self.counters.failed.swap(true, Ordering::SeqCst) {
             tracing::error!(%error, "{what}: the store is read-only until the miner is restarted");
         }
-    }
-
-    /// The segment file with this first number.
-    pub(super) fn segment(&self, first: u32) -> io::Result<Arc<dyn DiskFile>> {
-        let mut files = self.files();
-        if let Some(file) = files.open.get(&first) {
-            return Ok(file.clone());
-        }
-        let known = files.spans.get(&first).copied().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        if files.open.len() >= OPEN_SEGMENTS_MAX {
-            files.open.clear();
-        }
-        let file = self.layout.disk.open(&known.span.name())?;
-        file.expect_random();
-        files.open.insert(first, file.clone());
-        Ok(file)
     }
 
     /// The bytes of an entry, if they are what was stored: their checksum holds or, where it does not or there is none,

@@ -1,7 +1,7 @@
 //! Sectors that the disk refuses to read: they cost the shards in them, not the disk.
 
 use super::{
-    crash_tests::quiet,
+    crash_tests::{address, body, quiet},
     keeper_tests::Bench,
     memory::MemoryDisk,
     *,
@@ -70,5 +70,73 @@ fn a_file_that_cannot_be_read_costs_what_is_in_it() {
         for shard in shards.iter().chain([&newer]) {
             assert!(bench.parts.store.read_blocking(shard).is_ok(), "{first}");
         }
+    }
+}
+
+/// A store of four files of ten shards: one of the first and three of the second are left, all of the others.
+fn half_dead() -> (MemoryDisk, Bench, Vec<(u32, ShardHash)>) {
+    let disk = MemoryDisk::default();
+    let options = StoreOptions {
+        segment_bytes: 150_000,
+        trash_retention: Duration::ZERO,
+        scrub_period: Duration::ZERO,
+        ..quiet()
+    };
+    let mut bench = Bench::on(Arc::new(disk.clone()), options);
+    let mut shards: Vec<(u32, ShardHash)> =
+        (0..40).map(|number| (number, bench.put(number, 14_000))).collect();
+    shards.retain(|(number, shard)| {
+        let keep = *number == 5 || (13..16).contains(number) || *number >= 20;
+        assert!(keep || bench.delete(*shard));
+        keep
+    });
+    (disk, bench, shards)
+}
+
+#[test]
+fn compaction_goes_on_with_other_files_where_one_cannot_be_read() {
+    let (disk, mut bench, shards) = half_dead();
+    let entry = *bench.parts.store.shared.index().get(&shards[0].1).unwrap();
+    assert_eq!(entry.segment, 1, "the emptiest file");
+    let at = entry.body_offset() + 5_000;
+    disk.set_unreadable(FIRST, at..at + 512);
+    bench.keep();
+    let length = |name: &str| disk.content(name).map_or(0, |content| content.len());
+    assert!(length("segments/00000002.seg") < 50_000, "the second is compacted");
+    for (number, shard) in &shards[1..] {
+        assert_eq!(bench.parts.store.read_blocking(shard).unwrap().1, body(*number, 14_000));
+    }
+    assert!(bench.parts.store.read_blocking(&shards[0].1).is_err());
+    assert_eq!(bench.parts.store.quarantined(9), [shards[0].1], "others are to notice");
+    // What is known to be lost is no reason to keep the rest of its file for ever.
+    bench.later(Duration::from_secs(3_600));
+    bench.keep();
+    assert!(length(FIRST) < 50_000, "the first is compacted");
+    assert_eq!(bench.parts.store.quarantined(9), [shards[0].1]);
+    assert_eq!(bench.put(5, 14_000), shards[0].1);
+    assert_eq!(bench.parts.store.read_blocking(&shards[0].1).unwrap().1, body(5, 14_000));
+    assert_eq!(address(&body(5, 14_000)), shards[0].1);
+}
+
+#[test]
+fn compaction_leaves_a_full_disk_alone() {
+    let (disk, mut bench, shards) = half_dead();
+    disk.set_free_bytes(20_000);
+    let made = disk.opened();
+    bench.keep();
+    for _ in 0..10 {
+        bench.later(Duration::from_secs(30));
+        bench.keep();
+    }
+    let length = |name: &str| disk.content(name).map_or(0, |content| content.len());
+    assert!(length("segments/00000002.seg") > 140_000, "its rest does not fit");
+    assert!(disk.opened() - made < 100, "{} files opened", disk.opened() - made);
+    assert!(!bench.parts.store.shared.was_full.load(Ordering::Relaxed));
+    disk.set_free_bytes(1 << 30);
+    bench.later(Duration::from_secs(2 * 24 * 3_600));
+    bench.keep();
+    assert!(length("segments/00000002.seg") < 50_000);
+    for (_, shard) in &shards {
+        assert!(bench.parts.store.read_blocking(shard).is_ok());
     }
 }

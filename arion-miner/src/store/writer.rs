@@ -28,6 +28,7 @@ use super::{
     checkpoint::{self, Head, KnownSpan, Position},
     compact::Rewritten,
     disk::DiskFile,
+    files::is_busy,
     index::Entry,
     layout::{RESERVE_BYTES_MIN, Span},
     pipeline::{InFlight, Syncer},
@@ -36,8 +37,6 @@ use super::{
 
 /// The disk is told to write after so many bytes.
 const WRITE_OUT_BYTES: u64 = 1 << 20;
-/// Dead bodies from this size on are punched out of their segment at once.
-const PUNCH_BYTES_MIN: u64 = 256 << 10;
 
 /// A change that waits for the thread; the permit bounds how many there are.
 pub(super) struct Queued {
@@ -293,7 +292,7 @@ impl Writer {
         self.sync()?;
         batch.unwritten_bytes = 0;
         let number = self.span.last + 1;
-        self.file = self.shared.layout.create_segment(number, &self.key)?;
+        self.file = self.shared.with_a_descriptor(|| self.shared.layout.create_segment(number, &self.key))?;
         self.span = Span::single(number);
         self.shared.files().add(KnownSpan { span: self.span, compacted: 0 });
         self.position.segment = number;
@@ -319,11 +318,14 @@ impl Writer {
         }
     }
 
-    /// A full disk is nothing unusual; after any other error the store is read-only.
+    /// A full disk is nothing unusual, nor is a lack of descriptors; after any other error the store is read-only.
     pub(super) fn write_error(&self, error: io::Error) -> WriteError {
         if is_full(&error) {
             self.shared.was_full.store(true, Ordering::Relaxed);
             return WriteError::NoSpace;
+        }
+        if is_busy(&error) {
+            return WriteError::Busy;
         }
         self.shared.fail(&error, "writing failed");
         WriteError::Failed
@@ -344,8 +346,8 @@ impl Writer {
                 kind: dead(&entry),
                 dead: Some(entry),
             }));
-            for entry in batch.dead {
-                self.punch(&entry);
+            if !batch.dead.is_empty() {
+                self.shared.give_back_later(&batch.dead);
             }
         }
     }
@@ -357,22 +359,6 @@ impl Writer {
                 Some(entry) => index.insert(*shard, *entry),
                 None => index.remove(shard),
             };
-        }
-    }
-
-    /// Gives the blocks of a dead body back, as far as the file system can. Small ones wait for compaction, as long as
-    /// the disk was never full: a hole takes some file systems milliseconds.
-    fn punch(&self, dead: &Entry) {
-        let length = u64::from(dead.placement.size);
-        if length < PUNCH_BYTES_MIN && !self.shared.was_full.load(Ordering::Relaxed) {
-            return;
-        }
-        let punched =
-            self.shared.segment(dead.segment).and_then(|file| file.punch(dead.body_offset(), length));
-        if length > 0
-            && let Err(error) = punched
-        {
-            tracing::debug!(%error, "file system keeps the blocks of a deleted shard");
         }
     }
 
