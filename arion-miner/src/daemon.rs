@@ -245,6 +245,7 @@ impl Context {
             self.health.detail("capacity_bytes", usage.capacity_bytes);
             self.health.detail("trash_bytes", usage.trash_bytes);
             self.health.detail("quarantined", usage.quarantined);
+            self.health.detail("owed_deletions", self.store.owed_deletions());
             let scrub = self.store.scrub_report();
             self.health.detail("scrub_finished_at", scrub.finished_at);
             self.health.detail("scrub_damaged", scrub.damaged);

@@ -71,10 +71,10 @@ pub fn open(data_dir: &Path, disks: Vec<(PathBuf, StoreOptions)>) -> Result<Volu
         let was_there = known.contains(&root) || root.starts_with(data_dir);
         if known.contains(&root) && matches!(Inspector::open(&root), Err(LayoutError::NoStore(_))) {
             tracing::error!(disk = %root.display(), "the store that was here is gone: is the disk mounted?");
-            volumes.push(Volume::missing(&root));
+            volumes.push(Volume::missing(&root).owing(data_dir));
             continue;
         }
-        let volume = Volume::open(&root, options);
+        let volume = Volume::open(&root, options).owing(data_dir);
         if let (Ok(_), false) = (volume.store(), was_there)
             && let Err(error) = remember(data_dir, &root)
         {

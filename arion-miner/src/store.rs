@@ -29,6 +29,7 @@ mod last;
 mod layout;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
+mod owed;
 mod pipeline;
 mod record;
 mod records;
@@ -55,6 +56,8 @@ mod replace_tests;
 mod restore_tests;
 #[cfg(test)]
 mod unreadable_tests;
+#[cfg(test)]
+mod volumes_tests;
 
 use std::{
     io,

@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - A disk that fails, is missing or does not open takes nothing from the others with it.
+//! - A deleted shard is served by no disk, those included that are read-only or were away when it was deleted.
 //! - A shard is on one disk; where a disk that was away comes back it may be on two, and both are good.
 //!
 //! # Not here
@@ -9,20 +10,26 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
 
 use arion_protocol::{ListedShard, ShardPlacement, ShardStat};
 use arion_types::ShardHash;
 use bytes::Bytes;
 
-use super::{Entry, LayoutError, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage, WriteError};
+use super::{
+    Entry, LayoutError, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage, WriteError,
+    owed::{Owed, OwedError},
+};
 
 /// A disk of a miner.
 pub struct Volume {
     root: PathBuf,
     store: Result<Arc<Store>, LayoutError>,
+    /// Deletions that it was not told of; nowhere to write them down for a store that has no disk of its own.
+    owed: Option<Arc<Mutex<Owed>>>,
 }
 
 impl Volume {
@@ -32,12 +39,125 @@ impl Volume {
         if let Err(error) = &store {
             tracing::error!(%error, disk = %root.display(), "a disk cannot be used: its shards are missing until it is back");
         }
-        Self { root: root.to_owned(), store }
+        Self { root: root.to_owned(), store, owed: None }
+    }
+
+    /// A store that was opened, or why it was not.
+    #[cfg(test)]
+    pub(super) fn on(root: &Path, store: Result<Store, LayoutError>) -> Self {
+        Self { root: root.to_owned(), store: store.map(Arc::new), owed: None }
     }
 
     /// A disk that is known to be away.
     pub fn missing(root: &Path) -> Self {
-        Self { root: root.to_owned(), store: Err(LayoutError::NoStore(root.to_owned())) }
+        Self { root: root.to_owned(), store: Err(LayoutError::NoStore(root.to_owned())), owed: None }
+    }
+
+    /// Writes deletions that the disk cannot be told of down in `data_dir`, and tells it those from before. Blocks.
+    pub fn owing(mut self, data_dir: &Path) -> Self {
+        let owed = Owed::open(data_dir, &self.root);
+        match owed.map_err(OwedError::from).and_then(|owed| self.settle(owed)) {
+            Ok(owed) => self.owed = Some(Arc::new(Mutex::new(owed))),
+            Err(error) => {
+                let disk = self.root.display();
+                tracing::error!(%error, %disk, "deletions from while a disk was away were not carried out: it is not used");
+                self.store = Err(LayoutError::Io { path: self.root.clone(), error: io::Error::other(error) });
+            }
+        }
+        self
+    }
+
+    fn settle(&self, mut owed: Owed) -> Result<Owed, OwedError> {
+        if let Ok(store) = &self.store
+            && self.is_writable()
+            && owed.len() > 0
+        {
+            let deleted = owed.settle(store)?;
+            tracing::info!(deleted, disk = %self.root.display(), "a disk was told of deletions from while it was away");
+        }
+        Ok(owed)
+    }
+
+    fn owed(&self) -> Option<MutexGuard<'_, Owed>> {
+        self.owed.as_ref().map(|owed| owed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the disk takes changes: then it is owed nothing.
+    fn is_writable(&self) -> bool {
+        self.store.as_ref().is_ok_and(|store| !store.is_read_only())
+    }
+
+    /// Whether the shard is deleted although the store says otherwise.
+    fn hides(&self, shard: &ShardHash) -> bool {
+        !self.is_writable() && self.owed().is_some_and(|owed| owed.holds(shard))
+    }
+
+    /// The store, if it may serve the shard.
+    fn serves(&self, shard: &ShardHash) -> Option<&Arc<Store>> {
+        self.store.as_ref().ok().filter(|store| store.knows(shard) && !self.hides(shard))
+    }
+
+    /// Changes what is owed, off the async threads.
+    async fn owe<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Owed) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let owed = self.owed.clone().ok_or(WriteError::Failed)?;
+        let change = move || change(&mut owed.lock().unwrap_or_else(PoisonError::into_inner));
+        match tokio::task::spawn_blocking(change).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => {
+                let disk = self.root.display();
+                tracing::error!(%error, %disk, "what a disk cannot be told of could not be written down");
+                Err(WriteError::Failed)
+            }
+            Err(_) => Err(WriteError::Closed),
+        }
+    }
+
+    async fn delete(&self, shard: ShardHash, now_ms: u64) -> Result<bool, WriteError> {
+        let there = match &self.store {
+            Ok(store) if !store.knows(&shard) => return Ok(false),
+            Ok(store) => {
+                let there = store.stat(&shard).is_some() && !self.hides(&shard);
+                match store.delete(shard, now_ms).await {
+                    Err(WriteError::Failed) => there,
+                    told => return told,
+                }
+            }
+            // Nobody knows what is on it.
+            Err(_) if self.owed.is_none() => return Ok(false),
+            Err(_) => false,
+        };
+        self.owe(move |owed| owed.delete(shard, now_ms)).await.map(|()| there)
+    }
+
+    async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
+        let taken_back = self.hides(&shard) && self.owe(move |owed| owed.restore(shard)).await?;
+        match &self.store {
+            Ok(store) if taken_back && store.stat(&shard).is_some() => Ok(true),
+            Ok(store) if store.knows(&shard) => store.restore(shard).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// [`Store::list`] without what is deleted.
+    fn list(&self, mut after: Option<ShardHash>, limit: usize) -> Vec<ListedShard> {
+        let Ok(store) = &self.store else { return Vec::new() };
+        let mut listed = Vec::new();
+        loop {
+            let page = store.list(after, limit);
+            after = page.last().map(|line| line.shard);
+            let whole = page.len() == limit;
+            match self.owed().filter(|_| !self.is_writable()) {
+                Some(owed) => listed.extend(page.into_iter().filter(|line| !owed.holds(&line.shard))),
+                None => listed.extend(page),
+            }
+            if !whole || listed.len() >= limit {
+                listed.truncate(limit);
+                return listed;
+            }
+        }
     }
 
     /// Its directory.
@@ -85,7 +205,7 @@ pub struct Volumes {
 
 impl From<Store> for Volumes {
     fn from(store: Store) -> Self {
-        Self { volumes: vec![Volume { root: PathBuf::new(), store: Ok(Arc::new(store)) }] }
+        Self { volumes: vec![Volume { root: PathBuf::new(), store: Ok(Arc::new(store)), owed: None }] }
     }
 }
 
@@ -141,29 +261,43 @@ impl Volumes {
         outcome
     }
 
-    /// [`Store::delete`], wherever it is.
+    /// [`Store::delete`], wherever it is: on every disk that can, even where another cannot. A disk that is away or
+    /// read-only is told when it is back; until then it does not serve the shard.
     pub async fn delete(&self, shard: ShardHash, now_ms: u64) -> Result<bool, WriteError> {
-        let mut existed = false;
-        for store in self.stores().filter(|store| store.knows(&shard)) {
-            existed |= store.delete(shard, now_ms).await?;
-        }
-        Ok(existed)
-    }
-
-    /// [`Store::restore`].
-    pub async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
-        for store in self.stores().filter(|store| store.knows(&shard)) {
-            if store.restore(shard).await? {
-                return Ok(true);
+        let (mut existed, mut refused) = (false, None);
+        for volume in &self.volumes {
+            match volume.delete(shard, now_ms).await {
+                Ok(there) => existed |= there,
+                Err(error) => refused = Some(error),
             }
         }
-        Ok(false)
+        refused.map_or(Ok(existed), Err)
+    }
+
+    /// [`Store::restore`], on every disk that can.
+    pub async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
+        let (mut restored, mut refused) = (false, None);
+        for volume in &self.volumes {
+            match volume.restore(shard).await {
+                Ok(there) => restored |= there,
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if !restored => Err(error),
+            _ => Ok(restored),
+        }
+    }
+
+    /// Deletions that disks are still to be told of.
+    pub fn owed_deletions(&self) -> u64 {
+        self.volumes.iter().filter_map(Volume::owed).map(|owed| owed.len() as u64).sum()
     }
 
     /// [`Store::read_blocking`], from another disk where one has it damaged.
     pub fn read_blocking(&self, shard: &ShardHash) -> Result<(Entry, Bytes), ReadError> {
         let mut outcome = Err(ReadError::NotFound);
-        for store in self.stores().filter(|store| store.knows(shard)) {
+        for store in self.volumes.iter().filter_map(|volume| volume.serves(shard)) {
             match store.read_blocking(shard) {
                 Ok(read) => return Ok(read),
                 Err(ReadError::NotFound) => {}
@@ -182,18 +316,16 @@ impl Volumes {
 
     /// [`Store::stat`].
     pub fn stat(&self, shard: &ShardHash) -> Option<ShardStat> {
-        self.stores().find_map(|store| store.stat(shard))
+        self.volumes.iter().filter_map(|volume| volume.serves(shard)).find_map(|store| store.stat(shard))
     }
 
     /// At most `limit` shards in order of address behind `after`, each once.
     pub fn list(&self, after: Option<ShardHash>, limit: usize) -> Vec<ListedShard> {
-        let mut stores = self.stores();
-        let (first, second) = (stores.next(), stores.next());
-        if let (Some(store), None) = (first, second) {
-            return store.list(after, limit);
+        if let [volume] = &self.volumes[..] {
+            return volume.list(after, limit);
         }
         // The first of all are among the first of each.
-        let pages = self.stores().flat_map(|store| store.list(after, limit));
+        let pages = self.volumes.iter().flat_map(|volume| volume.list(after, limit));
         let merged: BTreeMap<ShardHash, ListedShard> = pages.map(|line| (line.shard, line)).collect();
         merged.into_values().take(limit).collect()
     }
@@ -249,89 +381,5 @@ impl Volumes {
         for store in self.stores() {
             store.close().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{
-        crash_tests::{address, body, placement, quiet},
-        memory::{Faults, MemoryDisk},
-    };
-
-    fn disks(count: usize) -> (Vec<MemoryDisk>, Volumes) {
-        let disks: Vec<MemoryDisk> = (0..count).map(|_| MemoryDisk::default()).collect();
-        let volumes = disks.iter().map(volume).collect();
-        (disks, Volumes::new(volumes).unwrap())
-    }
-
-    fn volume(disk: &MemoryDisk) -> Volume {
-        let options = StoreOptions { capacity_bytes: 10 * 416, ..quiet() };
-        Volume { root: "disk".into(), store: Store::open_on(Arc::new(disk.clone()), options).map(Arc::new) }
-    }
-
-    async fn put(volumes: &Volumes, number: u32) -> Result<ShardHash, WriteError> {
-        let body = body(number, 300);
-        let shard = address(&body);
-        volumes.put(shard, placement(&body, number as u8), body, 1).await.map(|_| shard)
-    }
-
-    #[tokio::test]
-    async fn shards_go_where_room_is_and_are_listed_once_in_order() {
-        let (_, volumes) = disks(3);
-        let mut shards = Vec::new();
-        for number in 0..30 {
-            shards.push(put(&volumes, number).await.unwrap());
-            put(&volumes, number).await.unwrap();
-        }
-        for volume in volumes.volumes() {
-            assert_eq!(volume.store().unwrap().usage().shards, 10, "evenly");
-        }
-        assert_eq!(put(&volumes, 30).await, Err(WriteError::NoSpace));
-        shards.sort_unstable();
-        let (mut listed, mut after) = (Vec::new(), None);
-        while listed.len() < 30 {
-            let page = volumes.list(after, 7);
-            after = page.last().map(|line| line.shard);
-            listed.extend(page.into_iter().map(|line| line.shard));
-        }
-        assert_eq!(listed, shards);
-        assert!(volumes.list(after, 7).is_empty());
-        assert!(volumes.delete(shards[3], 2).await.unwrap());
-        assert!(volumes.stat(&shards[3]).is_none());
-        assert!(volumes.restore(shards[3]).await.unwrap());
-        assert!(volumes.read_blocking(&shards[3]).is_ok());
-        assert_eq!(volumes.usage().shards, 30);
-        assert!(!volumes.delete(ShardHash([0; 32]), 2).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn one_failed_disk_leaves_the_others_working() {
-        let (disks, volumes) = disks(2);
-        let mut shards = Vec::new();
-        for number in 0..8 {
-            shards.push(put(&volumes, number).await.unwrap());
-        }
-        let from = disks[0].operations();
-        disks[0].set_faults(Faults { broken: Some(from..u64::MAX), ..Faults::default() });
-        for number in 8..12 {
-            shards.push(put(&volumes, number).await.unwrap());
-        }
-        assert!(volumes.volumes()[0].complaint().unwrap().contains("failed"));
-        assert!(volumes.volumes()[1].complaint().is_none());
-        assert_eq!(volumes.totals().failed_disks, 1);
-        // What is left to store is what the other disk has.
-        let usage = volumes.usage();
-        assert_eq!(usage.capacity_bytes - usage.used_bytes, 2 * 416);
-        let readable = shards.iter().filter(|shard| volumes.read_blocking(shard).is_ok()).count();
-        assert_eq!(readable, 8, "the other disk's 4 and the 4 new ones");
-        // The disk is gone at the next start.
-        drop(volumes);
-        let volumes = Volumes::new(vec![Volume::missing(Path::new("away")), volume(&disks[1])]).unwrap();
-        assert_eq!(volumes.usage().shards, 8);
-        assert!(volumes.volumes()[0].complaint().unwrap().contains("away"));
-        let none = Volumes::new(vec![Volume::missing(Path::new("away"))]).map(|_| ()).unwrap_err();
-        assert!(matches!(none, LayoutError::NoStore(_)));
     }
 }
