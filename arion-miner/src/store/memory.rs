@@ -172,7 +172,8 @@ impl MemoryDisk {
         self.state().punched
     }
 
-    /// From now on reads of these bytes of a file fail with `EIO`, until they are written.
+    /// From now on reads of these bytes of a file fail with `EIO`, until they are written; a file of which that is true of
+    /// all to the end of numbers cannot be opened either.
     pub fn set_unreadable(&self, name: &str, range: Range<u64>) {
         let mut state = self.state();
         if let Some(file) = state.names.get(name).copied() {
@@ -258,6 +259,9 @@ impl Disk for MemoryDisk {
         let mut state = self.state();
         state.open()?;
         let file = state.find(name)?;
+        if state.files[file].unreadable.contains(&(0..u64::MAX)) {
+            return Err(unreadable());
+        }
         drop(state);
         Ok(self.file(file))
     }

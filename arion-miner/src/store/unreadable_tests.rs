@@ -49,26 +49,34 @@ fn a_sector_that_cannot_be_read_costs_what_is_in_it() {
     }
 }
 
-/// A file of which nothing can be read, the last one or another.
+/// A file of which nothing can be read, or which cannot be opened; the last one or another; in a checkpoint or not.
 #[test]
 fn a_file_that_cannot_be_read_costs_what_is_in_it() {
     for first in [FIRST, "segments/00000002.seg", "segments/00000003.seg"] {
-        let disk = MemoryDisk::default();
-        let options = || StoreOptions { segment_bytes: 3_300, ..quiet() };
-        let mut bench = Bench::on(Arc::new(disk.clone()), options());
-        let shards: Vec<ShardHash> = (0..6).map(|number| bench.put(number, 1_500)).collect();
-        assert_eq!(bench.parts.store.shared.files().spans().len(), 3);
-        drop(bench);
-        disk.set_unreadable(first, 0..u64::MAX);
-        let mut bench = Bench::on(Arc::new(disk.clone()), options());
-        let read = shards.iter().filter(|shard| bench.parts.store.read_blocking(shard).is_ok()).count();
-        assert_eq!(read, 4, "{first}");
-        let newer = bench.put(77, 900);
-        drop(bench);
-        disk.set_readable();
-        let bench = Bench::on(Arc::new(disk.clone()), options());
-        for shard in shards.iter().chain([&newer]) {
-            assert!(bench.parts.store.read_blocking(shard).is_ok(), "{first}");
+        for (unreadable, checkpoint) in
+            [(0..u64::MAX, false), (0..u64::MAX, true), (0..1 << 40, false), (0..1 << 40, true)]
+        {
+            let case = format!("{first} {unreadable:?} {checkpoint}");
+            let disk = MemoryDisk::default();
+            let options = || StoreOptions { segment_bytes: 3_300, ..quiet() };
+            let mut bench = Bench::on(Arc::new(disk.clone()), options());
+            let shards: Vec<ShardHash> = (0..6).map(|number| bench.put(number, 1_500)).collect();
+            assert_eq!(bench.parts.store.shared.files().spans().len(), 3);
+            if checkpoint {
+                bench.parts.writer.write_checkpoint();
+            }
+            drop(bench);
+            disk.set_unreadable(first, unreadable);
+            let mut bench = Bench::on(Arc::new(disk.clone()), options());
+            let is_read = |shard: &&ShardHash| bench.parts.store.read_blocking(shard).is_ok();
+            assert_eq!(shards.iter().filter(is_read).count(), 4, "{case}");
+            let newer = bench.put(77, 900);
+            drop(bench);
+            disk.set_readable();
+            let bench = Bench::on(Arc::new(disk.clone()), options());
+            for shard in shards.iter().chain([&newer]) {
+                assert!(bench.parts.store.read_blocking(shard).is_ok(), "{case}");
+            }
         }
     }
 }
