@@ -5,6 +5,9 @@
 //! ISA-L is Intel's library (Debian: libisal2), loaded at run time and given our matrices, so that both compute
 //! the same bytes, which is checked. Each figure is the fastest of many interleaved runs: the machine is shared.
 //! "hot" works on the same buffers again and again, "cold" on buffers that were pushed out of the caches.
+//!
+//! Two more tables: encoding with BLAKE3 of all shards, as the gateway does both, beside either alone; and the portable path
+//! beside the portable path of `rustfs-erasure-codec`, the best maintained crate, on hot buffers.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(unsafe_code, reason = "a C library is the reference")]
@@ -16,9 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arion_erasure::Codec;
+use arion_erasure::{Codec, checks};
 use bytes::Bytes;
 use libloading::{Library, Symbol};
+use rustfs_erasure_codec::galois_8::ReedSolomon;
 
 const K: usize = 10;
 const M: usize = 20;
@@ -118,8 +122,7 @@ struct Score {
 
 impl Score {
     fn line(&mut self, shard_len: usize, job: &str, heat: &str, times: [Duration; 2], target: f64) {
-        let rate = |time: Duration| (K * shard_len) as f64 / f64::from(1 << 30) / time.as_secs_f64();
-        let [reference, ours] = times.map(rate);
+        let [reference, ours] = times.map(|time| rate(shard_len, time));
         let ratio = ours / reference;
         self.all += 1;
         self.met += usize::from(ratio >= target);
@@ -131,17 +134,26 @@ impl Score {
     }
 }
 
+/// GiB of stripe per second.
+fn rate(shard_len: usize, time: Duration) -> f64 {
+    (K * shard_len) as f64 / f64::from(1 << 30) / time.as_secs_f64()
+}
+
 /// The fastest run of each of two, taking turns.
 fn race(mut reference: impl FnMut(usize), mut ours: impl FnMut(usize)) -> [Duration; 2] {
-    let (start, mut best, mut round) = (Instant::now(), [Duration::MAX; 2], 0);
-    while start.elapsed() < TIME || round < 4 {
-        let begun = Instant::now();
-        reference(round);
-        best[0] = best[0].min(begun.elapsed());
-        let begun = Instant::now();
-        ours(round + 1);
-        best[1] = best[1].min(begun.elapsed());
-        round += 2;
+    turns([&mut reference, &mut ours])
+}
+
+/// The fastest run of each, taking turns.
+fn turns<const N: usize>(mut jobs: [&mut dyn FnMut(usize); N]) -> [Duration; N] {
+    let (start, mut best, mut round) = (Instant::now(), [Duration::MAX; N], 0);
+    while start.elapsed() < TIME || round < 2 * N {
+        for (job, best) in jobs.iter_mut().zip(&mut best) {
+            let begun = Instant::now();
+            job(round);
+            *best = (*best).min(begun.elapsed());
+            round += 1;
+        }
     }
     best
 }
@@ -170,7 +182,64 @@ fn main() {
         encode(&reference, &codec, shard_len, &mut score);
         rebuild(&reference, &codec, shard_len, &mut score);
     }
+    println!(
+        "\nwith BLAKE3 of the {} shards; the slower alone on one core, and together on one core and two",
+        K + M
+    );
+    println!("    shard  encode  BLAKE3  1 core   ratio  2 cores   ratio  target");
+    for shard_len in [64 * KIB, 210 * KIB, 256 * KIB, 1024 * KIB] {
+        hashed(&codec, shard_len, &mut score);
+    }
+    println!("\nportable paths");
+    println!("    shard      job  heat   rustfs     ours   ratio  target");
+    for shard_len in [64 * KIB, 1024 * KIB] {
+        portable(&codec, shard_len, &mut score);
+    }
     println!("bench codec: {} of {} targets met", score.met, score.all);
+}
+
+/// Encoding and hashing, each alone and both, on stripes that are as far from the caches as new ones are.
+fn hashed(codec: &Codec, shard_len: usize, score: &mut Score) {
+    let count = COLD_BYTES.div_ceil((K + M) * shard_len).max(2);
+    let works: Vec<Vec<u8>> = (0..count).map(|seed| Work::new(seed, shard_len, 0).sources.concat()).collect();
+    let mut parity = vec![vec![0; shard_len]; M];
+    let whole = codec.encode(works[0].clone().into()).unwrap();
+    let [encode, hash, one, two] = turns([
+        &mut |round| {
+            let data: Vec<&[u8]> = works[round % count].chunks(shard_len).collect();
+            codec.encode_into(black_box(&data), &mut slices(&mut parity)).unwrap();
+        },
+        &mut |round| {
+            let data = works[round % count].chunks(shard_len);
+            data.chain(whole[K..].iter().map(AsRef::as_ref)).for_each(|shard| {
+                black_box(blake3::hash(black_box(shard)));
+            });
+        },
+        &mut |round| drop(black_box(codec.encode_hashed(&works[round % count], 1).unwrap())),
+        &mut |round| drop(black_box(codec.encode_hashed(&works[round % count], 2).unwrap())),
+    ]);
+    let [encode, hash, one, two] = [encode, hash, one, two].map(|time| rate(shard_len, time));
+    let (slower, target) = (encode.min(hash), 0.9);
+    score.all += 1;
+    score.met += usize::from(two >= target * slower);
+    println!(
+        "{:>9} {encode:>7.2} {hash:>7.2} {one:>7.2} {:>7.2} {two:>8.2} {:>7.2} {target:>7.1} {}",
+        format!("{} KiB", shard_len / KIB),
+        one / slower,
+        two / slower,
+        if two >= target * slower { "met" } else { "MISSED" }
+    );
+}
+
+fn portable(codec: &Codec, shard_len: usize, score: &mut Score) {
+    let theirs = ReedSolomon::new(K, M).unwrap();
+    let (mut one, mut other) = (Work::new(0, shard_len, M), Work::new(0, shard_len, M));
+    let times = race(
+        |_| one.run(|from, to| theirs.encode_sep(from, to).unwrap()),
+        |_| other.run(|from, to| checks::encode_portable(codec, from, to)),
+    );
+    assert_eq!(one.targets, other.targets, "both compute the same bytes");
+    score.line(shard_len, "encode", "hot", times, 1.0);
 }
 
 fn encode(reference: &Reference, codec: &Codec, shard_len: usize, score: &mut Score) {

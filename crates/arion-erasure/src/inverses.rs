@@ -11,21 +11,22 @@ use crate::kernel::Tables;
 /// Most patterns kept; when there is one more, all are forgotten.
 const PATTERNS_MAX: usize = 256;
 
-/// By positions of the shards used: what brings the data shards that are not among them.
+/// By positions of the shards used and of those wanted: what makes the second of the first.
 #[derive(Default)]
 pub(crate) struct Inverses {
     known: Mutex<HashMap<Box<[u8]>, Arc<Tables>>>,
 }
 
 impl Inverses {
-    /// The tables for the shards at `positions`, all below 256, computed where they are not known. The missing
-    /// data shards follow from the positions: those of the data that are not among them.
+    /// The tables that make the shards at `wanted` of those at `sources`, all below 256, computed where they are not
+    /// known. All calls have as many sources, so that the two lists cannot be taken for others.
     pub(crate) fn tables(
         &self,
-        positions: &[usize],
+        sources: &[usize],
+        wanted: &[usize],
         compute: impl FnOnce() -> Option<Tables>,
     ) -> Option<Arc<Tables>> {
-        let key: Box<[u8]> = positions.iter().map(|position| *position as u8).collect();
+        let key: Box<[u8]> = sources.iter().chain(wanted).map(|position| *position as u8).collect();
         if let Some(tables) = self.lock().get(&key) {
             return Some(tables.clone());
         }
@@ -52,13 +53,14 @@ mod tests {
     fn a_pattern_is_computed_once_and_patterns_are_bounded() {
         let inverses = Inverses::default();
         let compute = || Some(Tables::new(&Matrix::parity(1, 1)?));
-        let first = inverses.tables(&[1, 2], compute).unwrap();
-        let again = inverses.tables(&[1, 2], || panic!("it is known")).unwrap();
+        let first = inverses.tables(&[1, 2], &[0], compute).unwrap();
+        let again = inverses.tables(&[1, 2], &[0], || panic!("it is known")).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
+        assert!(inverses.tables(&[1, 2], &[3], || None).is_none(), "another wish is another pattern");
         for other in 0..1_000 {
-            inverses.tables(&[other % 256, other / 256, 9], compute).unwrap();
+            inverses.tables(&[other % 256, other / 256], &[9], compute).unwrap();
         }
         assert!(inverses.lock().len() <= PATTERNS_MAX);
-        assert!(inverses.tables(&[200, 201], || None).is_none());
+        assert!(inverses.tables(&[200, 201], &[0], || None).is_none());
     }
 }

@@ -18,14 +18,19 @@
 //! - Pure: the same stripe gives the same shards on every machine, whatever its instruction set.
 //! - A shard is 1 byte to 1 MiB long; nothing is allocated beyond k + m shards, besides a few buffers that are
 //!   used again.
+//! - Computed shards have memory of their own each.
 //!
 //! # Not here
-//! Whether a shard is the right one: check its BLAKE3 before it goes in, this code can not tell. Placement
-//! (`crush`), stripe ids (`arion_types::stripe`).
+//! Placement (`crush`), stripe ids (`arion_types::stripe`). A [`Codec`] can not tell whether a shard is the right one:
+//! shards from elsewhere go through [`Addresses`], which compares each with its BLAKE3 first.
 //!
 //! Why this code: docs/adr/0001-erasure-crate.md; frozen by crates/arion-erasure/vectors/parity.json.
 
+mod addresses;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 mod field;
+mod hashed;
 mod inverses;
 mod kernel;
 mod matrix;
@@ -36,7 +41,17 @@ use std::sync::Arc;
 use arion_types::units::SHARD_BYTES_MAX;
 use bytes::Bytes;
 
-use crate::{inverses::Inverses, kernel::Tables, matrix::Matrix, pool::Pool};
+pub use crate::{
+    addresses::{Addresses, CheckedShard},
+    hashed::{Shard, THREADS_MAX},
+    pool::FREE_BYTES_MAX,
+};
+use crate::{
+    inverses::Inverses,
+    kernel::Tables,
+    matrix::Matrix,
+    pool::{Buffer, Pool},
+};
 
 /// Largest k + m.
 pub const SHARDS_MAX: usize = 255;
@@ -80,6 +95,26 @@ pub enum Error {
         found: usize,
         /// Bytes every shard of the stripe has.
         expected: usize,
+    },
+    /// A position beyond k + m.
+    #[error("there is no shard {index} among {shards}: count from 0")]
+    Index {
+        /// The position.
+        index: usize,
+        /// k + m.
+        shards: usize,
+    },
+    /// The bytes are not the shard's: rotten, forged, or those of another position.
+    #[error("shard {index} does not hash to its address: drop it and fetch it from elsewhere")]
+    Content {
+        /// Position of the shard.
+        index: usize,
+    },
+    /// A shard was checked against the addresses of another stripe.
+    #[error("shard {index} was checked for another stripe: check it against this one's addresses")]
+    OtherStripe {
+        /// Position of the shard.
+        index: usize,
     },
     /// Fewer than k shards are left.
     #[error("{present} shards are left of the {needed} that are needed: fetch more")]
@@ -191,8 +226,8 @@ impl Codec {
     }
 
     /// The k + m shards of `stripe`, in order of index. Data shards are parts of the stripe's own memory, but
-    /// for those that reach beyond its end; the parity shards share a buffer, which is used again for another
-    /// stripe when the last of them is dropped.
+    /// for those that reach beyond its end: who keeps one keeps the stripe ([`Codec::encode_hashed`] copies them). Parity
+    /// shards have a buffer each, which is used again when they are dropped.
     ///
     /// # Errors
     /// As [`Codec::layout`].
@@ -206,7 +241,8 @@ impl Codec {
                 if shard.len() == shard_len { shard } else { padded(&shard, shard_len) }
             })
             .collect();
-        let parity = self.multiply(&self.inner.encode, &shards, shard_len);
+        let data: Vec<&[u8]> = shards.iter().map(AsRef::as_ref).collect();
+        let parity = self.multiply(&self.inner.encode, &data, shard_len);
         shards.extend(parity);
         Ok(shards)
     }
@@ -228,61 +264,77 @@ impl Codec {
         Ok(())
     }
 
-    /// Fills the missing data shards (positions 0..k); missing parity shards stay `None`.
+    /// Fills those of the positions `wanted` that are missing, from any k of the others.
     ///
-    /// The shards given must be right: check their hashes first.
+    /// The shards given must be right: where that is not certain use [`Addresses::reconstruct`].
     ///
     /// # Errors
-    /// [`Error::Positions`], [`Error::ShardLength`] where lengths differ, [`Error::TooFewShards`].
-    pub fn reconstruct_data(&self, shards: &mut [Option<Bytes>]) -> Result<(), Error> {
+    /// [`Error::Index`] for a position beyond k + m, [`Error::Positions`], [`Error::ShardLength`] where lengths differ,
+    /// [`Error::TooFewShards`] where something is missing.
+    pub fn reconstruct(&self, shards: &mut [Option<Bytes>], wanted: &[usize]) -> Result<(), Error> {
         let shard_len = self.check(shards)?;
-        let missing: Vec<usize> = (0..self.k).filter(|index| shards[*index].is_none()).collect();
+        if let Some(index) = wanted.iter().copied().find(|index| *index >= self.shards()) {
+            return Err(Error::Index { index, shards: self.shards() });
+        }
+        let mut missing: Vec<usize> =
+            wanted.iter().copied().filter(|index| shards[*index].is_none()).collect();
+        missing.sort_unstable();
+        missing.dedup();
         if missing.is_empty() {
             return Ok(());
         }
-        let (sources, present): (Vec<usize>, Vec<Bytes>) = shards
+        let present = shards.iter().flatten().count();
+        if present < self.k {
+            return Err(Error::TooFewShards { present, needed: self.k });
+        }
+        let (sources, present): (Vec<usize>, Vec<&[u8]>) = shards
             .iter()
-            .cloned()
             .enumerate()
-            .filter_map(|(i, shard)| Some((i, shard?)))
+            .filter_map(|(index, shard)| Some((index, shard.as_deref()?)))
             .take(self.k)
             .unzip();
-        let tables = self.inner.inverses.tables(&sources, || {
-            let inverse = Matrix::generator_rows(&self.inner.parity, sources.iter().copied()).inverse()?;
-            Some(Tables::new(&inverse.select(&missing)))
-        });
-        let tables = tables.ok_or(Error::Singular)?;
-        for (index, shard) in missing.into_iter().zip(self.multiply(&tables, &present, shard_len)) {
+        let rebuilt = if sources.iter().copied().eq(0..self.k) {
+            // All data is there: parity follows from it without an inverse.
+            let rows: Vec<usize> = missing.iter().map(|index| index - self.k).collect();
+            self.multiply(&Tables::new(&self.inner.parity.select(&rows)), &present, shard_len)
+        } else {
+            let tables = self.inner.inverses.tables(&sources, &missing, || {
+                let generator =
+                    |rows: &[usize]| Matrix::generator_rows(&self.inner.parity, rows.iter().copied());
+                Some(Tables::new(&generator(&missing).times(&generator(&sources).inverse()?)))
+            });
+            let tables = tables.ok_or(Error::Singular)?;
+            self.multiply(&tables, &present, shard_len)
+        };
+        for (index, shard) in missing.into_iter().zip(rebuilt) {
             shards[index] = Some(shard);
         }
         Ok(())
+    }
+
+    /// Fills the missing data shards (positions 0..k); missing parity shards stay `None`.
+    ///
+    /// # Errors
+    /// As [`Codec::reconstruct`].
+    pub fn reconstruct_data(&self, shards: &mut [Option<Bytes>]) -> Result<(), Error> {
+        self.reconstruct(shards, &Vec::from_iter(0..self.k))
     }
 
     /// Fills all missing shards.
     ///
     /// # Errors
-    /// As [`Codec::reconstruct_data`].
+    /// As [`Codec::reconstruct`].
     pub fn reconstruct_all(&self, shards: &mut [Option<Bytes>]) -> Result<(), Error> {
-        self.reconstruct_data(shards)?;
-        let missing: Vec<usize> = (self.k..self.shards()).filter(|index| shards[*index].is_none()).collect();
-        let data: Vec<Bytes> = shards[..self.k].iter().flatten().cloned().collect();
-        let rows: Vec<usize> = missing.iter().map(|index| index - self.k).collect();
-        let (Some(first), false) = (data.first(), missing.is_empty()) else { return Ok(()) };
-        let tables = Tables::new(&self.inner.parity.select(&rows));
-        for (index, shard) in missing.into_iter().zip(self.multiply(&tables, &data, first.len())) {
-            shards[index] = Some(shard);
-        }
-        Ok(())
+        self.reconstruct(shards, &Vec::from_iter(0..self.shards()))
     }
 
     /// The rows of a matrix times `sources`, one shard for each row.
-    fn multiply(&self, tables: &Tables, sources: &[Bytes], shard_len: usize) -> Vec<Bytes> {
-        let mut buffer = self.inner.buffers.take(tables.rows() * shard_len);
-        let sources: Vec<&[u8]> = sources.iter().map(AsRef::as_ref).collect();
-        let mut targets: Vec<&mut [u8]> = buffer.chunks_mut(shard_len).collect();
-        tables.apply(&sources, &mut targets);
-        let shards = buffer.freeze();
-        (0..tables.rows()).map(|row| shards.slice(row * shard_len..(row + 1) * shard_len)).collect()
+    fn multiply(&self, tables: &Tables, sources: &[&[u8]], shard_len: usize) -> Vec<Bytes> {
+        let mut buffers: Vec<Buffer> =
+            (0..tables.rows()).map(|_| self.inner.buffers.take(shard_len)).collect();
+        let mut targets: Vec<&mut [u8]> = buffers.iter_mut().map(AsMut::as_mut).collect();
+        tables.apply(sources, &mut targets);
+        buffers.into_iter().map(Buffer::freeze).collect()
     }
 
     /// The stripe of `stripe_len` bytes from its data shards (positions 0..k; any others are not looked at).
@@ -308,10 +360,6 @@ impl Codec {
     fn check(&self, shards: &[Option<Bytes>]) -> Result<usize, Error> {
         if shards.len() != self.shards() {
             return Err(Error::Positions { found: shards.len(), expected: self.shards() });
-        }
-        let present = shards.iter().flatten().count();
-        if present < self.k {
-            return Err(Error::TooFewShards { present, needed: self.k });
         }
         let shard_len = shards.iter().flatten().next().map_or(1, |shard| shard.len().max(1));
         for (index, shard) in shards.iter().enumerate() {

@@ -58,7 +58,15 @@ impl Matrix {
         Self { columns: self.columns, cells: rows.iter().flat_map(|row| self.row(*row)).copied().collect() }
     }
 
-    fn times(&self, right: &Self) -> Self {
+    /// A matrix of these cells, row by row.
+    #[cfg(any(test, feature = "checks"))]
+    pub(crate) fn of(columns: usize, cells: Vec<u8>) -> Self {
+        assert_eq!(cells.len() % columns, 0, "rows are whole");
+        Self { columns, cells }
+    }
+
+    /// The product of two.
+    pub(crate) fn times(&self, right: &Self) -> Self {
         let cells = (0..self.rows())
             .flat_map(|row| (0..right.columns).map(move |column| (row, column)))
             .map(|(row, column)| {

@@ -20,7 +20,7 @@ const STEP: usize = 16 * WIDTH;
 
 /// Proof that the CPU has NEON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Neon(());
+pub(crate) struct Neon(());
 
 impl Neon {
     pub(super) fn detect() -> Option<Self> {

@@ -22,7 +22,7 @@ const STEP: usize = 32 * WIDTH;
 
 /// Proof that the CPU has AVX2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Avx2(());
+pub(crate) struct Avx2(());
 
 impl Avx2 {
     pub(super) fn detect() -> Option<Self> {
