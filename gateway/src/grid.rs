@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - A receipt counts only if the right miner signed exactly what was ordered.
-//! - Shard bytes leave this module only after their BLAKE3 was compared with their address.
+//! - Shard bytes leave this module only after they were compared with their address, by `arion_erasure::Addresses`.
 //! - Bytes of shards on their way to miners are bounded by [`GridOptions::shards_in_memory`].
 //!
 //! # Not here
@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arion_erasure::{Addresses, CheckedShard};
 use arion_net::{CallError, PeerAddr, Transport};
 use arion_protocol::{Action, Command, ErrorCode, Request, Response, ShardPlacement};
 use arion_types::{GenesisHash, NodeId, ShardHash, SignedReceipt};
@@ -197,19 +198,25 @@ impl Grid {
         if as_ordered && signed.verify(&self.genesis) { Ok(signed) } else { Err(ShardError::BadReceipt) }
     }
 
-    /// A shard's bytes from a miner; they are checked.
-    async fn fetch_shard(&self, peer: &PeerAddr, shard: ShardHash, size: u32) -> Result<Bytes, ShardError> {
+    /// A shard of a stripe from a miner; it is checked.
+    async fn fetch_shard(
+        &self,
+        peer: &PeerAddr,
+        shard: ShardHash,
+        addresses: &Addresses,
+        index: usize,
+    ) -> Result<CheckedShard, ShardError> {
         let began = Instant::now();
         let request = Request::Fetch { shard };
         let (response, body) = self.call(peer, request, Bytes::new(), self.options.fetch_timeout).await?;
         let Response::Shard { .. } = response else { return Err(ShardError::Unexpected) };
-        if body.len() != size as usize || *blake3::hash(&body).as_bytes() != shard.0 {
-            tracing::warn!(%shard, miner = %peer.node_id, "a miner answered with other bytes than the shard's");
+        let checked = addresses.check(index, body).map_err(|error| {
+            tracing::warn!(%shard, miner = %peer.node_id, %error, "a miner answered with other bytes than the shard's");
             self.metrics.shards_corrupt.inc();
-            return Err(ShardError::Corrupt);
-        }
+            ShardError::Corrupt
+        })?;
         self.peers.took(began.elapsed());
-        Ok(body)
+        Ok(checked)
     }
 
     /// Has a miner delete a shard; whether it is known not to hold it any more.

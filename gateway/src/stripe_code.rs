@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
+    thread,
 };
 
-use arion_erasure::Codec;
-use bytes::Bytes;
+use arion_erasure::{Addresses, Codec, Shard};
+use arion_types::ShardHash;
 
 /// Shortest shard: with at least so many random or encrypted bytes no two shards ever have the same hash.
 const SHARD_BYTES_MIN: usize = 64;
+/// Threads that encode and hash one stripe: a second one nearly halves the time, others would be missed by other stripes.
+const THREADS: usize = 2;
 
 /// k and m.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -48,18 +51,21 @@ fn codec(shape: Shape) -> Result<Codec, CodeError> {
     Ok(codec)
 }
 
-/// The k + m shards of a padded stripe.
-pub fn encode(padded: Vec<u8>, shape: Shape, shard_len: usize) -> Result<Vec<Bytes>, CodeError> {
+/// The k + m shards of a padded stripe with their addresses, each in memory of its own.
+pub fn encode(padded: &[u8], shape: Shape, shard_len: usize) -> Result<Vec<Shard>, CodeError> {
+    static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, Into::into));
     if padded.len() != shard_len * usize::from(shape.data) {
         return Err(CodeError::Shape);
     }
-    Ok(codec(shape)?.encode(Bytes::from(padded))?)
+    Ok(codec(shape)?.encode_hashed(padded, THREADS.min(*CORES))?)
 }
 
-/// Fills the missing data shards; missing parity shards stay `None`.
-pub fn decode(mut shards: Vec<Option<Bytes>>, shape: Shape) -> Result<Vec<Option<Bytes>>, CodeError> {
-    codec(shape)?.reconstruct_data(&mut shards)?;
-    Ok(shards)
+/// What the shards of a stripe are checked against, and decoded with, when they come from miners.
+pub fn addresses(data: u8, hashes: Vec<ShardHash>, shard_len: u32) -> Result<Addresses, CodeError> {
+    let parity = hashes.len().saturating_sub(usize::from(data));
+    let shape = Shape { data, parity: u8::try_from(parity).map_err(|_| CodeError::Shape)? };
+    let shard_len = usize::try_from(shard_len).map_err(|_| CodeError::Shape)?;
+    Ok(codec(shape)?.addresses(hashes, shard_len)?)
 }
 
 #[cfg(test)]
@@ -73,17 +79,30 @@ mod tests {
         for len in [1usize, 639, 641, 10_000] {
             let shard_len = shard_len(len, SHAPE);
             let padded: Vec<u8> = (0..shard_len * 10).map(|i| (i * 7 % 251) as u8).collect();
-            let shards = encode(padded.clone(), SHAPE, shard_len).unwrap();
+            let shards = encode(&padded, SHAPE, shard_len).unwrap();
             assert_eq!(shards.len(), 30);
-            let left =
-                shards.iter().enumerate().map(|(i, shard)| (i % 3 == 1).then(|| shard.clone())).collect();
-            let decoded = decode(left, SHAPE).unwrap();
-            let data: Vec<u8> =
-                decoded[..10].iter().flat_map(|shard| shard.as_ref().unwrap().to_vec()).collect();
-            assert_eq!(data, padded);
-            let nine = shards.iter().enumerate().map(|(i, shard)| (i < 9).then(|| shard.clone())).collect();
-            assert!(matches!(decode(nine, SHAPE), Err(CodeError::Codec(_))));
+            let hashes = shards.iter().map(|shard| shard.hash).collect();
+            let addresses = addresses(10, hashes, shard_len as u32).unwrap();
+            let checked = |indices: Vec<usize>| -> Vec<_> {
+                indices.into_iter().map(|i| addresses.check(i, shards[i].bytes.clone()).unwrap()).collect()
+            };
+            let all: Vec<usize> = (0..10).collect();
+            let left = checked((0..30).filter(|i| i % 3 == 1).collect());
+            assert_eq!(addresses.reconstruct(&left, &all).unwrap().concat(), padded);
+            let refused = addresses.reconstruct(&checked((0..9).collect()), &all);
+            assert_eq!(refused, Err(arion_erasure::Error::TooFewShards { present: 9, needed: 10 }));
         }
+    }
+
+    #[test]
+    fn records_of_impossible_stripes_are_refused() {
+        let hash = ShardHash([1; 32]);
+        for (data, hashes, shard_len) in [(10, 9, 64), (10, 10, 64), (0, 30, 64), (10, 300, 64), (10, 30, 0)]
+        {
+            addresses(data, vec![hash; hashes], shard_len).unwrap_err();
+        }
+        addresses(10, vec![hash; 30], 2 << 20).unwrap_err();
+        addresses(10, vec![hash; 30], 1 << 20).unwrap();
     }
 
     #[test]

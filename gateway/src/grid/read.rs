@@ -3,6 +3,8 @@
 //! The data shards that hold the wanted bytes are asked for first. As soon as one fails, keeps everybody waiting, or lies
 //! with a miner that is known to be down, others are asked too, until any k shards are there.
 
+mod pieces;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     ops::Range,
@@ -10,6 +12,7 @@ use std::{
 };
 
 use arion_crypto::{DataKey, Decryptor, segment_range};
+use arion_erasure::{Addresses, CheckedShard};
 use arion_net::PeerAddr;
 use arion_types::NodeId;
 use bytes::{Bytes, BytesMut};
@@ -19,11 +22,12 @@ use tokio::{
     time::Instant,
 };
 
+use self::pieces::{Wanted, pieces};
 use super::{Grid, ShardError};
 use crate::{
     manifest::{PartManifest, StripeRecord},
     peers::Standing,
-    stripe_code::{self, CodeError, Shape},
+    stripe_code::{self, CodeError},
 };
 
 /// Ciphertext of a whole segment.
@@ -67,44 +71,6 @@ pub struct OpenPart {
 
 /// Plaintext as it comes.
 pub type Plaintext = mpsc::Receiver<Result<Bytes, ReadError>>;
-
-/// A piece of a stripe that is wanted.
-struct Wanted {
-    record: StripeRecord,
-    /// Bytes of the stripe's ciphertext.
-    bytes: Range<usize>,
-}
-
-impl Wanted {
-    /// Data shards that hold the bytes.
-    fn shards(&self) -> Range<usize> {
-        let shard_len = self.record.shard_len as usize;
-        self.bytes.start / shard_len..self.bytes.end.div_ceil(shard_len)
-    }
-
-    /// The wanted bytes of a shard.
-    fn of_shard(&self, index: usize) -> Range<usize> {
-        let shard_len = self.record.shard_len as usize;
-        let start = index * shard_len;
-        self.bytes.start.max(start) - start..self.bytes.end.min(start + shard_len) - start
-    }
-}
-
-/// The pieces of a part's stripes that hold these bytes of its ciphertext.
-fn pieces(part: &PartManifest, wanted: Range<u64>) -> VecDeque<Wanted> {
-    let mut start = 0u64;
-    let mut pieces = VecDeque::new();
-    for record in &part.stripes {
-        let end = start + u64::from(record.len);
-        if start < wanted.end && wanted.start < end {
-            let from = wanted.start.max(start) - start;
-            let to = wanted.end.min(end) - start;
-            pieces.push_back(Wanted { record: record.clone(), bytes: from as usize..to as usize });
-        }
-        start = end;
-    }
-    pieces
-}
 
 impl Grid {
     /// The bytes `range` of the plaintext of the parts, one behind the other. The range must lie within.
@@ -182,7 +148,7 @@ impl Grid {
         let data = usize::from(record.data_shards);
         let whole = Wanted { record: record.clone(), bytes: 0..data * record.shard_len as usize };
         let (sender, mut receiver) = mpsc::channel(data);
-        let fetch = tokio::spawn(Fetch::new(self.clone(), whole, sender).run());
+        let fetch = tokio::spawn(Fetch::run(self.clone(), whole, sender));
         let mut shards = Vec::with_capacity(data);
         while let Some(shard) = receiver.recv().await {
             shards.push(shard?);
@@ -225,7 +191,7 @@ impl Stripes {
 
     fn start(&self, wanted: Wanted, slot: Option<OwnedSemaphorePermit>) -> Shards {
         let (sender, bytes) = mpsc::channel(wanted.shards().len().max(1));
-        tokio::spawn(Fetch::new(self.grid.clone(), wanted, sender).run());
+        tokio::spawn(Fetch::run(self.grid.clone(), wanted, sender));
         Shards { bytes, _slot: slot }
     }
 }
@@ -242,10 +208,11 @@ struct Candidate {
 struct Fetch {
     grid: Arc<Grid>,
     wanted: Wanted,
+    addresses: Addresses,
     sender: mpsc::Sender<Result<Bytes, ReadError>>,
     candidates: Vec<Candidate>,
-    got: Vec<Option<Bytes>>,
-    calls: JoinSet<(usize, NodeId, Result<Bytes, ShardError>)>,
+    got: Vec<Option<CheckedShard>>,
+    calls: JoinSet<(usize, NodeId, Result<CheckedShard, ShardError>)>,
     /// Shards asked for and not there yet; whether the miner keeps us waiting.
     waiting: HashMap<usize, HashSet<NodeId>>,
     slow: HashSet<(usize, NodeId)>,
@@ -255,8 +222,13 @@ struct Fetch {
 }
 
 impl Fetch {
-    fn new(grid: Arc<Grid>, wanted: Wanted, sender: mpsc::Sender<Result<Bytes, ReadError>>) -> Self {
+    fn new(
+        grid: Arc<Grid>,
+        wanted: Wanted,
+        sender: mpsc::Sender<Result<Bytes, ReadError>>,
+    ) -> Result<Self, ReadError> {
         let record = &wanted.record;
+        let addresses = stripe_code::addresses(record.data_shards, record.hashes.clone(), record.shard_len)?;
         let id = record.id();
         let mut seen = HashSet::new();
         let mut candidates = Vec::new();
@@ -270,9 +242,10 @@ impl Fetch {
             }
         }
         let sent = wanted.shards().start;
-        Self {
+        Ok(Self {
             got: vec![None; record.hashes.len()],
             wanted,
+            addresses,
             grid,
             sender,
             candidates,
@@ -282,7 +255,7 @@ impl Fetch {
             decoding: false,
             rounds: 0,
             sent,
-        }
+        })
     }
 
     fn needed(&self) -> usize {
@@ -293,10 +266,15 @@ impl Fetch {
         self.got.iter().flatten().count()
     }
 
-    async fn run(mut self) {
-        if let Err(error) = self.fetch().await {
-            tracing::warn!(stripe = %self.wanted.record.id(), %error, "a stripe cannot be read");
-            let _ = self.sender.send(Err(error)).await;
+    async fn run(grid: Arc<Grid>, wanted: Wanted, sender: mpsc::Sender<Result<Bytes, ReadError>>) {
+        let stripe = wanted.record.id();
+        let outcome = match Self::new(grid, wanted, sender.clone()) {
+            Ok(mut fetch) => fetch.fetch().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%stripe, %error, "a stripe cannot be read");
+            let _ = sender.send(Err(error)).await;
         }
     }
 
@@ -307,7 +285,7 @@ impl Fetch {
         let (least, most) = self.grid.options.patience;
         let deadline = Instant::now() + self.grid.options.fetch_timeout * STRIPE_FETCHES;
         loop {
-            self.emit().await?;
+            self.emit().await;
             if self.sent == self.wanted.shards().end {
                 return Ok(());
             }
@@ -347,11 +325,11 @@ impl Fetch {
 
     fn ask(&mut self, at: usize) {
         let Candidate { index, peer, .. } = self.candidates.swap_remove(at);
-        let (grid, record) = (self.grid.clone(), &self.wanted.record);
-        let (shard, size) = (record.hashes[index], record.shard_len);
+        let (grid, addresses, shard) =
+            (self.grid.clone(), self.addresses.clone(), self.wanted.record.hashes[index]);
         self.waiting.entry(index).or_default().insert(peer.node_id);
         self.calls.spawn(async move {
-            let answer = grid.fetch_shard(&peer, shard, size).await;
+            let answer = grid.fetch_shard(&peer, shard, &addresses, index).await;
             (index, peer.node_id, answer)
         });
     }
@@ -389,7 +367,7 @@ impl Fetch {
         }
     }
 
-    fn arrived(&mut self, index: usize, node: NodeId, answer: Result<Bytes, ShardError>) {
+    fn arrived(&mut self, index: usize, node: NodeId, answer: Result<CheckedShard, ShardError>) {
         if let Some(nodes) = self.waiting.get_mut(&index) {
             nodes.remove(&node);
             if nodes.is_empty() {
@@ -398,7 +376,7 @@ impl Fetch {
         }
         self.slow.remove(&(index, node));
         match answer {
-            Ok(bytes) => self.got[index] = Some(bytes),
+            Ok(shard) => self.got[index] = Some(shard),
             Err(error) => {
                 tracing::debug!(miner = %node, index, %error, "a shard was not fetched");
                 self.decoding = true;
@@ -420,75 +398,35 @@ impl Fetch {
     }
 
     /// Passes on the data shards that are there, in order.
-    async fn emit(&mut self) -> Result<(), ReadError> {
+    async fn emit(&mut self) {
         while self.sent < self.wanted.shards().end {
-            let Some(shard) = &self.got[self.sent] else { return Ok(()) };
-            let piece = shard.slice(self.wanted.of_shard(self.sent));
-            self.sent += 1;
-            if self.sender.send(Ok(piece)).await.is_err() {
-                self.sent = self.wanted.shards().end;
-            }
+            let Some(shard) = &self.got[self.sent] else { return };
+            let shard = shard.bytes().clone();
+            self.pass_on(&shard).await;
         }
-        Ok(())
+    }
+
+    /// The next data shard's part of what is wanted.
+    async fn pass_on(&mut self, shard: &Bytes) {
+        let piece = shard.slice(self.wanted.of_shard(self.sent));
+        self.sent += 1;
+        if self.sender.send(Ok(piece)).await.is_err() {
+            self.sent = self.wanted.shards().end;
+        }
     }
 
     async fn decode(&mut self) -> Result<(), ReadError> {
         self.calls.abort_all();
         self.grid.metrics.stripes_decoded.inc();
-        let record = &self.wanted.record;
-        let parity = record.hashes.len().saturating_sub(self.needed());
-        let parity = u8::try_from(parity).map_err(|_| ReadError::Internal)?;
-        let shape = Shape { data: record.data_shards, parity };
-        let got = std::mem::take(&mut self.got);
-        let decoded = tokio::task::spawn_blocking(move || stripe_code::decode(got, shape)).await;
-        self.got = decoded.map_err(|_| ReadError::Internal)??;
-        self.emit().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arion_types::ShardHash;
-
-    fn part(stripe_lens: &[u32]) -> PartManifest {
-        let stripes = stripe_lens
-            .iter()
-            .map(|len| StripeRecord {
-                epoch: 1,
-                len: *len,
-                shard_len: len.div_ceil(10).max(64),
-                data_shards: 10,
-                hashes: vec![ShardHash([0; 32]); 30],
-            })
-            .collect();
-        let key = arion_crypto::WrappedKey::V1 { key_id: [0; 8], nonce: [0; 12], sealed: [0; 48] };
-        PartManifest { plain_len: 0, cipher_len: 0, key, stripes }
-    }
-
-    fn shape(part: &PartManifest, wanted: Range<u64>) -> Vec<(Range<usize>, Range<usize>)> {
-        pieces(part, wanted).iter().map(|piece| (piece.bytes.clone(), piece.shards())).collect()
-    }
-
-    #[test]
-    fn a_range_touches_only_the_stripes_and_shards_that_hold_it() {
-        let part = part(&[10_000, 10_000, 500]);
-        assert_eq!(shape(&part, 0..10_000), [(0..10_000, 0..10)]);
-        assert_eq!(shape(&part, 999..1_001), [(999..1_001, 0..2)]);
-        assert_eq!(shape(&part, 9_999..10_001), [(9_999..10_000, 9..10), (0..1, 0..1)]);
-        assert_eq!(shape(&part, 20_400..20_500), [(400..500, 6..8)]);
-        assert_eq!(shape(&part, 0..20_500).len(), 3);
-    }
-
-    #[test]
-    fn pieces_of_shards_add_up_to_the_range() {
-        let part = part(&[10_000, 777]);
-        for wanted in [0..10_777u64, 1..2, 3_333..10_500, 10_000..10_777] {
-            let total: usize = pieces(&part, wanted.clone())
-                .iter()
-                .flat_map(|piece| piece.shards().map(|index| piece.of_shard(index).len()).collect::<Vec<_>>())
-                .sum();
-            assert_eq!(total as u64, wanted.end - wanted.start);
+        let wanted: Vec<usize> = (self.sent..self.wanted.shards().end).collect();
+        let got: Vec<CheckedShard> = std::mem::take(&mut self.got).into_iter().flatten().collect();
+        let addresses = self.addresses.clone();
+        let decoded = tokio::task::spawn_blocking(move || addresses.reconstruct(&got, &wanted)).await;
+        for shard in decoded.map_err(|_| ReadError::Internal)?.map_err(CodeError::from)? {
+            if self.sent < self.wanted.shards().end {
+                self.pass_on(&shard).await;
+            }
         }
+        Ok(())
     }
 }

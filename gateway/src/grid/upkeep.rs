@@ -196,10 +196,12 @@ impl Grid {
         let shape = Shape { data: record.data_shards, parity };
         let (shard_len, hashes) = (record.shard_len as usize, record.hashes.clone());
         let encoded = tokio::task::spawn_blocking(move || {
-            let shards = stripe_code::encode(data.concat(), shape, shard_len)?;
-            let same =
-                shards.iter().zip(&hashes).all(|(shard, hash)| *blake3::hash(shard).as_bytes() == hash.0);
-            if same { Ok(shards) } else { Err(ReadError::Internal) }
+            let shards = stripe_code::encode(&data.concat(), shape, shard_len)?;
+            let same = shards.iter().zip(&hashes).all(|(shard, hash)| shard.hash == *hash);
+            if !same {
+                return Err(ReadError::Internal);
+            }
+            Ok(shards.into_iter().map(|shard| shard.bytes).collect())
         });
         encoded.await.map_err(|_| ReadError::Internal)?
     }

@@ -200,6 +200,7 @@ impl Grid {
         let slots = self.shard_slots.clone().acquire_many_owned(slots).await;
         let slots = slots.map_err(|_| WriteError::Internal)?;
         let epoch = map.epoch();
+        // The stripe is gone when its shards are there: each of them is held, and counted, for itself.
         let encoded = tokio::task::spawn_blocking(move || encode(sealed, shape, epoch)).await;
         let (record, shards) = encoded.map_err(|_| WriteError::Internal)??;
         let id = record.id();
@@ -357,8 +358,8 @@ fn encode(
     let shard_len = stripe_code::shard_len(len, shape);
     sealed.resize(shard_len * usize::from(shape.data), 0);
     rand::rng().fill_bytes(&mut sealed[len..]);
-    let shards = stripe_code::encode(sealed, shape, shard_len)?;
-    let hashes = shards.iter().map(|shard| (*blake3::hash(shard).as_bytes()).into()).collect();
+    let shards = stripe_code::encode(&sealed, shape, shard_len)?;
+    let (hashes, shards) = shards.into_iter().map(|shard| (shard.hash, shard.bytes)).unzip();
     let record = StripeRecord {
         epoch,
         len: u32::try_from(len).map_err(|_| CodeError::Shape)?,

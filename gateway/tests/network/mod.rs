@@ -45,6 +45,10 @@ pub enum Mood {
     Mute,
     /// Takes [`SLOW`] to store a shard.
     Slow,
+    /// Never answers an order to store, but all others.
+    Stalled,
+    /// Signs for shards that it does not keep.
+    Forgetful,
 }
 
 /// Longer than the silence after which a miner is asked whether it lives, shorter than the store timeout.
@@ -90,7 +94,9 @@ impl Miner {
         if *blake3::hash(&body).as_bytes() != shard.0 || body.len() != placement.size as usize {
             return Response::error(ErrorCode::HashMismatch, "");
         }
-        self.shards.lock().unwrap().insert(shard, (placement, body));
+        if !self.is(Mood::Forgetful) {
+            self.shards.lock().unwrap().insert(shard, (placement, body));
+        }
         let receipt = Receipt {
             shard: if self.is(Mood::Forging) { ShardHash([1; 32]) } else { shard },
             size: placement.size,
@@ -132,6 +138,9 @@ impl Service for Miner {
             Request::Store(command) => {
                 if self.is(Mood::Slow) {
                     tokio::time::sleep(SLOW).await;
+                }
+                if self.is(Mood::Stalled) {
+                    std::future::pending::<()>().await;
                 }
                 (self.store(command, body), Bytes::new())
             }

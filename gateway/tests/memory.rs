@@ -1,0 +1,75 @@
+//! What a gateway holds while a miner is slow, counted by the allocator.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(unsafe_code, reason = "a global allocator that counts")]
+
+mod network;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
+
+use arion_erasure::FREE_BYTES_MAX;
+use arion_gateway::grid::GridOptions;
+use network::{Mood, Network, sample, write};
+
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every request goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), SeqCst);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), SeqCst);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), SeqCst);
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One of thirty miners stores nothing, but says that it lives: each stripe leaves one shard with it, which takes one of
+/// `shards_in_memory`, and must not keep the others of its stripe.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_waits_for_its_miner_holds_no_more_than_itself() {
+    const STRIPE: usize = 1 << 20;
+    const STRIPES: usize = 80;
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    network.miners.iter().for_each(|miner| miner.set(Mood::Forgetful));
+    network.miners[4].set(Mood::Stalled);
+    let patient = Duration::from_secs(600);
+    let options = GridOptions { stripe_bytes: STRIPE, store_timeout: patient, ..Network::options() };
+    let free = options.shards_in_memory - STRIPES;
+    assert!(free >= 30, "every stripe must find its slots");
+    let grid = network.grid_with(directory.path(), options);
+    let plain = sample(STRIPE);
+    // The first takes along what is set up once.
+    let mut manifests = vec![write(&grid, &plain[..1_000_000]).await.unwrap()];
+    let before = HELD.load(SeqCst);
+    while manifests.len() < STRIPES {
+        manifests.push(write(&grid, &plain[..1_000_000]).await.unwrap());
+    }
+    let held = HELD.load(SeqCst).saturating_sub(before);
+    let stalled = network.miners[4].stores.load(SeqCst);
+    assert!(stalled >= STRIPES - 1, "{stalled} shards wait");
+    let counted = STRIPES * manifests[0].stripes[0].shard_len as usize;
+    // Metadata, connections, tasks.
+    let rest = 8 << 20;
+    assert!(held <= counted + FREE_BYTES_MAX + rest, "{held} bytes are held, {counted} of them counted");
+}
