@@ -307,13 +307,13 @@ impl Bench {
     /// A process of its own opens a store of a million shards that is not in memory.
     fn start(&mut self) {
         let root = self.many(MANY);
-        let (seconds, mebibytes) = started(&root);
+        let (seconds, mebibytes) = started(&root, MANY);
         self.limit("start, 1,000,000 shards, cold", "s", 1.0, seconds);
         self.limit("  memory, most while starting", "MiB", 200.0, mebibytes);
+        self.list(&root);
         for length in [MIB, 4 * KIB] {
             self.start_after_kill(&root, length);
         }
-        self.list(&root);
         fs::remove_dir_all(&root).unwrap();
     }
 
@@ -322,9 +322,10 @@ impl Bench {
         let count = TAIL_BYTES / length;
         let store = Arc::new(Store::open(root, options()).unwrap());
         self.store_in(&store, &shards(length * 1_000, count, length), 32, length);
+        let all = store.usage().shards;
         // Dropped, not closed: no checkpoint.
         drop(store);
-        let (seconds, mebibytes) = started(root);
+        let (seconds, mebibytes) = started(root, all);
         let what = format!("  killed behind {} MiB of {} KiB", TAIL_BYTES / MIB, length / KIB);
         println!("{what:<28} {seconds:.2} s, {mebibytes:.0} MiB (no target)");
         let store = Store::open(root, options()).unwrap();
@@ -352,16 +353,16 @@ impl Bench {
     }
 }
 
-/// What the child does: seconds until the store is open, most memory meanwhile in MiB.
+/// What the child does: seconds until the store is open, most memory meanwhile in MiB, shards in it.
 fn start(root: &str) {
     let begun = Instant::now();
     let store = Store::open(Path::new(root), options()).unwrap();
     let seconds = begun.elapsed().as_secs_f64();
-    assert_eq!(store.usage().shards, MANY);
+    let shards = store.usage().shards;
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kibibytes: f64 = peak.trim().trim_end_matches("kB").trim().parse().unwrap();
-    println!("{seconds} {}", kibibytes / 1024.0);
+    println!("{seconds} {} {shards}", kibibytes / 1024.0);
 }
 
 fn main() {
@@ -401,8 +402,8 @@ fn main() {
     println!("bench store: {} of {} targets met", bench.met, bench.all);
 }
 
-/// Fewest seconds and MiB in which a process of its own opens the store in `root`, which is not in memory.
-fn started(root: &Path) -> (f64, f64) {
+/// Fewest seconds and MiB in which a process of its own opens the store of so many shards in `root`, which is not in memory.
+fn started(root: &Path, shards: u64) -> (f64, f64) {
     let (mut seconds, mut mebibytes) = (f64::MAX, f64::MAX);
     for _ in 0..ROUNDS {
         make_cold(root);
@@ -412,6 +413,7 @@ fn started(root: &Path) -> (f64, f64) {
         let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().unwrap());
         seconds = seconds.min(numbers.next().unwrap());
         mebibytes = mebibytes.min(numbers.next().unwrap());
+        assert_eq!(numbers.next(), Some(shards as f64));
     }
     (seconds, mebibytes)
 }
