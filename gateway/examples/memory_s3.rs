@@ -1,5 +1,8 @@
 //! S3 on thirty miners in memory: for trying S3 clients without a network. Prints the endpoint and an access key, then serves
 //! until it is stopped. Nothing is kept.
+//!
+//! `--port N` chooses the port (default 0: a free one), `MEMORY_S3_ACCESS_KEY` and `MEMORY_S3_SECRET_KEY` the key (default: a new
+//! one).
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,12 +24,21 @@ async fn main() {
     let network = network::Network::new();
     let grid = network.grid(directory.path());
     let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
-    let (access, secret) = keys.add("default", None, None).unwrap();
+    let given = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let key = (given("MEMORY_S3_ACCESS_KEY"), given("MEMORY_S3_SECRET_KEY"));
+    let (access, secret) =
+        keys.add("default", key.0, key.1).expect("the access key of the environment can be used");
     let shutdown = Shutdown::on_signals().unwrap();
     tokio::spawn(grid.clone().upkeep(shutdown.clone()));
     let region = "us-east-1".to_owned();
     let store = Store { grid, accounts: network::accounts(), region, part_bytes_min: s3::PART_BYTES_MIN };
-    let address = "127.0.0.1:0".parse().unwrap();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let port: u16 = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => 0,
+        ["--port", port] => port.parse().expect("--port takes a number"),
+        _ => panic!("usage: memory_s3 [--port N]"),
+    };
+    let address = ([127, 0, 0, 1], port).into();
     let server = S3Server::bind(address, s3::service(store, keys), Duration::from_secs(1)).await.unwrap();
     println!("http://{} {access} {secret}", server.local_addr());
     shutdown.wait().await;

@@ -1,7 +1,8 @@
 //! The S3 API: what `s3s` parsed and authenticated becomes objects on the grid.
 //!
 //! # Invariants
-//! - Every request carries a valid signature version 4; the account of its key must own the bucket.
+//! - Every request carries a valid signature version 4, or is a link of version 2 to an object; the account of its key must
+//!   own the bucket.
 //! - What a client asks for and the gateway does not do is refused, not ignored.
 //!
 //! # Not here
@@ -12,6 +13,7 @@ mod buckets;
 mod digest;
 mod errors;
 mod input;
+mod link_v2;
 mod locate;
 mod multipart;
 mod objects;

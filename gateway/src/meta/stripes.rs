@@ -3,6 +3,8 @@
 //! Life of a stripe: in flight (sent, nobody refers to it) - stored (receipts in the ledger, gaps in `MISSING`) -
 //! referenced by a part or manifest - released (tombstones in the ledger, deletions queued).
 
+use std::collections::HashSet;
+
 use arion_protocol::LedgerRecord;
 use arion_types::{Epoch, NodeId, ShardHash, SignedReceipt, StripeId};
 use codec::{Decode, DecodeAll, Encode};
@@ -281,6 +283,21 @@ impl Meta {
         self.read(move |transaction| due(transaction, now_ms, limit)).await
     }
 
+    /// Which of these shards their miners have not confirmed.
+    pub async fn missing_among(&self, shards: Vec<ShardHash>) -> Result<HashSet<ShardHash>, MetaError> {
+        self.read(move |transaction| {
+            let missing = transaction.open_table(MISSING)?;
+            let mut found = HashSet::new();
+            for shard in shards {
+                if missing.get(shard.0)?.is_some() {
+                    found.insert(shard);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// Puts missing shards off after an attempt that did not help.
     pub async fn postpone_missing(&self, shards: Vec<ShardHash>, now_ms: u64) -> Result<(), MetaError> {
         self.write(move |transaction| {
@@ -378,6 +395,7 @@ mod tests {
         let receipts = (0..20).map(|index| receipt(&stripe, index)).collect();
         meta.stripe_stored(stripe.id(), receipts, 50).await.unwrap();
         assert_eq!(meta.due_missing(49, 100).await.unwrap(), []);
+        assert_eq!(meta.missing_among(record(1).hashes).await.unwrap().len(), 10);
         assert_eq!(meta.due_missing(50, 100).await.unwrap().len(), 10);
         meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();
         meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();

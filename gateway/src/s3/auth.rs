@@ -10,7 +10,7 @@ use s3s::{
     validation::{AwsNameValidation, NameValidation},
 };
 
-use super::Account;
+use super::{Account, input::now_ms, link_v2};
 use crate::keys::AccessKeys;
 
 /// First segment of the path of routes that are not S3; no bucket can have this name.
@@ -37,13 +37,17 @@ impl S3Auth for Auth {
     }
 }
 
-/// Lets in what is signed by version 4 and notes the account.
+/// Lets in what is signed by version 4, and links of version 2, and notes the account.
 pub struct Guard(pub Arc<AccessKeys>);
 
 #[async_trait::async_trait]
 impl S3Access for Guard {
     async fn check(&self, request: &mut S3AccessContext<'_>) -> S3Result<()> {
-        require_v4(request.headers(), request.uri())?;
+        if link_v2::is_link(request.uri()) {
+            link_v2::check(request.s3_op().name(), request.uri(), now_ms())?;
+        } else {
+            require_v4(request.headers(), request.uri())?;
+        }
         let Some(credentials) = request.credentials() else {
             return Err(s3_error!(AccessDenied, "signature version 4 is required"));
         };
@@ -55,6 +59,9 @@ impl S3Access for Guard {
 
 /// Refuses requests that are unsigned or signed by version 2.
 pub(super) fn require_v4(headers: &hyper::HeaderMap, uri: &hyper::Uri) -> S3Result<()> {
+    if link_v2::is_link(uri) {
+        return Err(s3_error!(AccessDenied, "signature version 4 is required"));
+    }
     let header = headers.get(hyper::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let by_header = header.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256"));
     let by_query = uri.query().is_some_and(|query| query.contains("X-Amz-Signature="));

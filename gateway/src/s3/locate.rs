@@ -59,6 +59,8 @@ pub struct LocatedShard {
     pub node_id: Option<String>,
     /// Where the miner is reached now.
     pub endpoint: Option<String>,
+    /// Whether the miner has confirmed that it is durable there.
+    pub durable: bool,
 }
 
 /// The route.
@@ -82,6 +84,8 @@ impl Locate {
         let Question { bucket, key } = question;
         let found = self.grid.meta.object_with_manifest(bucket.clone(), key.clone()).await;
         let (info, manifest) = found.map_err(errors::meta)?;
+        let hashes = manifest.stripes().flat_map(|record| record.hashes.iter().copied()).collect();
+        let missing = self.grid.meta.missing_among(hashes).await.map_err(errors::meta)?;
         let stripes = manifest.stripes().map(|record| {
             let id = record.id();
             let map = self.grid.maps.search_order(record.epoch).into_iter().next();
@@ -96,6 +100,7 @@ impl Locate {
                     uid: miner.map(|miner| miner.uid),
                     node_id: peer.as_ref().map(|peer| peer.node_id.to_string()),
                     endpoint: peer.map(|peer| peer.endpoint),
+                    durable: !missing.contains(hash),
                 }
             });
             LocatedStripe {
