@@ -2,20 +2,25 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use arion_daemon::{HumanDuration, line};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::{
-    command,
+    command::{self, copy::Wish},
     objects::ObjectUrl,
+    place::Place,
     settings::{SettingArgs, Settings},
+    transfer::PutOptions,
 };
 
 /// The tool of the Arion storage network.
 ///
-/// Objects: put, get, ls, mb, rm through a gateway's S3 endpoint. Network: status, map, locate, miner list, read from the
-/// finalised chain and the validator services. Settings come from flags, environment (ARION_...) or a profile in
-/// ~/.config/arion/config.toml. Exit codes: 0 done, 1 failed or not as it should be, 2 wrong usage, 3 no such object,
-/// 4 not allowed, 5 nobody reached. See docs/use/cli.md.
+/// Objects: put, get, ls, cp, mv, sync, du, share, rm, mb, rb through a gateway's S3 endpoint. Network: status, map,
+/// locate, miner list, read from the finalised chain and the validator services. Settings come from flags, environment
+/// (ARION_...) or a profile in ~/.config/arion/config.toml. Exit codes: 0 done, 1 failed or not as it should be, 2 wrong
+/// usage, 3 no such object, 4 not allowed, 5 nobody reached, 6 the gateway cannot do it now, 130 interrupted. See
+/// docs/use/cli.md.
 #[derive(Debug, Parser)]
 #[command(name = "arion", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -34,36 +39,101 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Store a file as an object: put FILE s3://bucket/key. A URL that ends in / takes the file's name.
+    ///
+    /// Given again after it broke off, it goes on with the parts that are stored.
     Put {
-        /// The file.
+        /// The file; - for standard input.
         file: PathBuf,
         /// The object.
         to: ObjectUrl,
+        /// What the object is, such as text/html.
+        #[arg(long, value_name = "TYPE")]
+        content_type: Option<String>,
+        /// Do not go on with an upload that broke off.
+        #[arg(long)]
+        anew: bool,
     },
     /// Read an object into a file: get s3://bucket/key, or get s3://bucket/key FILE.
+    ///
+    /// Given again after it broke off, it goes on behind the bytes that came.
     Get {
         /// The object.
         from: ObjectUrl,
-        /// The file. Default: the last part of the key, in this directory.
+        /// The file; - for standard output. Default: the last part of the key, in this directory.
         file: Option<PathBuf>,
     },
-    /// List objects: ls s3://bucket/prefix.
+    /// List objects: ls s3://bucket/prefix; or the buckets: ls.
     Ls {
         /// Bucket and prefix.
-        at: ObjectUrl,
+        at: Option<ObjectUrl>,
         /// Do not fold keys at `/`.
         #[arg(long, short)]
         recursive: bool,
+    },
+    /// Copy between files and objects, or objects within the gateway: cp FILE s3://bucket/key.
+    Cp(CopyArgs),
+    /// Move between files and objects, or objects within the gateway.
+    Mv(CopyArgs),
+    /// Make a prefix like a directory, or a directory like a prefix: sync DIR s3://bucket/prefix.
+    Sync {
+        /// Directory, or s3://bucket/prefix.
+        from: Place,
+        /// The other.
+        to: Place,
+        /// Delete from the destination what the source does not have.
+        #[arg(long)]
+        delete: bool,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        /// Compare bytes (by ETag), not times.
+        #[arg(long)]
+        checksum: bool,
+    },
+    /// How much is behind a prefix: du s3://bucket/prefix.
+    Du {
+        /// Bucket and prefix.
+        at: ObjectUrl,
+        /// How many names behind the prefix to tell apart.
+        #[arg(long, short, default_value_t = 1)]
+        depth: usize,
+    },
+    /// Make a link that reads an object without a key.
+    Share {
+        /// The object.
+        at: ObjectUrl,
+        /// How long it works, up to 7d.
+        #[arg(long, value_name = "TIME", default_value = "1d")]
+        expires: HumanDuration,
+        /// A link that writes the object.
+        #[arg(long)]
+        put: bool,
     },
     /// Make a bucket: mb s3://bucket.
     Mb {
         /// The bucket.
         bucket: ObjectUrl,
     },
+    /// Remove an empty bucket: rb s3://bucket.
+    Rb {
+        /// The bucket.
+        bucket: ObjectUrl,
+    },
     /// Delete an object: rm s3://bucket/key.
     Rm {
-        /// The object.
+        /// The object; with -r the prefix.
         at: ObjectUrl,
+        /// Everything behind the prefix.
+        #[arg(long, short)]
+        recursive: bool,
+        /// Only say what would be deleted.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print what makes a shell complete this command: completions bash|zsh|fish.
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
     /// Chain head, finality, map, miners and gateway at a glance. Exit code 1 if something is wrong.
     Status,
@@ -76,14 +146,38 @@ enum Command {
         #[command(subcommand)]
         command: Option<MapCommand>,
     },
-    /// Where the shards of an object are: asked of its gateway, and recomputed from the finalised map.
+    /// Where the shards of an object are: asked of its gateway, recomputed from the finalised map, drawn by family.
     Locate {
         /// The object.
         at: ObjectUrl,
+        /// Every shard with its miner instead of the picture.
+        #[arg(long)]
+        shards: bool,
     },
     /// Miners.
     #[command(subcommand)]
     Miner(MinerCommand),
+}
+
+#[derive(Debug, clap::Args)]
+struct CopyArgs {
+    /// File, directory or s3://bucket/key.
+    from: Place,
+    /// File, directory or s3://bucket/key; one that ends in / takes the source's name.
+    to: Place,
+    /// All that is in the directory or behind the prefix.
+    #[arg(long, short)]
+    recursive: bool,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl CopyArgs {
+    fn wish(self, moves: bool) -> Wish {
+        let Self { from, to, recursive, dry_run } = self;
+        Wish { from, to, recursive, moves, dry_run }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -107,23 +201,52 @@ enum MinerCommand {
 }
 
 impl Cli {
+    /// Whether JSON was asked for.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
     /// Does what was asked for.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
+        if let Command::Completions { shell } = &self.command {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Self::command(), "arion", &mut script);
+            line!("{}", String::from_utf8_lossy(&script).trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
         let settings = Settings::load(&self.settings)?;
         let (json, quiet) = (self.json, self.quiet || self.json);
         match self.command {
-            Command::Put { file, to } => command::objects::put(settings, file, to, json, quiet).await,
+            Command::Put { file, to, content_type, anew } => {
+                let options = PutOptions { content_type, anew };
+                command::objects::put(settings, file, to, options, json, quiet).await
+            }
             Command::Get { from, file } => command::objects::get(settings, from, file, json, quiet).await,
             Command::Ls { at, recursive } => command::objects::ls(settings, at, recursive, json).await,
-            Command::Mb { bucket } => command::objects::mb(settings, bucket).await,
-            Command::Rm { at } => command::objects::rm(settings, at).await,
+            Command::Cp(arguments) => command::copy::run(settings, arguments.wish(false), json, quiet).await,
+            Command::Mv(arguments) => command::copy::run(settings, arguments.wish(true), json, quiet).await,
+            Command::Sync { from, to, delete, dry_run, checksum } => {
+                let options = command::sync::Options { delete, dry_run, checksum };
+                command::sync::run(settings, from, to, options, json, quiet).await
+            }
+            Command::Du { at, depth } => command::du::run(settings, at, depth, json).await,
+            Command::Share { at, expires, put } => {
+                command::objects::share(settings, at, expires.0, put, json).await
+            }
+            Command::Mb { bucket } => command::objects::mb(settings, bucket, json).await,
+            Command::Rb { bucket } => command::objects::rb(settings, bucket, json).await,
+            Command::Rm { at, recursive, dry_run } => {
+                command::objects::rm(settings, at, recursive, dry_run, json).await
+            }
             Command::Status => command::status::run(&settings, json).await,
             Command::Map { epoch, command: None } => command::map::run(&settings, epoch, json).await,
             Command::Map { command: Some(MapCommand::Diff { before, after, stored_bytes }), .. } => {
                 command::map::diff::run(&settings, &before, after.as_deref(), stored_bytes, json).await
             }
-            Command::Locate { at } => command::locate::run(settings, at, json).await,
+            Command::Locate { at, shards } => command::locate::run(settings, at, shards, json).await,
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
+            // Answered above: it needs no settings.
+            Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -134,12 +257,15 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["arion", "put", "f", "b/k"]).is_err());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "diff", "2", "new.json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "diff", "2"]).is_err());
+        assert!(Cli::try_parse_from(["arion", "sync", "d", "s3://b/p", "--delete", "--dry-run"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "share", "s3://b/k", "--expires", "2h"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "share", "s3://b/k", "--expires", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["arion", "completions", "csh"]).is_err());
         assert!(Cli::try_parse_from(["arion", "miner", "list", "--chain-url", "ws://x"]).is_ok());
     }
 }

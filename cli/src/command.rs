@@ -1,10 +1,14 @@
 //! One file per command.
 
+pub mod copy;
+pub mod du;
 pub mod locate;
 pub mod map;
 pub mod miners;
 pub mod objects;
 pub mod status;
+pub mod sync;
+mod tree;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +21,13 @@ use bytes::Bytes;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages of miners read at most.
 const PAGES_MAX: usize = 1_000;
+
+/// Runs blocking work on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

@@ -10,5 +10,6 @@ pub mod args;
 pub mod command;
 pub mod failure;
 pub mod objects;
+pub mod place;
 pub mod settings;
 pub mod transfer;

@@ -2,11 +2,17 @@
 //!
 //! Requests are signed with version 4 in the query; bodies are checked by MD5 against the ETag that comes back.
 
-use std::{io::Read, time::Duration};
+pub mod listing;
+pub mod parts;
+
+use std::{
+    io::Read,
+    time::{Duration, SystemTime},
+};
 
 use rusty_s3::{
     Bucket, Credentials, Method, S3Action, UrlStyle,
-    actions::{CompleteMultipartUpload, CreateMultipartUpload, ListObjectsV2, UploadPart},
+    actions::{DeleteObjectsResponse, ObjectIdentifier},
     signing::sign,
 };
 use ureq::{Agent, Body, SendBody, http::Response};
@@ -23,6 +29,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 /// Longest answer that is read into memory.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Most keys in one request to delete.
+pub const DELETE_KEYS_MAX: usize = 1_000;
+/// What an object is called where nobody says better.
+const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// `s3://bucket/key`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +41,13 @@ pub struct ObjectUrl {
     pub bucket: String,
     /// The key; empty for the bucket itself.
     pub key: String,
+}
+
+impl ObjectUrl {
+    /// Another key in the same bucket.
+    pub fn with_key(&self, key: impl Into<String>) -> Self {
+        Self { bucket: self.bucket.clone(), key: key.into() }
+    }
 }
 
 impl std::str::FromStr for ObjectUrl {
@@ -47,17 +64,31 @@ impl std::str::FromStr for ObjectUrl {
     }
 }
 
-/// A line of a listing.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-pub struct Line {
-    /// The key, or the folded prefix.
-    pub key: String,
-    /// Bytes; none for a prefix.
-    pub size: Option<u64>,
-    /// When it was written; none for a prefix.
-    pub modified: Option<String>,
-    /// ETag without quotes; none for a prefix.
-    pub etag: Option<String>,
+impl std::fmt::Display for ObjectUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+/// What is known of an object without its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// Bytes.
+    pub size: u64,
+    /// ETag without quotes.
+    pub etag: String,
+    /// When it was written; none if the gateway does not say.
+    pub modified: Option<SystemTime>,
+}
+
+/// An answer with an object's bytes, or some of them.
+pub struct Opened<R> {
+    /// The whole object.
+    pub head: Head,
+    /// The bytes that come.
+    pub length: u64,
+    /// Where they come from.
+    pub body: R,
 }
 
 /// The client.
@@ -99,6 +130,26 @@ impl Client {
         Ok(Bucket::new(endpoint, UrlStyle::Path, name.to_owned(), self.region.clone())?)
     }
 
+    /// Signs a request that `rusty-s3` has no action for. `query` is sorted by name.
+    fn signed(&self, method: Method, path: &str, query: &[(&str, &str)]) -> anyhow::Result<String> {
+        let url = format!("{}{path}", self.endpoint);
+        let url = url.parse().map_err(|error| anyhow::anyhow!("`{url}` is not a URL: {error}"))?;
+        // The signature's own parameters begin with a capital, which sorts before these.
+        let signed = sign(
+            &jiff::Timestamp::now(),
+            method,
+            url,
+            self.credentials.key(),
+            self.credentials.secret(),
+            None,
+            &self.region,
+            VALID_FOR.as_secs(),
+            query.iter().copied(),
+            std::iter::empty(),
+        );
+        Ok(signed.into())
+    }
+
     fn unreachable(&self, error: ureq::Error) -> GatewayError {
         GatewayError::Unreachable { endpoint: self.endpoint.clone(), reason: error.to_string() }
     }
@@ -124,6 +175,19 @@ impl Client {
         read.map_err(|error| self.unreachable(error))
     }
 
+    /// The text of an answer that may be an error although its status is 200: it was begun before the end was known.
+    fn late_text(&self, response: Response<Body>) -> Result<String, GatewayError> {
+        let answer = self.text(response)?;
+        match element(&answer, "Code") {
+            Some(code) if answer.contains("<Error>") => Err(GatewayError::Refused {
+                status: 500,
+                code,
+                message: element(&answer, "Message").unwrap_or_default(),
+            }),
+            _ => Ok(answer),
+        }
+    }
+
     fn put_body(
         &self,
         url: &str,
@@ -138,110 +202,75 @@ impl Client {
         }
         let response = self.accept(request.send(SendBody::from_reader(&mut body)))?;
         let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok()).unwrap_or("");
-        Ok(etag.trim_matches('"').to_owned())
+        Ok(unquoted(etag))
     }
 
     /// Stores a body in one piece; returns its ETag.
-    pub fn put(&self, to: &ObjectUrl, body: impl Read, length: u64) -> anyhow::Result<String> {
-        let bucket = self.bucket(&to.bucket)?;
-        let url = bucket.put_object(Some(&self.credentials), &to.key).sign(VALID_FOR);
-        Ok(self.put_body(url.as_str(), body, length, Some("application/octet-stream"))?)
-    }
-
-    /// Begins an upload in parts; returns its id.
-    pub fn begin_parts(&self, to: &ObjectUrl) -> anyhow::Result<String> {
-        let bucket = self.bucket(&to.bucket)?;
-        let url = bucket.create_multipart_upload(Some(&self.credentials), &to.key).sign(VALID_FOR);
-        let request = self.agent.post(url.as_str()).header("content-type", "application/octet-stream");
-        let answer = self.text(self.accept(request.send_empty())?)?;
-        Ok(CreateMultipartUpload::parse_response(&answer)?.upload_id().to_owned())
-    }
-
-    /// Stores a part; returns its ETag.
-    pub fn put_part(
+    pub fn put(
         &self,
         to: &ObjectUrl,
-        upload: &str,
-        number: u16,
         body: impl Read,
         length: u64,
+        content_type: Option<&str>,
     ) -> anyhow::Result<String> {
         let bucket = self.bucket(&to.bucket)?;
-        let action = UploadPart::new(&bucket, Some(&self.credentials), &to.key, number, upload);
-        Ok(self.put_body(action.sign(VALID_FOR).as_str(), body, length, None)?)
+        let url = bucket.put_object(Some(&self.credentials), &to.key).sign(VALID_FOR);
+        Ok(self.put_body(url.as_str(), body, length, Some(content_type.unwrap_or(CONTENT_TYPE)))?)
     }
 
-    /// Makes an object of the parts, in order.
-    pub fn finish_parts(&self, to: &ObjectUrl, upload: &str, etags: &[String]) -> anyhow::Result<()> {
+    /// Copies an object within the gateway; returns the ETag of the copy.
+    pub fn copy(&self, from: &ObjectUrl, to: &ObjectUrl) -> anyhow::Result<String> {
+        let source = self.bucket(&from.bucket)?;
+        let source = format!("/{}{}", from.bucket, path_behind_bucket(&source, &from.key));
         let bucket = self.bucket(&to.bucket)?;
-        let etags = etags.iter().map(String::as_str);
-        let action = CompleteMultipartUpload::new(&bucket, Some(&self.credentials), &to.key, upload, etags);
+        let mut action = bucket.put_object(Some(&self.credentials), &to.key);
+        action.headers_mut().insert("x-amz-copy-source", source.as_str());
         let url = action.sign(VALID_FOR);
-        let body = action.body();
-        let answer = self.text(self.accept(self.agent.post(url.as_str()).send(body.as_bytes()))?)?;
-        match element(&answer, "Code") {
-            None => Ok(()),
-            Some(code) => Err(GatewayError::Refused {
-                status: 500,
-                code,
-                message: element(&answer, "Message").unwrap_or_default(),
+        let request = self.agent.put(url.as_str()).header("x-amz-copy-source", source.as_str());
+        let answer = self.late_text(self.accept(request.send_empty())?)?;
+        Ok(unquoted(&element(&answer, "ETag").unwrap_or_default()))
+    }
+
+    /// What an object is, without its bytes.
+    pub fn head(&self, at: &ObjectUrl) -> anyhow::Result<Head> {
+        let bucket = self.bucket(&at.bucket)?;
+        let url = bucket.head_object(Some(&self.credentials), &at.key).sign(VALID_FOR);
+        match self.accept(self.agent.head(url.as_str()).call()) {
+            Ok(response) => Ok(head_of(&response)),
+            // An answer to HEAD has no body to say it.
+            Err(GatewayError::Refused { status: 404, .. }) => Err(GatewayError::Refused {
+                status: 404,
+                code: "NoSuchKey".to_owned(),
+                message: format!("{at} does not exist"),
             }
             .into()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Gives up an upload in parts.
-    pub fn abort_parts(&self, to: &ObjectUrl, upload: &str) -> anyhow::Result<()> {
-        let bucket = self.bucket(&to.bucket)?;
-        let url = bucket.abort_multipart_upload(Some(&self.credentials), &to.key, upload).sign(VALID_FOR);
-        self.accept(self.agent.delete(url.as_str()).call())?;
-        Ok(())
-    }
-
-    /// Begins to read an object: its length, its ETag, its bytes.
-    pub fn get(&self, from: &ObjectUrl) -> anyhow::Result<(u64, String, impl Read + use<>)> {
+    /// Begins to read an object, or some of its bytes: `range` is the first and the last. With `etag`, only if the object
+    /// still has that ETag.
+    pub fn open(
+        &self,
+        from: &ObjectUrl,
+        range: Option<(u64, u64)>,
+        etag: Option<&str>,
+    ) -> anyhow::Result<Opened<impl Read + Send + use<>>> {
         let bucket = self.bucket(&from.bucket)?;
         let url = bucket.get_object(Some(&self.credentials), &from.key).sign(VALID_FOR);
-        let response = self.accept(self.agent.get(url.as_str()).call())?;
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let length = header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let etag = header("etag").unwrap_or("").trim_matches('"').to_owned();
-        Ok((length, etag, response.into_body().into_reader()))
-    }
-
-    /// Lists keys behind a prefix, folded at `/` unless `recursive`.
-    pub fn list(&self, at: &ObjectUrl, recursive: bool) -> anyhow::Result<Vec<Line>> {
-        let bucket = self.bucket(&at.bucket)?;
-        let mut lines = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
-            let mut action = ListObjectsV2::new(&bucket, Some(&self.credentials));
-            action.with_prefix(at.key.as_str());
-            if !recursive {
-                action.with_delimiter("/");
-            }
-            if let Some(token) = &token {
-                action.with_continuation_token(token.as_str());
-            }
-            let answer = self.text(self.accept(self.agent.get(action.sign(VALID_FOR).as_str()).call())?)?;
-            let page = ListObjectsV2::parse_response(&answer)?;
-            lines.extend(page.common_prefixes.into_iter().map(|prefix| Line {
-                key: prefix.prefix,
-                size: None,
-                modified: None,
-                etag: None,
-            }));
-            lines.extend(page.contents.into_iter().map(|object| Line {
-                key: object.key,
-                size: object.size,
-                modified: object.last_modified,
-                etag: object.etag.map(|etag| etag.trim_matches('"').to_owned()),
-            }));
-            token = page.next_continuation_token;
-            if token.is_none() {
-                return Ok(lines);
-            }
+        let mut request = self.agent.get(url.as_str());
+        if let Some((first, last)) = range {
+            request = request.header("range", format!("bytes={first}-{last}"));
         }
+        if let Some(etag) = etag {
+            request = request.header("if-match", format!("\"{etag}\""));
+        }
+        let response = self.accept(request.call())?;
+        let mut head = head_of(&response);
+        let length = head.size;
+        let total = header(&response, "content-range").and_then(|text| text.rsplit('/').next()?.parse().ok());
+        head.size = total.unwrap_or(length);
+        Ok(Opened { head, length, body: response.into_body().into_reader() })
     }
 
     /// Makes a bucket.
@@ -252,7 +281,15 @@ impl Client {
         Ok(())
     }
 
-    /// Deletes an object.
+    /// Removes an empty bucket.
+    pub fn remove_bucket(&self, name: &str) -> anyhow::Result<()> {
+        let bucket = self.bucket(name)?;
+        let url = bucket.delete_bucket(&self.credentials).sign(VALID_FOR);
+        self.accept(self.agent.delete(url.as_str()).call())?;
+        Ok(())
+    }
+
+    /// Deletes an object. Not an error where there is none.
     pub fn delete(&self, at: &ObjectUrl) -> anyhow::Result<()> {
         let bucket = self.bucket(&at.bucket)?;
         let url = bucket.delete_object(Some(&self.credentials), &at.key).sign(VALID_FOR);
@@ -260,26 +297,84 @@ impl Client {
         Ok(())
     }
 
+    /// Deletes objects of a bucket, at most [`DELETE_KEYS_MAX`].
+    pub fn delete_all(&self, bucket: &str, keys: &[String]) -> anyhow::Result<()> {
+        // XML has no words for control characters.
+        let (plain, odd): (Vec<_>, Vec<_>) =
+            keys.iter().partition(|key| !key.chars().any(|c| c.is_control() || c >= '\u{fffe}'));
+        for key in odd {
+            self.delete(&ObjectUrl { bucket: bucket.to_owned(), key: key.clone() })?;
+        }
+        if plain.is_empty() {
+            return Ok(());
+        }
+        let bucket = self.bucket(bucket)?;
+        let objects: Vec<ObjectIdentifier> =
+            plain.into_iter().map(|key| ObjectIdentifier::new(key.clone())).collect();
+        let mut action = bucket.delete_objects(Some(&self.credentials), objects.iter());
+        action.set_quiet(true);
+        let url = action.sign(VALID_FOR);
+        let (body, md5) = action.body_with_md5();
+        let request = self.agent.post(url.as_str()).header("content-md5", md5);
+        let answer = self.text(self.accept(request.send(body.as_bytes()))?)?;
+        match DeleteObjectsResponse::parse(&answer)?.errors.into_iter().next() {
+            None => Ok(()),
+            Some(_) => Err(GatewayError::Refused {
+                status: 500,
+                code: element(&answer, "Code").unwrap_or_default(),
+                message: format!(
+                    "{} was not deleted: {}",
+                    element(&answer, "Key").unwrap_or_default(),
+                    element(&answer, "Message").unwrap_or_default()
+                ),
+            }
+            .into()),
+        }
+    }
+
+    /// A link that reads an object, or writes one, without a key.
+    pub fn share(&self, at: &ObjectUrl, write: bool, valid_for: Duration) -> anyhow::Result<String> {
+        let bucket = self.bucket(&at.bucket)?;
+        Ok(if write {
+            bucket.put_object(Some(&self.credentials), &at.key).sign(valid_for)
+        } else {
+            bucket.get_object(Some(&self.credentials), &at.key).sign(valid_for)
+        }
+        .into())
+    }
+
     /// Asks the gateway where an object's shards are; the answer as it came.
     pub fn locate(&self, at: &ObjectUrl) -> anyhow::Result<serde_json::Value> {
-        let url = format!("{}/v1/locate", self.endpoint);
-        let url = url.parse().map_err(|error| anyhow::anyhow!("`{url}` is not a URL: {error}"))?;
-        // The signature's own parameters begin with a capital, which sorts before these.
         let query = [("bucket", at.bucket.as_str()), ("key", at.key.as_str())];
-        let signed = sign(
-            &jiff::Timestamp::now(),
-            Method::Get,
-            url,
-            self.credentials.key(),
-            self.credentials.secret(),
-            None,
-            &self.region,
-            VALID_FOR.as_secs(),
-            query.into_iter(),
-            std::iter::empty(),
-        );
-        let answer = self.text(self.accept(self.agent.get(signed.as_str()).call())?)?;
+        let url = self.signed(Method::Get, "/v1/locate", &query)?;
+        let answer = self.text(self.accept(self.agent.get(url).call())?)?;
         Ok(serde_json::from_str(&answer)?)
+    }
+}
+
+/// `/key`, percent-encoded as in a URL.
+fn path_behind_bucket(bucket: &Bucket, key: &str) -> String {
+    let (base, object) = (bucket.base_url().path().len(), bucket.object_url(key));
+    format!("/{}", &object.path()[base..])
+}
+
+fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+fn head_of(response: &Response<Body>) -> Head {
+    let modified = header(response, "last-modified").and_then(|text| {
+        let parsed = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(SystemTime::from(parsed))
+    });
+    Head {
+        size: header(response, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0),
+        etag: unquoted(header(response, "etag").unwrap_or("")),
+        modified,
     }
 }
 
@@ -291,9 +386,17 @@ mod tests {
     fn object_urls() {
         let url: ObjectUrl = "s3://b/a/c.txt".parse().unwrap();
         assert_eq!((url.bucket.as_str(), url.key.as_str()), ("b", "a/c.txt"));
+        assert_eq!(url.to_string(), "s3://b/a/c.txt");
         assert_eq!("s3://b".parse::<ObjectUrl>().unwrap().key, "");
         for text in ["b/c", "s3://", "s3:///x", "http://b/c"] {
             assert!(text.parse::<ObjectUrl>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn sources_of_copies_are_encoded_and_begin_with_the_bucket() {
+        let endpoint = "http://h:1/prefix".parse().unwrap();
+        let bucket = Bucket::new(endpoint, UrlStyle::Path, "b".to_owned(), "r".to_owned()).unwrap();
+        assert_eq!(path_behind_bucket(&bucket, "d/a ü?"), "/d/a%20%C3%BC%3F");
     }
 }

@@ -1,5 +1,7 @@
 //! `arion locate`: where the shards of an object are, and whether the finalised map says the same.
 
+mod picture;
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -28,6 +30,7 @@ struct Stripe {
     pg: Option<u32>,
     len: u32,
     shard_len: u32,
+    data_shards: u8,
     shards: Vec<Shard>,
 }
 
@@ -38,6 +41,8 @@ struct Shard {
     uid: Option<u32>,
     node_id: Option<String>,
     endpoint: Option<String>,
+    /// Whether its miner confirmed it; none if the gateway does not say.
+    durable: Option<bool>,
 }
 
 struct ShardHashText(ShardHash);
@@ -49,17 +54,21 @@ impl<'de> Deserialize<'de> for ShardHashText {
     }
 }
 
-/// Asks the gateway, recomputes every placement, prints. Exit code 1 where the two differ.
-pub async fn run(settings: Settings, at: ObjectUrl, json: bool) -> anyhow::Result<ExitCode> {
+/// Asks the gateway, recomputes every placement, prints a picture, or every shard. Exit code 1 where the two differ.
+pub async fn run(settings: Settings, at: ObjectUrl, shards: bool, json: bool) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
     let client = Client::new(&settings)?;
-    let answer = tokio::task::spawn_blocking(move || client.locate(&at)).await??;
+    let answer = super::blocking(move || client.locate(&at)).await?;
     let located = Located::deserialize(&answer).context("the gateway's answer is not understood")?;
     let mut verified = Vec::with_capacity(located.stripes.len());
+    let mut families = picture::Families::default();
     let mut map: Option<EpochMap> = None;
     for stripe in &located.stripes {
         if map.as_ref().is_none_or(|map| map.epoch != stripe.epoch) {
             map = chain.map_at(stripe.epoch).await?;
+            if let Some(map) = &map {
+                families.learn(map);
+            }
         }
         verified.push(agrees(stripe, map.as_ref())?);
     }
@@ -71,8 +80,12 @@ pub async fn run(settings: Settings, at: ObjectUrl, json: bool) -> anyhow::Resul
             }
         }
         print_json(&answer)?;
-    } else {
+    } else if shards {
         print(&located, &verified)?;
+    } else {
+        for row in picture::draw(&located, &verified, &families) {
+            line!("{row}");
+        }
     }
     let differs = verified.contains(&Some(false));
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -92,30 +105,35 @@ fn agrees(stripe: &Stripe, map: Option<&EpochMap>) -> anyhow::Result<Option<bool
     Ok(Some(same))
 }
 
+fn verdict(verified: Option<bool>) -> &'static str {
+    match verified {
+        Some(true) => "as the finalised map places it",
+        Some(false) => "NOT AS THE FINALISED MAP PLACES IT",
+        None => "the chain keeps no map of that epoch",
+    }
+}
+
 fn print(located: &Located, verified: &[Option<bool>]) -> anyhow::Result<()> {
     line!("{} bytes in {} stripes", located.size, located.stripes.len());
     for (stripe, verified) in located.stripes.iter().zip(verified) {
-        let verdict = match verified {
-            Some(true) => "as the finalised map places it",
-            Some(false) => "NOT AS THE FINALISED MAP PLACES IT",
-            None => "the chain keeps no map of that epoch",
-        };
         let pg = stripe.pg.map_or_else(|| "?".to_owned(), |pg| pg.to_string());
         line!(
-            "stripe {} epoch {} pg {pg}: {} bytes, shards of {} bytes, {verdict}",
+            "stripe {} epoch {} pg {pg}: {} bytes, shards of {} bytes, {}",
             stripe.stripe,
             stripe.epoch,
             stripe.len,
-            stripe.shard_len
+            stripe.shard_len,
+            verdict(*verified)
         );
         for shard in &stripe.shards {
             line!(
-                "  {:>3} {} uid {:>5} {:<22} {}",
+                "  {:>3} {} uid {:>5} {:<22} {}{}",
                 shard.index,
                 shard.hash.0,
                 shard.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
                 shard.endpoint.as_deref().unwrap_or("-"),
                 shard.node_id.as_deref().unwrap_or("-"),
+                if shard.durable == Some(false) { " not durable yet" } else { "" },
             );
         }
     }
