@@ -3,6 +3,7 @@
 mod chain;
 pub mod client;
 pub mod demo;
+mod gateway;
 mod marketplace;
 mod polkadot_js;
 mod relay;
@@ -21,6 +22,8 @@ pub enum Story {
     Chain(chain::Arguments),
     /// Credits are bought, services paid and refunded, revenue settled to the unit.
     Marketplace(marketplace::Arguments),
+    /// S3 clients nobody here wrote, the snippets of docs/use, and a gateway that is killed.
+    Gateway(gateway::Arguments),
     /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
     Relay(relay::Arguments),
     /// A polkadot.js client on a lone development node.
@@ -37,6 +40,7 @@ impl Story {
             Self::DemoShort(arguments) => demo::run(&arguments, "demo-short").await,
             Self::Chain(arguments) => chain::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
+            Self::Gateway(arguments) => gateway::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
             Self::Upgrade(arguments) => upgrade::run(&arguments).await,
