@@ -63,7 +63,7 @@ pub struct Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Requests of all kinds, over all peers.
+    /// Requests of all kinds of nodes with a role on the chain; one of them gets at most half.
     pub requests_max: NonZeroUsize,
     /// Shards that are stored, read or deleted.
     pub transfers_max: NonZeroUsize,

@@ -4,22 +4,28 @@
 //! files are not synced: `kill -9` loses nothing, a power cut at most the nonces of the last moments.
 //!
 //! # Invariants
-//! - Bounded: at most [`NONCES_MAX`] nonces are held; beyond it commands are refused, not forgotten.
+//! - Bounded: a signer has at most [`NONCES_PER_SIGNER_MAX`], all of them little more than [`NONCES_MAX`]; beyond it commands are
+//!   refused, not forgotten.
+//! - One signer cannot lock out another: who has less than its even part is never refused.
 //! - A file holds the nonces of one window of expiry and is removed as a whole.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use arion_protocol::{Command, SignedCommand, limits::COMMAND_LIFETIME_MS_MAX};
+use arion_protocol::{Command, SignedCommand};
 use arion_types::NodeId;
 
-/// Most nonces held: more than 300 commands a second over the longest lifetime.
-pub const NONCES_MAX: usize = 100_000;
+/// Most nonces of one signer: 3,000 commands a second that live for the minute that gateways give them.
+pub const NONCES_PER_SIGNER_MAX: usize = 200_000;
+/// Nonces of all signers, some 32 bytes each; beyond it only signers with less than their even part are served.
+pub const NONCES_MAX: usize = 2_000_000;
+/// Commands that expire within the same time are forgotten together.
+const WINDOW_MS: u64 = 10_000;
 const ENTRY_BYTES: usize = 64;
 
 /// Why a command is not carried out.
@@ -27,26 +33,72 @@ const ENTRY_BYTES: usize = 64;
 pub enum ReplayError {
     /// It was carried out before.
     Replayed,
-    /// Too many commands at once.
+    /// Too many commands of this signer at once.
     Full,
 }
 
 type Nonce = (NodeId, [u8; 16]);
 
+#[derive(Default)]
 struct Window {
-    nonces: HashSet<Nonce>,
+    nonces: HashMap<NodeId, HashSet<[u8; 16]>>,
     file: Option<File>,
+}
+
+impl Window {
+    fn insert(&mut self, (signer, nonce): Nonce) -> bool {
+        self.nonces.entry(signer).or_default().insert(nonce)
+    }
 }
 
 /// Remembers nonces until their commands have expired.
 pub struct ReplayGuard {
     dir: PathBuf,
-    /// By expiry divided by the longest lifetime.
-    windows: Mutex<BTreeMap<u64, Window>>,
+    windows: Mutex<Windows>,
+    /// Of one signer, and of all.
+    bounds: (usize, usize),
+}
+
+#[derive(Default)]
+struct Windows {
+    /// By expiry divided by [`WINDOW_MS`].
+    by_expiry: BTreeMap<u64, Window>,
+    /// Nonces by signer, and of all.
+    counts: HashMap<NodeId, usize>,
+    total: usize,
+}
+
+impl Windows {
+    fn count(&mut self, signer: NodeId, more: usize) {
+        *self.counts.entry(signer).or_default() += more;
+        self.total += more;
+    }
+
+    /// Whether the signer may have one more.
+    fn has_room(&self, signer: &NodeId, (of_signer, of_all): (usize, usize)) -> bool {
+        let held = self.counts.get(signer).copied().unwrap_or(0);
+        held < of_signer && (self.total < of_all || held < of_all / self.counts.len().max(1))
+    }
+
+    /// Forgets the oldest window if it is over, and returns its number.
+    fn forget_before(&mut self, number: u64) -> Option<u64> {
+        let first = self.by_expiry.first_entry().filter(|first| *first.key() < number)?;
+        let (number, window) = first.remove_entry();
+        for (signer, nonces) in window.nonces {
+            self.total -= nonces.len();
+            if let Some(count) = self.counts.get_mut(&signer) {
+                *count -= nonces.len();
+                if *count == 0 {
+                    self.counts.remove(&signer);
+                }
+            }
+        }
+        Some(number)
+    }
 }
 
 fn window_of(expires_at: u64) -> u64 {
-    expires_at / COMMAND_LIFETIME_MS_MAX
+    expires_at / WINDOW_MS
 }
 
 fn encode(nonce: &Nonce) -> [u8; ENTRY_BYTES] {
@@ -67,7 +119,7 @@ impl ReplayGuard {
     /// Reads what earlier processes left in `dir`, which is made if it does not exist.
     pub fn open(dir: &Path, now_ms: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let mut windows = BTreeMap::new();
+        let mut windows = Windows::default();
         for file in fs::read_dir(dir)? {
             let path = file?.path();
             let name = path.file_name().and_then(|name| name.to_str());
@@ -80,13 +132,19 @@ impl ReplayGuard {
             }
             let bytes = fs::read(&path)?;
             let whole = bytes.len() / ENTRY_BYTES * ENTRY_BYTES;
-            let nonces = bytes[..whole].chunks_exact(ENTRY_BYTES).filter_map(decode).collect();
             // A torn entry at the end would shift all that follow.
             let file = OpenOptions::new().append(true).open(&path)?;
             file.set_len(whole as u64)?;
-            windows.insert(number, Window { nonces, file: Some(file) });
+            let mut window = Window { file: Some(file), ..Window::default() };
+            for nonce in bytes[..whole].chunks_exact(ENTRY_BYTES).filter_map(decode) {
+                if window.insert(nonce) {
+                    windows.count(nonce.0, 1);
+                }
+            }
+            windows.by_expiry.insert(number, window);
         }
-        Ok(Self { dir: dir.to_owned(), windows: Mutex::new(windows) })
+        let bounds = (NONCES_PER_SIGNER_MAX, NONCES_MAX);
+        Ok(Self { dir: dir.to_owned(), windows: Mutex::new(windows), bounds })
     }
 
     /// Takes note of a command that was checked and is about to be carried out.
@@ -94,22 +152,23 @@ impl ReplayGuard {
         let Command { nonce, expires_at, .. } = signed.command;
         let nonce = (signed.signer, nonce);
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(first) = windows.first_entry()
-            && *first.key() < window_of(now_ms)
-        {
-            let _ = fs::remove_file(self.dir.join(format!("nonces-{}", first.key())));
-            first.remove();
-        }
-        if windows.values().map(|window| window.nonces.len()).sum::<usize>() >= NONCES_MAX {
-            return Err(ReplayError::Full);
+        while let Some(number) = windows.forget_before(window_of(now_ms)) {
+            let _ = fs::remove_file(self.path(number));
         }
         let number = window_of(expires_at);
-        let window = windows
-            .entry(number)
-            .or_insert_with(|| Window { nonces: HashSet::new(), file: self.create(number) });
-        if !window.nonces.insert(nonce) {
+        let window = windows.by_expiry.get(&number).and_then(|window| window.nonces.get(&signed.signer));
+        if window.is_some_and(|nonces| nonces.contains(&nonce.1)) {
             return Err(ReplayError::Replayed);
         }
+        if !windows.has_room(&signed.signer, self.bounds) {
+            return Err(ReplayError::Full);
+        }
+        windows.count(signed.signer, 1);
+        let window = windows
+            .by_expiry
+            .entry(number)
+            .or_insert_with(|| Window { file: self.create(number), ..Window::default() });
+        window.insert(nonce);
         if let Some(file) = &mut window.file
             && let Err(error) = file.write_all(&encode(&nonce))
         {
@@ -119,9 +178,12 @@ impl ReplayGuard {
         Ok(())
     }
 
+    fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("nonces-{number}"))
+    }
+
     fn create(&self, number: u64) -> Option<File> {
-        let path = self.dir.join(format!("nonces-{number}"));
-        let made = OpenOptions::new().create(true).append(true).open(path);
+        let made = OpenOptions::new().create(true).append(true).open(self.path(number));
         made.inspect_err(|error| {
             tracing::warn!(%error, "no file for nonces: they will be forgotten at a restart");
         })
@@ -132,7 +194,7 @@ impl ReplayGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_protocol::Action;
+    use arion_protocol::{Action, limits::COMMAND_LIFETIME_MS_MAX};
     use arion_types::ShardHash;
     use tempfile::TempDir;
 
@@ -182,17 +244,62 @@ mod tests {
         assert_eq!(files(), 0);
     }
 
+    fn numbered(signer: u8, number: u32, expires_at: u64) -> SignedCommand {
+        let mut signed = command(0, expires_at);
+        signed.command.nonce[..4].copy_from_slice(&number.to_le_bytes());
+        signed.signer = NodeId([signer; 32]);
+        signed
+    }
+
+    fn guard(dir: &TempDir, bounds: (usize, usize)) -> ReplayGuard {
+        ReplayGuard { bounds, ..ReplayGuard::open(dir.path(), NOW_MS).unwrap() }
+    }
+
+    /// One signer could fill the only list there was, and every other gateway was told `Busy` for up to ten minutes.
     #[test]
-    fn beyond_the_bound_commands_are_refused() {
+    fn one_signer_at_its_bound_does_not_stop_another() {
         let dir = TempDir::new().unwrap();
-        let guard = ReplayGuard::open(dir.path(), NOW_MS).unwrap();
-        let many = (0..NONCES_MAX as u32).map(|number| {
-            let mut nonce = [0; 16];
-            nonce[..4].copy_from_slice(&number.to_le_bytes());
-            (NodeId([3; 32]), nonce)
-        });
-        let window = Window { nonces: many.collect(), file: None };
-        guard.windows.lock().unwrap().insert(window_of(NOW_MS), window);
-        assert_eq!(guard.enter(&command(9, NOW_MS + 10), NOW_MS), Err(ReplayError::Full));
+        let guard = guard(&dir, (10, 1_000));
+        for number in 0..10 {
+            assert_eq!(guard.enter(&numbered(3, number, NOW_MS + 10), NOW_MS), Ok(()));
+        }
+        assert_eq!(guard.enter(&numbered(3, 10, NOW_MS + 10), NOW_MS), Err(ReplayError::Full));
+        assert_eq!(guard.enter(&numbered(3, 9, NOW_MS + 10), NOW_MS), Err(ReplayError::Replayed));
+        assert_eq!(guard.enter(&numbered(4, 10, NOW_MS + 10), NOW_MS), Ok(()));
+        // Also after a restart.
+        drop(guard);
+        let guard = self::guard(&dir, (10, 1_000));
+        assert_eq!(guard.enter(&numbered(3, 10, NOW_MS + 10), NOW_MS), Err(ReplayError::Full));
+        assert_eq!(guard.enter(&numbered(4, 11, NOW_MS + 10), NOW_MS), Ok(()));
+    }
+
+    #[test]
+    fn where_all_is_full_the_even_part_of_each_signer_is_kept_for_it() {
+        let dir = TempDir::new().unwrap();
+        let guard = guard(&dir, (1_000, 30));
+        let enter = |signer, number| guard.enter(&numbered(signer, number, NOW_MS + 10), NOW_MS);
+        for number in 0..28 {
+            assert_eq!(enter(1, number), Ok(()));
+        }
+        assert_eq!((enter(2, 0), enter(2, 1)), (Ok(()), Ok(())));
+        assert_eq!(enter(1, 28), Err(ReplayError::Full));
+        // 30 over two signers.
+        for number in 2..15 {
+            assert_eq!(enter(2, number), Ok(()), "{number}");
+        }
+        assert_eq!(enter(2, 15), Err(ReplayError::Full));
+    }
+
+    #[test]
+    fn room_comes_back_when_commands_expire() {
+        let dir = TempDir::new().unwrap();
+        let guard = guard(&dir, (3, 1_000));
+        for (number, now) in (0..300).map(|number| (number, NOW_MS + u64::from(number) * WINDOW_MS)) {
+            assert_eq!(guard.enter(&numbered(1, number, now + 2 * WINDOW_MS), now), Ok(()), "{number}");
+        }
+        let windows = guard.windows.lock().unwrap();
+        assert_eq!(windows.total, windows.counts[&NodeId([1; 32])]);
+        assert_eq!((windows.total, windows.by_expiry.len()), (3, 3));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 }

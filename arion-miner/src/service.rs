@@ -236,6 +236,11 @@ fn outcome(code: ErrorCode) -> &'static str {
 
 #[async_trait]
 impl Service for MinerService {
+    fn knows(&self, peer: &NodeId) -> bool {
+        // Before the chain was reached nobody can be told apart, and what is asked is refused as `Unavailable`.
+        self.chain.roles(peer).is_none_or(Roles::any)
+    }
+
     async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
         let (kind, start, received) = (kind(&request), Instant::now(), body.len());
         let (answer, outcome) = match self.answer(peer, request, body).await {

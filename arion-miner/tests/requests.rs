@@ -424,8 +424,11 @@ async fn caps_of_requests_are_enforced() {
         let range = Request::FetchRange { shard: ShardHash([0; 32]), offset, length };
         assert!(net.call(GATEWAY, range, Bytes::new()).await.is_err());
     }
-    let ping = net.refused(STRANGER, Request::Ping, Bytes::from_static(b"body")).await;
+    let ping = net.refused(WARDEN, Request::Ping, Bytes::from_static(b"body")).await;
     assert_eq!(ping, ErrorCode::Malformed);
+    // Of a key without a role not even read.
+    let ping = net.refused(STRANGER, Request::Ping, Bytes::from_static(b"body")).await;
+    assert_eq!(ping, ErrorCode::NotRegistered);
 }
 
 #[tokio::test]

@@ -33,6 +33,10 @@ pub struct SubmitterService {
 
 #[async_trait]
 impl Service for SubmitterService {
+    fn knows(&self, peer: &NodeId) -> bool {
+        self.view.snapshot().registry.wardens.contains(peer)
+    }
+
     async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
         let response = match request {
             Request::Ping => Response::Pong { now: now_ms() },

@@ -24,6 +24,10 @@ pub struct ValidatorService {
 
 #[async_trait]
 impl Service for ValidatorService {
+    fn knows(&self, peer: &NodeId) -> bool {
+        self.view.snapshot().registry.is_registered(peer)
+    }
+
     async fn serve(&self, peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
         let response = match request {
             Request::Ping => Response::Pong { now: now_ms() },

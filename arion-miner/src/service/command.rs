@@ -1,4 +1,4 @@
-//! What `Store` and `Delete` have in common: a signed command of a key with the role to give it.
+//! What `Store`, `Delete` and `Restore` have in common: a signed command of a key with the role to give it.
 
 use arion_protocol::{CommandError, ErrorCode, SignedCommand};
 use arion_types::GenesisHash;
@@ -33,7 +33,10 @@ impl MinerService {
             ReplayError::Replayed => {
                 Refusal { code: ErrorCode::Replayed, detail: "sign a new command with a new nonce" }
             }
-            ReplayError::Full => Refusal { code: ErrorCode::Busy, detail: "too many commands at once" },
+            ReplayError::Full => Refusal {
+                code: ErrorCode::Busy,
+                detail: "this signer sends more commands than are remembered at once",
+            },
         })
     }
 }

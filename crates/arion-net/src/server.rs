@@ -53,13 +53,18 @@ pub struct ServerOptions {
     pub requests_max: usize,
     /// Requests one connection may have open at once; beyond it the peer's QUIC waits.
     pub requests_per_connection_max: u32,
-    /// Requests of one node id served at once, over all its connections; beyond it the peer is told `Busy`.
+    /// Requests of one node id served at once, over all its connections; beyond it the peer is told `Busy`. Never more than
+    /// half of `requests_max`.
     pub requests_per_peer_max: usize,
+    /// Requests of strangers ([`Service::knows`]) served at once, besides those of `requests_max`.
+    pub stranger_requests_max: usize,
     /// Bytes of request bodies of one node id in memory at once; beyond it they wait in the peer's hands. At least one
     /// body of the largest size.
     pub body_bytes_per_peer_max: usize,
     /// Open connections, over all peers.
     pub connections_max: usize,
+    /// Open connections of strangers, over all of them.
+    pub stranger_connections_max: usize,
     /// Open connections of one node id.
     pub connections_per_peer_max: usize,
     /// Time for the handshake.
@@ -82,8 +87,10 @@ impl Default for ServerOptions {
             requests_max: 256,
             requests_per_connection_max: 64,
             requests_per_peer_max: 128,
+            stranger_requests_max: 16,
             body_bytes_per_peer_max: 96 << 20,
             connections_max: 1_024,
+            stranger_connections_max: 256,
             connections_per_peer_max: 16,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
@@ -174,9 +181,11 @@ impl QuicServer {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(options.requests_max)),
+            stranger_slots: Arc::new(Semaphore::new(options.stranger_requests_max)),
+            stranger_connections: Arc::new(Semaphore::new(options.stranger_connections_max)),
             peers: Arc::default(),
             shares: Shares::new(
-                options.requests_per_peer_max,
+                options.requests_per_peer_max.min(options.requests_max.div_ceil(2)),
                 options.body_bytes_per_peer_max,
                 options.connections_max,
             ),
@@ -266,6 +275,8 @@ struct Shared {
     service: Arc<dyn Service>,
     options: ServerOptions,
     slots: Arc<Semaphore>,
+    stranger_slots: Arc<Semaphore>,
+    stranger_connections: Arc<Semaphore>,
     peers: Arc<Mutex<HashMap<NodeId, usize>>>,
     shares: Shares,
     /// No more connections and requests are taken.
@@ -347,6 +358,17 @@ async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
         connection.close(TOO_MANY_CONNECTIONS, b"too many connections");
         return debug!(%remote, %peer, "peer has too many connections");
     };
+    // Counted for as long as the connection lasts, also when the peer is registered meanwhile.
+    let _stranger = match shared.service.knows(&peer) {
+        true => None,
+        false => match shared.stranger_connections.clone().try_acquire_owned() {
+            Ok(place) => Some(place),
+            Err(_) => {
+                connection.close(TOO_MANY_CONNECTIONS, b"too many connections of unregistered keys");
+                return debug!(%remote, %peer, "too many connections of strangers");
+            }
+        },
+    };
     debug!(%remote, %peer, "connected");
     let share = shared.shares.of(peer);
     let keys = Arc::new(KeyClock::new(shared.options.keys));
@@ -374,7 +396,7 @@ async fn serve_connection(shared: Arc<Shared>, incoming: Incoming) {
             Ok(stream) => stream,
             Err(error) => return debug!(%remote, %peer, %error, "disconnected"),
         };
-        let code = match Slot::take(&shared, &share) {
+        let code = match Slot::take(&shared, &share, shared.service.knows(&peer)) {
             Some(slot) => {
                 let (keys, connection) = (keys.clone(), connection.clone());
                 let task = serve_request(shared.clone(), slot, peer, send, recv);

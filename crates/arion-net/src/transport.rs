@@ -38,6 +38,12 @@ pub trait Transport: Send + Sync {
 /// Answers other nodes.
 #[async_trait]
 pub trait Service: Send + Sync + 'static {
+    /// Whether this node works for `peer`. Strangers share a small part of a server, and nothing but the header of their
+    /// requests is read. Asked for every request; everybody is known where the service does not say.
+    fn knows(&self, _peer: &NodeId) -> bool {
+        true
+    }
+
     /// Answers one request of `peer`, who has proven that node id. Refusals are [`Response::Error`].
     async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes);
 }
@@ -148,6 +154,9 @@ pub enum ProtocolError {
     /// A request that is not a read came as early data, where it could be a replay.
     #[error("only reads may be sent before the handshake is done")]
     TooEarly,
+    /// A peer that the node does not work for announced a body.
+    #[error("this node takes bodies from nodes with a role on the chain only: register this key first")]
+    BodyOfStranger,
     /// A body longer than `u32::MAX` was to be sent.
     #[error("body too long to be announced")]
     BodyTooLong,
@@ -159,6 +168,7 @@ impl ProtocolError {
         match self {
             Self::Frame(error) => error.code(),
             Self::TooEarly => ErrorCode::TooEarly,
+            Self::BodyOfStranger => ErrorCode::NotRegistered,
             Self::EndedEarly | Self::TrailingBytes | Self::Reset(_) | Self::WrongId | Self::BodyTooLong => {
                 ErrorCode::Malformed
             }

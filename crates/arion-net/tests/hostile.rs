@@ -108,6 +108,24 @@ async fn connect_with(
     alpn: &[u8],
     transport: TransportConfig,
 ) -> Result<Connection, String> {
+    let connection = dial(&key(2), server, public, alpn, transport).await?;
+    // In TLS 1.3 the client is done before the server has judged its key: a request shows the verdict.
+    let (mut send, mut recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
+    let frame = RequestHeader { id: 1, request: Request::Ping, body_len: 0 }.to_frame().unwrap();
+    let _ = send.write_all(&frame).await;
+    let _ = send.finish();
+    recv.read_to_end(1024).await.map_err(|error| format!("{error:?}"))?;
+    Ok(connection)
+}
+
+/// As far as the client can tell.
+async fn dial(
+    secret: &SigningKey,
+    server: SocketAddr,
+    public: Option<Vec<u8>>,
+    alpn: &[u8],
+    transport: TransportConfig,
+) -> Result<Connection, String> {
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -115,7 +133,7 @@ async fn connect_with(
         .with_custom_certificate_verifier(Arc::new(Trusting));
     let mut config = match public {
         Some(public) => {
-            let secret = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8(&key(2)))).unwrap();
+            let secret = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8(secret))).unwrap();
             let certified = CertifiedKey::new(vec![CertificateDer::from(public)], secret);
             builder.with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(
                 certified,
@@ -127,15 +145,7 @@ async fn connect_with(
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
     config.transport_config(Arc::new(transport));
-    let connection =
-        endpoint.connect_with(config, server, "arion").unwrap().await.map_err(|error| error.to_string())?;
-    // In TLS 1.3 the client is done before the server has judged its key: a request shows the verdict.
-    let (mut send, mut recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
-    let frame = RequestHeader { id: 1, request: Request::Ping, body_len: 0 }.to_frame().unwrap();
-    let _ = send.write_all(&frame).await;
-    let _ = send.finish();
-    recv.read_to_end(1024).await.map_err(|error| format!("{error:?}"))?;
-    Ok(connection)
+    endpoint.connect_with(config, server, "arion").unwrap().await.map_err(|error| error.to_string())
 }
 
 fn server(options: ServerOptions) -> QuicServer {
@@ -145,6 +155,12 @@ fn server(options: ServerOptions) -> QuicServer {
 async fn honest(server: &QuicServer) -> Connection {
     let public = spki(&signing::node_id(&key(2))).to_vec();
     connect(server.local_addr(), Some(public), ALPN).await.unwrap()
+}
+
+async fn connected(server: &QuicServer, seed: u8) -> Connection {
+    let key = key(seed);
+    let public = spki(&signing::node_id(&key)).to_vec();
+    dial(&key, server.local_addr(), Some(public), ALPN, TransportConfig::default()).await.unwrap()
 }
 
 /// Sends `bytes` and returns the answer.
@@ -205,6 +221,98 @@ async fn a_request_that_never_ends_is_dropped_at_its_deadline() {
         let end = tokio::time::timeout(DEADLINE, recv.read_to_end(1024)).await.unwrap();
         assert!(end.is_err(), "{end:?}");
     }
+}
+
+/// Works for the key of seed 2 only, and counts what it serves of others.
+#[derive(Default)]
+struct Choosy {
+    strangers: AtomicUsize,
+}
+
+#[async_trait]
+impl Service for Choosy {
+    fn knows(&self, peer: &NodeId) -> bool {
+        *peer == signing::node_id(&key(2))
+    }
+
+    async fn serve(&self, peer: NodeId, _request: Request, _body: Bytes) -> (Response, Bytes) {
+        if !self.knows(&peer) {
+            self.strangers.fetch_add(1, Ordering::SeqCst);
+        }
+        (Response::Pong { now: 1 }, Bytes::new())
+    }
+}
+
+fn ping(body_len: u32) -> Vec<u8> {
+    RequestHeader { id: 9, request: Request::Ping, body_len }.to_frame().unwrap()
+}
+
+/// A slot was taken before anything was known of a peer: two keys that anybody can make held all of them with one byte each.
+#[tokio::test]
+async fn strangers_that_stall_leave_the_slots_of_others_alone() {
+    let service = Arc::new(Choosy::default());
+    let options = ServerOptions { requests_max: 8, stranger_requests_max: 4, ..ServerOptions::default() };
+    let server =
+        QuicServer::bind_with(([127, 0, 0, 1], 0).into(), &key(1), service.clone(), options).unwrap();
+    let known = connected(&server, 2).await;
+    let mut stalled = Vec::new();
+    for seed in [7, 8] {
+        let stranger = connected(&server, seed).await;
+        for _ in 0..16 {
+            let mut stream = stranger.open_bi().await.unwrap();
+            let _ = stream.0.write_all(&[1]).await;
+            stalled.push((stranger.clone(), stream));
+        }
+    }
+    // A stranger is turned away by now, the known peer is not.
+    let turned_away = async {
+        loop {
+            let (mut send, mut recv) = stalled[0].0.open_bi().await.unwrap();
+            let _ = send.write_all(&ping(0)).await;
+            let _ = send.finish();
+            if recv.read_to_end(1024).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, turned_away).await.unwrap();
+    assert_eq!(raw(&known, &ping(0)).await.response, Response::Pong { now: 1 });
+}
+
+#[tokio::test]
+async fn the_body_of_a_stranger_is_not_read() {
+    let service = Arc::new(Choosy::default());
+    let options = ServerOptions::default();
+    let server =
+        QuicServer::bind_with(([127, 0, 0, 1], 0).into(), &key(1), service.clone(), options).unwrap();
+    let stranger = connected(&server, 7).await;
+    // None of its bytes ever comes: the answer does.
+    let (mut send, mut recv) = stranger.open_bi().await.unwrap();
+    send.write_all(&ping(BODY_BYTES_MAX)).await.unwrap();
+    let answer = tokio::time::timeout(DEADLINE, recv.read_to_end(1024)).await.unwrap().unwrap();
+    let answer = ResponseHeader::from_bytes(&answer[PREFIX_BYTES..]).unwrap();
+    assert!(matches!(answer.response, Response::Error { code: ErrorCode::NotRegistered, .. }), "{answer:?}");
+    assert_eq!(service.strangers.load(Ordering::SeqCst), 0);
+    // Without one it may ask, as for the time of day.
+    assert_eq!(raw(&stranger, &ping(0)).await.response, Response::Pong { now: 1 });
+    assert_eq!(service.strangers.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn strangers_have_a_part_of_the_connections() {
+    let options = ServerOptions { stranger_connections_max: 2, ..ServerOptions::default() };
+    let service = Arc::new(Choosy::default());
+    let server = QuicServer::bind_with(([127, 0, 0, 1], 0).into(), &key(1), service, options).unwrap();
+    let strangers = [connected(&server, 7).await, connected(&server, 8).await];
+    for stranger in &strangers {
+        assert_eq!(raw(stranger, &ping(0)).await.response, Response::Pong { now: 1 });
+    }
+    let third = connected(&server, 9).await;
+    assert!(
+        tokio::time::timeout(DEADLINE, third.closed()).await.unwrap().to_string().contains("unregistered")
+    );
+    let known = connected(&server, 2).await;
+    assert_eq!(raw(&known, &ping(0)).await.response, Response::Pong { now: 1 });
 }
 
 #[tokio::test]

@@ -144,9 +144,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn frozen<M: Encode + Decode + PartialEq + std::fmt::Debug>(message: &M, bytes: &str) {
-        assert_eq!(hex::encode(message.encode()), bytes);
-        assert_eq!(decode_relay_message::<M>(&hex::decode(bytes).unwrap()).as_ref(), Some(message));
+    /// Compares with `golden/relay/NAME.hex`.
+    fn frozen<M: Encode + Decode + PartialEq + std::fmt::Debug>(name: &str, message: &M) {
+        let path = format!("{}/golden/relay/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let digits: String = text.lines().map(|line| line.split('#').next().unwrap().trim()).collect();
+        assert_eq!(hex::encode(message.encode()), digits, "{name}");
+        assert_eq!(
+            decode_relay_message::<M>(&hex::decode(digits).unwrap()).as_ref(),
+            Some(message),
+            "{name}"
+        );
         assert!(message.encode().len() <= RELAY_MESSAGE_BYTES_MAX);
     }
 
@@ -156,16 +164,18 @@ mod tests {
         let v4 = ObservedAddress::from("192.0.2.7:7700".parse::<SocketAddr>().unwrap());
         let v6 = ObservedAddress::from("[2001:db8::1]:7700".parse::<SocketAddr>().unwrap());
         let target = NodeId([0xab; 32]);
-        frozen(&RelayRequest::Attach, "00");
-        frozen(&RelayRequest::Reach { target }, &format!("01{}", "ab".repeat(32)));
-        frozen(&RelayRequest::Direct { channel: 1 }, "0201000000");
-        frozen(&RelayRequest::Close { channel: 0x0102_0304 }, "0304030201");
-        frozen(&RelayOrder::Punch { address: v4 }, "0004c0000207141e");
-        frozen(&RelayAnswer::Refused { code: ErrorCode::NotFound }, "0009");
-        frozen(&RelayAnswer::Attached { observed: v6 }, "010620010db8000000000000000000000001141e");
-        frozen(&RelayAnswer::Reached { channel: 1 }, "0201000000");
-        frozen(&RelayAnswer::Direct { address: v4 }, "0304c0000207141e");
-        frozen(&RelayAnswer::Done, "04");
+        frozen("request-attach", &RelayRequest::Attach);
+        frozen("request-reach", &RelayRequest::Reach { target });
+        frozen("request-direct", &RelayRequest::Direct { channel: 1 });
+        frozen("request-close", &RelayRequest::Close { channel: 0x0102_0304 });
+        frozen("order-punch", &RelayOrder::Punch { address: v4 });
+        frozen("answer-refused", &RelayAnswer::Refused { code: ErrorCode::NotFound });
+        frozen("answer-attached", &RelayAnswer::Attached { observed: v6 });
+        frozen("answer-reached", &RelayAnswer::Reached { channel: 1 });
+        frozen("answer-direct", &RelayAnswer::Direct { address: v4 });
+        frozen("answer-done", &RelayAnswer::Done);
+        let there = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/relay")).unwrap();
+        assert_eq!(there.count(), 10, "a file that no message is compared with");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod messages;
 pub mod proofs;
 pub mod raw;
+pub mod relay;
 pub mod signed;
 pub mod stream;
 
@@ -18,7 +19,7 @@ pub mod stream;
 pub type Check = fn(&[u8]) -> bool;
 
 /// Every check under the name of its fuzz target.
-pub const CHECKS: [(&str, Check); 11] = [
+pub const CHECKS: [(&str, Check); 12] = [
     ("request", messages::request),
     ("response", messages::response),
     ("ledger", messages::ledger),
@@ -29,5 +30,6 @@ pub const CHECKS: [(&str, Check); 11] = [
     ("attestation", signed::attestation),
     ("range-proof", proofs::range),
     ("challenge-proof", proofs::challenge),
+    ("relay", relay::relay),
     ("stream", stream::feed),
 ];

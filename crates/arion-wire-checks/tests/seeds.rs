@@ -31,15 +31,11 @@ impl Numbers {
 /// The golden messages: whole, without the length, and only their fields; so that each check finds something it knows.
 fn golden() -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../arion-protocol/golden");
-    let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort_unstable();
+    let files = hex_files(&directory);
     assert!(files.len() >= 26);
     let key = spki(&node(1));
     let mut inputs = vec![key.to_vec(), key[12..].to_vec()];
-    for file in files {
-        let text = fs::read_to_string(file).unwrap();
-        let digits: String = text.lines().map(|line| line.split('#').next().unwrap().trim()).collect();
-        let wire = hex::decode(digits).unwrap();
+    for (_, wire) in files {
         let length = u32::from_le_bytes(wire[..4].try_into().unwrap()) as usize;
         let (header, body) = wire[4..].split_at(length);
         inputs.extend([header.to_vec(), header[12..].to_vec(), header[13..].to_vec(), body.to_vec()]);
@@ -49,7 +45,28 @@ fn golden() -> Vec<Vec<u8>> {
         inputs.push(header.get(14..).unwrap_or_default().to_vec());
         inputs.push(body.get(1..).unwrap_or_default().to_vec());
     }
+    for (name, message) in hex_files(&directory.join("relay")) {
+        let kind = ["request", "order", "answer"].iter().position(|kind| name.starts_with(kind)).unwrap();
+        inputs.push([&[kind as u8], &message[..]].concat());
+        // A channel and what is sent over it.
+        inputs.push([&[3], &message[..]].concat());
+    }
     inputs
+}
+
+/// Names and bytes of the golden files of a directory, by name.
+fn hex_files(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "hex"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let digits: String = text.lines().map(|line| line.split('#').next().unwrap().trim()).collect();
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), hex::decode(digits).unwrap())
+        })
+        .collect();
+    files.sort_unstable();
+    files
 }
 
 fn mutated(mut bytes: Vec<u8>, numbers: &mut Numbers) -> Vec<u8> {
@@ -114,6 +131,7 @@ checks! {
     attestations: "attestation"
     range_proofs: "range-proof"
     challenge_proofs: "challenge-proof"
+    relays: "relay"
     streams: "stream"
 }
 

@@ -19,18 +19,21 @@ use crate::{
 /// Room for one request.
 pub(super) struct Slot {
     share: Arc<Share>,
+    /// Whether the service works for the peer.
+    known: bool,
     _of_server: OwnedSemaphorePermit,
     _of_peer: OwnedSemaphorePermit,
 }
 
 impl Slot {
-    pub(super) fn take(shared: &Shared, share: &Arc<Share>) -> Option<Self> {
+    pub(super) fn take(shared: &Shared, share: &Arc<Share>, known: bool) -> Option<Self> {
         if shared.stop.is_cancelled() {
             return None;
         }
         let of_peer = share.requests.clone().try_acquire_owned().ok()?;
-        let of_server = shared.slots.clone().try_acquire_owned().ok()?;
-        Some(Self { share: share.clone(), _of_server: of_server, _of_peer: of_peer })
+        let slots = if known { &shared.slots } else { &shared.stranger_slots };
+        let of_server = slots.clone().try_acquire_owned().ok()?;
+        Some(Self { share: share.clone(), known, _of_server: of_server, _of_peer: of_peer })
     }
 }
 
@@ -45,7 +48,7 @@ enum ReadFailure {
 async fn read_request(
     recv: &mut RecvStream,
     options: &ServerOptions,
-    share: &Share,
+    slot: &Slot,
 ) -> Result<(RequestHeader, Bytes, OwnedSemaphorePermit), ReadFailure> {
     let failure = |id| {
         move |error| match error {
@@ -60,8 +63,11 @@ async fn read_request(
     if recv.is_0rtt() && !header.request.is_read() {
         return Err(ReadFailure::Answer(header.id, ProtocolError::TooEarly));
     }
+    if header.body_len > 0 && !slot.known {
+        return Err(ReadFailure::Answer(header.id, ProtocolError::BodyOfStranger));
+    }
     let body = timeout(options.body_timeout, async {
-        let room = share.body_bytes.clone().acquire_many_owned(header.body_len).await;
+        let room = slot.share.body_bytes.clone().acquire_many_owned(header.body_len).await;
         let room = room.map_err(|_| ReadFailure::Gone)?;
         let body = stream::read_body(recv, header.body_len).await.map_err(failure(header.id))?;
         Ok((body, room))
@@ -77,7 +83,7 @@ pub(super) async fn serve_request(
     mut send: SendStream,
     mut recv: RecvStream,
 ) {
-    let (id, response, body) = match read_request(&mut recv, &shared.options, &slot.share).await {
+    let (id, response, body) = match read_request(&mut recv, &shared.options, &slot).await {
         Ok((header, body, _room)) => {
             let (response, body) = tokio::select! {
                 answer = shared.service.serve(peer, header.request, body) => answer,

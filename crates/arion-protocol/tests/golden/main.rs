@@ -152,7 +152,9 @@ fn there_is_no_file_too_many() {
         .collect();
     let there: BTreeSet<String> = fs::read_dir(directory())
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     assert_eq!(there, known);
 }
