@@ -1,8 +1,8 @@
 //! The inner loop with GFNI: one instruction multiplies a register of bytes by a constant. With AVX-512 two registers of 64
 //! bytes of each source at a time, with AVX2 one of 32, times up to ten rows, whose sums stay in registers.
 //!
-//! Not measured: no machine with GFNI was at hand. Computed by Miri, which has these instructions, and by every process
-//! for itself before it uses a kernel ([`super::Path::best`]).
+//! Not measured: no machine with GFNI was at hand. Miri has these instructions (`./scripts/nightly erasure_miri`), and every
+//! process compares a kernel before it uses it ([`super::Path::best`]).
 //!
 //! Unsafe are instructions the CPU may lack, guarded by `detect`, and reads and writes by pointer, guarded by the checks of
 //! `multiply`.
