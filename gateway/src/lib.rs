@@ -13,6 +13,7 @@
 //! Auditing (`arion-warden`), rebalancing (`arion-validator`).
 
 pub mod chain;
+pub mod checksum;
 pub mod cli;
 pub mod config;
 pub mod daemon;
@@ -24,6 +25,7 @@ pub mod listing;
 pub mod manifest;
 pub mod meta;
 pub mod metrics;
+pub mod object;
 pub mod peers;
 pub mod placement;
 pub mod register;

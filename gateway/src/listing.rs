@@ -1,8 +1,9 @@
-//! Listing keys the way S3 does: in byte order, with a prefix, folded at a delimiter, in pages.
+//! Listing keys the way S3 does: in byte order, with a prefix, folded at a delimiter, in pages; also where a key has several
+//! lines (versions, uploads).
 //!
 //! Pure: the keys come from a function that finds the first key at or behind a bound.
 
-use crate::{manifest::ObjectInfo, meta::MetaError};
+use crate::{meta::MetaError, object::ObjectInfo};
 
 /// What to list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -43,24 +44,23 @@ fn behind(prefix: &str) -> Option<String> {
 }
 
 /// What a key is folded into.
-fn folded<'k>(query: &Query, key: &'k str) -> Option<&'k str> {
-    if query.delimiter.is_empty() {
+fn folded<'k>(prefix: &str, delimiter: &str, key: &'k str) -> Option<&'k str> {
+    if delimiter.is_empty() {
         return None;
     }
-    let rest = key.strip_prefix(query.prefix.as_str())?;
-    let at = rest.find(query.delimiter.as_str())?;
-    Some(&key[..query.prefix.len() + at + query.delimiter.len()])
+    let at = key.strip_prefix(prefix)?.find(delimiter)?;
+    Some(&key[..prefix.len() + at + delimiter.len()])
 }
 
 /// Where the search begins.
-fn first_bound(query: &Query) -> Option<String> {
-    if query.after.is_empty() || query.after.as_str() < query.prefix.as_str() {
-        return Some(query.prefix.clone());
+fn first_bound(prefix: &str, delimiter: &str, after: &str) -> Option<String> {
+    if after.is_empty() || after < prefix {
+        return Some(prefix.to_owned());
     }
-    if folded(query, &query.after).is_some_and(|fold| fold == query.after) {
-        return behind(&query.after);
+    if folded(prefix, delimiter, after).is_some_and(|fold| fold == after) {
+        return behind(after);
     }
-    Some(format!("{}\0", query.after))
+    Some(format!("{after}\0"))
 }
 
 /// Lists; `seek` gives the first key at or behind a bound.
@@ -73,7 +73,7 @@ pub fn list<T>(
         return Ok(page);
     }
     let mut last = String::new();
-    let mut bound = first_bound(query);
+    let mut bound = first_bound(&query.prefix, &query.delimiter, &query.after);
     while let Some(from) = bound.take() {
         let Some((key, value)) = seek(&from)? else { break };
         if !key.starts_with(query.prefix.as_str()) {
@@ -83,7 +83,7 @@ pub fn list<T>(
             page.next = Some(last);
             break;
         }
-        match folded(query, &key) {
+        match folded(&query.prefix, &query.delimiter, &key) {
             Some(fold) => {
                 last = fold.to_owned();
                 bound = behind(fold);
@@ -99,10 +99,133 @@ pub fn list<T>(
     Ok(page)
 }
 
+/// What to list where a key has several lines, in order of their places.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pairs<P> {
+    /// Keys begin with this.
+    pub prefix: String,
+    /// Keys are folded behind its first appearance after the prefix; empty folds nothing.
+    pub delimiter: String,
+    /// Lines behind this one only: behind that place of the key, or behind the whole key or folded prefix.
+    pub after: Option<(String, Option<P>)>,
+    /// Most lines and folded prefixes in the page.
+    pub max: usize,
+}
+
+/// Where the next line is looked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Start<P> {
+    /// At this key or behind it.
+    Key(String),
+    /// Behind this place of this key, or behind the key.
+    Behind(String, P),
+}
+
+/// A page where a key has several lines.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PairPage<P, T> {
+    /// Key, place, and what is there.
+    pub lines: Vec<(String, P, T)>,
+    /// The folded prefixes.
+    pub prefixes: Vec<String>,
+    /// `after` of the next page, if there is one.
+    pub next: Option<(String, Option<P>)>,
+}
+
+/// Lists where a key has several lines; `seek` gives the first line at or behind a place.
+pub fn list_pairs<P: Clone, T>(
+    query: &Pairs<P>,
+    mut seek: impl FnMut(&Start<P>) -> Result<Option<(String, P, T)>, MetaError>,
+) -> Result<PairPage<P, T>, MetaError> {
+    let mut page = PairPage { lines: Vec::new(), prefixes: Vec::new(), next: None };
+    if query.max == 0 {
+        return Ok(page);
+    }
+    let (prefix, delimiter) = (query.prefix.as_str(), query.delimiter.as_str());
+    let mut start = match &query.after {
+        None => Some(Start::Key(prefix.to_owned())),
+        Some((key, Some(at))) if key.as_str() >= prefix => Some(Start::Behind(key.clone(), at.clone())),
+        Some((key, _)) => first_bound(prefix, delimiter, key).map(Start::Key),
+    };
+    let mut last = (String::new(), None);
+    while let Some(from) = start.take() {
+        let Some((key, at, value)) = seek(&from)? else { break };
+        if !key.starts_with(prefix) {
+            break;
+        }
+        if page.lines.len() + page.prefixes.len() == query.max {
+            page.next = Some(last);
+            break;
+        }
+        match folded(prefix, delimiter, &key) {
+            Some(fold) => {
+                last = (fold.to_owned(), None);
+                start = behind(fold).map(Start::Key);
+                page.prefixes.push(fold.to_owned());
+            }
+            None => {
+                start = Some(Start::Behind(key.clone(), at.clone()));
+                last = (key.clone(), Some(at.clone()));
+                page.lines.push((key, at, value));
+            }
+        }
+    }
+    Ok(page)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn pages_of_several_lines_put_together_are_the_whole_listing() {
+        let all: BTreeSet<(String, u32)> = (0..40u32)
+            .flat_map(|n| [(format!("d{}/f{}", n % 3, n % 5), n), (format!("f{}", n % 7), n)])
+            .collect();
+        let page = |prefix: &str, delimiter: &str, after, max| {
+            let query = Pairs { prefix: prefix.into(), delimiter: delimiter.into(), after, max };
+            list_pairs(&query, |start| {
+                let found = match start {
+                    Start::Key(key) => all.range((key.clone(), 0)..).next(),
+                    Start::Behind(key, at) => all.range((key.clone(), at + 1)..).next(),
+                };
+                Ok(found.map(|(key, at)| (key.clone(), *at, ())))
+            })
+            .unwrap()
+        };
+        for (prefix, delimiter) in [("", ""), ("", "/"), ("d", ""), ("d1/", "/"), ("f", "/"), ("none", "/")] {
+            let whole = page(prefix, delimiter, None, 10_000);
+            assert_eq!(whole.next, None);
+            if delimiter.is_empty() {
+                let expected = all.iter().filter(|(key, _)| key.starts_with(prefix)).count();
+                assert_eq!(whole.lines.len(), expected);
+            }
+            for max in [1, 2, 9] {
+                let (mut lines, mut prefixes, mut after) = (Vec::new(), Vec::new(), None);
+                loop {
+                    let part = page(prefix, delimiter, after, max);
+                    assert!(part.lines.len() + part.prefixes.len() <= max);
+                    lines.extend(part.lines);
+                    prefixes.extend(part.prefixes);
+                    match part.next {
+                        Some(next) => after = Some(next),
+                        None => break,
+                    }
+                }
+                assert_eq!(
+                    (&lines, &prefixes),
+                    (&whole.lines, &whole.prefixes),
+                    "{prefix} {delimiter} {max}"
+                );
+            }
+        }
+        // Behind a key as a whole, and from before the prefix.
+        assert_eq!(page("", "", Some(("f5".into(), None)), 1).lines[0].0, "f6");
+        assert_eq!(page("f", "", Some(("a".into(), Some(7))), 1).lines[0], ("f0".into(), 0, ()));
+        assert_eq!(page("", "/", Some(("d1/".into(), None)), 1).prefixes, ["d2/"]);
+        assert_eq!(page("", "", None, 0).lines, []);
+    }
 
     fn names(keys: &BTreeSet<String>, query: &Query) -> (Vec<String>, Vec<String>, Option<String>) {
         let page = list(query, |from| Ok(keys.range(from.to_owned()..).next().map(|key| (key.clone(), ()))))

@@ -8,11 +8,16 @@
 //! - Stripes before the last one of a part are all equally long.
 //!
 //! # Not here
-//! Tables and transactions ([`crate::meta`]); encryption (`arion-crypto`).
+//! What else is kept of an object ([`crate::object`]); tables and transactions ([`crate::meta`]); encryption
+//! (`arion-crypto`).
+
+use std::ops::Range;
 
 use arion_crypto::WrappedKey;
 use arion_types::{Epoch, ShardHash, StripeId, stripe};
 use codec::{Decode, DecodeAll, Encode};
+
+use crate::checksum::Checksums;
 
 /// Random id of a manifest row.
 pub type ManifestId = [u8; 16];
@@ -52,11 +57,22 @@ pub struct PartManifest {
     pub stripes: Vec<StripeRecord>,
 }
 
+/// What a client knows an uploaded part by.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct PartLabel {
+    /// The number it was uploaded under.
+    pub number: u32,
+    /// Its checksums.
+    pub checksums: Checksums,
+}
+
 /// Where an object's bytes are.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct Manifest {
     /// The parts in order.
     pub parts: Vec<PartManifest>,
+    /// For an object that was uploaded in parts: what each of them is known by, in order of number. Empty otherwise.
+    pub labels: Vec<PartLabel>,
 }
 
 #[derive(Encode, Decode)]
@@ -66,6 +82,21 @@ enum VersionedManifest {
 }
 
 impl Manifest {
+    /// Of an object that came in one piece.
+    pub fn whole(part: PartManifest) -> Self {
+        Self { parts: vec![part], labels: Vec::new() }
+    }
+
+    /// The range of plaintext that the uploaded part of this number is. An object that came in one piece is part 1.
+    pub fn part_range(&self, number: u32) -> Option<Range<u64>> {
+        let at = match self.labels.is_empty() {
+            true => (number == 1).then_some(0)?,
+            false => self.labels.binary_search_by_key(&number, |label| label.number).ok()?,
+        };
+        let before = self.parts.get(..at)?.iter().map(|part| part.plain_len).sum();
+        Some(before..before + self.parts.get(at)?.plain_len)
+    }
+
     /// Bytes of plaintext.
     pub fn plain_len(&self) -> u64 {
         self.parts.iter().map(|part| part.plain_len).sum()
@@ -87,77 +118,6 @@ impl Manifest {
     }
 }
 
-/// The headers that come back with an object.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
-pub struct ObjectHeaders {
-    /// `Content-Type`.
-    pub content_type: Option<String>,
-    /// `Content-Encoding`.
-    pub content_encoding: Option<String>,
-    /// `Content-Language`.
-    pub content_language: Option<String>,
-    /// `Content-Disposition`.
-    pub content_disposition: Option<String>,
-    /// `Cache-Control`.
-    pub cache_control: Option<String>,
-    /// `Expires`, milliseconds since the Unix epoch.
-    pub expires_ms: Option<u64>,
-    /// `x-amz-meta-*`, names without the prefix, in order of name.
-    pub user: Vec<(String, String)>,
-}
-
-/// Checksums a client gave and the gateway verified, base64.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
-pub struct Checksums {
-    /// CRC-32.
-    pub crc32: Option<String>,
-    /// CRC-32C.
-    pub crc32c: Option<String>,
-    /// CRC-64/NVME.
-    pub crc64nvme: Option<String>,
-    /// SHA-1.
-    pub sha1: Option<String>,
-    /// SHA-256.
-    pub sha256: Option<String>,
-}
-
-/// What a listing or a HEAD needs to know of an object.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct ObjectInfo {
-    /// Row of its manifest.
-    pub manifest: ManifestId,
-    /// Bytes of plaintext.
-    pub size: u64,
-    /// ETag without quotes.
-    pub etag: String,
-    /// When it was written, milliseconds since the Unix epoch.
-    pub modified_ms: u64,
-    /// Number of uploaded parts; 0 for an object that came in one piece.
-    pub parts: u32,
-    /// Headers that come back.
-    pub headers: ObjectHeaders,
-    /// Checksums of the whole object.
-    pub checksums: Checksums,
-}
-
-#[derive(Encode, Decode)]
-enum VersionedObject {
-    #[codec(index = 1)]
-    V1(ObjectInfo),
-}
-
-impl ObjectInfo {
-    /// The row.
-    pub fn to_row(self) -> Vec<u8> {
-        VersionedObject::V1(self).encode()
-    }
-
-    /// From a row.
-    pub fn from_row(mut row: &[u8]) -> Result<Self, codec::Error> {
-        VersionedObject::decode_all(&mut row).map(|VersionedObject::V1(info)| info)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,7 +132,7 @@ mod tests {
         };
         let key = WrappedKey::V1 { key_id: [1; 8], nonce: [2; 12], sealed: [3; 48] };
         let part = PartManifest { plain_len: 0, cipher_len: 16, key, stripes: vec![stripe] };
-        Manifest { parts: vec![part.clone(), part] }
+        Manifest { parts: vec![part.clone(), part], labels: Vec::new() }
     }
 
     #[test]
@@ -195,16 +155,17 @@ mod tests {
     }
 
     #[test]
-    fn object_rows_round_trip() {
-        let info = ObjectInfo {
-            manifest: [1; 16],
-            size: 5,
-            etag: "x".into(),
-            modified_ms: 7,
-            parts: 0,
-            headers: ObjectHeaders { user: vec![("a".into(), "b".into())], ..Default::default() },
-            checksums: Checksums { crc32: Some("AAAA".into()), ..Default::default() },
-        };
-        assert_eq!(ObjectInfo::from_row(&info.clone().to_row()).unwrap(), info);
+    fn parts_are_found_by_the_number_they_were_uploaded_under() {
+        let mut manifest = manifest();
+        for (part, len) in manifest.parts.iter_mut().zip([5, 7]) {
+            part.plain_len = len;
+        }
+        let label = |number| PartLabel { number, checksums: Checksums::default() };
+        manifest.labels = vec![label(2), label(9)];
+        assert_eq!(manifest.part_range(2), Some(0..5));
+        assert_eq!(manifest.part_range(9), Some(5..12));
+        assert_eq!(manifest.part_range(1), None);
+        let whole = Manifest::whole(manifest.parts.remove(0));
+        assert_eq!((whole.part_range(1), whole.part_range(2)), (Some(0..5), None));
     }
 }

@@ -8,31 +8,45 @@
 //! - An operation checks before it changes: one that returns a logical error has changed nothing.
 //! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
 //! - The ledger has no gaps and is never rewritten.
+//! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
+//! - `NULLS` names the null version of a key if it is in `VERSIONS`.
 //!
 //! # Not here
-//! What rows of objects look like ([`crate::manifest`]); who sends what to miners.
+//! What rows of objects look like ([`crate::object`], [`crate::manifest`]); who sends what to miners.
 
+mod amend;
 mod buckets;
+mod complete;
+mod condition;
+mod delete;
+mod expiry;
 mod ledger;
 mod objects;
 mod stripes;
 mod uploads;
+mod versions;
 
 pub use buckets::BucketInfo;
-pub use objects::{Condition, NewObject, ObjectPage};
+pub use complete::{Completed, Completion};
+pub use condition::{Condition, DeleteCondition, EtagMatch};
+pub use delete::{DeleteRequest, Deletion};
+pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
 pub use stripes::{DeleteRow, MissingRow};
-pub use uploads::{Completion, PartInfo, UploadInfo, UploadKey};
+pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage};
+pub use versions::{VersionMarker, VersionPage};
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use crate::object::VersionId;
+
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// Operations that may wait for the writing thread.
 const QUEUE_MAX: usize = 1_024;
 /// Most operations in one commit.
@@ -44,6 +58,8 @@ pub(crate) type Hash = [u8; 32];
 pub(crate) const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
 pub(crate) const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
 pub(crate) const OBJECTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("objects");
+pub(crate) const VERSIONS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition::new("versions");
+pub(crate) const NULLS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("nulls");
 pub(crate) const MANIFESTS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("manifests");
 pub(crate) const UPLOADS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("uploads");
 pub(crate) const PARTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("parts");
@@ -72,6 +88,24 @@ pub enum MetaError {
     /// The object does not exist.
     #[error("no such object")]
     NoSuchKey,
+    /// The newest version of the key is this delete marker.
+    #[error("the object was deleted: delete marker {0}")]
+    Deleted(VersionId),
+    /// The key has no such version.
+    #[error("no such version")]
+    NoSuchVersion,
+    /// The version is a delete marker.
+    #[error("version {0} is a delete marker")]
+    IsMarker(VersionId),
+    /// The version is retained or held.
+    #[error("the version is locked")]
+    Locked,
+    /// The bucket has no object lock.
+    #[error("the bucket has no object lock")]
+    NoObjectLock,
+    /// Object lock needs versions: it cannot be set without them, nor versions be suspended with it.
+    #[error("object lock needs versioning")]
+    LockNeedsVersions,
     /// The upload does not exist.
     #[error("no such upload")]
     NoSuchUpload,
@@ -256,6 +290,8 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     };
     transaction.open_table(BUCKETS)?;
     transaction.open_table(OBJECTS)?;
+    transaction.open_table(VERSIONS)?;
+    transaction.open_table(NULLS)?;
     transaction.open_table(MANIFESTS)?;
     transaction.open_table(UPLOADS)?;
     transaction.open_table(PARTS)?;
@@ -337,7 +373,7 @@ mod tests {
         let db = Database::builder().create_with_backend(disk.clone()).unwrap();
         prepare(&db).unwrap();
         let meta = Meta::start(db).unwrap();
-        let bucket = || BucketInfo { account: "a".into(), created_ms: 1 };
+        let bucket = || BucketInfo::new("a".into(), 1);
         meta.create_bucket("first".into(), bucket()).await.unwrap();
         let mut failed = std::pin::pin!(meta.failed());
         let waits = tokio::time::timeout(std::time::Duration::from_millis(50), &mut failed).await;

@@ -10,14 +10,21 @@
 
 mod auth;
 mod buckets;
+mod copies;
+mod deletes;
 mod digest;
 mod errors;
 mod input;
 mod link_v2;
 mod locate;
+mod lock;
 mod multipart;
 mod objects;
 mod output;
+mod reads;
+mod tagging;
+mod uploads;
+mod versioning;
 
 pub use auth::{Auth, Guard, Names};
 pub use locate::{Locate, Located, LocatedShard, LocatedStripe};
@@ -114,6 +121,13 @@ macro_rules! operations {
                 }
             )*
 
+            async fn head_object(
+                &self,
+                request: S3Request<HeadObjectInput>,
+            ) -> S3Result<S3Response<HeadObjectOutput>> {
+                reads::head_object(self, request).await
+            }
+
             /// Uploads by HTML form are not offered.
             async fn post_object(
                 &self,
@@ -133,17 +147,29 @@ operations! {
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, buckets;
     list_objects: ListObjectsInput => ListObjectsOutput, buckets;
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, buckets;
+    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput, versioning;
+    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput, versioning;
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, versioning;
+    put_object_lock_configuration: PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput, lock;
+    get_object_lock_configuration: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput, lock;
     put_object: PutObjectInput => PutObjectOutput, objects;
-    get_object: GetObjectInput => GetObjectOutput, objects;
-    head_object: HeadObjectInput => HeadObjectOutput, objects;
-    delete_object: DeleteObjectInput => DeleteObjectOutput, objects;
-    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, objects;
-    copy_object: CopyObjectInput => CopyObjectOutput, objects;
+    get_object: GetObjectInput => GetObjectOutput, reads;
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, reads;
+    delete_object: DeleteObjectInput => DeleteObjectOutput, deletes;
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, deletes;
+    copy_object: CopyObjectInput => CopyObjectOutput, copies;
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, tagging;
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, tagging;
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, tagging;
+    put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput, lock;
+    get_object_retention: GetObjectRetentionInput => GetObjectRetentionOutput, lock;
+    put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput, lock;
+    get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput, lock;
     create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, multipart;
     upload_part: UploadPartInput => UploadPartOutput, multipart;
     upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, multipart;
     complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, multipart;
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, multipart;
-    list_parts: ListPartsInput => ListPartsOutput, multipart;
-    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, multipart;
+    list_parts: ListPartsInput => ListPartsOutput, uploads;
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, uploads;
 }

@@ -13,8 +13,9 @@ use std::{
 };
 
 use arion_gateway::{
-    manifest::{Manifest, ObjectHeaders, ObjectInfo},
+    manifest::Manifest,
     meta::{BucketInfo, Condition, NewObject},
+    object::ObjectInfo,
 };
 use network::Network;
 
@@ -23,25 +24,17 @@ const CHILD: &str = "ARION_GATEWAY_CRASH_TEST_DIRECTORY";
 async fn write_for_ever(directory: &Path) {
     let network = Network::new();
     let grid = network.grid(directory);
-    let info = BucketInfo { account: "a".into(), created_ms: 1 };
+    let info = BucketInfo::new("a".into(), 1);
     let _ = grid.meta.create_bucket("b".into(), info).await;
     for number in 0u64.. {
         let manifest = network::write(&grid, &network::sample(1_000)).await.unwrap();
-        let info = ObjectInfo {
-            manifest: rand::random(),
-            size: 1_000,
-            etag: String::new(),
-            modified_ms: 1,
-            parts: 0,
-            headers: ObjectHeaders::default(),
-            checksums: Default::default(),
-        };
+        let info = ObjectInfo { manifest: rand::random(), size: 1_000, modified_ms: 1, ..Default::default() };
         let object = NewObject {
             bucket: "b".into(),
             key: format!("{number:06}"),
             info,
-            manifest: Manifest { parts: vec![manifest] },
-            condition: Condition::Always,
+            manifest: Manifest::whole(manifest),
+            condition: Condition::default(),
         };
         grid.meta.put_object(object, 1).await.unwrap();
         println!("acknowledged {number}");
@@ -78,9 +71,9 @@ async fn acknowledged_objects_survive_kill_9() {
         let network = Network::new();
         let grid = network.grid(directory.path());
         for number in 0..=last {
-            let (info, manifest) =
-                grid.meta.object_with_manifest("b".into(), format!("{number:06}")).await.unwrap();
-            assert_eq!((info.size, manifest.plain_len()), (1_000, 1_000));
+            let found = grid.meta.object_with_manifest("b".into(), format!("{number:06}"), None).await;
+            let (found, manifest) = found.unwrap();
+            assert_eq!((found.info.size, manifest.plain_len()), (1_000, 1_000));
         }
         grid.recover().await.unwrap();
         assert_eq!(grid.meta.inflight_stripes().await.unwrap(), []);

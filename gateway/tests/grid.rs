@@ -12,8 +12,9 @@ use std::{
 use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     grid::{GridOptions, read::ReadError, write::WriteError},
-    manifest::{Manifest, ObjectHeaders, ObjectInfo},
+    manifest::Manifest,
     meta::{BucketInfo, Condition, NewObject, PartInfo, UploadInfo, UploadKey},
+    object::ObjectInfo,
 };
 use arion_protocol::LedgerRecord;
 use network::{MINERS, Mood, Network, SLOW, eventually, read, sample, write};
@@ -27,15 +28,13 @@ fn object(manifest: Manifest) -> NewObject {
         size: manifest.plain_len(),
         etag: "e".into(),
         modified_ms: 1,
-        parts: 0,
-        headers: ObjectHeaders::default(),
-        checksums: Default::default(),
+        ..Default::default()
     };
-    NewObject { bucket: "b".into(), key: "k".into(), info, manifest, condition: Condition::Always }
+    NewObject { bucket: "b".into(), key: "k".into(), info, manifest, condition: Condition::default() }
 }
 
 fn bucket() -> BucketInfo {
-    BucketInfo { account: "a".into(), created_ms: 1 }
+    BucketInfo::new("a".into(), 1)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,22 +190,22 @@ async fn objects_outlive_the_gateway_and_overwriting_frees_them() {
         let grid = network.grid(directory.path());
         grid.meta.create_bucket("b".into(), bucket()).await.unwrap();
         let manifest = write(&grid, &plain).await.unwrap();
-        grid.meta.put_object(object(Manifest { parts: vec![manifest] }), 1).await.unwrap();
+        grid.meta.put_object(object(Manifest::whole(manifest)), 1).await.unwrap();
         // Sent, never entered: what a crash leaves.
         write(&grid, &sample(500)).await.unwrap();
         eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
     }
     let grid = network.grid(directory.path());
     assert_eq!(grid.recover().await.unwrap(), 1);
-    let (info, manifest) = grid.meta.object_with_manifest("b".into(), "k".into()).await.unwrap();
-    assert_eq!(info.size, plain.len() as u64);
-    assert_eq!(read(&grid, &manifest.parts[0], 0..info.size).await.unwrap(), plain);
+    let (found, manifest) = grid.meta.object_with_manifest("b".into(), "k".into(), None).await.unwrap();
+    assert_eq!(found.info.size, plain.len() as u64);
+    assert_eq!(read(&grid, &manifest.parts[0], 0..found.info.size).await.unwrap(), plain);
     let stop = Shutdown::new();
     let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
     eventually("the orphan is gone", async || network.miners.iter().all(|miner| miner.shard_count() == 1))
         .await;
     let newer = write(&grid, &sample(7)).await.unwrap();
-    let mut newer = object(Manifest { parts: vec![newer] });
+    let mut newer = object(Manifest::whole(newer));
     newer.info.manifest = [2; 16];
     grid.meta.put_object(newer, arion_daemon::now_ms()).await.unwrap();
     eventually("the old version is gone", async || {
@@ -291,7 +290,7 @@ async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
     let now = now_ms();
     let old = now - 8 * 24 * 3_600 * 1_000;
     for (key, created_ms) in [("a young", now), ("b old", old), ("c young", now), ("d old", old)] {
-        let info = UploadInfo { created_ms, headers: ObjectHeaders::default() };
+        let info = UploadInfo { created_ms, ..Default::default() };
         grid.meta.create_upload(upload(key), info).await.unwrap();
         for number in [1, 2, 3] {
             let manifest = write(&grid, &sample(1_000 + number as usize)).await.unwrap();
@@ -313,8 +312,8 @@ async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
     let stop = Shutdown::new();
     let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
     eventually("old uploads are gone, with their data", async || {
-        let left = grid.meta.uploads("b".into()).await.unwrap();
-        left.len() == 2 && network.miners.iter().all(|miner| miner.shard_count() == 6)
+        let left = grid.meta.uploads_page("b".into(), String::new(), String::new(), None, 9).await.unwrap();
+        left.uploads.len() == 2 && network.miners.iter().all(|miner| miner.shard_count() == 6)
     })
     .await;
     for key in ["a young", "c young"] {

@@ -3,7 +3,8 @@
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, OBJECTS, UPLOADS};
+use super::{BUCKETS, Meta, MetaError, OBJECTS, UPLOADS, VERSIONS};
+use crate::object::{LockConfig, VersionId, Versioning};
 
 /// A bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -12,18 +13,46 @@ pub struct BucketInfo {
     pub account: String,
     /// When it was made, milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// Whether it keeps earlier versions.
+    pub versioning: Versioning,
+    /// Object lock, if it was made with it or got it later.
+    pub lock: Option<LockConfig>,
+}
+
+impl BucketInfo {
+    /// Without versions or lock.
+    pub fn new(account: String, created_ms: u64) -> Self {
+        Self { account, created_ms, versioning: Versioning::Unversioned, lock: None }
+    }
+
+    /// The id of a version as clients are told it: not at all where no versions were ever kept.
+    pub fn shown(&self, id: VersionId) -> Option<VersionId> {
+        (self.versioning != Versioning::Unversioned).then_some(id)
+    }
 }
 
 fn decode(row: &[u8]) -> Result<BucketInfo, MetaError> {
     BucketInfo::decode_all(&mut &*row).map_err(|_| MetaError::Row("buckets"))
 }
 
-/// Refuses a bucket that does not exist any more.
-pub(super) fn require(transaction: &WriteTransaction, bucket: &str) -> Result<(), MetaError> {
+/// The bucket, if it still exists.
+pub(super) fn require(transaction: &WriteTransaction, bucket: &str) -> Result<BucketInfo, MetaError> {
     match transaction.open_table(BUCKETS)?.get(bucket)? {
-        Some(_) => Ok(()),
+        Some(row) => decode(row.value()),
         None => Err(MetaError::NoSuchBucket),
     }
+}
+
+/// Changes a bucket.
+fn change(
+    transaction: &WriteTransaction,
+    name: &str,
+    change: impl FnOnce(&mut BucketInfo) -> Result<(), MetaError>,
+) -> Result<(), MetaError> {
+    let mut info = require(transaction, name)?;
+    change(&mut info)?;
+    transaction.open_table(BUCKETS)?.insert(name, info.encode().as_slice())?;
+    Ok(())
 }
 
 /// Whether a table with keys that begin with the bucket has one.
@@ -33,12 +62,17 @@ fn is_empty(transaction: &WriteTransaction, bucket: &str) -> Result<bool, MetaEr
         Some((key, _)) => key.value().0 == bucket,
         None => false,
     };
+    let versions = transaction.open_table(VERSIONS)?;
+    let has_version = match versions.range((bucket, "", 0)..)?.next().transpose()? {
+        Some((key, _)) => key.value().0 == bucket,
+        None => false,
+    };
     let uploads = transaction.open_table(UPLOADS)?;
     let has_upload = match uploads.range((bucket, "", "")..)?.next().transpose()? {
         Some((key, _)) => key.value().0 == bucket,
         None => false,
     };
-    Ok(!has_object && !has_upload)
+    Ok(!has_object && !has_version && !has_upload)
 }
 
 impl Meta {
@@ -68,6 +102,34 @@ impl Meta {
             }
             transaction.open_table(BUCKETS)?.remove(name.as_str())?;
             Ok(())
+        })
+        .await
+    }
+
+    /// Lets a bucket keep versions, or stop making them.
+    pub async fn set_versioning(&self, name: String, versioning: Versioning) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            change(transaction, &name, |info| {
+                if info.lock.is_some() && versioning != Versioning::Enabled {
+                    return Err(MetaError::LockNeedsVersions);
+                }
+                info.versioning = versioning;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Sets the object lock of a bucket that keeps versions; it is never taken away again.
+    pub async fn set_lock(&self, name: String, lock: LockConfig) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            change(transaction, &name, |info| {
+                if info.versioning != Versioning::Enabled {
+                    return Err(MetaError::LockNeedsVersions);
+                }
+                info.lock = Some(lock);
+                Ok(())
+            })
         })
         .await
     }

@@ -1,28 +1,20 @@
-//! Objects: one row per key, manifests beside them.
+//! Objects: written, found, copied, listed.
 
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, MANIFESTS, Meta, MetaError, OBJECTS, buckets, stripes};
+use super::{
+    BUCKETS, Condition, MANIFESTS, Meta, MetaError, OBJECTS, buckets,
+    buckets::BucketInfo,
+    stripes,
+    versions::{Reading, Writing},
+};
 use crate::{
     listing::{self, Query},
-    manifest::{Manifest, ManifestId, ObjectHeaders, ObjectInfo},
+    manifest::{Manifest, ManifestId},
+    object::{Entry, ObjectHeaders, ObjectInfo, Properties, Version, VersionId},
 };
 
 pub use crate::listing::Page as ObjectPage;
-
-/// What must hold of the object that is there before it is replaced.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Condition {
-    /// Nothing.
-    #[default]
-    Always,
-    /// There is none (`If-None-Match: *`).
-    Absent,
-    /// There is one (`If-Match: *`).
-    Present,
-    /// There is one with this ETag (`If-Match`).
-    Etag(String),
-}
 
 /// An object to be entered.
 #[derive(Debug)]
@@ -39,16 +31,49 @@ pub struct NewObject {
     pub condition: Condition,
 }
 
-fn decode(row: &[u8]) -> Result<ObjectInfo, MetaError> {
-    ObjectInfo::from_row(row).map_err(|_| MetaError::Row("objects"))
+/// An object that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Which version of its key it is.
+    pub version: VersionId,
+    /// What is known of it.
+    pub info: ObjectInfo,
+}
+
+/// What is copied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// Which version; `None` for the newest.
+    pub version: Option<VersionId>,
+    /// The object that the caller looked at: it must still be this one.
+    pub expected: ManifestId,
+}
+
+/// What a copy becomes.
+#[derive(Debug)]
+pub struct NewCopy {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// Row of its manifest.
+    pub manifest: ManifestId,
+    /// What is said of it; its headers and tags count only where these replace the source's.
+    pub properties: Properties,
+    /// Headers instead of the source's.
+    pub replace_headers: bool,
+    /// Tags instead of the source's.
+    pub replace_tags: bool,
+    /// What must hold of its predecessor.
+    pub condition: Condition,
 }
 
 fn decode_manifest(row: &[u8]) -> Result<Manifest, MetaError> {
     Manifest::from_row(row).map_err(|_| MetaError::Row("manifests"))
-}
-
-fn current(transaction: &WriteTransaction, bucket: &str, key: &str) -> Result<Option<ObjectInfo>, MetaError> {
-    transaction.open_table(OBJECTS)?.get((bucket, key))?.map(|row| decode(row.value())).transpose()
 }
 
 fn manifest_of(transaction: &WriteTransaction, id: ManifestId) -> Result<Manifest, MetaError> {
@@ -57,126 +82,147 @@ fn manifest_of(transaction: &WriteTransaction, id: ManifestId) -> Result<Manifes
     decode_manifest(row.value())
 }
 
-pub(super) fn check(
-    transaction: &WriteTransaction,
-    bucket: &str,
-    key: &str,
-    condition: &Condition,
-) -> Result<(), MetaError> {
-    if *condition == Condition::Always {
-        return Ok(());
-    }
-    let holds = match (condition, current(transaction, bucket, key)?) {
-        (Condition::Absent, found) => found.is_none(),
-        (Condition::Present, found) => found.is_some(),
-        (Condition::Etag(etag), Some(found)) => *etag == found.etag,
-        (Condition::Etag(_), None) => return Err(MetaError::NoSuchKey),
-        (Condition::Always, _) => true,
-    };
-    if holds { Ok(()) } else { Err(MetaError::PreconditionFailed) }
+/// Gives back the data of a version that was taken out.
+pub(super) fn free(transaction: &WriteTransaction, version: &Version, now_ms: u64) -> Result<(), MetaError> {
+    let Some(info) = version.object() else { return Ok(()) };
+    let manifest = manifest_of(transaction, info.manifest)?;
+    transaction.open_table(MANIFESTS)?.remove(info.manifest)?;
+    stripes::release(transaction, manifest.stripes(), now_ms)
 }
 
-/// Puts the object in the place of its predecessor, which is released. The new stripes are held already.
-pub(super) fn replace(
+/// Refuses what may not be written: whatever the bucket does not allow, or whose condition does not hold.
+pub(super) fn check(
     transaction: &WriteTransaction,
-    bucket: &str,
-    key: &str,
-    info: ObjectInfo,
-    manifest: Manifest,
-    now_ms: u64,
+    bucket: &BucketInfo,
+    names: (&str, &str),
+    properties: &Properties,
+    condition: &Condition,
 ) -> Result<(), MetaError> {
-    remove(transaction, bucket, key, now_ms)?;
-    transaction.open_table(MANIFESTS)?.insert(info.manifest, manifest.to_row().as_slice())?;
-    transaction.open_table(OBJECTS)?.insert((bucket, key), info.to_row().as_slice())?;
+    if bucket.lock.is_none() && (properties.retention.is_some() || properties.legal_hold.is_some()) {
+        return Err(MetaError::NoObjectLock);
+    }
+    if condition.is_needed() {
+        condition.check(Writing::open(transaction)?.current(names.0, names.1)?.as_ref())?;
+    }
     Ok(())
 }
 
-fn remove(transaction: &WriteTransaction, bucket: &str, key: &str, now_ms: u64) -> Result<bool, MetaError> {
-    let Some(info) = current(transaction, bucket, key)? else { return Ok(false) };
-    let manifest = manifest_of(transaction, info.manifest)?;
-    transaction.open_table(MANIFESTS)?.remove(info.manifest)?;
-    transaction.open_table(OBJECTS)?.remove((bucket, key))?;
-    stripes::release(transaction, manifest.stripes(), now_ms)?;
-    Ok(true)
+/// Makes the object the newest version of its key, with the bucket's retention if it has none. The new stripes are held
+/// already; what it replaces is given back. Returns the version's id as clients are told it: not at all where the bucket never
+/// kept versions.
+pub(super) fn enter(
+    transaction: &WriteTransaction,
+    bucket: &BucketInfo,
+    names: (&str, &str),
+    mut info: ObjectInfo,
+    manifest: Manifest,
+    now_ms: u64,
+) -> Result<Option<VersionId>, MetaError> {
+    let default = bucket.lock.and_then(|lock| lock.default);
+    if let (None, Some(default)) = (info.properties.retention, default) {
+        info.properties.retention = Some(default.at(now_ms));
+    }
+    transaction.open_table(MANIFESTS)?.insert(info.manifest, manifest.to_row().as_slice())?;
+    let entry = Entry::Object(info);
+    let (stamp, replaced) =
+        Writing::open(transaction)?.enter(names.0, names.1, entry, bucket.versioning, now_ms)?;
+    if let Some(replaced) = replaced {
+        free(transaction, &replaced, now_ms)?;
+    }
+    Ok(bucket.shown(stamp.id()))
 }
 
-fn find(transaction: &ReadTransaction, bucket: &str, key: &str) -> Result<ObjectInfo, MetaError> {
+fn find(
+    transaction: &ReadTransaction,
+    bucket: &str,
+    key: &str,
+    version: Option<VersionId>,
+) -> Result<Found, MetaError> {
     if transaction.open_table(BUCKETS)?.get(bucket)?.is_none() {
         return Err(MetaError::NoSuchBucket);
     }
-    match transaction.open_table(OBJECTS)?.get((bucket, key))? {
-        Some(row) => decode(row.value()),
-        None => Err(MetaError::NoSuchKey),
-    }
+    let (found, info) = Reading::open(transaction)?.object(bucket, key, version)?;
+    Ok(Found { version: found.id(), info })
 }
 
 impl Meta {
-    /// Enters an object whose stripes have reached their quorum.
-    pub async fn put_object(&self, object: NewObject, now_ms: u64) -> Result<(), MetaError> {
+    /// Enters an object whose stripes have reached their quorum. Returns the version's id if the bucket keeps versions.
+    pub async fn put_object(&self, object: NewObject, now_ms: u64) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
-            let NewObject { bucket, key, info, manifest, condition } = object;
-            buckets::require(transaction, &bucket)?;
-            check(transaction, &bucket, &key, &condition)?;
+            let NewObject { bucket: name, key, info, manifest, condition } = object;
+            let bucket = buckets::require(transaction, &name)?;
+            check(transaction, &bucket, (&name, &key), &info.properties, &condition)?;
             stripes::hold(transaction, manifest.stripes())?;
-            replace(transaction, &bucket, &key, info, manifest, now_ms)
+            enter(transaction, &bucket, (&name, &key), info, manifest, now_ms)
         })
         .await
     }
 
-    /// Copies an object within the gateway: both share the stripes. Returns the new row.
-    ///
-    /// `id` is the new manifest's row, `headers` replace the source's if given; `from` must still be the object
-    /// whose manifest is `expected`.
+    /// Copies an object within the gateway: both share the stripes. Returns the new row, and the version's id if the bucket
+    /// keeps versions.
     pub async fn copy_object(
         &self,
-        from: (String, String),
-        expected: ManifestId,
-        to: (String, String),
-        id: ManifestId,
-        headers: Option<ObjectHeaders>,
+        from: Source,
+        to: NewCopy,
         now_ms: u64,
-    ) -> Result<ObjectInfo, MetaError> {
+    ) -> Result<(Option<VersionId>, ObjectInfo), MetaError> {
         self.write(move |transaction| {
-            buckets::require(transaction, &to.0)?;
-            let source = current(transaction, &from.0, &from.1)?.ok_or(MetaError::NoSuchKey)?;
-            if source.manifest != expected {
+            let bucket = buckets::require(transaction, &to.bucket)?;
+            let names = (to.bucket.as_str(), to.key.as_str());
+            let (_, source) = Writing::open(transaction)?.object(&from.bucket, &from.key, from.version)?;
+            if source.manifest != from.expected {
                 return Err(MetaError::PreconditionFailed);
             }
+            check(transaction, &bucket, names, &to.properties, &to.condition)?;
             let manifest = manifest_of(transaction, source.manifest)?;
+            let mut properties = to.properties;
+            if !to.replace_headers {
+                let redirect = properties.headers.redirect;
+                properties.headers = ObjectHeaders { redirect, ..source.properties.headers };
+            }
+            if !to.replace_tags {
+                properties.tags = source.properties.tags;
+            }
+            let info = ObjectInfo {
+                manifest: to.manifest,
+                modified_ms: now_ms,
+                upload: None,
+                properties,
+                size: source.size,
+                etag: source.etag,
+                parts: source.parts,
+                checksums: source.checksums,
+                checksum_kind: source.checksum_kind,
+            };
             stripes::hold(transaction, manifest.stripes())?;
-            let headers = headers.unwrap_or_else(|| source.headers.clone());
-            let info = ObjectInfo { manifest: id, modified_ms: now_ms, headers, ..source };
-            replace(transaction, &to.0, &to.1, info.clone(), manifest, now_ms)?;
-            Ok(info)
+            let version = enter(transaction, &bucket, names, info.clone(), manifest, now_ms)?;
+            Ok((version, info))
         })
         .await
     }
 
-    /// Removes an object; whether there was one.
-    pub async fn delete_object(&self, bucket: String, key: String, now_ms: u64) -> Result<bool, MetaError> {
-        self.write(move |transaction| {
-            buckets::require(transaction, &bucket)?;
-            remove(transaction, &bucket, &key, now_ms)
-        })
-        .await
+    /// An object: the newest version of a key, or the one that is named.
+    pub async fn object(
+        &self,
+        bucket: String,
+        key: String,
+        version: Option<VersionId>,
+    ) -> Result<Found, MetaError> {
+        self.read(move |transaction| find(transaction, &bucket, &key, version)).await
     }
 
-    /// The row of an object.
-    pub async fn object(&self, bucket: String, key: String) -> Result<ObjectInfo, MetaError> {
-        self.read(move |transaction| find(transaction, &bucket, &key)).await
-    }
-
-    /// The row and the manifest of an object, of one moment.
+    /// An object and its manifest, of one moment.
     pub async fn object_with_manifest(
         &self,
         bucket: String,
         key: String,
-    ) -> Result<(ObjectInfo, Manifest), MetaError> {
+        version: Option<VersionId>,
+    ) -> Result<(Found, Manifest), MetaError> {
         self.read(move |transaction| {
-            let info = find(transaction, &bucket, &key)?;
-            let row = transaction.open_table(MANIFESTS)?.get(info.manifest)?;
+            let found = find(transaction, &bucket, &key, version)?;
+            let row = transaction.open_table(MANIFESTS)?.get(found.info.manifest)?;
             let manifest = decode_manifest(row.ok_or(MetaError::Row("manifests"))?.value())?;
-            Ok((info, manifest))
+            Ok((found, manifest))
         })
         .await
     }
@@ -195,7 +241,11 @@ impl Meta {
                 if found_in != bucket {
                     return Ok(None);
                 }
-                Ok(Some((key.to_owned(), decode(row.value())?)))
+                let version = Version::from_row(row.value()).map_err(|_| MetaError::Row("objects"))?;
+                match version.entry {
+                    Entry::Object(info) => Ok(Some((key.to_owned(), info))),
+                    Entry::Marker(_) => Err(MetaError::Row("objects")),
+                }
             })
         })
         .await

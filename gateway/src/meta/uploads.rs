@@ -5,8 +5,13 @@ use std::ops::Bound;
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{Meta, MetaError, PARTS, UPLOADS, buckets, objects, objects::Condition, stripes};
-use crate::manifest::{Checksums, Manifest, ManifestId, ObjectHeaders, ObjectInfo, PartManifest};
+use super::{BUCKETS, Meta, MetaError, PARTS, UPLOADS, buckets, stripes};
+use crate::{
+    checksum::{Algorithm, ChecksumKind, Checksums},
+    listing::{self, Pairs, Start},
+    manifest::PartManifest,
+    object::Properties,
+};
 
 /// What names an upload.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,12 +25,14 @@ pub struct UploadKey {
 }
 
 /// An upload in progress.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct UploadInfo {
     /// When it was begun, milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// Headers the object will have.
-    pub headers: ObjectHeaders,
+    /// What is said of the object it will be.
+    pub properties: Properties,
+    /// The checksum the object will have, if the client chose one.
+    pub checksum: Option<(Algorithm, ChecksumKind)>,
 }
 
 /// An uploaded part.
@@ -37,36 +44,39 @@ pub struct PartInfo {
     pub modified_ms: u64,
     /// Where its bytes are.
     pub manifest: PartManifest,
-    /// Checksums the client gave.
+    /// Its checksums: those the client gave, and the one that the object will have.
     pub checksums: Checksums,
 }
 
-/// An upload that is to become an object.
-#[derive(Debug)]
-pub struct Completion {
-    /// The upload.
-    pub upload: UploadKey,
-    /// Parts with the MD5 the client knows them by, in order.
-    pub parts: Vec<(u32, [u8; 16])>,
-    /// ETag of the object.
-    pub etag: String,
-    /// Row of its manifest.
-    pub manifest: ManifestId,
-    /// Least bytes of every part but the last.
-    pub part_bytes_min: u64,
-    /// What must hold of its predecessor.
-    pub condition: Condition,
+/// Behind which upload a page begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UploadMarker {
+    /// Its key, or a folded prefix.
+    pub key: String,
+    /// Which one of the key; `None` for all of them.
+    pub id: Option<String>,
+}
+
+/// A page of uploads in order of key, then id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UploadPage {
+    /// The uploads.
+    pub uploads: Vec<(UploadKey, UploadInfo)>,
+    /// The folded prefixes.
+    pub prefixes: Vec<String>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<UploadMarker>,
 }
 
 fn decode_upload(row: &[u8]) -> Result<UploadInfo, MetaError> {
     UploadInfo::decode_all(&mut &*row).map_err(|_| MetaError::Row("uploads"))
 }
 
-fn decode_part(row: &[u8]) -> Result<PartInfo, MetaError> {
+pub(super) fn decode_part(row: &[u8]) -> Result<PartInfo, MetaError> {
     PartInfo::decode_all(&mut &*row).map_err(|_| MetaError::Row("parts"))
 }
 
-fn require(transaction: &WriteTransaction, upload: &UploadKey) -> Result<UploadInfo, MetaError> {
+pub(super) fn require(transaction: &WriteTransaction, upload: &UploadKey) -> Result<UploadInfo, MetaError> {
     let uploads = transaction.open_table(UPLOADS)?;
     match uploads.get((upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str()))? {
         Some(row) => decode_upload(row.value()),
@@ -74,7 +84,10 @@ fn require(transaction: &WriteTransaction, upload: &UploadKey) -> Result<UploadI
     }
 }
 
-fn remove(transaction: &WriteTransaction, upload: &UploadKey) -> Result<Vec<(u32, PartInfo)>, MetaError> {
+pub(super) fn remove(
+    transaction: &WriteTransaction,
+    upload: &UploadKey,
+) -> Result<Vec<(u32, PartInfo)>, MetaError> {
     transaction.open_table(UPLOADS)?.remove((
         upload.bucket.as_str(),
         upload.key.as_str(),
@@ -92,20 +105,23 @@ fn remove(transaction: &WriteTransaction, upload: &UploadKey) -> Result<Vec<(u32
     Ok(removed)
 }
 
-fn parts_of(transaction: &ReadTransaction, id: &str) -> Result<Vec<(u32, PartInfo)>, MetaError> {
-    let mut found = Vec::new();
-    for row in transaction.open_table(PARTS)?.range((id, 0)..=(id, u32::MAX))? {
-        let (key, part) = row?;
-        found.push((key.value().1, decode_part(part.value())?));
+fn require_read(transaction: &ReadTransaction, upload: &UploadKey) -> Result<UploadInfo, MetaError> {
+    let uploads = transaction.open_table(UPLOADS)?;
+    match uploads.get((upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str()))? {
+        Some(row) => decode_upload(row.value()),
+        None => Err(MetaError::NoSuchUpload),
     }
-    Ok(found)
 }
 
 impl Meta {
     /// Begins an upload.
     pub async fn create_upload(&self, upload: UploadKey, info: UploadInfo) -> Result<(), MetaError> {
         self.write(move |transaction| {
-            buckets::require(transaction, &upload.bucket)?;
+            let bucket = buckets::require(transaction, &upload.bucket)?;
+            let properties = &info.properties;
+            if bucket.lock.is_none() && (properties.retention.is_some() || properties.legal_hold.is_some()) {
+                return Err(MetaError::NoObjectLock);
+            }
             let key = (upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str());
             transaction.open_table(UPLOADS)?.insert(key, info.encode().as_slice())?;
             Ok(())
@@ -113,16 +129,9 @@ impl Meta {
         .await
     }
 
-    /// Whether the upload exists.
+    /// An upload in progress.
     pub async fn upload(&self, upload: UploadKey) -> Result<UploadInfo, MetaError> {
-        self.read(move |transaction| {
-            let uploads = transaction.open_table(UPLOADS)?;
-            match uploads.get((upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str()))? {
-                Some(row) => decode_upload(row.value()),
-                None => Err(MetaError::NoSuchUpload),
-            }
-        })
-        .await
+        self.read(move |transaction| require_read(transaction, &upload)).await
     }
 
     /// Enters a part whose stripes have reached their quorum; a part of the same number is released.
@@ -148,19 +157,32 @@ impl Meta {
         .await
     }
 
-    /// The parts of an upload in order of number.
+    /// All parts of an upload in order of number: at most 10,000.
     pub async fn parts(&self, upload: UploadKey) -> Result<Vec<(u32, PartInfo)>, MetaError> {
-        self.upload(upload.clone()).await?;
-        self.read(move |transaction| parts_of(transaction, &upload.id)).await
+        self.parts_page(upload, 0, usize::MAX).await.map(|(parts, _)| parts)
     }
 
-    /// Turns an upload into an object: the parts' manifests one behind the other; no data is moved.
-    pub async fn complete_upload(
+    /// The parts of an upload with numbers above `after`, at most `max`, and whether there are more.
+    pub async fn parts_page(
         &self,
-        completion: Completion,
-        now_ms: u64,
-    ) -> Result<ObjectInfo, MetaError> {
-        self.write(move |transaction| complete(transaction, completion, now_ms)).await
+        upload: UploadKey,
+        after: u32,
+        max: usize,
+    ) -> Result<(Vec<(u32, PartInfo)>, bool), MetaError> {
+        self.read(move |transaction| {
+            require_read(transaction, &upload)?;
+            let (id, first) = (upload.id.as_str(), after.saturating_add(1));
+            let mut found = Vec::new();
+            for row in transaction.open_table(PARTS)?.range((id, first)..=(id, u32::MAX))? {
+                if found.len() == max {
+                    return Ok((found, true));
+                }
+                let (key, part) = row?;
+                found.push((key.value().1, decode_part(part.value())?));
+            }
+            Ok((found, false))
+        })
+        .await
     }
 
     /// Gives up an upload.
@@ -241,65 +263,42 @@ impl Meta {
         .await
     }
 
-    /// The uploads of a bucket in order of key, then id.
-    pub async fn uploads(&self, bucket: String) -> Result<Vec<(UploadKey, UploadInfo)>, MetaError> {
+    /// A page of a bucket's uploads in order of key, then id; `max` uploads and folded prefixes at the most.
+    pub async fn uploads_page(
+        &self,
+        bucket: String,
+        prefix: String,
+        delimiter: String,
+        after: Option<UploadMarker>,
+        max: usize,
+    ) -> Result<UploadPage, MetaError> {
         self.read(move |transaction| {
-            let mut found = Vec::new();
-            for row in transaction.open_table(UPLOADS)?.range((bucket.as_str(), "", "")..)? {
-                let (key, row) = row?;
-                let (found_in, key, id) = key.value();
-                if found_in != bucket {
-                    break;
-                }
-                let upload = UploadKey { bucket: bucket.clone(), key: key.into(), id: id.into() };
-                found.push((upload, decode_upload(row.value())?));
+            if transaction.open_table(BUCKETS)?.get(bucket.as_str())?.is_none() {
+                return Err(MetaError::NoSuchBucket);
             }
-            Ok(found)
+            let uploads = transaction.open_table(UPLOADS)?;
+            let after = after.map(|marker| (marker.key, marker.id));
+            let pairs = Pairs { prefix, delimiter, after, max };
+            let page = listing::list_pairs(&pairs, |start| {
+                let from = match start {
+                    Start::Key(key) => Bound::Included((bucket.as_str(), key.as_str(), "")),
+                    Start::Behind(key, id) => Bound::Excluded((bucket.as_str(), key.as_str(), id.as_str())),
+                };
+                let mut rows = uploads.range::<(&str, &str, &str)>((from, Bound::Unbounded))?;
+                let Some((at, row)) = rows.next().transpose()? else { return Ok(None) };
+                let (found_in, key, id) = at.value();
+                if found_in != bucket {
+                    return Ok(None);
+                }
+                Ok(Some((key.to_owned(), id.to_owned(), decode_upload(row.value())?)))
+            })?;
+            let named = |(key, id, info)| (UploadKey { bucket: bucket.clone(), key, id }, info);
+            Ok(UploadPage {
+                uploads: page.lines.into_iter().map(named).collect(),
+                prefixes: page.prefixes,
+                next: page.next.map(|(key, id)| UploadMarker { key, id }),
+            })
         })
         .await
     }
-}
-
-fn complete(
-    transaction: &WriteTransaction,
-    completion: Completion,
-    now_ms: u64,
-) -> Result<ObjectInfo, MetaError> {
-    let Completion { upload, parts: wanted, etag, manifest: id, part_bytes_min, condition } = completion;
-    buckets::require(transaction, &upload.bucket)?;
-    let info = require(transaction, &upload)?;
-    if wanted.is_empty() || !wanted.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(MetaError::InvalidPartOrder);
-    }
-    objects::check(transaction, &upload.bucket, &upload.key, &condition)?;
-    let mut manifest = Manifest::default();
-    {
-        let parts = transaction.open_table(PARTS)?;
-        for (position, (number, md5)) in wanted.iter().enumerate() {
-            let row = parts.get((upload.id.as_str(), *number))?.map(|row| decode_part(row.value()));
-            let part = row.transpose()?.filter(|part| part.md5 == *md5);
-            let part = part.ok_or(MetaError::InvalidPart(*number))?;
-            if position + 1 < wanted.len() && part.manifest.plain_len < part_bytes_min {
-                return Err(MetaError::PartTooSmall(*number));
-            }
-            manifest.parts.push(part.manifest);
-        }
-    }
-    // From here on everything changes; nothing above has.
-    for (number, part) in remove(transaction, &upload)? {
-        if wanted.binary_search_by_key(&number, |(wanted, _)| *wanted).is_err() {
-            stripes::release(transaction, &part.manifest.stripes, now_ms)?;
-        }
-    }
-    let object = ObjectInfo {
-        manifest: id,
-        size: manifest.plain_len(),
-        etag,
-        modified_ms: now_ms,
-        parts: u32::try_from(wanted.len()).unwrap_or(u32::MAX),
-        headers: info.headers,
-        checksums: Checksums::default(),
-    };
-    objects::replace(transaction, &upload.bucket, &upload.key, object.clone(), manifest, now_ms)?;
-    Ok(object)
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     listing::{Page, Query},
     meta::BucketInfo,
+    object::{LockConfig, Versioning},
 };
 
 /// Most lines of a listing.
@@ -53,14 +54,15 @@ pub(super) async fn create_bucket(
 ) -> S3Result<CreateBucketOutput> {
     let account = account(&request)?;
     let input = request.input;
-    refuse(&[
-        ("ACLs other than private", input.acl.is_some_and(|acl| acl.as_str() != "private")),
-        ("object lock", input.object_lock_enabled_for_bucket.unwrap_or(false)),
-    ])?;
+    refuse(&[("ACLs other than private", input.acl.is_some_and(|acl| acl.as_str() != "private"))])?;
     if input.bucket == ROUTES {
         return Err(s3_error!(InvalidBucketName));
     }
-    let info = BucketInfo { account, created_ms: now_ms() };
+    let mut info = BucketInfo::new(account, now_ms());
+    if input.object_lock_enabled_for_bucket.unwrap_or(false) {
+        info.versioning = Versioning::Enabled;
+        info.lock = Some(LockConfig::default());
+    }
     store.grid.meta.create_bucket(input.bucket.clone(), info).await.map_err(errors::meta)?;
     Ok(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) })
 }
@@ -92,7 +94,7 @@ pub(super) async fn get_bucket_location(
     Ok(GetBucketLocationOutput { location_constraint: region })
 }
 
-fn keys_max(asked: Option<i32>) -> S3Result<i32> {
+pub(super) fn keys_max(asked: Option<i32>) -> S3Result<i32> {
     match asked.unwrap_or(KEYS_MAX) {
         negative @ i32::MIN..0 => Err(s3_error!(InvalidArgument, "max-keys is {negative}")),
         max => Ok(max.min(KEYS_MAX)),

@@ -10,7 +10,7 @@ use s3s::{
     s3_error,
 };
 
-use crate::manifest::Checksums;
+use crate::checksum::{Algorithm, Checksums};
 
 /// Hashes a body and compares.
 pub(super) struct Digests {
@@ -22,14 +22,25 @@ pub(super) struct Digests {
 }
 
 impl Digests {
-    /// What the headers announce: values, or the names of trailers that will bring them.
+    /// What the headers announce: values, or the names of trailers that will bring them; and `also` another checksum. Where
+    /// nothing else asks for one, CRC64NVME is made.
     pub(super) fn new(
         headers: &HeaderMap,
         content_md5: Option<&str>,
         expected: Checksums,
         algorithm: Option<&str>,
+        also: Option<Algorithm>,
         trailers: Option<TrailingHeaders>,
     ) -> S3Result<Self> {
+        if expected.algorithms().count() > 1 {
+            return Err(s3_error!(InvalidRequest, "send one x-amz-checksum header, not several"));
+        }
+        let algorithm = match algorithm {
+            None => None,
+            Some(name) => Some(Algorithm::from_name(name).ok_or_else(|| {
+                s3_error!(InvalidRequest, "checksums are CRC32, CRC32C, CRC64NVME, SHA1 and SHA256")
+            })?),
+        };
         let expected_md5 = match content_md5 {
             None => None,
             Some(text) => {
@@ -38,22 +49,25 @@ impl Digests {
             }
         };
         let announced = headers.get("x-amz-trailer").and_then(|value| value.to_str().ok()).unwrap_or("");
-        let wanted = |given: &Option<String>, name: &str| {
-            given.is_some()
-                || announced.split(',').any(|trailer| {
-                    trailer
-                        .trim()
-                        .strip_prefix("x-amz-checksum-")
-                        .is_some_and(|t| t.eq_ignore_ascii_case(name))
-                })
-                || algorithm.is_some_and(|algorithm| algorithm.eq_ignore_ascii_case(name))
+        let in_trailer = |wanted: Algorithm| {
+            announced.split(',').any(|trailer| {
+                let name = trailer.trim().strip_prefix("x-amz-checksum-");
+                name.is_some_and(|name| name.eq_ignore_ascii_case(wanted.name()))
+            })
         };
+        let asked = |wanted| {
+            expected.get(wanted).is_some()
+                || in_trailer(wanted)
+                || algorithm == Some(wanted)
+                || also == Some(wanted)
+        };
+        let none = !Algorithm::ALL.into_iter().any(asked);
         let hasher = ChecksumHasher {
-            crc32: wanted(&expected.crc32, "crc32").then(Crc32::new),
-            crc32c: wanted(&expected.crc32c, "crc32c").then(Crc32c::new),
-            sha1: wanted(&expected.sha1, "sha1").then(Sha1::new),
-            sha256: wanted(&expected.sha256, "sha256").then(Sha256::new),
-            crc64nvme: wanted(&expected.crc64nvme, "crc64nvme").then(Crc64Nvme::new),
+            crc32: asked(Algorithm::Crc32).then(Crc32::new),
+            crc32c: asked(Algorithm::Crc32c).then(Crc32c::new),
+            sha1: asked(Algorithm::Sha1).then(Sha1::new),
+            sha256: asked(Algorithm::Sha256).then(Sha256::new),
+            crc64nvme: (none || asked(Algorithm::Crc64Nvme)).then(Crc64Nvme::new),
         };
         Ok(Self { md5: Md5::new(), expected_md5, hasher, expected, trailers })
     }
@@ -119,7 +133,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect::<HeaderMap>();
-        Digests::new(&headers, md5, expected, None, None).unwrap()
+        Digests::new(&headers, md5, expected, None, None, None).unwrap()
     }
 
     #[test]
@@ -144,6 +158,30 @@ mod tests {
         let mut digests = digests(&[("x-amz-trailer", "x-amz-checksum-crc32")], None, Checksums::default());
         digests.update(b"123456789");
         assert_eq!(digests.finish().unwrap().1.crc32.as_deref(), Some("y/Q5Jg=="));
+    }
+
+    #[test]
+    fn a_checksum_is_made_where_nobody_asks_and_two_are_where_the_upload_needs_another() {
+        let mut digests = digests(&[], None, Checksums::default());
+        digests.update(b"123456789");
+        let made = digests.finish().unwrap().1;
+        assert_eq!(made.algorithms().collect::<Vec<_>>(), [Algorithm::Crc64Nvme]);
+        let given = Checksums::only(Algorithm::Crc32, "y/Q5Jg==".into());
+        let none = HeaderMap::new();
+        let mut digests = Digests::new(&none, None, given, None, Some(Algorithm::Sha256), None).unwrap();
+        digests.update(b"123456789");
+        let made = digests.finish().unwrap().1;
+        assert_eq!(made.algorithms().collect::<Vec<_>>(), [Algorithm::Crc32, Algorithm::Sha256]);
+    }
+
+    #[test]
+    fn two_checksums_and_unknown_ones_are_refused() {
+        let none = HeaderMap::new();
+        let two = Checksums { crc32: Some("a".into()), sha1: Some("b".into()), ..Default::default() };
+        for (given, algorithm) in [(two, None), (Checksums::default(), Some("MD5"))] {
+            let refused = Digests::new(&none, None, given, algorithm, None, None).err().unwrap();
+            assert_eq!(refused.code().as_str(), "InvalidRequest");
+        }
     }
 
     #[test]

@@ -1,11 +1,52 @@
 //! Our errors as S3 codes. What is behind an internal error goes to the log only.
 
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{ALLOW, HeaderValue},
+};
 use s3s::{S3Error, S3ErrorCode, StdError, s3_error};
 
 use crate::{
     grid::{read::ReadError, write::WriteError},
     meta::MetaError,
+    object::VersionId,
 };
+
+const DELETE_MARKER: &str = "x-amz-delete-marker";
+const VERSION_ID: &str = "x-amz-version-id";
+
+/// An error that `s3s` has no code for.
+pub(super) fn custom(code: &'static str, status: StatusCode, message: &'static str) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
+    error.set_status_code(status);
+    error
+}
+
+/// Says that what was asked for is a delete marker.
+fn marked(mut error: S3Error, version: VersionId) -> S3Error {
+    let mut headers = HeaderMap::new();
+    headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
+    if let Ok(id) = version.to_string().parse() {
+        headers.insert(VERSION_ID, id);
+    }
+    if *error.code() == S3ErrorCode::MethodNotAllowed {
+        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+    }
+    error.set_headers(headers);
+    error
+}
+
+/// For reads: also says that there is no delete marker.
+pub(super) fn lookup(error: MetaError) -> S3Error {
+    let absent = matches!(error, MetaError::NoSuchKey);
+    let mut error = meta(error);
+    if absent {
+        let mut headers = HeaderMap::new();
+        headers.insert(DELETE_MARKER, HeaderValue::from_static("false"));
+        error.set_headers(headers);
+    }
+    error
+}
 
 pub(super) fn meta(error: MetaError) -> S3Error {
     match error {
@@ -16,6 +57,18 @@ pub(super) fn meta(error: MetaError) -> S3Error {
             s3_error!(BucketNotEmpty, "the bucket has objects or uploads in progress")
         }
         MetaError::NoSuchKey => s3_error!(NoSuchKey, "the object does not exist"),
+        MetaError::Deleted(id) => marked(s3_error!(NoSuchKey, "the object was deleted"), id),
+        MetaError::NoSuchVersion => s3_error!(NoSuchVersion, "the key has no such version"),
+        MetaError::IsMarker(id) => {
+            marked(s3_error!(MethodNotAllowed, "the version is a delete marker: it can only be deleted"), id)
+        }
+        MetaError::Locked => {
+            s3_error!(AccessDenied, "the version is retained, or held by a legal hold (object lock)")
+        }
+        MetaError::NoObjectLock => s3_error!(InvalidRequest, "the bucket has no object lock configuration"),
+        MetaError::LockNeedsVersions => {
+            s3_error!(InvalidBucketState, "object lock needs versioning, which must be and stay enabled")
+        }
         MetaError::NoSuchUpload => {
             s3_error!(NoSuchUpload, "the upload does not exist, was completed or was aborted")
         }

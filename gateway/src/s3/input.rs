@@ -8,8 +8,8 @@ use std::{
 use s3s::{S3Result, dto::*, s3_error};
 
 use crate::{
-    manifest::{Checksums, ObjectHeaders},
-    meta::Condition,
+    meta::{Condition, EtagMatch},
+    object::{ObjectHeaders, VersionId},
 };
 
 /// Longest user metadata of an object, names and values together, in bytes (as in AWS).
@@ -22,11 +22,20 @@ pub(super) fn timestamp(ms: u64) -> Timestamp {
 
 /// Whole seconds, as in HTTP dates.
 pub(super) fn seconds(time: &Timestamp) -> u64 {
+    millis(time) / 1_000
+}
+
+/// Milliseconds since the Unix epoch; 0 for what was before.
+pub(super) fn millis(time: &Timestamp) -> u64 {
     let mut text = Vec::new();
     if time.format(TimestampFormat::EpochSeconds, &mut text).is_err() {
         return 0;
     }
-    String::from_utf8_lossy(&text).split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or(0)
+    let text = String::from_utf8_lossy(&text);
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let thousandths = fraction.chars().chain("000".chars()).take(3).collect::<String>();
+    let whole: u64 = whole.parse().unwrap_or(0);
+    whole.saturating_mul(1_000).saturating_add(thousandths.parse().unwrap_or(0))
 }
 
 /// The gateway's clock.
@@ -44,12 +53,32 @@ macro_rules! kept_headers {
             $input.content_disposition.take(),
             $input.cache_control.take(),
             $input.expires.take(),
+            $input.website_redirect_location.take(),
             $input.metadata.take(),
         )
     };
 }
 pub(super) use kept_headers;
 
+/// What an input says of an object besides its bytes, whichever it is.
+macro_rules! properties {
+    ($account:expr, $input:expr) => {
+        $crate::object::Properties {
+            owner: $account.to_owned(),
+            headers: $crate::s3::input::kept_headers!($input)?,
+            tags: $crate::s3::tagging::from_header($input.tagging.as_deref())?,
+            retention: $crate::s3::lock::retention_of(
+                $input.object_lock_mode.as_ref().map(ObjectLockMode::as_str),
+                $input.object_lock_retain_until_date.as_ref(),
+            )?,
+            legal_hold: $crate::s3::lock::hold_of($input.object_lock_legal_hold_status.as_ref())?,
+            ..Default::default()
+        }
+    };
+}
+pub(super) use properties;
+
+#[expect(clippy::too_many_arguments, reason = "one for each header, named by the macro above")]
 pub(super) fn headers(
     content_type: Option<String>,
     content_encoding: Option<String>,
@@ -57,6 +86,7 @@ pub(super) fn headers(
     content_disposition: Option<String>,
     cache_control: Option<String>,
     expires: Option<Timestamp>,
+    redirect: Option<String>,
     user: Option<HashMap<String, String>>,
 ) -> S3Result<ObjectHeaders> {
     let mut user: Vec<(String, String)> = user.unwrap_or_default().into_iter().collect();
@@ -79,6 +109,7 @@ pub(super) fn headers(
         content_disposition,
         cache_control,
         expires_ms: expires.as_ref().map(|time| seconds(time).saturating_mul(1_000)),
+        redirect,
         user,
     })
 }
@@ -110,14 +141,6 @@ macro_rules! refuse_wishes {
                     || $input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256"),
             ),
             (
-                "object lock",
-                $input.object_lock_mode.is_some()
-                    || $input.object_lock_retain_until_date.is_some()
-                    || $input.object_lock_legal_hold_status.is_some(),
-            ),
-            ("tags", $input.tagging.as_ref().is_some_and(|tags| !tags.is_empty())),
-            ("website redirects", $input.website_redirect_location.is_some()),
-            (
                 "storage classes other than STANDARD",
                 $input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD"),
             ),
@@ -136,7 +159,7 @@ pub(super) fn refuse(wishes: &[(&str, bool)]) -> S3Result<()> {
 /// The checksums an input brings.
 macro_rules! given_checksums {
     ($input:expr) => {
-        $crate::manifest::Checksums {
+        $crate::checksum::Checksums {
             crc32: $input.checksum_crc32.take(),
             crc32c: $input.checksum_crc32c.take(),
             crc64nvme: $input.checksum_crc64nvme.take(),
@@ -149,7 +172,7 @@ pub(super) use given_checksums;
 
 /// Takes in the body of an input, whichever it is, compared with what its headers and trailers say of it.
 macro_rules! take_in_body {
-    ($store:expr, $account:expr, $request:expr) => {{
+    ($store:expr, $account:expr, $request:expr, $also:expr) => {{
         let input = &mut $request.input;
         let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
         let digests = $crate::s3::digest::Digests::new(
@@ -157,6 +180,7 @@ macro_rules! take_in_body {
             input.content_md5.as_deref(),
             $crate::s3::input::given_checksums!(input),
             algorithm,
+            $also,
             $request.trailing_headers.take(),
         )?;
         $crate::s3::objects::take_in($store, $account, input.body.take(), input.content_length, digests)
@@ -165,36 +189,57 @@ macro_rules! take_in_body {
 }
 pub(super) use take_in_body;
 
-/// Whether a part's checksums contradict those that were kept.
-pub(super) fn contradicts(given: &Checksums, kept: &Checksums) -> bool {
-    let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
-    differ(&given.crc32, &kept.crc32)
-        || differ(&given.crc32c, &kept.crc32c)
-        || differ(&given.crc64nvme, &kept.crc64nvme)
-        || differ(&given.sha1, &kept.sha1)
-        || differ(&given.sha256, &kept.sha256)
+/// `If-Match` and `If-None-Match` of a write.
+pub(super) fn condition(if_match: Option<ETagCondition>, if_none_match: Option<ETagCondition>) -> Condition {
+    Condition { matches: if_match.map(etag_match), differs: if_none_match.map(etag_match) }
 }
 
-/// `If-Match` and `If-None-Match` of a write.
-pub(super) fn condition(
-    if_match: Option<ETagCondition>,
-    if_none_match: Option<ETagCondition>,
-) -> S3Result<Condition> {
-    match (if_match, if_none_match) {
-        (None, None) => Ok(Condition::Always),
-        (None, Some(ETagCondition::Any)) => Ok(Condition::Absent),
-        (Some(ETagCondition::Any), None) => Ok(Condition::Present),
-        (Some(ETagCondition::ETag(etag)), None) => Ok(Condition::Etag(etag.value().to_owned())),
-        _ => {
-            Err(s3_error!(NotImplemented, "If-None-Match takes only * here, and not together with If-Match"))
-        }
+/// What an ETag must be.
+pub(super) fn etag_match(condition: ETagCondition) -> EtagMatch {
+    match condition {
+        ETagCondition::Any => EtagMatch::Any,
+        ETagCondition::ETag(etag) => etag_named(etag),
     }
 }
 
-/// Only the version that is there.
-pub(super) fn current_version(version: Option<&str>) -> S3Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(s3_error!(NoSuchVersion, "this gateway keeps one version of an object")),
+/// The ETag that is named in a list of keys to delete, where `*` is one too.
+pub(super) fn etag_named(etag: ETag) -> EtagMatch {
+    match etag.into_value() {
+        any if any == "*" => EtagMatch::Any,
+        value => EtagMatch::Etag(value),
+    }
+}
+
+/// The version that a client names.
+pub(super) fn version(text: Option<&str>) -> S3Result<Option<VersionId>> {
+    match text {
+        None => Ok(None),
+        Some("") => Err(s3_error!(InvalidArgument, "the version id is empty")),
+        Some(text) => match text.parse() {
+            Ok(id) => Ok(Some(id)),
+            Err(_) => Err(s3_error!(InvalidArgument, "the version id is none of this gateway")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_keep_their_milliseconds() {
+        for ms in [0, 1, 999, 1_000, 1_893_456_000_000, 1_893_456_000_120, 5_364_662_400_007] {
+            assert_eq!(millis(&timestamp(ms)), ms);
+            assert_eq!(seconds(&timestamp(ms)), ms / 1_000);
+        }
+    }
+
+    #[test]
+    fn version_ids_are_read_or_refused() {
+        assert_eq!(version(None).unwrap(), None);
+        assert_eq!(version(Some("null")).unwrap(), Some(VersionId::Null));
+        for text in ["", "1", "nothing"] {
+            assert_eq!(version(Some(text)).unwrap_err().code().as_str(), "InvalidArgument");
+        }
     }
 }

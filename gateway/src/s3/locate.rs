@@ -82,8 +82,8 @@ impl Locate {
 
     async fn answer(&self, question: Question) -> S3Result<Located> {
         let Question { bucket, key } = question;
-        let found = self.grid.meta.object_with_manifest(bucket.clone(), key.clone()).await;
-        let (info, manifest) = found.map_err(errors::meta)?;
+        let found = self.grid.meta.object_with_manifest(bucket.clone(), key.clone(), None).await;
+        let (found, manifest) = found.map_err(errors::meta)?;
         let hashes = manifest.stripes().flat_map(|record| record.hashes.iter().copied()).collect();
         let missing = self.grid.meta.missing_among(hashes).await.map_err(errors::meta)?;
         let stripes = manifest.stripes().map(|record| {
@@ -114,7 +114,7 @@ impl Locate {
             }
         });
         let stripes = stripes.collect();
-        Ok(Located { bucket, key, size: info.size, etag: info.etag, stripes })
+        Ok(Located { bucket, key, size: found.info.size, etag: found.info.etag, stripes })
     }
 }
 

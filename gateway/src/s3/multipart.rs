@@ -6,32 +6,63 @@ use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store, account,
+    copies::{copy_source, take_in_copy},
     digest::{etag_of_parts, random_id},
     errors,
-    input::{
-        condition, contradicts, given_checksums, kept_headers, now_ms, refuse, refuse_wishes, take_in_body,
-        timestamp,
-    },
-    objects::{Taken, copy_source, take_in_copy},
-    output::{common_prefix, encoded, owner, set_checksums},
+    input::{condition, given_checksums, now_ms, properties, refuse, refuse_wishes, take_in_body, timestamp},
+    objects::Taken,
+    output::{checksum_type, kind, set_checksums},
 };
 use crate::{
-    manifest::Checksums,
-    meta::{Completion, PartInfo, UploadInfo, UploadKey},
+    checksum::{self, Algorithm, ChecksumKind, Checksums},
+    meta::{Completed, Completion, MetaError, PartInfo, UploadInfo, UploadKey},
 };
 
 /// Highest number of a part.
 const PART_NUMBER_MAX: i32 = 10_000;
 /// Most bytes that one request copies into a part (as in AWS).
 const COPY_BYTES_MAX: u64 = 5 << 30;
-/// Most lines of a listing.
-const LINES_MAX: i32 = 1_000;
 
 /// What names the upload of an input, whichever it is.
 macro_rules! upload_key {
     ($input:expr) => {
         UploadKey { bucket: $input.bucket.clone(), key: $input.key.clone(), id: $input.upload_id.clone() }
     };
+}
+pub(super) use upload_key;
+
+/// The checksum that the object of an upload will have, as the client wishes.
+fn checksum_wish(
+    algorithm: Option<&ChecksumAlgorithm>,
+    kind: Option<&ChecksumType>,
+) -> S3Result<Option<(Algorithm, ChecksumKind)>> {
+    let algorithm = match algorithm {
+        Some(name) => Some(Algorithm::from_name(name.as_str()).ok_or_else(|| {
+            s3_error!(InvalidRequest, "checksums are CRC32, CRC32C, CRC64NVME, SHA1 and SHA256")
+        })?),
+        None => None,
+    };
+    let kind = match kind {
+        Some(name) => Some(ChecksumKind::from_name(name.as_str()).ok_or_else(|| {
+            s3_error!(InvalidRequest, "the type of a checksum is FULL_OBJECT or COMPOSITE")
+        })?),
+        None => None,
+    };
+    match (algorithm, kind) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(s3_error!(InvalidRequest, "a type of checksum needs an algorithm")),
+        (Some(algorithm), kind) => match kind.unwrap_or(algorithm.usual_kind()) {
+            kind if algorithm.allows(kind) => Ok(Some((algorithm, kind))),
+            kind => {
+                Err(s3_error!(InvalidRequest, "{} checksums cannot be {}", algorithm.name(), kind.name()))
+            }
+        },
+    }
+}
+
+/// The checksum that the object of an upload will have.
+pub(super) fn checksum_of(upload: &UploadInfo) -> (Algorithm, ChecksumKind) {
+    upload.checksum.unwrap_or((Algorithm::Crc64Nvme, ChecksumKind::Full))
 }
 
 pub(super) async fn create_multipart_upload(
@@ -42,7 +73,8 @@ pub(super) async fn create_multipart_upload(
     let mut input = request.input;
     refuse_wishes!(input)?;
     store.bucket(&account, &input.bucket).await?;
-    let info = UploadInfo { created_ms: now_ms(), headers: kept_headers!(input)? };
+    let checksum = checksum_wish(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
+    let info = UploadInfo { created_ms: now_ms(), properties: properties!(&account, input), checksum };
     let upload = UploadKey { bucket: input.bucket, key: input.key, id: random_id() };
     store.grid.meta.create_upload(upload.clone(), info).await.map_err(errors::meta)?;
     Ok(CreateMultipartUploadOutput {
@@ -50,12 +82,12 @@ pub(super) async fn create_multipart_upload(
         key: Some(upload.key),
         upload_id: Some(upload.id),
         checksum_algorithm: input.checksum_algorithm,
-        checksum_type: input.checksum_type,
+        checksum_type: checksum.map(|(_, made_over)| kind(made_over)),
         ..Default::default()
     })
 }
 
-fn part_number(number: i32) -> S3Result<u32> {
+pub(super) fn part_number(number: i32) -> S3Result<u32> {
     match number {
         1..=PART_NUMBER_MAX => Ok(number as u32),
         _ => Err(s3_error!(InvalidArgument, "part numbers go from 1 to {PART_NUMBER_MAX}")),
@@ -72,8 +104,8 @@ pub(super) async fn upload_part(
     store.bucket(&account, &input.bucket).await?;
     let number = part_number(input.part_number)?;
     let upload_key = upload_key!(input);
-    store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
-    let taken = take_in_body!(store, &account, request);
+    let upload = store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
+    let taken = take_in_body!(store, &account, request, Some(checksum_of(&upload).0));
     let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
     let mut output = UploadPartOutput { e_tag: Some(e_tag), ..Default::default() };
     set_checksums!(output, checksums);
@@ -90,21 +122,26 @@ pub(super) async fn upload_part_copy(
     let input = &request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
     let number = part_number(input.part_number)?;
-    let (from, source) = copy_source!(store, &account, input);
+    let (from, source_bucket, source) = copy_source!(store, &account, input);
     let upload_key = upload_key!(input);
-    store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
+    let upload = store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
     let range = match &input.copy_source_range {
-        Some(text) => copy_range(text, source.size)?,
-        None => 0..source.size,
+        Some(text) => copy_range(text, source.info.size)?,
+        None => 0..source.info.size,
     };
     if range.end - range.start > COPY_BYTES_MAX {
         return Err(s3_error!(InvalidRequest, "at most {COPY_BYTES_MAX} bytes can be copied into a part"));
     }
-    let taken = take_in_copy(store, &account, from, source.manifest, range).await?;
-    let (e_tag, _) = enter_part(store, upload_key, number, taken).await?;
-    let result =
+    let taken = take_in_copy(store, &account, from, range, Some(checksum_of(&upload).0)).await?;
+    let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
+    let mut result =
         CopyPartResult { e_tag: Some(e_tag), last_modified: Some(timestamp(now_ms())), ..Default::default() };
-    Ok(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() })
+    set_checksums!(result, checksums);
+    Ok(UploadPartCopyOutput {
+        copy_part_result: Some(result),
+        copy_source_version_id: source_bucket.shown(source.version).map(|id| id.to_string()),
+        ..Default::default()
+    })
 }
 
 /// `bytes=FIRST-LAST`, both of which the object must have.
@@ -139,46 +176,106 @@ pub(super) async fn complete_multipart_upload(
     let account = account(&request)?;
     let mut input = request.input;
     store.bucket(&account, &input.bucket).await?;
-    let condition = condition(input.if_match.take(), input.if_none_match.take())?;
-    let upload = upload_key!(input);
-    let kept = store.grid.meta.parts(upload.clone()).await.map_err(errors::meta)?;
-    let wanted = input.multipart_upload.and_then(|list| list.parts).unwrap_or_default();
+    let wanted = input.multipart_upload.take().and_then(|list| list.parts).unwrap_or_default();
     if wanted.is_empty() {
         return Err(s3_error!(MalformedXML, "name the parts that make the object"));
     }
-    let mut parts = Vec::with_capacity(wanted.len());
-    for mut part in wanted {
-        let number = part_number(part.part_number.unwrap_or(0))?;
-        let md5 = part.e_tag.as_ref().and_then(|etag| {
-            let mut md5 = [0; 16];
-            hex::decode_to_slice(etag.value(), &mut md5).ok().map(|()| md5)
-        });
-        let md5 =
-            md5.ok_or_else(|| s3_error!(InvalidPart, "part {number} comes without the ETag it was given"))?;
-        let given = given_checksums!(part);
-        let own = kept.iter().find(|(kept, _)| *kept == number);
-        if own.is_some_and(|(_, own)| contradicts(&given, &own.checksums)) {
-            return Err(s3_error!(InvalidPart, "part {number} has another checksum"));
-        }
-        parts.push((number, md5));
-    }
+    let upload = upload_key!(input);
+    let parts = wanted.iter().map(named_part).collect::<S3Result<Vec<_>>>()?;
     let etag = etag_of_parts(parts.iter().map(|(_, md5)| *md5));
+    let given = given_checksums!(input);
+    let begun = match store.grid.meta.upload(upload.clone()).await {
+        Err(MetaError::NoSuchUpload) => {
+            let earlier = store.grid.meta.completed_upload(upload.clone()).await.map_err(errors::meta)?;
+            return match earlier.filter(|earlier| earlier.info.etag == etag) {
+                Some(earlier) => Ok(completed(upload, earlier)),
+                None => Err(errors::meta(MetaError::NoSuchUpload)),
+            };
+        }
+        begun => begun.map_err(errors::meta)?,
+    };
+    let kept = store.grid.meta.parts(upload.clone()).await.map_err(errors::meta)?;
+    let checksums = check_parts(wanted, &kept, checksum_of(&begun), &given)?;
+    let (_, checksum_kind) = checksum_of(&begun);
+    if input.checksum_type.as_ref().is_some_and(|named| named.as_str() != checksum_kind.name()) {
+        return Err(s3_error!(InvalidRequest, "the upload was begun for {} checksums", checksum_kind.name()));
+    }
+    let size = |number: &u32| kept.iter().find(|(kept, _)| kept == number).map(|(_, p)| p.manifest.plain_len);
+    let size: u64 = parts.iter().filter_map(|(number, _)| size(number)).sum();
+    if input.mpu_object_size.is_some_and(|announced| u64::try_from(announced) != Ok(size)) {
+        return Err(s3_error!(InvalidRequest, "the parts have {size} bytes"));
+    }
     let completion = Completion {
         upload: upload.clone(),
         parts,
         etag,
+        checksums,
+        checksum_kind,
         manifest: rand::random(),
         part_bytes_min: store.part_bytes_min,
-        condition,
+        condition: condition(input.if_match.take(), input.if_none_match.take()),
     };
-    let info = store.grid.meta.complete_upload(completion, now_ms()).await.map_err(errors::meta)?;
-    Ok(CompleteMultipartUploadOutput {
+    let done = store.grid.meta.complete_upload(completion, now_ms()).await.map_err(errors::meta)?;
+    Ok(completed(upload, done))
+}
+
+/// A part as the client names it: number and MD5.
+fn named_part(part: &CompletedPart) -> S3Result<(u32, [u8; 16])> {
+    let number = part_number(part.part_number.unwrap_or(0))?;
+    let mut md5 = [0; 16];
+    let etag = part.e_tag.as_ref().map(|etag| hex::decode_to_slice(etag.value(), &mut md5));
+    match etag {
+        Some(Ok(())) => Ok((number, md5)),
+        _ => Err(s3_error!(InvalidPart, "part {number} comes without the ETag it was given")),
+    }
+}
+
+/// The checksum of the object, if what the client says of it and of its parts is so.
+fn check_parts(
+    wanted: Vec<CompletedPart>,
+    kept: &[(u32, PartInfo)],
+    (algorithm, made_over): (Algorithm, ChecksumKind),
+    given: &Checksums,
+) -> S3Result<Checksums> {
+    let mut own = Vec::with_capacity(wanted.len());
+    for mut part in wanted {
+        let number = part_number(part.part_number.unwrap_or(0))?;
+        let found = kept.binary_search_by_key(&number, |(kept, _)| *kept).ok();
+        let found = found.and_then(|at| kept.get(at)).map(|(_, part)| part);
+        let found = found.ok_or_else(|| errors::meta(MetaError::InvalidPart(number)))?;
+        if !given_checksums!(part).is_part_of(&found.checksums) {
+            return Err(s3_error!(InvalidPart, "part {number} has another checksum"));
+        }
+        own.push((&found.checksums, found.manifest.plain_len));
+    }
+    let Some(value) = checksum::of_parts(algorithm, made_over, own) else {
+        tracing::error!(algorithm = algorithm.name(), "a part was kept without its checksum");
+        return Err(s3_error!(InternalError));
+    };
+    // A composite may be named with or without the number of parts.
+    let bare = value.split('-').next().unwrap_or(&value).to_owned();
+    let found = Checksums::only(algorithm, value);
+    if given.algorithms().any(|asked| asked != algorithm) {
+        return Err(s3_error!(InvalidRequest, "the upload was begun for {} checksums", algorithm.name()));
+    }
+    match given.is_part_of(&found) || given.is_part_of(&Checksums::only(algorithm, bare)) {
+        true => Ok(found),
+        false => Err(s3_error!(BadDigest, "the object has another {} checksum", algorithm.name())),
+    }
+}
+
+fn completed(upload: UploadKey, done: Completed) -> CompleteMultipartUploadOutput {
+    let mut output = CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", upload.bucket, upload.key)),
         bucket: Some(upload.bucket),
         key: Some(upload.key),
-        e_tag: Some(ETag::Strong(info.etag)),
+        e_tag: Some(ETag::Strong(done.info.etag.clone())),
+        checksum_type: checksum_type(&done.info),
+        version_id: done.version.map(|id| id.to_string()),
         ..Default::default()
-    })
+    };
+    set_checksums!(output, done.info.checksums);
+    output
 }
 
 pub(super) async fn abort_multipart_upload(
@@ -187,117 +284,9 @@ pub(super) async fn abort_multipart_upload(
 ) -> S3Result<AbortMultipartUploadOutput> {
     let account = account(&request)?;
     let input = request.input;
+    refuse(&[("aborting by the time of the beginning", input.if_match_initiated_time.is_some())])?;
     store.bucket(&account, &input.bucket).await?;
     let upload = upload_key!(input);
     store.grid.meta.abort_upload(upload, now_ms()).await.map_err(errors::meta)?;
     Ok(AbortMultipartUploadOutput::default())
-}
-
-pub(super) async fn list_parts(
-    store: &Store,
-    request: S3Request<ListPartsInput>,
-) -> S3Result<ListPartsOutput> {
-    let account = account(&request)?;
-    let input = request.input;
-    store.bucket(&account, &input.bucket).await?;
-    let upload = upload_key!(input);
-    let after = input.part_number_marker.unwrap_or(0);
-    let max = input.max_parts.unwrap_or(LINES_MAX).clamp(0, LINES_MAX);
-    let all = store.grid.meta.parts(upload.clone()).await.map_err(errors::meta)?;
-    let mut left = all.into_iter().filter(|(number, _)| i64::from(*number) > i64::from(after)).peekable();
-    let parts: Vec<Part> = left
-        .by_ref()
-        .take(max as usize)
-        .map(|(number, part)| Part {
-            part_number: Some(number as i32),
-            e_tag: Some(ETag::Strong(hex::encode(part.md5))),
-            last_modified: Some(timestamp(part.modified_ms)),
-            size: Some(part.manifest.plain_len as i64),
-            checksum_crc32: part.checksums.crc32,
-            checksum_crc32c: part.checksums.crc32c,
-            checksum_crc64nvme: part.checksums.crc64nvme,
-            checksum_sha1: part.checksums.sha1,
-            checksum_sha256: part.checksums.sha256,
-        })
-        .collect();
-    let truncated = max > 0 && left.peek().is_some();
-    Ok(ListPartsOutput {
-        bucket: Some(upload.bucket),
-        key: Some(upload.key),
-        upload_id: Some(upload.id),
-        is_truncated: Some(truncated),
-        max_parts: Some(max),
-        part_number_marker: Some(after),
-        next_part_number_marker: parts.last().and_then(|part| part.part_number).filter(|_| truncated),
-        parts: Some(parts),
-        owner: Some(owner(&account)),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-        ..Default::default()
-    })
-}
-
-pub(super) async fn list_multipart_uploads(
-    store: &Store,
-    request: S3Request<ListMultipartUploadsInput>,
-) -> S3Result<ListMultipartUploadsOutput> {
-    let account = account(&request)?;
-    let input = request.input;
-    store.bucket(&account, &input.bucket).await?;
-    let prefix = input.prefix.clone().unwrap_or_default();
-    let delimiter = input.delimiter.clone().unwrap_or_default();
-    let marker = input.key_marker.clone().unwrap_or_default();
-    let id_marker = input.upload_id_marker.clone().unwrap_or_default();
-    let max = input.max_uploads.unwrap_or(LINES_MAX).clamp(1, LINES_MAX) as usize;
-    let encoding = input.encoding_type.as_ref();
-    let all = store.grid.meta.uploads(input.bucket.clone()).await.map_err(errors::meta)?;
-    let mut uploads: Vec<MultipartUpload> = Vec::new();
-    let mut prefixes: Vec<String> = Vec::new();
-    let mut last = (String::new(), String::new());
-    let mut truncated = false;
-    for (upload, info) in all {
-        let behind =
-            upload.key > marker || (upload.key == marker && !id_marker.is_empty() && upload.id > id_marker);
-        let Some(rest) = upload.key.strip_prefix(prefix.as_str()) else { continue };
-        let fold = (!delimiter.is_empty()).then(|| rest.find(delimiter.as_str())).flatten();
-        let fold = fold.map(|at| upload.key[..prefix.len() + at + delimiter.len()].to_owned());
-        if !behind || fold.as_ref().is_some_and(|fold| *fold == marker || prefixes.last() == Some(fold)) {
-            continue;
-        }
-        if uploads.len() + prefixes.len() == max {
-            truncated = true;
-            break;
-        }
-        match fold {
-            Some(fold) => {
-                last = (fold.clone(), String::new());
-                prefixes.push(fold);
-            }
-            None => {
-                last = (upload.key.clone(), upload.id.clone());
-                uploads.push(MultipartUpload {
-                    key: Some(encoded(&upload.key, encoding)),
-                    upload_id: Some(upload.id),
-                    initiated: Some(timestamp(info.created_ms)),
-                    owner: Some(owner(&account)),
-                    storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-                    ..Default::default()
-                });
-            }
-        }
-    }
-    Ok(ListMultipartUploadsOutput {
-        bucket: Some(input.bucket),
-        uploads: Some(uploads),
-        common_prefixes: Some(prefixes.iter().map(|prefix| common_prefix(prefix, encoding)).collect()),
-        prefix: input.prefix.map(|text| encoded(&text, encoding)),
-        delimiter: input.delimiter.map(|text| encoded(&text, encoding)),
-        key_marker: Some(encoded(&marker, encoding)),
-        upload_id_marker: Some(id_marker),
-        next_key_marker: truncated.then(|| encoded(&last.0, encoding)),
-        next_upload_id_marker: truncated.then_some(last.1),
-        max_uploads: Some(max as i32),
-        is_truncated: Some(truncated),
-        encoding_type: input.encoding_type.clone(),
-        request_charged: None,
-    })
 }

@@ -14,7 +14,7 @@ use s3s::{
 };
 
 use super::input::timestamp;
-use crate::{grid::read::Plaintext, manifest::ObjectInfo};
+use crate::{checksum::ChecksumKind, grid::read::Plaintext, object::ObjectInfo};
 
 /// Text in a listing; percent-encoded where the client asked for it.
 pub(super) fn encoded(text: &str, encoding: Option<&EncodingType>) -> String {
@@ -57,20 +57,39 @@ pub(super) fn line(
         last_modified: Some(timestamp(info.modified_ms)),
         storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
         owner: account.map(owner),
+        checksum_algorithm: Some(
+            info.checksums.algorithms().map(|algorithm| algorithm.name().to_owned().into()).collect(),
+        ),
+        checksum_type: checksum_type(info),
         ..Default::default()
     }
 }
 
-/// Fills the fields that answers to GET and HEAD share.
+/// What an object's checksums are made over, if it has any.
+pub(super) fn checksum_type(info: &ObjectInfo) -> Option<ChecksumType> {
+    info.checksums.algorithms().next().map(|_| kind(info.checksum_kind))
+}
+
+/// Its name in S3.
+pub(super) fn kind(kind: ChecksumKind) -> ChecksumType {
+    ChecksumType::from_static(kind.name())
+}
+
+/// Fills the fields that answers to GET and HEAD share. `$found` is the object with its version, `$bucket` where it is,
+/// `$view` what of it is asked for.
 macro_rules! object_fields {
-    ($output:ident, $info:expr, $checksums:expr) => {{
-        let (info, headers) = ($info, &$info.headers);
+    ($output:ident, $bucket:expr, $found:expr, $view:expr) => {{
+        let (found, view): (&$crate::meta::Found, &$crate::s3::reads::View) = ($found, $view);
+        let (info, properties) = (&found.info, &found.info.properties);
+        let headers = &properties.headers;
         let mut output = $output {
             accept_ranges: Some("bytes".to_owned()),
             cache_control: headers.cache_control.clone(),
             content_disposition: headers.content_disposition.clone(),
             content_encoding: headers.content_encoding.clone(),
             content_language: headers.content_language.clone(),
+            content_length: Some((view.range.end - view.range.start) as i64),
+            content_range: view.content_range(info.size),
             content_type: Some(
                 headers.content_type.clone().unwrap_or_else(|| "binary/octet-stream".to_owned()),
             ),
@@ -78,10 +97,21 @@ macro_rules! object_fields {
             expires: headers.expires_ms.map($crate::s3::input::timestamp),
             last_modified: Some($crate::s3::input::timestamp(info.modified_ms)),
             metadata: Some(headers.user.iter().cloned().collect()),
+            object_lock_legal_hold_status: properties.legal_hold.map($crate::s3::lock::hold_name),
+            object_lock_mode: properties
+                .retention
+                .map(|kept| ObjectLockMode::from_static($crate::s3::lock::mode_name(kept.mode))),
+            object_lock_retain_until_date: properties
+                .retention
+                .map(|kept| $crate::s3::input::timestamp(kept.until_ms)),
+            parts_count: view.parts_count.map(|count| count as i32),
+            version_id: $bucket.shown(found.version).map(|id| id.to_string()),
+            website_redirect_location: headers.redirect.clone(),
             ..Default::default()
         };
-        if $checksums {
-            $crate::s3::output::set_checksums!(output, info.checksums.clone());
+        if let Some(checksums) = &view.checksums {
+            $crate::s3::output::set_checksums!(output, checksums.clone());
+            output.checksum_type = $crate::s3::output::checksum_type(info);
         }
         output
     }};
@@ -91,7 +121,7 @@ pub(super) use object_fields;
 /// Sets the checksums of an answer, whichever it is.
 macro_rules! set_checksums {
     ($output:expr, $checksums:expr) => {{
-        let checksums: $crate::manifest::Checksums = $checksums;
+        let checksums: $crate::checksum::Checksums = $checksums;
         $output.checksum_crc32 = checksums.crc32;
         $output.checksum_crc32c = checksums.crc32c;
         $output.checksum_crc64nvme = checksums.crc64nvme;

@@ -1,0 +1,311 @@
+//! The versions of a key: where each of them is, how a new one comes and an old one goes, and their listing.
+//!
+//! Finding the newest version, a version by its id and the null version each take one or two searches, however many
+//! versions a key has.
+
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, WriteTransaction};
+
+use super::{BUCKETS, Meta, MetaError, NULLS, OBJECTS, VERSIONS};
+use crate::{
+    listing::{self, Pairs, Start},
+    object::{Entry, ObjectInfo, Stamp, Version, VersionId, Versioning},
+};
+
+type ObjectKey = (&'static str, &'static str);
+type VersionKey = (&'static str, &'static str, u64);
+type Row = &'static [u8];
+
+/// The three tables that versions are in.
+pub(super) struct Versions<O, V, N> {
+    objects: O,
+    versions: V,
+    nulls: N,
+}
+
+/// For reading.
+pub(super) type Reading =
+    Versions<ReadOnlyTable<ObjectKey, Row>, ReadOnlyTable<VersionKey, Row>, ReadOnlyTable<ObjectKey, u64>>;
+/// For writing.
+pub(super) type Writing<'t> =
+    Versions<Table<'t, ObjectKey, Row>, Table<'t, VersionKey, Row>, Table<'t, ObjectKey, u64>>;
+
+/// Behind which version a page begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VersionMarker {
+    /// Its key, or a folded prefix.
+    pub key: String,
+    /// Which one of the key; `None` for all of them.
+    pub version: Option<VersionId>,
+}
+
+/// A page of versions: of each key the newest one first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VersionPage {
+    /// The versions with their keys.
+    pub lines: Vec<(String, Version)>,
+    /// The folded prefixes.
+    pub prefixes: Vec<String>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<VersionMarker>,
+}
+
+fn decode(row: &[u8]) -> Result<Version, MetaError> {
+    Version::from_row(row).map_err(|_| MetaError::Row("versions"))
+}
+
+/// Newer versions come first in the table.
+fn place(stamp: &Stamp) -> u64 {
+    !stamp.order
+}
+
+impl Reading {
+    pub(super) fn open(transaction: &ReadTransaction) -> Result<Self, MetaError> {
+        Ok(Self {
+            objects: transaction.open_table(OBJECTS)?,
+            versions: transaction.open_table(VERSIONS)?,
+            nulls: transaction.open_table(NULLS)?,
+        })
+    }
+}
+
+impl<O, V, N> Versions<O, V, N>
+where
+    O: ReadableTable<ObjectKey, Row>,
+    V: ReadableTable<VersionKey, Row>,
+    N: ReadableTable<ObjectKey, u64>,
+{
+    /// The newest version, if it is an object.
+    pub(super) fn current(&self, bucket: &str, key: &str) -> Result<Option<Version>, MetaError> {
+        self.objects.get((bucket, key))?.map(|row| decode(row.value())).transpose()
+    }
+
+    /// The newest of those that are no current object.
+    fn newest_other(&self, bucket: &str, key: &str) -> Result<Option<Version>, MetaError> {
+        let mut rows = self.versions.range((bucket, key, 0)..=(bucket, key, u64::MAX))?;
+        rows.next().transpose()?.map(|(_, row)| decode(row.value())).transpose()
+    }
+
+    /// The newest version, object or delete marker.
+    pub(super) fn latest(&self, bucket: &str, key: &str) -> Result<Option<Version>, MetaError> {
+        match self.current(bucket, key)? {
+            Some(version) => Ok(Some(version)),
+            None => self.newest_other(bucket, key),
+        }
+    }
+
+    /// A version by its id.
+    pub(super) fn find(&self, bucket: &str, key: &str, id: VersionId) -> Result<Option<Version>, MetaError> {
+        if let Some(current) = self.current(bucket, key)?.filter(|current| current.id() == id) {
+            return Ok(Some(current));
+        }
+        let order = match id {
+            VersionId::Id { order, .. } => order,
+            VersionId::Null => match self.nulls.get((bucket, key))? {
+                Some(order) => order.value(),
+                None => return Ok(None),
+            },
+        };
+        let row = self.versions.get((bucket, key, !order))?;
+        let found = row.map(|row| decode(row.value())).transpose()?;
+        Ok(found.filter(|version| version.id() == id))
+    }
+
+    /// The object that a client means who names this version, or none.
+    pub(super) fn object(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+    ) -> Result<(Version, ObjectInfo), MetaError> {
+        let found = match version {
+            None => self.latest(bucket, key)?.ok_or(MetaError::NoSuchKey)?,
+            Some(id) => self.find(bucket, key, id)?.ok_or(MetaError::NoSuchVersion)?,
+        };
+        match (found.object(), version) {
+            (Some(info), _) => {
+                let info = info.clone();
+                Ok((found, info))
+            }
+            (None, None) => Err(MetaError::Deleted(found.id())),
+            (None, Some(id)) => Err(MetaError::IsMarker(id)),
+        }
+    }
+
+    /// The first version at or behind a place in a bucket's order of versions.
+    fn seek(&self, bucket: &str, start: &Start<u64>) -> Result<Option<(String, u64, Version)>, MetaError> {
+        let (key, from) = match start {
+            Start::Key(key) => (key.as_str(), 0),
+            Start::Behind(key, u64::MAX) => return self.seek(bucket, &Start::Key(format!("{key}\0"))),
+            Start::Behind(key, at) => (key.as_str(), at + 1),
+        };
+        let mut current = None;
+        for row in self.objects.range((bucket, key)..)?.take(2) {
+            let (at, row) = row?;
+            let (found_in, at) = at.value();
+            if found_in != bucket {
+                break;
+            }
+            let version = decode(row.value())?;
+            // The key's own current version may be before the place.
+            if at != key || place(&version.stamp) >= from {
+                current = Some((at.to_owned(), place(&version.stamp), version));
+                break;
+            }
+        }
+        let other = match self.versions.range((bucket, key, from)..)?.next().transpose()? {
+            Some((at, row)) if at.value().0 == bucket => {
+                let (_, at, place) = at.value();
+                Some((at.to_owned(), place, decode(row.value())?))
+            }
+            _ => None,
+        };
+        Ok(match (current, other) {
+            (Some(current), Some(other)) => {
+                Some(if (&current.0, current.1) < (&other.0, other.1) { current } else { other })
+            }
+            (current, other) => current.or(other),
+        })
+    }
+}
+
+impl<'t> Writing<'t> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, MetaError> {
+        Ok(Self {
+            objects: transaction.open_table(OBJECTS)?,
+            versions: transaction.open_table(VERSIONS)?,
+            nulls: transaction.open_table(NULLS)?,
+        })
+    }
+
+    /// Writes a version where it belongs.
+    pub(super) fn put(&mut self, bucket: &str, key: &str, version: &Version) -> Result<(), MetaError> {
+        let row = version.to_row();
+        if version.is_latest() && version.object().is_some() {
+            self.objects.insert((bucket, key), row.as_slice())?;
+            return Ok(());
+        }
+        self.versions.insert((bucket, key, place(&version.stamp)), row.as_slice())?;
+        if version.id() == VersionId::Null {
+            self.nulls.insert((bucket, key), version.stamp.order)?;
+        }
+        Ok(())
+    }
+
+    fn unput(&mut self, bucket: &str, key: &str, version: &Version) -> Result<(), MetaError> {
+        if version.is_latest() && version.object().is_some() {
+            self.objects.remove((bucket, key))?;
+            return Ok(());
+        }
+        self.versions.remove((bucket, key, place(&version.stamp)))?;
+        if version.id() == VersionId::Null {
+            self.nulls.remove((bucket, key))?;
+        }
+        Ok(())
+    }
+
+    fn supersede(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        mut version: Version,
+        by_ms: Option<u64>,
+    ) -> Result<(), MetaError> {
+        self.unput(bucket, key, &version)?;
+        version.superseded_ms = by_ms;
+        self.put(bucket, key, &version)
+    }
+
+    /// Enters the newest version of a key. Returns its stamp, and the null version that it replaced where the bucket does
+    /// not keep versions.
+    pub(super) fn enter(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        entry: Entry,
+        versioning: Versioning,
+        now_ms: u64,
+    ) -> Result<(Stamp, Option<Version>), MetaError> {
+        let newest = self.latest(bucket, key)?;
+        let (salt, replaced) = match versioning {
+            Versioning::Enabled => (Some(rand::random()), None),
+            Versioning::Unversioned | Versioning::Suspended => {
+                (None, self.find(bucket, key, VersionId::Null)?)
+            }
+        };
+        let stamp = Stamp::next(now_ms, newest.as_ref().map(|newest| newest.stamp), salt);
+        if let Some(replaced) = &replaced {
+            self.unput(bucket, key, replaced)?;
+        }
+        if let Some(newest) = newest.filter(|newest| Some(newest) != replaced.as_ref()) {
+            self.supersede(bucket, key, newest, Some(now_ms))?;
+        }
+        self.put(bucket, key, &Version { stamp, superseded_ms: None, entry })?;
+        Ok((stamp, replaced))
+    }
+
+    /// Takes a version out; if it was the newest one, the one before it is that now.
+    pub(super) fn take(&mut self, bucket: &str, key: &str, version: &Version) -> Result<(), MetaError> {
+        self.unput(bucket, key, version)?;
+        if !version.is_latest() {
+            return Ok(());
+        }
+        match self.newest_other(bucket, key)? {
+            Some(before) => self.supersede(bucket, key, before, None),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a key has no version but this one.
+    pub(super) fn is_alone(&self, bucket: &str, key: &str, version: &Version) -> Result<bool, MetaError> {
+        if self.current(bucket, key)?.is_some_and(|current| current != *version) {
+            return Ok(false);
+        }
+        for row in self.versions.range((bucket, key, 0)..=(bucket, key, u64::MAX))?.take(2) {
+            if decode(row?.1.value())? != *version {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Meta {
+    /// A page of a bucket's versions in order of key, of each key the newest first; `max` lines and folded prefixes at the
+    /// most.
+    pub async fn versions_page(
+        &self,
+        bucket: String,
+        prefix: String,
+        delimiter: String,
+        after: Option<VersionMarker>,
+        max: usize,
+    ) -> Result<VersionPage, MetaError> {
+        self.read(move |transaction| {
+            if transaction.open_table(BUCKETS)?.get(bucket.as_str())?.is_none() {
+                return Err(MetaError::NoSuchBucket);
+            }
+            let tables = Reading::open(transaction)?;
+            let after = match after {
+                None => None,
+                Some(VersionMarker { key, version: None }) => Some((key, None)),
+                Some(VersionMarker { key, version: Some(VersionId::Id { order, .. }) }) => {
+                    Some((key, Some(!order)))
+                }
+                Some(VersionMarker { key, version: Some(VersionId::Null) }) => {
+                    // A null version that is gone leaves no place: its key is begun again, rather than lost.
+                    let null = tables.find(&bucket, &key, VersionId::Null)?;
+                    Some((key, Some(null.map_or(0, |version| place(&version.stamp)))))
+                }
+            };
+            let pairs = Pairs { prefix, delimiter, after, max };
+            let page = listing::list_pairs(&pairs, |start| tables.seek(&bucket, start))?;
+            let next = page.next.map(|(key, at)| {
+                let last = page.lines.last().filter(|_| at.is_some());
+                VersionMarker { key, version: last.map(|(_, _, version)| version.id()) }
+            });
+            let lines = page.lines.into_iter().map(|(key, _, version)| (key, version)).collect();
+            Ok(VersionPage { lines, prefixes: page.prefixes, next })
+        })
+        .await
+    }
+}

@@ -1,0 +1,152 @@
+//! Copies: of objects within the gateway, where no data moves, and of ranges of objects into parts.
+
+use std::ops::Range;
+
+use hyper::HeaderMap;
+use s3s::{S3Request, S3Result, dto::*, s3_error};
+
+use super::{
+    Store, account,
+    digest::Digests,
+    errors,
+    input::{condition, now_ms, properties, refuse, refuse_wishes, timestamp},
+    objects::Taken,
+    output::{checksum_type, set_checksums},
+    reads::open_parts,
+};
+use crate::{
+    checksum::{Algorithm, Checksums},
+    grid::write::Upload,
+    meta::{MetaError, NewCopy, Source},
+};
+
+/// What a copy is made of: the source, its bucket's row, and the object, if it is the caller's and the conditions of the
+/// input, whichever it is, hold.
+macro_rules! copy_source {
+    ($store:expr, $account:expr, $input:expr) => {{
+        let input = $input;
+        $crate::s3::input::refuse(&[(
+            "customer-provided keys",
+            input.copy_source_sse_customer_algorithm.is_some(),
+        )])?;
+        let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
+            return Err(s3_error!(NotImplemented, "only bucket/key can be copied from"));
+        };
+        let version = $crate::s3::input::version(version_id.as_deref())?;
+        let info = $store.bucket($account, bucket).await?;
+        $store.bucket($account, &input.bucket).await?;
+        let found = $store.grid.meta.object(bucket.to_string(), key.to_string(), version).await;
+        let found = found.map_err($crate::s3::copies::source_error)?;
+        let met = $crate::s3::reads::check_read(
+            &found.info,
+            input.copy_source_if_match.as_ref(),
+            input.copy_source_if_unmodified_since.as_ref(),
+            input.copy_source_if_none_match.as_ref(),
+            input.copy_source_if_modified_since.as_ref(),
+        );
+        met.map_err(|_| s3_error!(PreconditionFailed))?;
+        let from = $crate::meta::Source {
+            bucket: bucket.to_string(),
+            key: key.to_string(),
+            version,
+            expected: found.info.manifest,
+        };
+        (from, info, found)
+    }};
+}
+pub(super) use copy_source;
+
+/// Why a source cannot be used.
+pub(super) fn source_error(error: MetaError) -> s3s::S3Error {
+    match error {
+        MetaError::IsMarker(_) => {
+            s3_error!(InvalidRequest, "the source of a copy cannot be a delete marker")
+        }
+        error => errors::meta(error),
+    }
+}
+
+/// Takes in a range of an object that is here already, under a key of its own.
+pub(super) async fn take_in_copy(
+    store: &Store,
+    account: &str,
+    from: Source,
+    range: Range<u64>,
+    also: Option<Algorithm>,
+) -> S3Result<Taken> {
+    let found = store.grid.meta.object_with_manifest(from.bucket, from.key, from.version).await;
+    let (found, manifest) = found.map_err(source_error)?;
+    if found.info.manifest != from.expected {
+        return Err(s3_error!(PreconditionFailed, "the object was replaced meanwhile"));
+    }
+    let mut plaintext = store.grid.read(open_parts(store, account, manifest)?, range.clone());
+    let mut upload = Upload::new(store.grid.clone(), &store.accounts.of(account), account.as_bytes());
+    let mut digests = Digests::new(&HeaderMap::new(), None, Checksums::default(), None, also, None)?;
+    let mut copied = 0;
+    while let Some(bytes) = plaintext.recv().await {
+        let bytes = bytes.map_err(errors::read)?;
+        digests.update(&bytes);
+        copied += bytes.len() as u64;
+        upload.push(&bytes).await.map_err(errors::write)?;
+    }
+    if copied != range.end - range.start {
+        return Err(s3_error!(InternalError, "the object ended early"));
+    }
+    let (md5, checksums) = digests.finish()?;
+    let manifest = upload.finish().await.map_err(errors::write)?;
+    Ok((upload, manifest, md5, checksums))
+}
+
+/// Whether a directive says that the source's is replaced.
+fn replaces(directive: Option<&str>) -> S3Result<bool> {
+    match directive {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(_) => Err(s3_error!(InvalidArgument, "a directive is COPY or REPLACE")),
+    }
+}
+
+pub(super) async fn copy_object(
+    store: &Store,
+    request: S3Request<CopyObjectInput>,
+) -> S3Result<CopyObjectOutput> {
+    let account = account(&request)?;
+    let mut input = request.input;
+    refuse_wishes!(input)?;
+    let replace_headers = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
+    let replace_tags = replaces(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
+    let (from, source_bucket, found) = copy_source!(store, &account, &input);
+    if let Some(asked) = &input.checksum_algorithm {
+        // The bytes are not read: another checksum cannot be made.
+        let has = Algorithm::from_name(asked.as_str()).and_then(|asked| found.info.checksums.get(asked));
+        refuse(&[("copies with another checksum than the source's", has.is_none())])?;
+    }
+    let is_itself = from.version.is_none() && (&from.bucket, &from.key) == (&input.bucket, &input.key);
+    if is_itself && !replace_headers && !replace_tags && input.website_redirect_location.is_none() {
+        return Err(s3_error!(InvalidRequest, "a copy onto itself must replace the metadata or the tags"));
+    }
+    let to = NewCopy {
+        manifest: rand::random(),
+        properties: properties!(&account, input),
+        replace_headers,
+        replace_tags,
+        condition: condition(None, None),
+        bucket: input.bucket,
+        key: input.key,
+    };
+    let copied = store.grid.meta.copy_object(from, to, now_ms()).await;
+    let (version, info) = copied.map_err(source_error)?;
+    let mut result = CopyObjectResult {
+        e_tag: Some(ETag::Strong(info.etag.clone())),
+        last_modified: Some(timestamp(info.modified_ms)),
+        checksum_type: checksum_type(&info),
+        ..Default::default()
+    };
+    set_checksums!(result, info.checksums);
+    Ok(CopyObjectOutput {
+        copy_object_result: Some(result),
+        copy_source_version_id: source_bucket.shown(found.version).map(|id| id.to_string()),
+        version_id: version.map(|id| id.to_string()),
+        ..Default::default()
+    })
+}
