@@ -82,9 +82,12 @@ pub enum MetaError {
     /// The bucket exists and is the caller's own.
     #[error("bucket is the caller's already")]
     BucketOwned,
-    /// The bucket has objects or uploads.
+    /// The bucket has objects or versions.
     #[error("bucket is not empty")]
     BucketNotEmpty,
+    /// A bucket of this name was deleted just now and its uploads are still being given up: try again in a moment.
+    #[error("bucket of this name is still going")]
+    BucketGoing,
     /// The object does not exist.
     #[error("no such object")]
     NoSuchKey,

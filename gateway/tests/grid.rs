@@ -13,7 +13,7 @@ use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     grid::{GridOptions, read::ReadError, write::WriteError},
     manifest::Manifest,
-    meta::{BucketInfo, Condition, NewObject, PartInfo, UploadInfo, UploadKey},
+    meta::{BucketInfo, Condition, MetaError, NewObject, PartInfo, UploadInfo, UploadKey},
     object::ObjectInfo,
 };
 use arion_protocol::LedgerRecord;
@@ -320,6 +320,19 @@ async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
         assert_eq!(grid.meta.parts(upload(key)).await.unwrap().len(), 3);
     }
     assert_eq!(grid.metrics.uploads_expired.get(), 2);
+    // Those of a bucket that is gone are given up at once, and the name is free again.
+    grid.meta.delete_bucket("b".into()).await.unwrap();
+    let late = PartInfo {
+        md5: [0; 16],
+        modified_ms: now,
+        manifest: write(&grid, &sample(9)).await.unwrap(),
+        checksums: Default::default(),
+    };
+    let refused = grid.meta.put_part(upload("a young"), 9, late, now).await.unwrap_err();
+    assert!(matches!(refused, MetaError::NoSuchBucket), "{refused}");
+    eventually("the name is free", async || grid.meta.create_bucket("b".into(), bucket()).await.is_ok())
+        .await;
+    assert_eq!(grid.metrics.uploads_expired.get(), 4);
     stop.trigger();
     work.await.unwrap();
 }

@@ -196,7 +196,7 @@ async fn run(steps: Vec<Step>) {
                 seeds += 1;
                 let object = new_object(&meta, KEYS[key], seeds).await;
                 let id = meta.put_object(object, now).await.unwrap();
-                assert_eq!(id.is_some(), model.versioning != Versioning::Unversioned);
+                assert_eq!(id.is_some(), model.versioning == Versioning::Enabled);
                 model.enter(KEYS[key], id.unwrap_or(VersionId::Null), Some(seeds));
             }
             Step::Copy(from, which, to) => {

@@ -55,7 +55,7 @@ fn change(
     Ok(())
 }
 
-/// Whether a table with keys that begin with the bucket has one.
+/// Whether a bucket has neither objects nor versions.
 fn is_empty(transaction: &WriteTransaction, bucket: &str) -> Result<bool, MetaError> {
     let objects = transaction.open_table(OBJECTS)?;
     let has_object = match objects.range((bucket, "")..)?.next().transpose()? {
@@ -67,16 +67,18 @@ fn is_empty(transaction: &WriteTransaction, bucket: &str) -> Result<bool, MetaEr
         Some((key, _)) => key.value().0 == bucket,
         None => false,
     };
+    Ok(!has_object && !has_version)
+}
+
+/// Whether there are uploads in parts of a bucket of this name.
+fn has_uploads(transaction: &WriteTransaction, name: &str) -> Result<bool, MetaError> {
     let uploads = transaction.open_table(UPLOADS)?;
-    let has_upload = match uploads.range((bucket, "", "")..)?.next().transpose()? {
-        Some((key, _)) => key.value().0 == bucket,
-        None => false,
-    };
-    Ok(!has_object && !has_version && !has_upload)
+    let first = uploads.range((name, "", "")..)?.next().transpose()?;
+    Ok(first.is_some_and(|(key, _)| key.value().0 == name))
 }
 
 impl Meta {
-    /// Makes a bucket.
+    /// Makes a bucket. A name cannot be used while uploads of a bucket that had it are being given up.
     pub async fn create_bucket(&self, name: String, info: BucketInfo) -> Result<(), MetaError> {
         self.write(move |transaction| {
             let mut buckets = transaction.open_table(BUCKETS)?;
@@ -84,6 +86,7 @@ impl Meta {
             match taken {
                 Some(other) if other.account != info.account => Err(MetaError::BucketTaken),
                 Some(_) => Err(MetaError::BucketOwned),
+                None if has_uploads(transaction, &name)? => Err(MetaError::BucketGoing),
                 None => {
                     buckets.insert(name.as_str(), info.encode().as_slice())?;
                     Ok(())
@@ -93,7 +96,8 @@ impl Meta {
         .await
     }
 
-    /// Removes an empty bucket.
+    /// Removes a bucket without objects or versions. Its uploads in parts cannot be used any more; they are given up in the
+    /// background ([`Meta::next_expired`]).
     pub async fn delete_bucket(&self, name: String) -> Result<(), MetaError> {
         self.write(move |transaction| {
             require(transaction, &name)?;

@@ -33,7 +33,7 @@ pub struct Completion {
 /// What an upload became.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Completed {
-    /// The version's id, if the bucket keeps versions.
+    /// The version's id, where versions are made.
     pub version: Option<VersionId>,
     /// The object.
     pub info: ObjectInfo,
@@ -48,13 +48,9 @@ impl Meta {
     /// What an upload became that is complete already, if that is still the newest version of its key: a client that did not
     /// hear the answer asks again.
     pub async fn completed_upload(&self, upload: UploadKey) -> Result<Option<Completed>, MetaError> {
-        let Some(bucket) = self.bucket(upload.bucket.clone()).await? else {
-            return Err(MetaError::NoSuchBucket);
-        };
         match self.object(upload.bucket, upload.key, None).await {
             Ok(found) if found.info.upload.as_ref() == Some(&upload.id) => {
-                let version = bucket.shown(found.version);
-                Ok(Some(Completed { version, info: found.info }))
+                Ok(Some(Completed { version: objects::told(found.version), info: found.info }))
             }
             Ok(_) | Err(MetaError::NoSuchKey | MetaError::Deleted(_)) => Ok(None),
             Err(error) => Err(error),

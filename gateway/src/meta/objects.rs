@@ -108,8 +108,8 @@ pub(super) fn check(
 }
 
 /// Makes the object the newest version of its key, with the bucket's retention if it has none. The new stripes are held
-/// already; what it replaces is given back. Returns the version's id as clients are told it: not at all where the bucket never
-/// kept versions.
+/// already; what it replaces is given back. Returns the version's id, unless it is the null version: writers are not told of
+/// that one.
 pub(super) fn enter(
     transaction: &WriteTransaction,
     bucket: &BucketInfo,
@@ -129,7 +129,12 @@ pub(super) fn enter(
     if let Some(replaced) = replaced {
         free(transaction, &replaced, now_ms)?;
     }
-    Ok(bucket.shown(stamp.id()))
+    Ok(told(stamp.id()))
+}
+
+/// The id of a version as its writer is told it.
+pub(super) fn told(id: VersionId) -> Option<VersionId> {
+    (id != VersionId::Null).then_some(id)
 }
 
 fn find(
@@ -146,7 +151,8 @@ fn find(
 }
 
 impl Meta {
-    /// Enters an object whose stripes have reached their quorum. Returns the version's id if the bucket keeps versions.
+    /// Enters an object whose stripes have reached their quorum. Returns the version's id where versions are
+    /// made.
     pub async fn put_object(&self, object: NewObject, now_ms: u64) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
             let NewObject { bucket: name, key, info, manifest, condition } = object;
@@ -158,8 +164,8 @@ impl Meta {
         .await
     }
 
-    /// Copies an object within the gateway: both share the stripes. Returns the new row, and the version's id if the bucket
-    /// keeps versions.
+    /// Copies an object within the gateway: both share the stripes. Returns the new row, and the version's id where versions
+    /// are made.
     pub async fn copy_object(
         &self,
         from: Source,

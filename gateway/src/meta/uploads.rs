@@ -143,6 +143,7 @@ impl Meta {
         now_ms: u64,
     ) -> Result<(), MetaError> {
         self.write(move |transaction| {
+            buckets::require(transaction, &upload.bucket)?;
             require(transaction, &upload)?;
             stripes::hold(transaction, &part.manifest.stripes)?;
             let key = (upload.id.as_str(), number);
@@ -198,7 +199,8 @@ impl Meta {
         .await
     }
 
-    /// Looks at the next `rows` uploads behind `after` for one that was begun before `before_ms`. Returns it, and where to
+    /// Looks at the next `rows` uploads behind `after` for one that was begun before `before_ms`, or whose bucket is gone.
+    /// Returns it, and where to
     /// go on; `None` for the latter at the end.
     pub async fn next_expired(
         &self,
@@ -208,6 +210,7 @@ impl Meta {
     ) -> Result<(Option<UploadKey>, Option<UploadKey>), MetaError> {
         self.read(move |transaction| {
             let uploads = transaction.open_table(UPLOADS)?;
+            let buckets = transaction.open_table(BUCKETS)?;
             let start = after.as_ref().map(|at| (at.bucket.as_str(), at.key.as_str(), at.id.as_str()));
             let start = start.map_or(Bound::Unbounded, Bound::Excluded);
             let mut seen = after.clone();
@@ -218,7 +221,9 @@ impl Meta {
                 let (key, row) = row?;
                 let (bucket, key, id) = key.value();
                 let upload = UploadKey { bucket: bucket.into(), key: key.into(), id: id.into() };
-                if decode_upload(row.value())?.created_ms < before_ms {
+                if decode_upload(row.value())?.created_ms < before_ms
+                    || buckets.get(upload.bucket.as_str())?.is_none()
+                {
                     return Ok((Some(upload), seen));
                 }
                 seen = Some(upload);

@@ -103,6 +103,10 @@ pub struct Marker {
 }
 
 /// What a version is.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all versions are objects, and few are in memory at once"
+)]
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Entry {
     /// An object.

@@ -54,7 +54,10 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         MetaError::BucketTaken => s3_error!(BucketAlreadyExists, "the bucket belongs to another account"),
         MetaError::BucketOwned => s3_error!(BucketAlreadyOwnedByYou, "the bucket is yours already"),
         MetaError::BucketNotEmpty => {
-            s3_error!(BucketNotEmpty, "the bucket has objects or uploads in progress")
+            s3_error!(BucketNotEmpty, "the bucket has objects or versions of objects")
+        }
+        MetaError::BucketGoing => {
+            s3_error!(OperationAborted, "a bucket of this name is still being removed; try again in a moment")
         }
         MetaError::NoSuchKey => s3_error!(NoSuchKey, "the object does not exist"),
         MetaError::Deleted(id) => marked(s3_error!(NoSuchKey, "the object was deleted"), id),

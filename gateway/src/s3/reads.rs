@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use hyper::{HeaderMap, StatusCode, header};
+use hyper::{HeaderMap, header};
 use s3s::{S3Error, S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
@@ -209,9 +209,6 @@ pub(super) async fn head_object(
     let view = View::new(&found.info, manifest.as_ref(), input.range.as_ref(), input.part_number, mode)?;
     let output = object_fields!(HeadObjectOutput, bucket, &found, &view);
     let mut response = S3Response::new(output);
-    if view.is_partial {
-        response.status = Some(StatusCode::PARTIAL_CONTENT);
-    }
     if let Some(count) = tag_count(&found.info) {
         response.headers.insert("x-amz-tagging-count", count.into());
     }

@@ -87,6 +87,9 @@ impl Served {
         headers: Pairs<'_>,
         body: &[u8],
     ) -> Answer {
+        // The signature is over the parameters in order.
+        let mut query = query.to_vec();
+        query.sort_unstable();
         let url = rusty_s3::signing::sign(
             &jiff::Timestamp::now(),
             method,
@@ -96,7 +99,7 @@ impl Served {
             None,
             "us-east-1",
             60,
-            query.iter().copied(),
+            query.into_iter(),
             std::iter::empty(),
         );
         let mut request = ureq::http::Request::builder().method(method.to_str()).uri(url.as_str());
