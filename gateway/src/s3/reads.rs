@@ -229,10 +229,13 @@ pub(super) async fn get_object_attributes(
         ObjectAttributes::OBJECT_SIZE,
         ObjectAttributes::STORAGE_CLASS,
     ];
-    if input.object_attributes.iter().any(|asked| !known.contains(&asked.as_str())) {
+    // Several of them come in one header.
+    let asked = input.object_attributes.iter().flat_map(|list| list.as_str().split(','));
+    let asked: Vec<_> = asked.map(|name| name.trim().to_owned()).collect();
+    if asked.iter().any(|name| !known.contains(&name.as_str())) {
         return Err(s3_error!(InvalidArgument, "the attributes are {}", known.join(", ")));
     }
-    let asks = |name: &str| input.object_attributes.iter().any(|asked| asked.as_str() == name);
+    let asks = |name: &str| asked.iter().any(|asked| asked == name);
     let bucket = store.bucket(&account, &input.bucket).await?;
     let which = version(input.version_id.as_deref())?;
     let max = match input.max_parts.unwrap_or(PARTS_MAX) {
