@@ -167,22 +167,26 @@ async fn many_calls_at_once_share_one_connection_and_get_their_own_answers() {
 #[tokio::test]
 async fn requests_beyond_the_bound_are_told_busy() {
     let echo = Echo::new();
-    let options = ServerOptions { requests_max: 2, ..ServerOptions::default() };
+    let options = ServerOptions { requests_max: 4, ..ServerOptions::default() };
     let server = QuicServer::bind_with(loopback(), &key(1), echo.clone(), options).unwrap();
-    let client = QuicTransport::new(&key(2)).unwrap();
+    let [client, second, third] = [2, 3, 4].map(|seed| QuicTransport::new(&key(seed)).unwrap());
     let peer = peer(&server, 1);
-    let held: Vec<_> = (0..2)
-        .map(|_| {
-            let (client, peer) = (client.clone(), peer.clone());
-            tokio::spawn(async move { client.call(&peer, LIST, Bytes::new(), DEADLINE).await })
-        })
-        .collect();
-    until("both slots taken", || echo.waiting.load(Ordering::SeqCst) == 2).await;
+    let hold = |client: &QuicTransport| {
+        let (client, peer) = (client.clone(), peer.clone());
+        tokio::spawn(async move { client.call(&peer, LIST, Bytes::new(), DEADLINE).await })
+    };
+    let mut held = vec![hold(&client), hold(&client)];
+    until("half of the slots taken", || echo.waiting.load(Ordering::SeqCst) == 2).await;
+    // More than half is for nobody; another peer finds the rest.
+    let error = client.call(&peer, fetch(), Bytes::new(), DEADLINE).await.unwrap_err();
+    assert!(matches!(error, CallError::Refused { code: ErrorCode::Busy, .. }), "{error}");
+    held.extend([hold(&second), hold(&second)]);
+    until("all slots taken", || echo.waiting.load(Ordering::SeqCst) == 4).await;
     for body in [Bytes::new(), Bytes::from(vec![0; BODY_BYTES_MAX as usize])] {
-        let error = client.call(&peer, fetch(), body, DEADLINE).await.unwrap_err();
+        let error = third.call(&peer, fetch(), body, DEADLINE).await.unwrap_err();
         assert!(matches!(error, CallError::Refused { code: ErrorCode::Busy, .. }), "{error}");
     }
-    echo.gate.add_permits(2);
+    echo.gate.add_permits(4);
     for call in held {
         call.await.unwrap().unwrap();
     }
