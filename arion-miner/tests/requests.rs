@@ -97,6 +97,9 @@ impl Net {
     }
 
     fn serve(&mut self, options: StoreOptions, chain_known: bool) {
+        // One clock for all: by another one trash may be over its retention at once.
+        let now = self.now.clone();
+        let options = StoreOptions { clock: Arc::new(move || now.load(Ordering::SeqCst)), ..options };
         let store = Store::open(&self.dir.path().join("store"), options).unwrap();
         let store = Arc::new(Volumes::from(store));
         let chain = Arc::new(LiveChain::default());
