@@ -1,4 +1,4 @@
-//! The rounds of audits.
+//! Carries out what the docket says: sends challenges, asks ledgers, signs, keeps.
 
 use std::{
     collections::HashMap,
@@ -10,30 +10,29 @@ use std::{
 use arion_chain::ChainView;
 use arion_daemon::{Health, now_ms};
 use arion_ledger::Follower;
+use arion_net::Transport;
+use arion_protocol::Request;
 use arion_types::{
     AttestationRecord, AttestationResult, GenesisHash, NodeId, attestation::WARDEN_ID_BYTES_MAX,
+    signing::node_id,
 };
+use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    challenge::{Challenger, Verdict},
-    evidence,
+    challenge::{Judgement, judge},
+    coverage::forecast,
+    docket::{Action, Ask, Conclusion, Docket, Verdict},
+    evidence::{self, Evidence},
     metrics::Metrics,
-    sampler::{Sampler, Target},
     store::Store,
 };
 
-/// How fast audits go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pace {
-    /// Pause between two challenges.
-    pub pause: Duration,
-    /// Shortest time of a round.
-    pub round_min: Duration,
-    /// Challenges under way at once.
-    pub parallel: usize,
-}
+/// Pause between reports in /health and metrics.
+const REPORT: Duration = Duration::from_secs(2);
+/// Shortest pause between two looks at the docket.
+const TICK: Duration = Duration::from_millis(5);
 
 /// Who signs.
 pub struct Signer {
@@ -51,18 +50,16 @@ pub struct Auditor {
     pub signer: Signer,
     /// The finalised chain.
     pub view: ChainView,
-    /// Asks miners.
-    pub challenger: Challenger,
-    /// What is audited.
-    pub sampler: Arc<Mutex<Sampler>>,
+    /// How miners are called.
+    pub transport: Arc<dyn Transport>,
+    /// What is to be done.
+    pub docket: Arc<Mutex<Docket>>,
     /// Where attestations are kept.
     pub store: Arc<Store>,
     /// Ledgers by gateway.
     pub followers: HashMap<NodeId, Arc<Follower>>,
-    /// Where failing proofs are kept.
+    /// Where findings are kept.
     pub evidence: PathBuf,
-    /// How fast.
-    pub pace: Pace,
     /// What /health says.
     pub health: Health,
     /// Counters.
@@ -72,147 +69,193 @@ pub struct Auditor {
 impl Auditor {
     /// Audits for ever.
     pub async fn run(self: Arc<Self>) {
-        let slots = Arc::new(Semaphore::new(self.pace.parallel.max(1)));
-        let mut round_started = Instant::now();
+        let begun = Instant::now();
+        let mut under_way = JoinSet::new();
+        let mut reported: Option<Instant> = None;
         loop {
-            tokio::time::sleep(self.pace.pause).await;
-            self.report();
-            if !self.is_warden() {
-                continue;
+            while under_way.try_join_next().is_some() {}
+            if reported.is_none_or(|at| at.elapsed() >= REPORT) {
+                self.report();
+                reported = Some(Instant::now());
             }
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
-            match self.pick() {
-                Some(target) => {
+            match self.poll(begun.elapsed()) {
+                Action::Ask(ask) => {
                     let auditor = self.clone();
-                    tokio::spawn(async move {
-                        auditor.audit(target).await;
-                        drop(slot);
-                    });
+                    under_way.spawn(async move { auditor.audit(*ask, begun).await });
                 }
-                None if round_started.elapsed() >= self.pace.round_min && self.start_round() => {
-                    round_started = Instant::now();
+                Action::Round(round) => self.keep_round(round).await,
+                Action::Rest(until) => {
+                    tokio::time::sleep(until.saturating_sub(begun.elapsed()).max(TICK)).await;
                 }
-                None => {}
             }
         }
     }
 
-    fn is_warden(&self) -> bool {
-        let is_registered = self.view.snapshot().registry.wardens.contains(&self.challenger.warden);
-        match is_registered {
-            true => self.health.ok("registration"),
-            false => {
-                self.health
-                    .failing("registration", "this key is not a registered warden on the finalised chain");
-            }
-        }
-        is_registered
-    }
-
-    fn report(&self) {
-        let (live, round, in_flight) = {
-            let sampler = self.sampler();
-            (sampler.live(), sampler.round(), sampler.in_flight())
-        };
-        self.metrics.live.set(i64::try_from(live).unwrap_or(i64::MAX));
-        self.metrics.round.set(i64::try_from(round).unwrap_or(i64::MAX));
-        self.health.detail("shards_live", live);
-        self.health.detail("round", round);
-        self.health.detail("challenges_in_flight", in_flight);
-        self.metrics.details(&self.health);
-        arion_daemon::chain::report(&self.view, &self.health);
-    }
-
-    /// The next shard of a miner of the current map.
-    pub(crate) fn pick(&self) -> Option<Target> {
+    /// What is to be done now.
+    pub(crate) fn poll(&self, now: Duration) -> Action {
         let snapshot = self.view.snapshot();
-        let map = snapshot.current.as_ref()?;
-        let members: std::collections::HashSet<_> = map.miners.iter().map(|miner| miner.node_id).collect();
-        self.sampler().next(&mut rand::rng(), |node| members.contains(&node.0))
+        let mut docket = self.docket();
+        docket.chain(&snapshot);
+        docket.poll(now, &mut rand::rng())
     }
 
-    fn start_round(&self) -> bool {
-        let Some(round) = self.sampler().start_round() else { return false };
-        if let Err(error) = self.store.set_round(round) {
-            tracing::error!(%error, "the round is not kept; after a restart shards are audited again");
+    async fn keep_round(&self, round: u64) {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.set_round(round)).await {
+            Ok(Ok(())) => tracing::info!(round, "a round of audits begins"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the round is not kept; after a restart shards are audited again");
+            }
+            // Stopping.
+            Err(_) => {}
         }
-        tracing::info!(round, "a round of audits begins");
-        true
     }
 
-    /// Audits one shard and keeps the signed outcome.
-    pub async fn audit(&self, target: Target) {
-        let verdict = self.challenger.challenge(&target).await;
-        let Some(verdict) = verdict else { return self.sampler().audited(&target) };
+    /// Sends a challenge, and keeps the signed verdict where that is the last of its case.
+    pub(crate) async fn audit(&self, ask: Ask, begun: Instant) {
+        let request = Request::Challenge { shard: ask.target.shard, seed: ask.seed };
+        let sent = Instant::now();
+        let answer = self.transport.call(&ask.peer, request, Bytes::new(), ask.deadline).await;
+        let elapsed = sent.elapsed();
+        let judgement = judge(&ask, answer);
+        let verdict = self.docket().answered(ask.case, judgement, elapsed, begun.elapsed());
+        if let Some(verdict) = verdict {
+            self.conclude(verdict).await;
+        }
+    }
+
+    async fn conclude(&self, verdict: Verdict) {
+        let (case, target) = (verdict.ask.case, verdict.ask.target);
         // A shard that was deleted meanwhile may be gone; whether it was, the gateway's ledger says.
-        if verdict.result != AttestationResult::Passed && !self.is_still_wanted(&target).await {
+        if verdict.result() != AttestationResult::Passed && !self.is_still_wanted(&verdict.ask).await {
             tracing::debug!(shard = %target.shard, "no verdict: the shard was deleted, or its gateway is silent");
-            return self.sampler().audited(&target);
+            return self.docket().concluded(case, Conclusion::None);
         }
-        let record = self.sign(&target, &verdict);
-        self.note(&target, &verdict, &record);
-        let kept = self.keep(target, record, verdict).await;
-        match kept {
-            Ok(()) => self.sampler().audited(&target),
+        let record = self.sign(&verdict);
+        self.note(&verdict);
+        match self.keep(record, verdict.clone()).await {
+            Ok(()) => self.docket().said(&verdict),
             Err(error) => {
                 tracing::error!(%error, "an attestation is not kept; the shard is audited again");
-                self.sampler().give_back(&target);
+                self.docket().concluded(case, Conclusion::Lost);
             }
         }
     }
 
-    async fn is_still_wanted(&self, target: &Target) -> bool {
-        match self.followers.get(&target.gateway) {
+    async fn is_still_wanted(&self, ask: &Ask) -> bool {
+        match self.followers.get(&ask.target.gateway) {
             Some(follower) if follower.sync().await.is_ok() => {
-                self.sampler().is_live(&target.node, &target.shard)
+                self.docket().sampler().target(&ask.target.node, &ask.target.shard).is_some()
             }
             _ => false,
         }
     }
 
-    fn sign(&self, target: &Target, verdict: &Verdict) -> AttestationRecord {
+    fn sign(&self, verdict: &Verdict) -> AttestationRecord {
         let mut name = self.signer.name.clone();
         name.truncate(WARDEN_ID_BYTES_MAX as usize);
+        let ask = &verdict.ask;
         let mut record = AttestationRecord {
-            shard_hash: target.shard.0,
-            miner_uid: verdict.uid,
-            result: verdict.result,
-            challenge_seed: verdict.seed,
-            block_number: u64::from(verdict.block.number),
+            shard_hash: ask.target.shard.0,
+            miner_uid: ask.uid,
+            result: verdict.result(),
+            challenge_seed: ask.seed,
+            block_number: u64::from(ask.block.number),
             timestamp: now_ms(),
-            warden_pubkey: self.challenger.warden.0,
+            warden_pubkey: node_id(&self.signer.key).0,
             signature: [0; 64],
-            merkle_proof_sig_hash: blake3::hash(&verdict.answer).into(),
+            merkle_proof_sig_hash: blake3::hash(verdict.judgement.answer()).into(),
             warden_id: name.try_into().unwrap_or_default(),
         };
         record.sign(&self.signer.genesis, &self.signer.key);
         record
     }
 
-    fn note(&self, target: &Target, verdict: &Verdict, record: &AttestationRecord) {
-        self.metrics.verdict(verdict.result);
-        if verdict.result != AttestationResult::Passed {
+    fn note(&self, verdict: &Verdict) {
+        let result = verdict.result();
+        self.metrics.verdict(result);
+        if result != AttestationResult::Passed {
+            let ask = &verdict.ask;
             tracing::warn!(
-                result = ?verdict.result, miner = %target.node, uid = verdict.uid, shard = %target.shard,
-                block = record.block_number, "a miner did not prove a shard"
+                ?result, miner = %ask.target.node, uid = ask.uid, shard = %ask.target.shard,
+                block = ask.block.number, "a miner did not prove a shard"
             );
         }
     }
 
-    async fn keep(&self, target: Target, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<()> {
+    async fn keep(&self, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<()> {
         let (store, directory) = (self.store.clone(), self.evidence.clone());
-        let round = self.sampler().round();
         tokio::task::spawn_blocking(move || {
-            if verdict.result == AttestationResult::InvalidProof {
-                evidence::keep(&directory, &record, target.size, &verdict.answer)?;
+            if let Some(evidence) = evidence_of(&record, &verdict) {
+                evidence::keep(&directory, &evidence)?;
             }
-            store.attest(&record, &target, round)?;
+            store.attest(&record, &verdict.ask.target, verdict.round)?;
             anyhow::Ok(())
         })
         .await?
     }
 
-    pub(crate) fn sampler(&self) -> MutexGuard<'_, Sampler> {
-        self.sampler.lock().unwrap_or_else(PoisonError::into_inner)
+    fn report(&self) {
+        let snapshot = self.view.snapshot();
+        let mut docket = self.docket();
+        docket.chain(&snapshot);
+        match docket.is_admitted() {
+            true => self.health.ok("registration"),
+            false => {
+                self.health
+                    .failing("registration", "this key is not a registered warden on the finalised chain");
+            }
+        }
+        let sampler = docket.sampler();
+        let (live, round, present) = (sampler.live(), sampler.round(), sampler.duty().present().len());
+        let mine: Vec<_> = sampler.mine().map(|(_, amount)| amount).collect();
+        let forecast = forecast(mine.iter().copied(), docket.pace());
+        let (under_way, opinions) = (docket.under_way(), docket.opinions_waiting());
+        drop(docket);
+        let (shards, bytes) = mine
+            .iter()
+            .fold((0u64, 0u64), |(s, b), a| (s.saturating_add(a.shards), b.saturating_add(a.bytes)));
+        self.metrics.shards(live, shards, bytes);
+        self.metrics.progress(round, present, forecast.as_ref());
+        for (name, value) in [
+            ("round", round),
+            ("shards_live", live as u64),
+            ("shards_mine", shards),
+            ("bytes_mine", bytes),
+            ("wardens_present", present as u64),
+            ("challenges_in_flight", under_way as u64),
+            ("opinions_waiting", opinions as u64),
+        ] {
+            self.health.detail(name, value);
+        }
+        if let Some(forecast) = forecast {
+            self.health.detail("round_seconds", forecast.round_ms / 1_000);
+            self.health.detail("coverage_ppm", forecast.coverage_ppm);
+            self.health.detail("challenges_per_miner_and_day", forecast.challenges_per_day);
+            self.health.detail("detection_1_percent_in_24h_ppm", forecast.detection_ppm);
+        }
+        self.metrics.details(&self.health);
+        arion_daemon::chain::report(&self.view, &self.health);
     }
+
+    pub(crate) fn docket(&self) -> MutexGuard<'_, Docket> {
+        self.docket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is kept of a verdict: of silence there is nothing to show.
+fn evidence_of(record: &AttestationRecord, verdict: &Verdict) -> Option<Evidence> {
+    let target = &verdict.ask.target;
+    let refusal = match &verdict.judgement {
+        Judgement::Failed(code) => Some(code.number()),
+        Judgement::InvalidProof(_) => None,
+        Judgement::Passed(_) | Judgement::NoAnswer => return None,
+    };
+    Some(Evidence::V1 {
+        record: record.clone(),
+        miner: target.node.0,
+        size: target.size,
+        refusal,
+        answer: verdict.judgement.answer().to_vec(),
+    })
 }

@@ -7,7 +7,7 @@ use arion_types::NodeId;
 use async_trait::async_trait;
 
 use crate::{
-    sampler::Sampler,
+    docket::Docket,
     store::{Applied, Store},
 };
 
@@ -16,7 +16,7 @@ pub struct ShardBook {
     /// On disk.
     pub store: Arc<Store>,
     /// What is audited.
-    pub sampler: Arc<Mutex<Sampler>>,
+    pub docket: Arc<Mutex<Docket>>,
 }
 
 #[async_trait]
@@ -29,7 +29,8 @@ impl Book for ShardBook {
         let (store, gateway) = (self.store.clone(), *gateway);
         let applied = tokio::task::spawn_blocking(move || store.apply(&gateway, &changes, reached)).await;
         let Applied { added, removed } = applied.map_err(BookError::new)?.map_err(BookError::new)?;
-        let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut docket = self.docket.lock().unwrap_or_else(PoisonError::into_inner);
+        let sampler = docket.sampler_mut();
         for target in added {
             sampler.add(target, 0);
         }

@@ -10,7 +10,7 @@ use arion_daemon::{ChainConfig, HttpConfig, HumanDuration, KeyKind, LogConfig, P
 use arion_types::{NodeId, attestation::WARDEN_ID_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
-use crate::{auditor::Pace, challenge::Patience};
+use crate::{challenge::Patience, docket::Pace};
 
 /// Everything the warden needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub struct Config {
     pub interval: Pause,
     /// Shortest time of a round.
     pub round_min: HumanDuration,
+    /// Longest time of a round.
+    pub round_max: Pause,
+    /// Blocks without an attestation after which another warden's shards are taken over.
+    pub silence: NonZeroU32,
     /// Challenges under way at once.
     pub parallel: NonZeroUsize,
     /// Time for one answer.
@@ -60,6 +64,9 @@ pub enum ConfigError {
     /// The name is too long.
     #[error("name is longer than {WARDEN_ID_BYTES_MAX} bytes")]
     Name,
+    /// A round would have to be longer than it may be.
+    #[error("round_min is longer than round_max")]
+    Round,
     /// A gateway is listed twice.
     #[error("gateway {0} is listed twice")]
     GatewayTwice(NodeId),
@@ -71,6 +78,9 @@ impl Config {
         if self.name.len() > WARDEN_ID_BYTES_MAX as usize {
             return Err(ConfigError::Name);
         }
+        if self.round_min.0 > self.round_max.0 {
+            return Err(ConfigError::Round);
+        }
         let mut seen = HashSet::new();
         if let Some(twice) = self.gateways.iter().find(|gateway| !seen.insert(gateway.node_id)) {
             return Err(ConfigError::GatewayTwice(twice.node_id));
@@ -81,7 +91,8 @@ impl Config {
     /// How fast audits go.
     pub fn pace(&self) -> Pace {
         let pause = self.interval.0 / self.challenges.get();
-        Pace { pause, round_min: self.round_min.0, parallel: self.parallel.get() }
+        let (round_min, round_max) = (self.round_min.0, self.round_max.0);
+        Pace { pause, round_min, round_max, parallel: self.parallel.get() }
     }
 
     /// How long and often miners are asked.
@@ -115,6 +126,9 @@ mod tests {
         assert_eq!(config.check(), Ok(peer.clone()));
         config.gateways = vec![peer.clone(), peer.clone()];
         assert_eq!(config.check(), Err(ConfigError::GatewayTwice(peer.node_id)));
+        config.gateways.pop();
+        config.round_min.0 = config.round_max.0 * 2;
+        assert_eq!(config.check(), Err(ConfigError::Round));
         config.name = "n".repeat(65);
         assert_eq!(config.check(), Err(ConfigError::Name));
     }

@@ -9,18 +9,20 @@ use std::{
 use arion_daemon::{Health, HttpServer, check_writable_dir, read_secret_key};
 use arion_ledger::{Book, Follower, ReceiptChecker};
 use arion_net::{PeerAddr, QuicTransport, Transport};
-use arion_types::signing::node_id;
+use arion_types::{NodeId, signing::node_id};
 use tokio::task::JoinSet;
 
 use crate::{
     auditor::{Auditor, Signer},
     book::ShardBook,
-    challenge::Challenger,
     config::Config,
+    docket::Docket,
+    duty::Duty,
     handover::Handover,
     metrics::Metrics,
     sampler::Sampler,
     store::Store,
+    witness::Witness,
 };
 
 /// More maps than the chain keeps: receipts are checked against the map of their epoch.
@@ -56,13 +58,14 @@ the chain-submitter and the gateways; then `run --config FILE`. See docs/operate
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
         let store = Arc::new(Store::open(&config.data_dir)?);
         health.detail("warden", warden.to_string());
-        let (_, view) = config.chain.reach(EARLIER_MAPS, &health).await?;
+        let (client, view) = config.chain.reach(EARLIER_MAPS, &health).await?;
         let quic = QuicTransport::new(&key)?;
         let transport: Arc<dyn Transport> = Arc::new(quic.clone());
 
-        let sampler = Arc::new(Mutex::new(load(&store)?));
+        let docket = Docket::new(warden, load(&store, warden)?, pace, patience);
+        let docket = Arc::new(Mutex::new(docket));
         let checker = Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(view.clone())));
-        let book: Arc<dyn Book> = Arc::new(ShardBook { store: store.clone(), sampler: sampler.clone() });
+        let book: Arc<dyn Book> = Arc::new(ShardBook { store: store.clone(), docket: docket.clone() });
         let followers: HashMap<_, _> = config
             .gateways
             .into_iter()
@@ -93,15 +96,22 @@ the chain-submitter and the gateways; then `run --config FILE`. See docs/operate
             metrics: metrics.clone(),
         };
         tasks.spawn(handover.run());
+        let witness = Witness {
+            bucket_blocks: client.attestation_bucket_blocks()?,
+            attestations: Arc::new(client),
+            view: view.clone(),
+            docket: docket.clone(),
+            silence: config.silence.get(),
+        };
+        tasks.spawn(witness.run());
         let auditor = Auditor {
             signer: Signer { key, genesis: view.genesis(), name: config.name.into_bytes() },
-            challenger: Challenger { view: view.clone(), transport, warden, patience },
+            transport,
             view,
-            sampler,
+            docket,
             store: store.clone(),
             followers,
             evidence: config.data_dir.join("evidence"),
-            pace,
             health,
             metrics,
         };
@@ -131,8 +141,8 @@ the chain-submitter and the gateways; then `run --config FILE`. See docs/operate
 }
 
 /// The state of the round as it was when the process ended.
-fn load(store: &Store) -> anyhow::Result<Sampler> {
-    let mut sampler = Sampler::new(store.round()?);
+fn load(store: &Store, warden: NodeId) -> anyhow::Result<Sampler> {
+    let mut sampler = Sampler::new(store.round()?, Duty::alone(warden));
     for (target, audited_in) in store.shards()? {
         sampler.add(target, audited_in);
     }

@@ -1,7 +1,7 @@
-//! Answers that prove nothing, kept as files for whoever wants to check the verdict.
+//! Verdicts against miners, kept as files with what they rest on, for whoever wants to check them.
 //!
-//! A file is the SCALE encoding of ([`AttestationRecord`], shard size (u32), answer (bytes)). Its name starts with
-//! the time of the verdict, so that names sort by age.
+//! A file is the SCALE encoding of [`Evidence`]. Its name starts with the time of the verdict, so that names sort by
+//! age.
 
 use std::{
     fs, io,
@@ -9,19 +9,46 @@ use std::{
 };
 
 use arion_types::{AttestationRecord, ShardHash};
-use codec::Encode;
+use codec::{Decode, Encode};
 
-/// Files kept; the oldest go first.
+/// Files kept; the oldest go first. With answers of at most some 80 KiB each that is 80 MiB.
 const FILES_MAX: usize = 1_000;
 
+/// Why a miner was found to have failed. The challenge follows from the record.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Evidence {
+    /// First version.
+    #[codec(index = 1)]
+    V1 {
+        /// The signed verdict.
+        record: AttestationRecord,
+        /// Node id of the miner.
+        miner: [u8; 32],
+        /// Length of the shard in the miner's receipt.
+        size: u32,
+        /// Number of the error with which the miner refused (docs/spec/wire.md), if it did.
+        refusal: Option<u8>,
+        /// The answer as it came.
+        answer: Vec<u8>,
+    },
+}
+
+impl Evidence {
+    fn record(&self) -> &AttestationRecord {
+        let Self::V1 { record, .. } = self;
+        record
+    }
+}
+
 /// Writes the evidence for a verdict, durably. Returns the file.
-pub fn keep(directory: &Path, record: &AttestationRecord, size: u32, answer: &[u8]) -> io::Result<PathBuf> {
+pub fn keep(directory: &Path, evidence: &Evidence) -> io::Result<PathBuf> {
     fs::create_dir_all(directory)?;
+    let record = evidence.record();
     let shard = ShardHash(record.shard_hash).to_string();
     let name = format!("{:013}-miner-{}-{}.scale", record.timestamp, record.miner_uid, &shard[..16]);
     let path = directory.join(name);
     let partial = path.with_extension("partial");
-    fs::write(&partial, (record, size, answer).encode())?;
+    fs::write(&partial, evidence.encode())?;
     fs::File::open(&partial)?.sync_all()?;
     fs::rename(&partial, &path)?;
     fs::File::open(directory)?.sync_all()?;
@@ -36,7 +63,14 @@ fn forget_oldest(directory: &Path) -> io::Result<()> {
     }
     files.sort();
     let surplus = files.len().saturating_sub(FILES_MAX);
-    files.into_iter().take(surplus).try_for_each(fs::remove_file)
+    for file in files.into_iter().take(surplus) {
+        match fs::remove_file(file) {
+            // Another verdict has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -48,26 +82,31 @@ mod tests {
     #[test]
     fn evidence_reads_back_and_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
-        let record = |timestamp| AttestationRecord {
-            shard_hash: [0xab; 32],
-            miner_uid: 7,
-            result: AttestationResult::InvalidProof,
-            challenge_seed: [0; 32],
-            block_number: 1,
-            timestamp,
-            warden_pubkey: [0; 32],
-            signature: [0; 64],
-            merkle_proof_sig_hash: [0; 32],
-            warden_id: Default::default(),
+        let evidence = |timestamp| Evidence::V1 {
+            record: AttestationRecord {
+                shard_hash: [0xab; 32],
+                miner_uid: 7,
+                result: AttestationResult::InvalidProof,
+                challenge_seed: [0; 32],
+                block_number: 1,
+                timestamp,
+                warden_pubkey: [0; 32],
+                signature: [0; 64],
+                merkle_proof_sig_hash: [0; 32],
+                warden_id: Default::default(),
+            },
+            miner: [3; 32],
+            size: 64,
+            refusal: None,
+            answer: b"lies".to_vec(),
         };
-        let path = keep(directory.path(), &record(5), 64, b"lies").unwrap();
+        let path = keep(directory.path(), &evidence(5)).unwrap();
         let bytes = fs::read(&path).unwrap();
-        let read = <(AttestationRecord, u32, Vec<u8>)>::decode_all(&mut bytes.as_slice()).unwrap();
-        assert_eq!(read, (record(5), 64, b"lies".to_vec()));
+        assert_eq!(Evidence::decode_all(&mut bytes.as_slice()).unwrap(), evidence(5));
         for n in 0..FILES_MAX as u64 {
             fs::write(directory.path().join(format!("{:013}-x.scale", 1_000 + n)), b"").unwrap();
         }
-        keep(directory.path(), &record(5_000), 64, b"").unwrap();
+        keep(directory.path(), &evidence(5_000)).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), FILES_MAX);
         assert!(!path.exists());
     }

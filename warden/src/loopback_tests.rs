@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use arion_chain::{BlockRef, ChainView, EpochMap, Snapshot, ViewSource};
+use arion_chain::{BlockRef, ChainView, EpochMap, Registry, Snapshot, ViewSource};
 use arion_daemon::Health;
 use arion_ledger::{FollowError, Follower, ReceiptChecker};
 use arion_net::{MemoryNetwork, PeerAddr, Service, Transport};
@@ -27,11 +27,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use codec::DecodeAll;
 use ed25519_dalek::SigningKey;
+use tokio::time::Instant;
 
 use crate::{
-    auditor::{Auditor, Pace, Signer},
+    auditor::{Auditor, Signer},
     book::ShardBook,
-    challenge::{Challenger, Patience},
+    challenge::Patience,
+    docket::{Action, Docket, Pace},
+    duty::Duty,
+    evidence::Evidence,
     handover::Handover,
     metrics::Metrics,
     sampler::Sampler,
@@ -164,9 +168,16 @@ struct Network {
     receipts: Vec<SignedReceipt>,
 }
 
+/// A chain with this warden.
+fn chain() -> Snapshot {
+    let mut registry = Registry::default();
+    registry.wardens.insert(node_id(&warden_key()));
+    Snapshot { block: HEAD, registry: Arc::new(registry), ..Snapshot::default() }
+}
+
 /// One stripe on 30 of 32 miners, who behave as told by their number.
 fn network(manners: &BTreeMap<u8, Manner>) -> Network {
-    let first = Snapshot { block: HEAD, current: Some(Arc::new(map(1))), ..Snapshot::default() };
+    let first = Snapshot { current: Some(Arc::new(map(1))), ..chain() };
     let (view, source) = ChainView::manual(GENESIS, first);
     let shards: Vec<Vec<u8>> = (0..30u8).map(|n| vec![n; SHARD_BYTES]).collect();
     let hashes: Vec<ShardHash> = shards.iter().map(|s| ShardHash(blake3::hash(s).into())).collect();
@@ -203,6 +214,7 @@ fn network(manners: &BTreeMap<u8, Manner>) -> Network {
 }
 
 struct Warden {
+    begun: Instant,
     auditor: Auditor,
     follower: Arc<Follower>,
     handover: Handover,
@@ -211,16 +223,28 @@ struct Warden {
 fn warden(network: &Network, directory: &Path) -> Warden {
     let transport: Arc<dyn Transport> = Arc::new(network.memory.transport(node_id(&warden_key())));
     let store = Arc::new(Store::open(directory).unwrap());
-    let mut sampler = Sampler::new(store.round().unwrap());
+    let me = node_id(&warden_key());
+    let mut sampler = Sampler::new(store.round().unwrap(), Duty::alone(me));
     for (target, audited_in) in store.shards().unwrap() {
         sampler.add(target, audited_in);
     }
-    let sampler = Arc::new(Mutex::new(sampler));
+    let pace = Pace {
+        pause: Duration::ZERO,
+        round_min: Duration::from_secs(3_600),
+        round_max: Duration::from_secs(7_200),
+        parallel: 1,
+    };
+    let patience = Patience { deadline: Duration::from_secs(5), retries: 2, pause: Duration::from_millis(1) };
+    let mut docket = Docket::new(me, sampler, pace, patience);
+    let snapshot = network.view.snapshot();
+    docket.chain(&snapshot);
+    docket.witnessed(&snapshot.registry.wardens, &[], 150);
+    let docket = Arc::new(Mutex::new(docket));
     let metrics = Metrics::default();
     let follower = Arc::new(Follower::new(
         PeerAddr { node_id: node_id(&gateway_key()), endpoint: GATEWAY.into() },
         transport.clone(),
-        Arc::new(ShardBook { store: store.clone(), sampler: sampler.clone() }),
+        Arc::new(ShardBook { store: store.clone(), docket: docket.clone() }),
         Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(network.view.clone()))),
         metrics.ledgers.clone(),
     ));
@@ -231,35 +255,46 @@ fn warden(network: &Network, directory: &Path) -> Warden {
         health: Health::new("test", "0"),
         metrics: metrics.clone(),
     };
-    let patience = Patience { deadline: Duration::from_secs(5), retries: 2, pause: Duration::from_millis(1) };
     let auditor = Auditor {
         signer: Signer { key: warden_key(), genesis: GENESIS, name: b"test".to_vec() },
-        challenger: Challenger {
-            view: network.view.clone(),
-            transport,
-            warden: node_id(&warden_key()),
-            patience,
-        },
         view: network.view.clone(),
-        sampler,
+        transport,
+        docket,
         store,
         followers: [(follower.gateway(), follower.clone())].into(),
         evidence: directory.join("evidence"),
-        pace: Pace { pause: Duration::ZERO, round_min: Duration::ZERO, parallel: 1 },
         health: Health::new("test", "0"),
         metrics,
     };
-    Warden { auditor, follower, handover }
+    Warden { begun: Instant::now(), auditor, follower, handover }
 }
 
 impl Warden {
-    async fn audit_round(&self) -> usize {
-        let mut audited = 0;
-        while let Some(target) = self.auditor.pick() {
-            self.auditor.audit(target).await;
-            audited += 1;
+    /// Audits shards until so many have a verdict, or there is none to be had; or all of the round. Returns how many.
+    async fn audit(&self, most: usize) -> usize {
+        let begun = self.begun;
+        let mut cases = std::collections::HashSet::new();
+        loop {
+            let is_enough = cases.len() == most && self.auditor.docket().under_way() == 0;
+            match self.auditor.poll(begun.elapsed()) {
+                _ if is_enough => return cases.len(),
+                Action::Ask(ask) => {
+                    cases.insert(ask.case);
+                    self.auditor.audit(*ask, begun).await;
+                }
+                Action::Rest(_) if self.auditor.docket().under_way() > 0 => tokio::task::yield_now().await,
+                Action::Rest(_) => return cases.len(),
+                Action::Round(_) => panic!("the round lasts for an hour"),
+            }
         }
-        audited
+    }
+
+    async fn audit_round(&self) -> usize {
+        self.audit(usize::MAX).await
+    }
+
+    fn live(&self) -> usize {
+        self.auditor.docket().sampler().live()
     }
 }
 
@@ -308,8 +343,19 @@ async fn verdicts_are_right_for_every_manner_of_miner() {
         let hash_of_nothing: [u8; 32] = blake3::hash(b"").into();
         assert_eq!(record.merkle_proof_sig_hash != hash_of_nothing, has_answer);
     }
-    let evidence = std::fs::read_dir(directory.path().join("evidence")).unwrap().count();
-    assert_eq!(evidence, 4);
+    // Failed and InvalidProof can be shown; of a silence there is nothing to show.
+    let mut shown = 0;
+    for file in std::fs::read_dir(directory.path().join("evidence")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let Evidence::V1 { record, miner, size, refusal, answer } =
+            Evidence::decode_all(&mut bytes.as_slice()).unwrap();
+        assert!(records.contains(&record) && size == SHARD_BYTES as u32);
+        assert_eq!(blake3::hash(&answer), record.merkle_proof_sig_hash);
+        assert_eq!(refusal.is_some(), record.result == AttestationResult::Failed);
+        assert!(network.receipts.iter().any(|signed| signed.receipt.node_id.0 == miner));
+        shown += 1;
+    }
+    assert_eq!(shown, 6);
     assert_eq!(warden.handover.store.outbox_len().unwrap(), 0);
 }
 
@@ -320,10 +366,7 @@ async fn signed_attestations_and_the_round_survive_a_crash() {
     {
         let warden = warden(&network, directory.path());
         warden.follower.sync().await.unwrap();
-        for _ in 0..12 {
-            let target = warden.auditor.pick().unwrap();
-            warden.auditor.audit(target).await;
-        }
+        assert_eq!(warden.audit(12).await, 12);
         network.memory.disconnect(SUBMITTER);
         assert!(warden.handover.hand_over().await.is_err());
     }
@@ -361,19 +404,19 @@ async fn receipts_that_do_not_hold_are_not_audited() {
     let warden = warden(&network, directory.path());
     network.gateway.lines.lock().unwrap().extend(bad.map(LedgerRecord::Stored));
     warden.follower.sync().await.unwrap();
-    assert_eq!(warden.auditor.sampler().live(), 30);
+    assert_eq!(warden.live(), 30);
     assert_eq!(warden.auditor.metrics.ledgers.receipts_refused.get(), 6);
 
     // A receipt of an epoch that is not final yet waits for it.
     let early = spoil(&|r| r.epoch = 2, &own);
     network.gateway.lines.lock().unwrap().push(LedgerRecord::Stored(early));
     warden.follower.sync().await.unwrap();
-    assert_eq!(warden.auditor.sampler().live(), 30);
+    assert_eq!(warden.live(), 30);
     let earlier = vec![Arc::new(map(1))];
-    let second = Snapshot { block: HEAD, current: Some(Arc::new(map(2))), earlier, ..Snapshot::default() };
+    let second = Snapshot { current: Some(Arc::new(map(2))), earlier, ..chain() };
     network.source.set(second);
     warden.follower.sync().await.unwrap();
-    assert_eq!(warden.auditor.sampler().live(), 31);
+    assert_eq!(warden.live(), 31);
 }
 
 #[tokio::test]
@@ -392,7 +435,7 @@ async fn deleted_shards_and_silent_gateways_accuse_nobody() {
     assert_eq!(warden.audit_round().await, 30);
     assert_eq!(warden.handover.store.outbox_len().unwrap(), 0);
     network.memory.listen(GATEWAY, node_id(&gateway_key()), network.gateway.clone());
-    assert_eq!(warden.auditor.sampler().start_round(), Some(2));
+    assert_eq!(warden.auditor.docket().sampler_mut().start_round(), Some(2));
     warden.audit_round().await;
     let accused: Vec<_> =
         warden.handover.store.outbox(100).unwrap().into_iter().map(|(_, r)| r.shard_hash).collect();
