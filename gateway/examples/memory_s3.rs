@@ -31,7 +31,8 @@ async fn main() {
     let shutdown = Shutdown::on_signals().unwrap();
     tokio::spawn(grid.clone().upkeep(shutdown.clone()));
     let region = "us-east-1".to_owned();
-    let store = Store { grid, accounts: network::accounts(), region, part_bytes_min: s3::PART_BYTES_MIN };
+    let part_bytes_min = s3::PART_BYTES_MIN;
+    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let port: u16 = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => 0,
@@ -39,7 +40,9 @@ async fn main() {
         _ => panic!("usage: memory_s3 [--port N]"),
     };
     let address = ([127, 0, 0, 1], port).into();
-    let server = S3Server::bind(address, s3::service(store, keys), Duration::from_secs(1)).await.unwrap();
+    let server = S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1))
+        .await
+        .unwrap();
     println!("http://{} {access} {secret}", server.local_addr());
     shutdown.wait().await;
     server.shutdown().await;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use arion_daemon::{ChainConfig, HttpConfig, KeyKind, LogConfig, Pause, Settings};
 use serde::{Deserialize, Serialize};
 
-use crate::grid::GridOptions;
+use crate::{grid::GridOptions, s3::Domains};
 
 /// Least durable shards beyond k.
 const QUORUM_EXTRA_MIN: u8 = 10;
@@ -28,6 +28,10 @@ pub struct Config {
     pub s3: SocketAddr,
     /// Region that clients are told.
     pub region: String,
+    /// Domains below which names are buckets.
+    pub domains: Vec<String>,
+    /// Domains below which names are buckets' websites.
+    pub website_domains: Vec<String>,
     /// UDP address of the ledger.
     pub listen: SocketAddr,
     /// Bounds of writing.
@@ -85,6 +89,11 @@ pub enum ConfigError {
     /// Not even one stripe fits.
     #[error("write.shards_in_memory must be at least {STRIPE_SHARDS}, the shards of one stripe")]
     NoRoom,
+    /// Not a domain, or one that means two things.
+    #[error(
+        "domains and website_domains have names such as s3.example.org, without a port, and none of them is below or the same as another one: {0}"
+    )]
+    Domain(String),
     /// Nothing is told.
     #[error("region must not be empty")]
     Region,
@@ -94,6 +103,12 @@ impl Config {
     /// Where the access keys are.
     pub fn access_keys_file(&self) -> PathBuf {
         self.access_keys_file.clone().unwrap_or_else(|| self.data_dir.join("keys.toml"))
+    }
+
+    /// Domains below which names are buckets, in lower case.
+    pub fn domains(&self) -> Domains {
+        let lower = |domains: &[String]| domains.iter().map(|domain| domain.to_ascii_lowercase()).collect();
+        Domains { s3: lower(&self.domains), website: lower(&self.website_domains) }
     }
 
     /// Where the metadata are.
@@ -111,6 +126,23 @@ impl Config {
         }
         if self.region.is_empty() {
             return Err(ConfigError::Region);
+        }
+        self.check_domains()
+    }
+
+    fn check_domains(&self) -> Result<(), ConfigError> {
+        let Domains { s3, website } = self.domains();
+        let all: Vec<&String> = s3.iter().chain(&website).collect();
+        for (position, domain) in all.iter().enumerate() {
+            let is_label = |label: &str| {
+                !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            };
+            let overlaps = all.iter().enumerate().any(|(other_position, other)| {
+                other_position != position && (other == domain || other.ends_with(&format!(".{domain}")))
+            });
+            if !domain.split('.').all(is_label) || overlaps {
+                return Err(ConfigError::Domain((*domain).clone()));
+            }
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::{
     http::S3Server,
     keys::AccessKeys,
     ledger_service::LedgerService,
+    lifecycle::{self, LifecycleOptions},
     meta::Meta,
     placement::Maps,
     s3::{self, AccountKeys, Store},
@@ -81,10 +82,11 @@ impl arion_daemon::Daemon for Gateway {
         let store = Store {
             grid: grid.clone(),
             accounts,
+            keys,
             region: config.region.clone(),
             part_bytes_min: s3::PART_BYTES_MIN,
         };
-        let s3 = S3Server::bind(config.s3, s3::service(store, keys), DRAIN).await?;
+        let s3 = S3Server::bind(config.s3, s3::service(store, config.domains()), DRAIN).await?;
         health.detail("s3", s3.local_addr().to_string());
         tracing::info!(
             %node_id, s3 = %s3.local_addr(), quic = %quic.local_addr(), http = %http.local_addr(),
@@ -93,6 +95,12 @@ impl arion_daemon::Daemon for Gateway {
         let stop = Shutdown::new();
         let tasks = vec![
             tokio::spawn(grid.clone().upkeep(stop.clone())),
+            tokio::spawn(lifecycle::run(
+                grid.meta.clone(),
+                grid.metrics.clone(),
+                LifecycleOptions::default(),
+                stop.clone(),
+            )),
             tokio::spawn(follow_chain(grid, view, health, node_id)),
         ];
         Ok(Self { s3, quic, http, transport, stop, tasks, meta })

@@ -7,10 +7,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use s3s::service::S3Service;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 
 use arion_daemon::Shutdown;
+
+use crate::s3::Front;
 
 /// Most connections served at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -40,7 +41,7 @@ pub struct S3Server {
 
 impl S3Server {
     /// Listens and answers from here on. Requests under way get `drain` when it stops.
-    pub async fn bind(addr: SocketAddr, service: S3Service, drain: Duration) -> Result<Self, ListenError> {
+    pub async fn bind(addr: SocketAddr, service: Front, drain: Duration) -> Result<Self, ListenError> {
         let listener = Self::listen(addr).await?;
         let addr = listener.local_addr().map_err(|source| ListenError { addr, source })?;
         let stop = Shutdown::new();
@@ -68,7 +69,7 @@ impl S3Server {
     }
 }
 
-async fn accept(listener: TcpListener, service: S3Service, stop: Shutdown, drain: Duration) {
+async fn accept(listener: TcpListener, service: Front, stop: Shutdown, drain: Duration) {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -76,9 +77,9 @@ async fn accept(listener: TcpListener, service: S3Service, stop: Shutdown, drain
             slot = slots.clone().acquire_owned() => slot,
             () = stop.wait() => break,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -91,7 +92,7 @@ async fn accept(listener: TcpListener, service: S3Service, stop: Shutdown, drain
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service.clone());
+            .serve_connection(TokioIo::new(stream), service.connection(peer));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _slot = slot;

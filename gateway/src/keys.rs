@@ -206,11 +206,24 @@ impl AccessKeys {
 
     /// Secret and account of a key.
     pub fn find(&self, access_key: &str) -> Result<Option<(SecretKey, String)>, KeysError> {
+        self.look(|keys| keys.get(access_key).cloned())
+    }
+
+    /// Whether any key acts for an account.
+    pub fn has_account(&self, account: &str) -> Result<bool, KeysError> {
+        self.look(|keys| keys.values().any(|(_, found)| found == account))
+    }
+
+    /// Looks into the file as it is now; what it does not have is the default.
+    fn look<T: Default>(
+        &self,
+        look: impl FnOnce(&HashMap<String, (SecretKey, String)>) -> T,
+    ) -> Result<T, KeysError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let metadata = match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 *seen = None;
-                return Ok(None);
+                return Ok(T::default());
             }
             found => found.map_err(|error| self.io(error))?,
         };
@@ -224,7 +237,7 @@ impl AccessKeys {
                 keys.map(|entry| (entry.access_key, (entry.secret_key.into(), entry.account))).collect();
             *seen = Some(Seen { modified, mode, keys });
         }
-        Ok(seen.as_ref().and_then(|seen| seen.keys.get(access_key).cloned()))
+        Ok(seen.as_ref().map(|seen| look(&seen.keys)).unwrap_or_default())
     }
 }
 

@@ -7,11 +7,12 @@
 //! # Invariants
 //! - A write is acknowledged only when every stripe has k + 10 durable shards and the metadata is on disk.
 //! - Nothing but ciphertext leaves towards miners.
-//! - Every request is signed by an access key that the operator made.
+//! - Every request is signed by an access key that the operator made, or allowed to everyone by the owner of its bucket.
 //!
 //! # Not here
 //! Auditing (`arion-warden`), rebalancing (`arion-validator`).
 
+pub mod acl;
 pub mod chain;
 pub mod checksum;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod grid;
 pub mod http;
 pub mod keys;
 pub mod ledger_service;
+pub mod lifecycle;
 pub mod listing;
 pub mod manifest;
 pub mod meta;

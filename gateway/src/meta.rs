@@ -23,6 +23,7 @@ mod expiry;
 mod ledger;
 mod objects;
 mod stripes;
+mod subresources;
 mod uploads;
 mod versions;
 
@@ -32,6 +33,7 @@ pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
 pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
 pub use stripes::{DeleteRow, MissingRow};
+pub use subresources::{BucketRows, Subresource};
 pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage};
 pub use versions::{VersionMarker, VersionPage};
 
@@ -61,6 +63,7 @@ pub(crate) const OBJECTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefini
 pub(crate) const VERSIONS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition::new("versions");
 pub(crate) const NULLS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("nulls");
 pub(crate) const MANIFESTS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("manifests");
+pub(crate) const SUBRESOURCES: TableDefinition<'_, (&str, u8), &[u8]> = TableDefinition::new("subresources");
 pub(crate) const UPLOADS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("uploads");
 pub(crate) const PARTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("parts");
 pub(crate) const STRIPES: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("stripes");
@@ -296,6 +299,7 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     transaction.open_table(VERSIONS)?;
     transaction.open_table(NULLS)?;
     transaction.open_table(MANIFESTS)?;
+    transaction.open_table(SUBRESOURCES)?;
     transaction.open_table(UPLOADS)?;
     transaction.open_table(PARTS)?;
     transaction.open_table(STRIPES)?;

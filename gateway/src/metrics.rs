@@ -30,6 +30,8 @@ pub struct Metrics {
     pub shards_missing: Gauge,
     /// Uploads in parts that were given up because of their age.
     pub uploads_expired: Counter,
+    /// Versions that went by rules of their bucket's lifecycle.
+    pub versions_expired: Counter,
     /// Deletions that wait for miners.
     pub deletes_queued: Gauge,
     /// Lines of the ledger.
@@ -55,6 +57,7 @@ impl Metrics {
         registry.register("shards_filled", "Shards re-created in the background", self.shards_filled.clone());
         registry.register("shards_missing", "Shards no miner has confirmed", self.shards_missing.clone());
         registry.register("uploads_expired", "Uploads given up for age", self.uploads_expired.clone());
+        registry.register("versions_expired", "Versions gone by lifecycle", self.versions_expired.clone());
         registry.register("deletes_queued", "Deletions that wait for miners", self.deletes_queued.clone());
         registry.register("ledger_entries", "Lines of the ledger", self.ledger_entries.clone());
         registry.register("miners_down", "Miners that do not answer", self.miners_down.clone());

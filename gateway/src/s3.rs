@@ -1,43 +1,63 @@
 //! The S3 API: what `s3s` parsed and authenticated becomes objects on the grid.
 //!
 //! # Invariants
-//! - Every request carries a valid signature version 4, or is a link of version 2 to an object; the account of its key must
-//!   own the bucket.
+//! - A request that is signed is signed by version 4 (the policy of a form, by version 2 or 4), or is a link of version 2 to an
+//!   object. What it may do, signed or not, is decided in one place: [`access`].
 //! - What a client asks for and the gateway does not do is refused, not ignored.
 //!
 //! # Not here
 //! Signatures, XML, chunked bodies (`s3s`).
 
+pub(crate) mod access;
+mod acl;
 mod auth;
 mod buckets;
 mod copies;
+mod cors;
 mod deletes;
 mod digest;
 mod errors;
+mod front;
 mod input;
+mod lifecycle;
 mod link_v2;
 mod locate;
 mod lock;
 mod multipart;
 mod objects;
 mod output;
+mod query;
 mod reads;
+mod stored;
+mod subresources;
 mod tagging;
 mod uploads;
 mod versioning;
+mod website;
 
-pub use auth::{Auth, Guard, Names};
+pub use access::Guard;
+pub use auth::{Auth, Names};
+pub use front::{Connection, Domains, Front};
+pub(crate) use lifecycle::rules_of;
 pub use locate::{Locate, Located, LocatedShard, LocatedStripe};
 
 use std::sync::Arc;
 
 use arion_crypto::AccountKey;
-use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
+use s3s::{
+    S3, S3Request, S3Response, S3Result,
+    config::{S3Config, StaticConfigProvider},
+    dto::*,
+    s3_error,
+};
 
 use crate::{grid::Grid, keys::AccessKeys, meta::BucketInfo};
 
 /// Least bytes of every part but the last.
 pub const PART_BYTES_MIN: u64 = 5 << 20;
+
+/// Longest file in a form, bytes: it is kept in memory until the form's policy has been checked against its length.
+pub const FORM_BYTES_MAX: u64 = 64 << 20;
 
 /// Keys of accounts, made from the gateway's own secret.
 #[derive(Clone)]
@@ -66,13 +86,16 @@ pub struct Store {
     pub grid: Arc<Grid>,
     /// What data keys are sealed under.
     pub accounts: AccountKeys,
+    /// Access keys, and with them the accounts that exist.
+    pub keys: Arc<AccessKeys>,
     /// The region that is told to clients.
     pub region: String,
     /// Least bytes of every part but the last; [`PART_BYTES_MIN`] outside tests.
     pub part_bytes_min: u64,
 }
 
-/// The account that signed a request; put there by [`Guard`].
+/// The account whose things a request works on: the owner of its bucket, who need not be who signed it, or who signed it
+/// where there is no bucket yet. Put there by [`Guard`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account(pub String);
 
@@ -84,9 +107,10 @@ fn account<T>(request: &S3Request<T>) -> S3Result<String> {
 }
 
 impl Store {
-    /// The bucket, if it belongs to the account.
-    async fn bucket(&self, account: &str, name: &str) -> S3Result<BucketInfo> {
-        owned_bucket(&self.grid, account, name).await
+    /// The bucket. Whether the caller may use it was decided by [`Guard`]; `_account` is whose it is.
+    async fn bucket(&self, _account: &str, name: &str) -> S3Result<BucketInfo> {
+        let found = self.grid.meta.bucket(name.to_owned()).await.map_err(errors::meta)?;
+        found.ok_or_else(|| s3_error!(NoSuchBucket, "the bucket does not exist"))
     }
 }
 
@@ -100,15 +124,20 @@ async fn owned_bucket(grid: &Grid, account: &str, name: &str) -> S3Result<Bucket
     }
 }
 
-/// Builds the service: operations, authentication and the location route.
-pub fn service(store: Store, keys: Arc<AccessKeys>) -> s3s::service::S3Service {
+/// Builds the service: operations, authentication, access and the location route, with what stands in front of it.
+pub fn service(store: Store, domains: Domains) -> Front {
+    let (keys, meta) = (store.keys.clone(), store.grid.meta.clone());
     let locate = Locate::new(store.grid.clone(), keys.clone());
     let mut builder = s3s::service::S3ServiceBuilder::new(store);
     builder.set_auth(Auth(keys.clone()));
-    builder.set_access(Guard(keys));
+    builder.set_access(Guard::new(keys, meta.clone()));
     builder.set_route(locate);
     builder.set_validation(Names::default());
-    builder.build()
+    builder.set_host(domains.clone());
+    let mut config = S3Config::default();
+    config.post_object_max_file_size = FORM_BYTES_MAX;
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    Front::new(builder.build(), meta, domains)
 }
 
 macro_rules! operations {
@@ -127,14 +156,6 @@ macro_rules! operations {
             ) -> S3Result<S3Response<HeadObjectOutput>> {
                 reads::head_object(self, request).await
             }
-
-            /// Uploads by HTML form are not offered.
-            async fn post_object(
-                &self,
-                _: S3Request<PostObjectInput>,
-            ) -> S3Result<S3Response<PostObjectOutput>> {
-                Err(s3_error!(NotImplemented, "uploads by HTML form are not offered"))
-            }
         }
     };
 }
@@ -144,6 +165,32 @@ operations! {
     create_bucket: CreateBucketInput => CreateBucketOutput, buckets;
     delete_bucket: DeleteBucketInput => DeleteBucketOutput, buckets;
     head_bucket: HeadBucketInput => HeadBucketOutput, buckets;
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput, acl;
+    put_object_acl: PutObjectAclInput => PutObjectAclOutput, acl;
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput, acl;
+    put_bucket_acl: PutBucketAclInput => PutBucketAclOutput, acl;
+    put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput, subresources;
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, subresources;
+    delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, subresources;
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, subresources;
+    put_public_access_block: PutPublicAccessBlockInput => PutPublicAccessBlockOutput, subresources;
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, subresources;
+    delete_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput, subresources;
+    put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput, subresources;
+    get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, subresources;
+    delete_bucket_ownership_controls: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput, subresources;
+    put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput, subresources;
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput, subresources;
+    delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, subresources;
+    put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput, subresources;
+    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, subresources;
+    delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput, subresources;
+    put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput, lifecycle;
+    get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, lifecycle;
+    delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, lifecycle;
+    put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput, website;
+    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, website;
+    delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, website;
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, buckets;
     list_objects: ListObjectsInput => ListObjectsOutput, buckets;
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, buckets;

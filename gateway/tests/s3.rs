@@ -55,10 +55,12 @@ async fn serve() -> Served {
     let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
     let (access, secret) = keys.add("alice", None, None).unwrap();
     let (other_access, other_secret) = keys.add("bob", None, None).unwrap();
-    let store =
-        Store { grid, accounts: network::accounts(), region: "us-east-1".into(), part_bytes_min: 1_000 };
+    let region = "us-east-1".to_owned();
+    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min: 1_000 };
     let address = "127.0.0.1:0".parse().unwrap();
-    let server = S3Server::bind(address, s3::service(store, keys), Duration::from_secs(1)).await.unwrap();
+    let server = S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1))
+        .await
+        .unwrap();
     let endpoint = format!("http://{}", server.local_addr());
     Served {
         network,
@@ -189,7 +191,7 @@ async fn wrong_keys_and_names_are_refused_with_the_right_code() {
             served.put(&bucket, "m", b"x", &[("x-amz-checksum-crc32", "AAAAAA==")]).code(),
             "BadDigest"
         );
-        assert_eq!(served.put(&bucket, "m", b"x", &[("x-amz-acl", "public-read")]).code(), "NotImplemented");
+        assert_eq!(served.put(&bucket, "m", b"x", &[("x-amz-acl", "open")]).code(), "InvalidArgument");
         assert_eq!(served.put(&bucket, "k", b"y", &[("if-none-match", "*")]).status, 412);
         assert_eq!(served.get(&bucket, "m", &[]).code(), "NoSuchKey");
         let other = bucket.create_bucket(&served.other).sign(HOUR);

@@ -39,9 +39,11 @@ pub async fn serve() -> Served {
     let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
     let credentials = keys.add("alice", None, None).unwrap();
     let region = "us-east-1".to_owned();
-    let store = Store { grid, accounts: network::accounts(), region, part_bytes_min: s3::PART_BYTES_MIN };
+    let part_bytes_min = s3::PART_BYTES_MIN;
+    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min };
     let address = "127.0.0.1:0".parse().unwrap();
-    let server = S3Server::bind(address, s3::service(store, keys), Duration::from_secs(1)).await.unwrap();
+    let service = s3::service(store, s3::Domains::default());
+    let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();
     let endpoint = format!("http://{}", server.local_addr());
     Served { endpoint, credentials, directory, server }
 }

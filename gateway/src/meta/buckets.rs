@@ -3,7 +3,7 @@
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, OBJECTS, UPLOADS, VERSIONS};
+use super::{BUCKETS, Meta, MetaError, OBJECTS, Subresource, UPLOADS, VERSIONS, subresources};
 use crate::object::{LockConfig, VersionId, Versioning};
 
 /// A bucket.
@@ -31,7 +31,7 @@ impl BucketInfo {
     }
 }
 
-fn decode(row: &[u8]) -> Result<BucketInfo, MetaError> {
+pub(super) fn decode(row: &[u8]) -> Result<BucketInfo, MetaError> {
     BucketInfo::decode_all(&mut &*row).map_err(|_| MetaError::Row("buckets"))
 }
 
@@ -80,6 +80,16 @@ fn has_uploads(transaction: &WriteTransaction, name: &str) -> Result<bool, MetaE
 impl Meta {
     /// Makes a bucket. A name cannot be used while uploads of a bucket that had it are being given up.
     pub async fn create_bucket(&self, name: String, info: BucketInfo) -> Result<(), MetaError> {
+        self.create_bucket_with(name, info, Vec::new()).await
+    }
+
+    /// Makes a bucket that has these rows from the beginning.
+    pub async fn create_bucket_with(
+        &self,
+        name: String,
+        info: BucketInfo,
+        rows: Vec<(Subresource, Vec<u8>)>,
+    ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             let mut buckets = transaction.open_table(BUCKETS)?;
             let taken = buckets.get(name.as_str())?.map(|row| decode(row.value())).transpose()?;
@@ -89,7 +99,8 @@ impl Meta {
                 None if has_uploads(transaction, &name)? => Err(MetaError::BucketGoing),
                 None => {
                     buckets.insert(name.as_str(), info.encode().as_slice())?;
-                    Ok(())
+                    rows.into_iter()
+                        .try_for_each(|(kind, row)| subresources::put(transaction, &name, kind, Some(row)))
                 }
             }
         })
@@ -105,7 +116,7 @@ impl Meta {
                 return Err(MetaError::BucketNotEmpty);
             }
             transaction.open_table(BUCKETS)?.remove(name.as_str())?;
-            Ok(())
+            subresources::remove_all(transaction, &name)
         })
         .await
     }

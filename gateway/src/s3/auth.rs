@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use s3s::{
     S3Result,
-    access::{S3Access, S3AccessContext},
     auth::{S3Auth, SecretKey},
     s3_error,
     validation::{AwsNameValidation, NameValidation},
 };
 
-use super::{Account, input::now_ms, link_v2};
+use super::link_v2;
 use crate::keys::AccessKeys;
 
 /// First segment of the path of routes that are not S3; no bucket can have this name.
@@ -34,26 +33,6 @@ fn find(keys: &AccessKeys, access_key: &str) -> S3Result<(SecretKey, String)> {
 impl S3Auth for Auth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         find(&self.0, access_key).map(|(secret, _)| secret)
-    }
-}
-
-/// Lets in what is signed by version 4, and links of version 2, and notes the account.
-pub struct Guard(pub Arc<AccessKeys>);
-
-#[async_trait::async_trait]
-impl S3Access for Guard {
-    async fn check(&self, request: &mut S3AccessContext<'_>) -> S3Result<()> {
-        if link_v2::is_link(request.uri()) {
-            link_v2::check(request.s3_op().name(), request.uri(), now_ms())?;
-        } else {
-            require_v4(request.headers(), request.uri())?;
-        }
-        let Some(credentials) = request.credentials() else {
-            return Err(s3_error!(AccessDenied, "signature version 4 is required"));
-        };
-        let (_, account) = find(&self.0, &credentials.access_key)?;
-        request.extensions_mut().insert(Account(account));
-        Ok(())
     }
 }
 
@@ -83,6 +62,7 @@ pub struct Names(AwsNameValidation);
 
 impl NameValidation for Names {
     fn validate_bucket_name(&self, name: &str) -> bool {
-        name == ROUTES || self.0.validate_bucket_name(name)
+        let labels = !name.contains(".-") && !name.contains("-.");
+        name == ROUTES || (labels && self.0.validate_bucket_name(name))
     }
 }

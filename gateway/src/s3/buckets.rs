@@ -4,15 +4,19 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as TOKEN};
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
-    Store, account,
+    Store,
+    access::{NewAcl, Ownership},
+    account,
     auth::ROUTES,
     errors,
-    input::{now_ms, refuse, timestamp},
+    input::{now_ms, timestamp},
     output::{common_prefix, encoded, line, owner},
+    stored,
 };
 use crate::{
+    acl::Acl,
     listing::{Page, Query},
-    meta::BucketInfo,
+    meta::{BucketInfo, MetaError, Subresource},
     object::{LockConfig, Versioning},
 };
 
@@ -53,17 +57,36 @@ pub(super) async fn create_bucket(
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<CreateBucketOutput> {
     let account = account(&request)?;
+    let acl = request.extensions.get::<NewAcl>().map(|NewAcl(acl)| acl.clone());
+    let acl = acl.unwrap_or_else(|| Acl::private(&account));
     let input = request.input;
-    refuse(&[("ACLs other than private", input.acl.is_some_and(|acl| acl.as_str() != "private"))])?;
     if input.bucket == ROUTES {
         return Err(s3_error!(InvalidBucketName));
+    }
+    let mut rows = Vec::new();
+    if acl != Acl::private(&account) {
+        rows.push((Subresource::Acl, acl.to_row()));
+    }
+    if let Some(object_ownership) = input.object_ownership {
+        Ownership::named(object_ownership.as_str())?;
+        let controls = OwnershipControls { rules: vec![OwnershipControlsRule { object_ownership }] };
+        rows.push((Subresource::Ownership, stored::to_row(&controls)?));
     }
     let mut info = BucketInfo::new(account, now_ms());
     if input.object_lock_enabled_for_bucket.unwrap_or(false) {
         info.versioning = Versioning::Enabled;
         info.lock = Some(LockConfig::default());
     }
-    store.grid.meta.create_bucket(input.bucket.clone(), info).await.map_err(errors::meta)?;
+    let made = store.grid.meta.create_bucket_with(input.bucket.clone(), info, rows).await;
+    match made {
+        // As in AWS' first region: making a bucket again changes nothing, unless it would be another one.
+        Err(MetaError::BucketOwned) if store.region == "us-east-1" => {
+            if store.rules(&input.bucket).await?.acl != acl {
+                return Err(s3_error!(BucketAlreadyExists, "the bucket is yours already, with another ACL"));
+            }
+        }
+        made => made.map_err(errors::meta)?,
+    }
     Ok(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) })
 }
 
@@ -71,7 +94,6 @@ pub(super) async fn delete_bucket(
     store: &Store,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<DeleteBucketOutput> {
-    store.bucket(&account(&request)?, &request.input.bucket).await?;
     store.grid.meta.delete_bucket(request.input.bucket).await.map_err(errors::meta)?;
     Ok(DeleteBucketOutput {})
 }
@@ -131,9 +153,7 @@ pub(super) async fn list_objects(
         is_truncated: Some(page.next.is_some()),
         // As in AWS, only where keys are folded: otherwise the last key is the marker.
         next_marker: page.next.as_ref().filter(|_| input.delimiter.is_some()).map(text),
-        contents: Some(
-            page.keys.iter().map(|(key, info)| line(key, info, encoding, Some(&account))).collect(),
-        ),
+        contents: Some(page.keys.iter().map(|(key, info)| line(key, info, encoding, true)).collect()),
         common_prefixes: Some(page.prefixes.iter().map(|prefix| common_prefix(prefix, encoding)).collect()),
         encoding_type: input.encoding_type.clone(),
         request_charged: None,
@@ -164,7 +184,7 @@ pub(super) async fn list_objects_v2(
     let page = page(store, &account, &input.bucket, query).await?;
     let encoding = input.encoding_type.as_ref();
     let text = |text: &String| encoded(text, encoding);
-    let shown = input.fetch_owner.unwrap_or(false).then_some(account.as_str());
+    let shown = input.fetch_owner.unwrap_or(false);
     Ok(ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(input.prefix.as_ref().map(text).unwrap_or_default()),

@@ -6,7 +6,9 @@ use hyper::HeaderMap;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
-    Store, account,
+    Store,
+    access::new_acl,
+    account,
     digest::Digests,
     errors,
     input::{condition, now_ms, properties, refuse, refuse_wishes, timestamp},
@@ -111,6 +113,7 @@ pub(super) async fn copy_object(
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<CopyObjectOutput> {
     let account = account(&request)?;
+    let acl = new_acl(&request)?;
     let mut input = request.input;
     refuse_wishes!(input)?;
     let replace_headers = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
@@ -127,7 +130,7 @@ pub(super) async fn copy_object(
     }
     let to = NewCopy {
         manifest: rand::random(),
-        properties: properties!(&account, input),
+        properties: properties!(acl, input),
         replace_headers,
         replace_tags,
         condition: condition(None, None),

@@ -4,13 +4,15 @@ use futures_util::{StreamExt, stream};
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
-    Store, account, errors,
+    Store,
+    access::{Refused, refusal_of},
+    account, errors,
     input::{etag_match, etag_named, now_ms, seconds, version},
 };
 use crate::meta::{DeleteCondition, DeleteRequest};
 
 /// Most keys in one request to delete.
-const KEYS_MAX: usize = 1_000;
+pub(super) const KEYS_MAX: usize = 1_000;
 /// Deletions of one request under way at once.
 const AT_ONCE: usize = 64;
 
@@ -69,12 +71,13 @@ async fn delete_one(
 
 pub(super) async fn delete_objects(
     store: &Store,
-    request: S3Request<DeleteObjectsInput>,
+    mut request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<DeleteObjectsOutput> {
     let account = account(&request)?;
+    let Refused(refused) = request.extensions.remove().unwrap_or_default();
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
-    if input.delete.objects.is_empty() || input.delete.objects.len() > KEYS_MAX {
+    if (input.delete.objects.is_empty() && refused.is_empty()) || input.delete.objects.len() > KEYS_MAX {
         return Err(s3_error!(MalformedXML, "1 to {KEYS_MAX} keys can be deleted at once"));
     }
     let quiet = input.delete.quiet.unwrap_or(false);
@@ -96,7 +99,8 @@ pub(super) async fn delete_objects(
         .buffered(AT_ONCE)
         .collect()
         .await;
-    let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+    let mut deleted = Vec::new();
+    let mut failed: Vec<Error> = refused.into_iter().map(refusal_of).collect();
     for (object, done) in outcomes {
         match done {
             Ok(_) if quiet => {}

@@ -94,6 +94,13 @@ pub(super) fn meta(error: MetaError) -> S3Error {
     }
 }
 
+/// Something that a bucket does not have, where `s3s` does not know the code.
+pub(super) fn not_found(code: S3ErrorCode, message: &'static str) -> S3Error {
+    let mut error = S3Error::with_message(code, message);
+    error.set_status_code(hyper::StatusCode::NOT_FOUND);
+    error
+}
+
 pub(super) fn write(error: WriteError) -> S3Error {
     match error {
         WriteError::NoMap => {

@@ -62,9 +62,10 @@ pub(super) use kept_headers;
 
 /// What an input says of an object besides its bytes, whichever it is.
 macro_rules! properties {
-    ($account:expr, $input:expr) => {
+    ($acl:expr, $input:expr) => {
         $crate::object::Properties {
-            owner: $account.to_owned(),
+            owner: $acl.owner.clone(),
+            acl: $acl.to_stored(),
             headers: $crate::s3::input::kept_headers!($input)?,
             tags: $crate::s3::tagging::from_header($input.tagging.as_deref())?,
             retention: $crate::s3::lock::retention_of(
@@ -118,19 +119,6 @@ pub(super) fn headers(
 macro_rules! refuse_wishes {
     ($input:expr) => {
         $crate::s3::input::refuse(&[
-            (
-                "ACL",
-                $input.acl.as_ref().is_some_and(|acl| {
-                    acl.as_str() != "private" && acl.as_str() != "bucket-owner-full-control"
-                }),
-            ),
-            (
-                "grants",
-                $input.grant_full_control.is_some()
-                    || $input.grant_read.is_some()
-                    || $input.grant_read_acp.is_some()
-                    || $input.grant_write_acp.is_some(),
-            ),
             (
                 "customer-provided keys",
                 $input.sse_customer_algorithm.is_some() || $input.sse_customer_key.is_some(),

@@ -6,7 +6,7 @@ use hyper::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_TYPE, http::Exte
 use s3s::{Body, S3Request, S3Response, S3Result, route::S3Route, s3_error};
 use serde::{Deserialize, Serialize};
 
-use super::{auth, errors, owned_bucket};
+use super::{auth, errors, owned_bucket, query::parameter};
 use crate::{grid::Grid, keys::AccessKeys, placement::Placement};
 
 /// Path of the route.
@@ -118,26 +118,6 @@ impl Locate {
     }
 }
 
-/// The value of a query parameter, percent-decoded.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let raw = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match first {
-            b'%' => {
-                let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok())?;
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = &rest[2..];
-            }
-            b'+' => bytes.push(b' '),
-            byte => bytes.push(*byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[async_trait::async_trait]
 impl S3Route for Locate {
     fn is_match(&self, method: &Method, uri: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
@@ -165,19 +145,5 @@ impl S3Route for Locate {
         let mut response = S3Response::with_status(Body::from(body), StatusCode::OK);
         response.headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
         Ok(response)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_decoded() {
-        let query = "X-Amz-Date=1&bucket=b&key=a%2Fb%20c+%C3%BC&keyx=1";
-        assert_eq!(parameter(query, "key").as_deref(), Some("a/b c ü"));
-        assert_eq!(parameter(query, "bucket").as_deref(), Some("b"));
-        assert_eq!(parameter("key=%zz", "key"), None);
-        assert_eq!(parameter("keyx=1", "key"), None);
     }
 }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
-    Store, account,
+    Store,
+    access::new_acl,
+    account,
     copies::{copy_source, take_in_copy},
     digest::{etag_of_parts, random_id},
     errors,
@@ -70,11 +72,12 @@ pub(super) async fn create_multipart_upload(
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<CreateMultipartUploadOutput> {
     let account = account(&request)?;
+    let acl = new_acl(&request)?;
     let mut input = request.input;
     refuse_wishes!(input)?;
     store.bucket(&account, &input.bucket).await?;
     let checksum = checksum_wish(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-    let info = UploadInfo { created_ms: now_ms(), properties: properties!(&account, input), checksum };
+    let info = UploadInfo { created_ms: now_ms(), properties: properties!(acl, input), checksum };
     let upload = UploadKey { bucket: input.bucket, key: input.key, id: random_id() };
     store.grid.meta.create_upload(upload.clone(), info).await.map_err(errors::meta)?;
     Ok(CreateMultipartUploadOutput {

@@ -4,10 +4,13 @@ use futures_util::StreamExt;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
-    Store, account,
+    Store,
+    access::new_acl,
+    account,
     digest::Digests,
     errors,
     input::{condition, now_ms, properties, refuse, refuse_wishes, take_in_body},
+    lifecycle::Expiry,
     output::{checksum_type, set_checksums},
 };
 use crate::{
@@ -68,12 +71,14 @@ pub(super) async fn put_object(
     mut request: S3Request<PutObjectInput>,
 ) -> S3Result<PutObjectOutput> {
     let account = account(&request)?;
+    let acl = new_acl(&request)?;
+    let expiry = Expiry::of(&request, &request.input.key)?;
     let input = &mut request.input;
     refuse_wishes!(input)?;
     refuse(&[("appending to objects", input.write_offset_bytes.is_some())])?;
     store.bucket(&account, &input.bucket).await?;
     let condition = condition(input.if_match.take(), input.if_none_match.take());
-    let properties = properties!(&account, input);
+    let properties = properties!(acl, input);
     let (upload, manifest, md5, checksums) = take_in_body!(store, &account, request, None);
     let now = now_ms();
     let info = ObjectInfo {
@@ -90,6 +95,7 @@ pub(super) async fn put_object(
     let mut output = PutObjectOutput {
         e_tag: Some(ETag::Strong(info.etag.clone())),
         checksum_type: checksum_type(&info),
+        expiration: expiry.told(&info),
         ..Default::default()
     };
     set_checksums!(output, checksums);

@@ -48,7 +48,7 @@ pub(super) fn line(
     key: &str,
     info: &ObjectInfo,
     encoding: Option<&EncodingType>,
-    account: Option<&str>,
+    with_owner: bool,
 ) -> Object {
     Object {
         key: Some(encoded(key, encoding)),
@@ -56,7 +56,7 @@ pub(super) fn line(
         e_tag: Some(ETag::Strong(info.etag.clone())),
         last_modified: Some(timestamp(info.modified_ms)),
         storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
-        owner: account.map(owner),
+        owner: with_owner.then(|| owner(&info.properties.owner)),
         checksum_algorithm: Some(
             info.checksums.algorithms().map(|algorithm| algorithm.name().to_owned().into()).collect(),
         ),

@@ -8,6 +8,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, dto::*, s3_error};
 use super::{
     Store, account, errors,
     input::{refuse, seconds, version},
+    lifecycle::Expiry,
     output::{Body, checksum_type, object_fields},
 };
 use crate::{
@@ -149,6 +150,7 @@ pub(super) async fn get_object(
     request: S3Request<GetObjectInput>,
 ) -> S3Result<GetObjectOutput> {
     let account = account(&request)?;
+    let expiry = Expiry::of(&request, &request.input.key)?;
     let input = request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
     let bucket = store.bucket(&account, &input.bucket).await?;
@@ -163,6 +165,7 @@ pub(super) async fn get_object(
     // The first piece decides between an answer and an error that says why.
     let first = plaintext.recv().await.transpose().map_err(errors::read)?;
     let mut output = object_fields!(GetObjectOutput, bucket, &found, &view);
+    output.expiration = expiry.told(&found.info);
     output.tag_count = tag_count(&found.info);
     output.body = Some(StreamingBlob::new(Body::new(first, plaintext, length)));
     Ok(output)
@@ -191,6 +194,7 @@ pub(super) async fn head_object(
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let account = account(&request)?;
+    let expiry = Expiry::of(&request, &request.input.key)?;
     let input = request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
     let bucket = store.bucket(&account, &input.bucket).await?;
@@ -207,7 +211,8 @@ pub(super) async fn head_object(
     check_conditions!(input, &found.info)?;
     let mode = input.checksum_mode.as_ref();
     let view = View::new(&found.info, manifest.as_ref(), input.range.as_ref(), input.part_number, mode)?;
-    let output = object_fields!(HeadObjectOutput, bucket, &found, &view);
+    let mut output = object_fields!(HeadObjectOutput, bucket, &found, &view);
+    output.expiration = expiry.told(&found.info);
     let mut response = S3Response::new(output);
     if let Some(count) = tag_count(&found.info) {
         response.headers.insert("x-amz-tagging-count", count.into());

@@ -69,10 +69,18 @@ impl Served {
         let grid = network.grid(directory.path());
         let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
         let (access, secret) = keys.add("alice", None, None).unwrap();
-        let store =
-            Store { grid, accounts: network::accounts(), region: "us-east-1".into(), part_bytes_min: 1_000 };
+        let store = Store {
+            grid,
+            accounts: network::accounts(),
+            keys,
+            region: "us-east-1".into(),
+            part_bytes_min: 1_000,
+        };
         let address = "127.0.0.1:0".parse().unwrap();
-        let server = S3Server::bind(address, s3::service(store, keys), Duration::from_secs(1)).await.unwrap();
+        let server =
+            S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1))
+                .await
+                .unwrap();
         let endpoint = format!("http://{}", server.local_addr());
         let credentials = Credentials::new(access, secret);
         Self { network, server, endpoint, credentials, _directory: directory }

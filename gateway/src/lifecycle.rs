@@ -1,0 +1,242 @@
+//! Lifecycle: objects, versions and uploads in parts that go by themselves, by the rules of their bucket.
+//!
+//! One walker goes through the buckets that have rules, a page of versions or uploads at a time. What is due is decided by
+//! [`Rules`] on what was read, and done only if the version that was looked at is still what is there.
+//!
+//! # Invariants
+//! - A turn looks at no more than [`ROWS`] rows of one bucket.
+//! - The walker keeps nothing that is worth keeping: after a restart it begins again.
+//!
+//! # Not here
+//! Documents of rules (`s3`); what removing a version means ([`crate::meta`]).
+
+mod rules;
+
+pub use rules::{DAY_MS, Day, Due, Rules, Seen, check};
+
+use std::time::Duration;
+
+use arion_daemon::{Shutdown, now_ms};
+
+use crate::{
+    meta::{Meta, MetaError, Subresource, UploadMarker, VersionMarker},
+    metrics::Metrics,
+    object::{Version, VersionId},
+    s3,
+};
+
+/// Rows that a turn looks at.
+pub const ROWS: usize = 512;
+/// Pause between two turns of a round.
+const TURN_PAUSE: Duration = Duration::from_millis(20);
+/// Stripes of an upload in parts that one step releases.
+const STRIPES_RELEASED: usize = 256;
+
+/// How often and how fast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LifecycleOptions {
+    /// How long a day is.
+    pub day: Day,
+    /// Pause between two rounds through all buckets.
+    pub pause: Duration,
+}
+
+impl Default for LifecycleOptions {
+    fn default() -> Self {
+        Self { day: Day(DAY_MS), pause: Duration::from_secs(600) }
+    }
+}
+
+/// Where in a bucket the walker is.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Behind this version; so many noncurrent versions of its key came before.
+    Versions(Option<VersionMarker>, usize),
+    /// Behind this upload.
+    Uploads(Option<UploadMarker>),
+}
+
+/// Carries out lifecycle rules.
+pub struct Lifecycle {
+    meta: Meta,
+    metrics: Metrics,
+    day: Day,
+    /// The bucket that is walked through.
+    bucket: Option<(String, Rules, Place)>,
+    /// Behind which bucket the next one with rules is looked for.
+    behind: Option<String>,
+    /// Buckets with rules that were found and not walked through yet.
+    waiting: Vec<(String, Vec<u8>)>,
+    /// Whether the buckets have been looked through to the end.
+    last: bool,
+}
+
+impl Lifecycle {
+    /// At the beginning of a round.
+    pub fn new(meta: Meta, metrics: Metrics, day: Day) -> Self {
+        Self { meta, metrics, day, bucket: None, behind: None, waiting: Vec::new(), last: false }
+    }
+
+    /// Does one step at a time. Whether there is more to do in this round.
+    pub async fn turn(&mut self, now_ms: u64) -> Result<bool, MetaError> {
+        match self.bucket.take() {
+            Some((bucket, rules, place)) => {
+                match self.walk(&bucket, &rules, place, now_ms).await {
+                    Ok(next) => self.bucket = next.map(|place| (bucket, rules, place)),
+                    // It was deleted meanwhile.
+                    Err(MetaError::NoSuchBucket) => {}
+                    Err(error) => return Err(error),
+                }
+                Ok(true)
+            }
+            None => self.next_bucket().await,
+        }
+    }
+
+    async fn next_bucket(&mut self) -> Result<bool, MetaError> {
+        if let Some((bucket, row)) = self.waiting.pop() {
+            match s3::rules_of(&row) {
+                Ok(rules) => self.bucket = Some((bucket, rules, Place::Versions(None, 0))),
+                Err(error) => {
+                    tracing::error!(bucket, %error, "lifecycle rules do not parse and are left out")
+                }
+            }
+            return Ok(true);
+        }
+        if self.last {
+            (self.last, self.behind) = (false, None);
+            return Ok(false);
+        }
+        let kind = Subresource::Lifecycle;
+        let (found, behind) = self.meta.subresources_of_kind(self.behind.take(), kind, ROWS).await?;
+        (self.waiting, self.last, self.behind) = (found, behind.is_none(), behind);
+        Ok(true)
+    }
+
+    /// One page of a bucket; where to go on.
+    async fn walk(
+        &self,
+        bucket: &str,
+        rules: &Rules,
+        place: Place,
+        now_ms: u64,
+    ) -> Result<Option<Place>, MetaError> {
+        match place {
+            Place::Versions(after, before) => self.walk_versions(bucket, rules, after, before, now_ms).await,
+            Place::Uploads(after) => self.walk_uploads(bucket, rules, after, now_ms).await,
+        }
+    }
+
+    async fn walk_versions(
+        &self,
+        bucket: &str,
+        rules: &Rules,
+        after: Option<VersionMarker>,
+        before: usize,
+        now_ms: u64,
+    ) -> Result<Option<Place>, MetaError> {
+        let carried = after.as_ref().map(|marker| marker.key.clone());
+        let none = String::new();
+        let page = self.meta.versions_page(bucket.to_owned(), none.clone(), none, after, ROWS).await?;
+        let mut behind = before;
+        let mut at = 0;
+        while let Some((key, _)) = page.lines.get(at) {
+            let count = page.lines[at..].iter().take_while(|(other, _)| other == key).count();
+            let versions: Vec<&Version> =
+                page.lines[at..at + count].iter().map(|(_, version)| version).collect();
+            let first = at == 0;
+            at += count;
+            // A key whose versions fill more than a page is decided piece by piece.
+            let newer = if first && carried.as_deref() == Some(key.as_str()) { before } else { 0 };
+            let all = newer == 0 && (at < page.lines.len() || page.next.is_none());
+            let seen: Vec<Seen> = versions.iter().map(|version| self.seen(version, now_ms)).collect();
+            behind = newer + seen.iter().filter(|seen| seen.superseded_ms.is_some()).count();
+            for (version, due) in versions.iter().zip(rules.due(key, &seen, (newer, all), now_ms, self.day)) {
+                if let Some(due) = due {
+                    self.carry_out(bucket, key, version, due, now_ms).await?;
+                }
+            }
+        }
+        Ok(match page.next {
+            Some(next) => {
+                // Behind a null version that is gone now its key begins again.
+                let carries = page.lines.last().is_some_and(|(key, _)| *key == next.key)
+                    && next.version != Some(VersionId::Null);
+                Some(Place::Versions(Some(next), if carries { behind } else { 0 }))
+            }
+            None => rules.aborts().then_some(Place::Uploads(None)),
+        })
+    }
+
+    fn seen(&self, version: &Version, now_ms: u64) -> Seen {
+        let object = version.object();
+        Seen {
+            object: object.map(|info| (info.size, info.properties.tags.clone())),
+            modified_ms: version.modified_ms(),
+            superseded_ms: version.superseded_ms,
+            locked: object.is_some_and(|info| info.properties.is_locked(false, now_ms)),
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: &Version,
+        due: Due,
+        now_ms: u64,
+    ) -> Result<(), MetaError> {
+        let (names, id) = ((bucket.to_owned(), key.to_owned()), version.id());
+        let done = match due {
+            Due::Expire => self.meta.expire_current(names.0, names.1, id, now_ms).await?,
+            Due::Remove if version.is_latest() => self.meta.expire_marker(names.0, names.1, id).await?,
+            Due::Remove => self.meta.expire_noncurrent(names.0, names.1, id, now_ms).await?,
+        };
+        if done {
+            self.metrics.versions_expired.inc();
+        }
+        Ok(())
+    }
+
+    async fn walk_uploads(
+        &self,
+        bucket: &str,
+        rules: &Rules,
+        after: Option<UploadMarker>,
+        now_ms: u64,
+    ) -> Result<Option<Place>, MetaError> {
+        let none = String::new();
+        let page = self.meta.uploads_page(bucket.to_owned(), none.clone(), none, after, ROWS).await?;
+        for (upload, info) in &page.uploads {
+            if !rules.abort_due(&upload.key, info.created_ms, now_ms, self.day) {
+                continue;
+            }
+            while !self.meta.give_up_upload(upload.clone(), STRIPES_RELEASED, now_ms).await? {}
+            self.metrics.uploads_expired.inc();
+        }
+        Ok(page.next.map(|next| Place::Uploads(Some(next))))
+    }
+}
+
+/// Goes round until the shutdown.
+pub async fn run(meta: Meta, metrics: Metrics, options: LifecycleOptions, shutdown: Shutdown) {
+    let rounds = async {
+        let mut walker = Lifecycle::new(meta.clone(), metrics.clone(), options.day);
+        loop {
+            let pause = match walker.turn(now_ms()).await {
+                Ok(true) => TURN_PAUSE,
+                Ok(false) => options.pause,
+                Err(error) => {
+                    tracing::warn!(%error, "lifecycle rules could not be carried out and are tried again");
+                    walker = Lifecycle::new(meta.clone(), metrics.clone(), options.day);
+                    options.pause
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        () = shutdown.wait() => {}
+    }
+}

@@ -1,0 +1,374 @@
+//! Who may do what: every request is decided here, before anything of it is carried out.
+//!
+//! Order: an explicit denial of the bucket's policy; the owner; what the policy allows; access control lists. Nobody is let
+//! in who is named by none of them.
+//!
+//! # Invariants
+//! - A request on a bucket that passes carries [`Account`]: whose bucket it is, and with it whose key seals its objects.
+//! - What the request makes gets the list in [`NewAcl`] and nothing else.
+//!
+//! # Not here
+//! Signatures (`s3s`); secrets ([`super::auth`]).
+
+mod actions;
+mod conditions;
+mod grants;
+mod policy;
+mod request;
+mod rules;
+
+pub(crate) use grants::{Wanted, of_document, of_headers, shown};
+pub(crate) use policy::{Policy, PolicyError};
+pub(crate) use request::{Caller, Peer};
+pub(crate) use rules::{Block, Ownership, Rules};
+
+use std::sync::Arc;
+
+use hyper::http::Extensions;
+use s3s::{
+    S3Error, S3Request, S3Result,
+    access::{S3Access, S3AccessContext},
+    dto::{CopySource, DeleteObjectsInput, Error, ObjectIdentifier, PutObjectInput},
+    s3_error,
+};
+
+use self::{
+    actions::{DELETE, LIST, Need, READ, Target},
+    request::{Asked, RequestFacts},
+    rules::ObjectFacts,
+};
+use super::{Account, auth, deletes::KEYS_MAX, errors, input::now_ms, link_v2};
+use crate::{
+    acl::Acl,
+    keys::AccessKeys,
+    meta::{BucketRows, Meta, MetaError},
+};
+
+/// The access control list of what a request makes; put there by [`Guard`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct NewAcl(pub(crate) Acl);
+
+/// The rows of the bucket that a request is about; put there by [`Guard`].
+#[derive(Clone, Debug)]
+pub(crate) struct Rows(pub(crate) Arc<BucketRows>);
+
+/// The list of what a request makes.
+pub(crate) fn new_acl<T>(request: &S3Request<T>) -> S3Result<Acl> {
+    match request.extensions.get::<NewAcl>() {
+        Some(NewAcl(acl)) => Ok(acl.clone()),
+        None => Err(denied()),
+    }
+}
+
+/// Keys of a request to delete several that the caller may not delete; put there by [`Guard`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refused(pub(crate) Vec<ObjectIdentifier>);
+
+/// What the answer to a request to delete several says of a key that may not be deleted.
+pub(crate) fn refusal_of(object: ObjectIdentifier) -> Error {
+    Error {
+        key: Some(object.key),
+        code: Some("AccessDenied".to_owned()),
+        message: Some("Access Denied".to_owned()),
+        version_id: object.version_id,
+    }
+}
+
+/// A request that can only be decided once its body is known.
+#[derive(Clone, Debug)]
+struct Deferred(Asked);
+
+/// What a request that is let in carries.
+struct Admitted {
+    owner: String,
+    rows: BucketRows,
+    acl: Option<Acl>,
+}
+
+impl Admitted {
+    fn note(self, extensions: &mut Extensions) {
+        extensions.insert(Account(self.owner));
+        extensions.insert(Rows(Arc::new(self.rows)));
+        if let Some(acl) = self.acl {
+            extensions.insert(NewAcl(acl));
+        }
+    }
+}
+
+/// Lets in what the bucket allows.
+pub struct Guard {
+    keys: Arc<AccessKeys>,
+    meta: Meta,
+}
+
+fn denied() -> S3Error {
+    s3_error!(AccessDenied, "Access Denied")
+}
+
+impl Guard {
+    /// For this gateway.
+    pub fn new(keys: Arc<AccessKeys>, meta: Meta) -> Self {
+        Self { keys, meta }
+    }
+
+    fn caller(&self, request: &S3AccessContext<'_>) -> S3Result<Caller> {
+        let Some(credentials) = request.credentials() else { return Ok(Caller::default()) };
+        // Policies of forms are signed, not requests: there the older signature proves as much.
+        let operation = request.s3_op().name();
+        if operation != "PostObject" {
+            match link_v2::is_link(request.uri()) {
+                true => link_v2::check(operation, request.uri(), now_ms())?,
+                false => auth::require_v4(request.headers(), request.uri())?,
+            }
+        }
+        let account = auth::account_of(&self.keys, &credentials.access_key)?;
+        Ok(Caller { account: Some(account), access_key: Some(credentials.access_key.clone()) })
+    }
+
+    async fn rules(&self, bucket: &str) -> S3Result<(Rules, BucketRows)> {
+        let rows = self.meta.bucket_rows(bucket.to_owned()).await.map_err(errors::meta)?;
+        let rows = rows.ok_or_else(|| s3_error!(NoSuchBucket, "the bucket does not exist"))?;
+        Ok((Rules::new(bucket, &rows)?, rows))
+    }
+
+    /// What is there under a key; none if nothing is.
+    async fn object(&self, rules: &Rules, key: &str, version: Option<&str>) -> S3Result<Option<ObjectFacts>> {
+        let version = match version.map(str::parse).transpose() {
+            Ok(version) => version,
+            Err(_) => return Ok(None),
+        };
+        match self.meta.object(rules.bucket.clone(), key.to_owned(), version).await {
+            Ok(found) => {
+                let properties = found.info.properties;
+                let acl = Acl::of_stored(&properties.owner, properties.acl.as_deref());
+                let acl = acl.map_err(|_| errors::meta(MetaError::Row("objects")))?;
+                Ok(Some(ObjectFacts { acl, tags: properties.tags }))
+            }
+            Err(
+                MetaError::NoSuchKey
+                | MetaError::NoSuchVersion
+                | MetaError::Deleted(_)
+                | MetaError::IsMarker(_),
+            ) => Ok(None),
+            Err(error) => Err(errors::meta(error)),
+        }
+    }
+
+    /// Decides about one object or bucket.
+    async fn decide(
+        &self,
+        asked: &Asked,
+        rules: &Rules,
+        need: &Need,
+        (key, version): (&str, Option<&str>),
+    ) -> S3Result<()> {
+        let about_object = need.target == Target::Object && !matches!(need.acl, Some((Target::Bucket, _)));
+        let with_tags = need.target == Target::Object && rules.policy.is_some();
+        let object = if about_object || with_tags { self.object(rules, key, version).await? } else { None };
+        let tags = object.as_ref().map(|object| object.tags.as_slice()).unwrap_or_default();
+        let facts = RequestFacts { asked, tags, prefix: None, version };
+        if rules.allow(&asked.caller, need, (key, version.is_some()), object.as_ref(), &facts) {
+            return Ok(());
+        }
+        if about_object && object.is_none() {
+            // Who may list learns that there is nothing, others do not.
+            let facts = RequestFacts { prefix: Some(key), ..facts };
+            let denied_itself = rules.denies(&asked.caller, need.action, key, &facts);
+            if !denied_itself && rules.allow(&asked.caller, &LIST, ("", false), None, &facts) {
+                return Ok(());
+            }
+        }
+        Err(denied())
+    }
+
+    /// Decides about what a request asks for with headers besides its operation.
+    fn decide_more(&self, asked: &Asked, rules: &Rules, version: Option<&str>) -> S3Result<()> {
+        let facts = RequestFacts { asked, tags: &[], prefix: None, version };
+        let has = |name: &str| asked.headers.contains_key(name);
+        for (action, wanted) in [
+            (
+                "s3:PutObjectAcl",
+                has("x-amz-acl")
+                    || asked.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")),
+            ),
+            ("s3:PutObjectTagging", has("x-amz-tagging")),
+            ("s3:PutObjectRetention", has("x-amz-object-lock-mode")),
+            ("s3:PutObjectLegalHold", has("x-amz-object-lock-legal-hold")),
+        ] {
+            if wanted && !asked.key.is_empty() && rules.denies(&asked.caller, action, &asked.key, &facts) {
+                return Err(denied());
+            }
+        }
+        if asked.says("x-amz-bypass-governance-retention") {
+            let need = Need {
+                action: "s3:BypassGovernanceRetention",
+                with_version: "s3:BypassGovernanceRetention",
+                target: Target::Object,
+                acl: None,
+            };
+            if !rules.allow(&asked.caller, &need, (&asked.key, false), None, &facts) {
+                return Err(denied());
+            }
+        }
+        Ok(())
+    }
+
+    fn expected(asked: &Asked, header: &str, owner: &str) -> S3Result<()> {
+        match asked.header(header) {
+            Some(expected) if expected != owner => Err(denied()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Decides about the source of a copy.
+    async fn decide_source(&self, asked: &Asked) -> S3Result<()> {
+        if !matches!(asked.operation.as_str(), "CopyObject" | "UploadPartCopy") {
+            return Ok(());
+        }
+        let source = asked.header("x-amz-copy-source").unwrap_or("");
+        let Ok(CopySource::Bucket { bucket, key, version_id }) = CopySource::parse(source) else {
+            return Err(s3_error!(InvalidArgument, "x-amz-copy-source is bucket/key"));
+        };
+        let (rules, _) = self.rules(&bucket).await?;
+        Self::expected(asked, "x-amz-source-expected-bucket-owner", &rules.owner)?;
+        self.decide(asked, &rules, &READ, (&key, version_id.as_deref())).await
+    }
+
+    async fn admit(&self, asked: &Asked) -> S3Result<Admitted> {
+        let (rules, rows) = self.rules(&asked.bucket).await?;
+        let need = actions::need(&asked.operation)
+            .ok_or_else(|| s3_error!(NotImplemented, "this gateway does not offer {}", asked.operation))?;
+        Self::expected(asked, "x-amz-expected-bucket-owner", &rules.owner)?;
+        let version = asked.parameter("versionId");
+        self.decide(asked, &rules, &need, (&asked.key, version.as_deref())).await?;
+        self.decide_more(asked, &rules, version.as_deref())?;
+        self.decide_source(asked).await?;
+        let makes = matches!(
+            asked.operation.as_str(),
+            "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload"
+        );
+        let acl = match makes {
+            true => {
+                let wanted = grants::of_headers(&asked.headers, &self.keys)?;
+                Some(rules.object_acl(asked.caller.account(), wanted)?)
+            }
+            false => None,
+        };
+        Ok(Admitted { owner: rules.owner, rows, acl })
+    }
+
+    /// The list of a bucket that is to be made.
+    fn new_bucket(&self, request: &S3AccessContext<'_>, account: &str) -> S3Result<Acl> {
+        let wanted = grants::of_headers(request.headers(), &self.keys)?;
+        let enforced = request.headers().get("x-amz-object-ownership").is_some_and(|value| {
+            value
+                .to_str()
+                .is_ok_and(|name| Ownership::named(name).is_ok_and(|named| named == Ownership::Enforced))
+        });
+        let acl = wanted.map_or_else(|| Acl::private(account), |wanted| wanted.acl(account, account));
+        if enforced && !acl.is_only_for(account) {
+            return Err(s3_error!(
+                InvalidBucketAclWithObjectOwnership,
+                "a bucket whose owner is enforced has no ACL"
+            ));
+        }
+        Ok(acl)
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Guard {
+    async fn check(&self, request: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let caller = self.caller(request)?;
+        let operation = request.s3_op().name().to_owned();
+        request.extensions_mut().insert(caller.clone());
+        let Some(bucket) = request.s3_path().get_bucket_name().map(str::to_owned) else {
+            let account = caller.account.ok_or_else(denied)?;
+            request.extensions_mut().insert(Account(account));
+            return Ok(());
+        };
+        if operation == "CreateBucket" {
+            let account = caller.account.ok_or_else(denied)?;
+            let acl = self.new_bucket(request, &account)?;
+            request.extensions_mut().insert(NewAcl(acl));
+            request.extensions_mut().insert(Account(account));
+            return Ok(());
+        }
+        let peer = request.extensions_mut().get::<Peer>().map(|Peer(address)| *address);
+        let asked = Asked {
+            caller,
+            operation,
+            bucket,
+            key: request.s3_path().get_object_key().unwrap_or("").to_owned(),
+            headers: request.headers().clone(),
+            uri: request.uri().clone(),
+            peer,
+        };
+        if matches!(asked.operation.as_str(), "DeleteObjects" | "PostObject") {
+            request.extensions_mut().insert(Deferred(asked));
+            return Ok(());
+        }
+        self.admit(&asked).await?.note(request.extensions_mut());
+        Ok(())
+    }
+
+    async fn put_object(&self, request: &mut S3Request<PutObjectInput>) -> S3Result<()> {
+        let Some(Deferred(mut asked)) = request.extensions.remove() else { return Ok(()) };
+        let input = &request.input;
+        asked.key.clone_from(&input.key);
+        // What a form says in fields is what other requests say in headers.
+        for (name, value) in [
+            ("x-amz-acl", input.acl.as_ref().map(|value| value.as_str())),
+            ("x-amz-grant-full-control", input.grant_full_control.as_deref()),
+            ("x-amz-grant-read", input.grant_read.as_deref()),
+            ("x-amz-grant-read-acp", input.grant_read_acp.as_deref()),
+            ("x-amz-grant-write-acp", input.grant_write_acp.as_deref()),
+            ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(|value| value.as_str())),
+            (
+                "x-amz-object-lock-legal-hold",
+                input.object_lock_legal_hold_status.as_ref().map(|value| value.as_str()),
+            ),
+            (
+                "x-amz-server-side-encryption",
+                input.server_side_encryption.as_ref().map(|value| value.as_str()),
+            ),
+            ("x-amz-server-side-encryption-customer-algorithm", input.sse_customer_algorithm.as_deref()),
+            ("x-amz-storage-class", input.storage_class.as_ref().map(|value| value.as_str())),
+            ("x-amz-tagging", input.tagging.as_deref()),
+            ("x-amz-website-redirect-location", input.website_redirect_location.as_deref()),
+        ] {
+            asked.headers.remove(name);
+            if let Some(value) = value {
+                let value = value.parse();
+                let value = value.map_err(|_| s3_error!(InvalidArgument, "the field {name} is not text"))?;
+                asked.headers.insert(name, value);
+            }
+        }
+        self.admit(&asked).await?.note(&mut request.extensions);
+        Ok(())
+    }
+
+    async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
+        let Some(Deferred(asked)) = request.extensions.remove() else { return Err(denied()) };
+        let (rules, rows) = self.rules(&asked.bucket).await?;
+        Self::expected(&asked, "x-amz-expected-bucket-owner", &rules.owner)?;
+        if request.input.delete.objects.len() > KEYS_MAX {
+            return Err(s3_error!(MalformedXML, "1 to {KEYS_MAX} keys can be deleted at once"));
+        }
+        self.decide_more(&asked, &rules, None)?;
+        let mut refused = Vec::new();
+        let mut left = Vec::new();
+        for object in std::mem::take(&mut request.input.delete.objects) {
+            let at = (object.key.as_str(), object.version_id.as_deref());
+            match self.decide(&asked, &rules, &DELETE, at).await {
+                Ok(()) => left.push(object),
+                Err(error) if *error.code() == s3s::S3ErrorCode::AccessDenied => refused.push(object),
+                Err(error) => return Err(error),
+            }
+        }
+        request.input.delete.objects = left;
+        request.extensions.insert(Refused(refused));
+        Admitted { owner: rules.owner, rows, acl: None }.note(&mut request.extensions);
+        Ok(())
+    }
+}
