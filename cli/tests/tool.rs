@@ -121,6 +121,8 @@ async fn failures_have_their_exit_codes_and_say_what_to_do() {
     served
         .while_serving(|tool| {
             tool.ok(&["mb", "s3://bucket"]);
+            // One's own is there already.
+            tool.ok(&["mb", "s3://bucket"]);
             tool.write("file", b"x");
             tool.write("d/file", b"x");
             let nobody = "http://127.0.0.1:1";
@@ -129,7 +131,7 @@ async fn failures_have_their_exit_codes_and_say_what_to_do() {
                 (&["rm", "s3://bucket/nothing"], 3, "does not exist"),
                 (&["ls", "s3://no-such-bucket"], 3, "arion mb"),
                 (&["mb", "s3://B"], 1, "lower-case"),
-                (&["mb", "s3://bucket"], 1, "choose another name"),
+                (&["mb", "s3://taken"], 1, "choose another name"),
                 (&["put", "nowhere", "s3://bucket/k"], 1, "cannot read nowhere"),
                 (&["put", "d", "s3://bucket/k"], 1, "arion sync"),
                 (&["put", "file"], 2, "Usage"),

@@ -17,9 +17,10 @@ pub use rules::{DAY_MS, Day, Due, Rules, Seen, check};
 use std::time::Duration;
 
 use arion_daemon::{Shutdown, now_ms};
+use futures_util::{TryStreamExt, stream};
 
 use crate::{
-    meta::{Meta, MetaError, Subresource, UploadMarker, VersionMarker},
+    meta::{Expiring, Meta, MetaError, Subresource, UploadMarker, VersionMarker},
     metrics::Metrics,
     object::{Version, VersionId},
     s3,
@@ -27,6 +28,8 @@ use crate::{
 
 /// Rows that a turn looks at.
 pub const ROWS: usize = 512;
+/// Steps of a turn that are under way at once: they share commits.
+const AT_ONCE: usize = 32;
 /// Pause between two turns of a round.
 const TURN_PAUSE: Duration = Duration::from_millis(20);
 /// Stripes of an upload in parts that one step releases.
@@ -56,13 +59,21 @@ enum Place {
     Uploads(Option<UploadMarker>),
 }
 
+/// A bucket that is walked through.
+struct Walked {
+    name: String,
+    rules: Rules,
+    /// The row that the rules are of.
+    row: Vec<u8>,
+}
+
 /// Carries out lifecycle rules.
 pub struct Lifecycle {
     meta: Meta,
     metrics: Metrics,
     day: Day,
     /// The bucket that is walked through.
-    bucket: Option<(String, Rules, Place)>,
+    bucket: Option<(Walked, Place)>,
     /// Behind which bucket the next one with rules is looked for.
     behind: Option<String>,
     /// Buckets with rules that were found and not walked through yet.
@@ -80,9 +91,9 @@ impl Lifecycle {
     /// Does one step at a time. Whether there is more to do in this round.
     pub async fn turn(&mut self, now_ms: u64) -> Result<bool, MetaError> {
         match self.bucket.take() {
-            Some((bucket, rules, place)) => {
-                match self.walk(&bucket, &rules, place, now_ms).await {
-                    Ok(next) => self.bucket = next.map(|place| (bucket, rules, place)),
+            Some((bucket, place)) => {
+                match self.walk(&bucket, place, now_ms).await {
+                    Ok(next) => self.bucket = next.map(|place| (bucket, place)),
                     // It was deleted meanwhile.
                     Err(MetaError::NoSuchBucket) => {}
                     Err(error) => return Err(error),
@@ -96,7 +107,9 @@ impl Lifecycle {
     async fn next_bucket(&mut self) -> Result<bool, MetaError> {
         if let Some((bucket, row)) = self.waiting.pop() {
             match s3::rules_of(&row) {
-                Ok(rules) => self.bucket = Some((bucket, rules, Place::Versions(None, 0))),
+                Ok(rules) => {
+                    self.bucket = Some((Walked { name: bucket, rules, row }, Place::Versions(None, 0)));
+                }
                 Err(error) => {
                     tracing::error!(bucket, %error, "lifecycle rules do not parse and are left out")
                 }
@@ -113,33 +126,31 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// One page of a bucket; where to go on.
-    async fn walk(
-        &self,
-        bucket: &str,
-        rules: &Rules,
-        place: Place,
-        now_ms: u64,
-    ) -> Result<Option<Place>, MetaError> {
+    /// One page of a bucket; where to go on. Rules that were changed meanwhile wait for the next round.
+    async fn walk(&self, bucket: &Walked, place: Place, now_ms: u64) -> Result<Option<Place>, MetaError> {
+        if !self.meta.has_rules(bucket.name.clone(), bucket.row.clone()).await? {
+            return Ok(None);
+        }
         match place {
-            Place::Versions(after, before) => self.walk_versions(bucket, rules, after, before, now_ms).await,
-            Place::Uploads(after) => self.walk_uploads(bucket, rules, after, now_ms).await,
+            Place::Versions(after, before) => self.walk_versions(bucket, after, before, now_ms).await,
+            Place::Uploads(after) => self.walk_uploads(bucket, after, now_ms).await,
         }
     }
 
     async fn walk_versions(
         &self,
-        bucket: &str,
-        rules: &Rules,
+        bucket: &Walked,
         after: Option<VersionMarker>,
         before: usize,
         now_ms: u64,
     ) -> Result<Option<Place>, MetaError> {
+        let rules = &bucket.rules;
         let carried = after.as_ref().map(|marker| marker.key.clone());
         let none = String::new();
-        let page = self.meta.versions_page(bucket.to_owned(), none.clone(), none, after, ROWS).await?;
+        let page = self.meta.versions_page(bucket.name.clone(), none.clone(), none, after, ROWS).await?;
         let mut behind = before;
         let mut at = 0;
+        let mut work = Vec::new();
         while let Some((key, _)) = page.lines.get(at) {
             let count = page.lines[at..].iter().take_while(|(other, _)| other == key).count();
             let versions: Vec<&Version> =
@@ -153,10 +164,15 @@ impl Lifecycle {
             behind = newer + seen.iter().filter(|seen| seen.superseded_ms.is_some()).count();
             for (version, due) in versions.iter().zip(rules.due(key, &seen, (newer, all), now_ms, self.day)) {
                 if let Some(due) = due {
-                    self.carry_out(bucket, key, version, due, now_ms).await?;
+                    work.push((key, *version, due));
                 }
             }
         }
+        let work = stream::iter(work.into_iter().map(Ok));
+        let steps = work.try_for_each_concurrent(AT_ONCE, |(key, version, due)| {
+            self.carry_out(bucket, key, version, due, now_ms)
+        });
+        steps.await?;
         Ok(match page.next {
             Some(next) => {
                 // Behind a null version that is gone now its key begins again.
@@ -180,17 +196,22 @@ impl Lifecycle {
 
     async fn carry_out(
         &self,
-        bucket: &str,
+        bucket: &Walked,
         key: &str,
         version: &Version,
         due: Due,
         now_ms: u64,
     ) -> Result<(), MetaError> {
-        let (names, id) = ((bucket.to_owned(), key.to_owned()), version.id());
+        let expiring = Expiring {
+            bucket: bucket.name.clone(),
+            key: key.to_owned(),
+            version: version.clone(),
+            rules: bucket.row.clone(),
+        };
         let done = match due {
-            Due::Expire => self.meta.expire_current(names.0, names.1, id, now_ms).await?,
-            Due::Remove if version.is_latest() => self.meta.expire_marker(names.0, names.1, id).await?,
-            Due::Remove => self.meta.expire_noncurrent(names.0, names.1, id, now_ms).await?,
+            Due::Expire => self.meta.expire_current(expiring, now_ms).await?,
+            Due::Remove if version.is_latest() => self.meta.expire_marker(expiring).await?,
+            Due::Remove => self.meta.expire_noncurrent(expiring, now_ms).await?,
         };
         if done {
             self.metrics.versions_expired.inc();
@@ -200,15 +221,14 @@ impl Lifecycle {
 
     async fn walk_uploads(
         &self,
-        bucket: &str,
-        rules: &Rules,
+        bucket: &Walked,
         after: Option<UploadMarker>,
         now_ms: u64,
     ) -> Result<Option<Place>, MetaError> {
         let none = String::new();
-        let page = self.meta.uploads_page(bucket.to_owned(), none.clone(), none, after, ROWS).await?;
+        let page = self.meta.uploads_page(bucket.name.clone(), none.clone(), none, after, ROWS).await?;
         for (upload, info) in &page.uploads {
-            if !rules.abort_due(&upload.key, info.created_ms, now_ms, self.day) {
+            if !bucket.rules.abort_due(&upload.key, info.created_ms, now_ms, self.day) {
                 continue;
             }
             while !self.meta.give_up_upload(upload.clone(), STRIPES_RELEASED, now_ms).await? {}

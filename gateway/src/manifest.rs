@@ -97,6 +97,17 @@ impl Manifest {
         Some(before..before + self.parts.get(at)?.plain_len)
     }
 
+    /// Puts other wrapped keys in the place of the parts'; whether there was one for each.
+    pub fn replace_keys(&mut self, keys: Vec<WrappedKey>) -> bool {
+        let fit = keys.len() == self.parts.len();
+        if fit {
+            for (part, key) in self.parts.iter_mut().zip(keys) {
+                part.key = key;
+            }
+        }
+        fit
+    }
+
     /// Bytes of plaintext.
     pub fn plain_len(&self) -> u64 {
         self.parts.iter().map(|part| part.plain_len).sum()

@@ -31,6 +31,7 @@ pub use buckets::BucketInfo;
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
+pub use expiry::Expiring;
 pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
 pub use stripes::{DeleteRow, MissingRow};
 pub use subresources::{BucketRows, Subresource};

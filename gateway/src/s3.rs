@@ -157,6 +157,10 @@ macro_rules! operations {
                 reads::head_object(self, request).await
             }
         }
+
+        /// Names of all operations that are carried out.
+        #[cfg(test)]
+        const OFFERED: &[&str] = &["head_object", $(stringify!($name)),*];
     };
 }
 

@@ -4,57 +4,26 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use arion_crypto::WrappedKey;
 use arion_gateway::{
     listing::Query,
-    manifest::{Manifest, PartManifest, StripeRecord},
     meta::{
-        BucketInfo, Condition, DeleteRequest, Meta, MetaError, NewCopy, NewObject, Source, VersionMarker,
-        VersionPage,
+        BucketInfo, Condition, DeleteRequest, Expiring, Meta, MetaError, NewCopy, Source, Subresource,
+        VersionMarker, VersionPage,
     },
     object::{
-        DefaultRetention, LockConfig, LockMode, ObjectInfo, Properties, Retention, RetentionPeriod,
-        VersionId, Versioning,
+        DefaultRetention, LockConfig, LockMode, Properties, Retention, RetentionPeriod, VersionId, Versioning,
     },
 };
-use arion_types::{ShardHash, StripeId};
+use arion_types::StripeId;
 use proptest::prelude::*;
+use rows::{BUCKET, new_object, stripe, wrapped};
 
-const BUCKET: &str = "b";
 /// Prefixes and neighbours of each other, so that bounds that are off by one are seen.
 const KEYS: [&str; 5] = ["a", "a\0", "a/1", "a/2", "b"];
-
-fn stripe(seed: u32) -> StripeRecord {
-    let hash = |index: u8| ShardHash(*blake3::hash(&[&seed.to_le_bytes()[..], &[index]].concat()).as_bytes());
-    StripeRecord { epoch: 1, len: 640, shard_len: 64, data_shards: 10, hashes: (0..30).map(hash).collect() }
-}
-
-/// An object of one stripe that is told by its number: as its size, and in its ETag.
-async fn new_object(meta: &Meta, key: &str, seed: u32) -> NewObject {
-    let record = stripe(seed);
-    meta.begin_stripe(record.id(), record.clone()).await.unwrap();
-    meta.stripe_stored(record.id(), Vec::new(), 0).await.unwrap();
-    let sealed = WrappedKey::V1 { key_id: [1; 8], nonce: [2; 12], sealed: [3; 48] };
-    let part = PartManifest { plain_len: seed.into(), cipher_len: 640, key: sealed, stripes: vec![record] };
-    let mut manifest = [0; 16];
-    manifest[..4].copy_from_slice(&seed.to_le_bytes());
-    let info = ObjectInfo {
-        manifest,
-        size: seed.into(),
-        etag: seed.to_string(),
-        modified_ms: 1,
-        ..Default::default()
-    };
-    NewObject {
-        bucket: BUCKET.into(),
-        key: key.into(),
-        info,
-        manifest: Manifest::whole(part),
-        condition: Condition::default(),
-    }
-}
 
 /// What a version is: the number of its stripe, or a delete marker.
 type Content = Option<u32>;
@@ -179,10 +148,24 @@ async fn check(meta: &Meta, model: &Model, seeds: u32) {
     assert_eq!(alive, model.stripes());
 }
 
+const RULES: &[u8] = b"rules";
+
+async fn put_rules(meta: &Meta, rules: &[u8]) {
+    meta.put_subresource(BUCKET.into(), Subresource::Lifecycle, Some(rules.to_vec())).await.unwrap();
+}
+
+/// A version as it is now, due by the bucket's rules.
+async fn expiring(meta: &Meta, key: &str, id: VersionId) -> Expiring {
+    let found = page(meta, key, "", None, 1_000).await.lines.into_iter();
+    let (_, version) = found.into_iter().find(|(name, version)| name == key && version.id() == id).unwrap();
+    Expiring { bucket: BUCKET.into(), key: key.into(), version, rules: RULES.to_vec() }
+}
+
 async fn run(steps: Vec<Step>) {
     let directory = tempfile::tempdir().unwrap();
     let meta = Meta::open(&directory.path().join("meta.redb")).unwrap();
     meta.create_bucket(BUCKET.into(), BucketInfo::new("a".into(), 1)).await.unwrap();
+    put_rules(&meta, RULES).await;
     let mut model = Model::default();
     let mut seeds = 0;
     for (now, step) in (1u64..).zip(steps) {
@@ -219,6 +202,7 @@ async fn run(steps: Vec<Step>) {
                     properties: Properties::default(),
                     replace_headers: false,
                     replace_tags: false,
+                    keys: vec![wrapped()],
                     condition: Condition::default(),
                 };
                 let (id, _) = meta.copy_object(source, copy, now).await.unwrap();
@@ -249,7 +233,8 @@ async fn run(steps: Vec<Step>) {
             }
             Step::ExpireCurrent(key) => {
                 let Some((id, content)) = nth(&model, key, 0) else { continue };
-                let done = meta.expire_current(BUCKET.into(), KEYS[key].into(), id, now).await.unwrap();
+                let due = expiring(&meta, KEYS[key], id).await;
+                let done = meta.expire_current(due, now).await.unwrap();
                 assert_eq!(done, content.is_some());
                 if done {
                     let newest = versions(&meta, 1_000).await;
@@ -261,7 +246,8 @@ async fn run(steps: Vec<Step>) {
             }
             Step::ExpireNoncurrent(key, which) => {
                 let Some((id, _)) = nth(&model, key, which) else { continue };
-                let done = meta.expire_noncurrent(BUCKET.into(), KEYS[key].into(), id, now).await.unwrap();
+                let due = expiring(&meta, KEYS[key], id).await;
+                let done = meta.expire_noncurrent(due, now).await.unwrap();
                 assert_eq!(done, which > 0);
                 if done {
                     remove(&mut model, KEYS[key], id);
@@ -270,7 +256,8 @@ async fn run(steps: Vec<Step>) {
             Step::ExpireMarker(key) => {
                 let Some((id, content)) = nth(&model, key, 0) else { continue };
                 let alone = content.is_none() && model.keys[KEYS[key]].len() == 1;
-                let done = meta.expire_marker(BUCKET.into(), KEYS[key].into(), id).await.unwrap();
+                let due = expiring(&meta, KEYS[key], id).await;
+                let done = meta.expire_marker(due).await.unwrap();
                 assert_eq!(done, alone);
                 if done {
                     remove(&mut model, KEYS[key], id);
@@ -315,6 +302,7 @@ async fn versioned() -> (tempfile::TempDir, Meta) {
     let meta = Meta::open(&directory.path().join("meta.redb")).unwrap();
     meta.create_bucket(BUCKET.into(), BucketInfo::new("a".into(), 1)).await.unwrap();
     meta.set_versioning(BUCKET.into(), Versioning::Enabled).await.unwrap();
+    put_rules(&meta, RULES).await;
     (directory, meta)
 }
 
@@ -379,7 +367,8 @@ async fn locked_versions_stay_until_their_time_or_for_who_may() {
     assert!(matches!(delete(id, false, day).await, Err(MetaError::Locked)));
     // Hiding it is always possible, and so is removing what hides it.
     let marker = delete(None, false, day).await.unwrap();
-    assert!(!meta.expire_noncurrent(BUCKET.into(), "k".into(), id.unwrap(), day).await.unwrap());
+    let due = expiring(&meta, "k", id.unwrap()).await;
+    assert!(!meta.expire_noncurrent(due, day).await.unwrap());
     delete(marker.version, false, day).await.unwrap();
     let set = |retention, bypass| meta.set_retention(BUCKET.into(), "k".into(), id, retention, bypass, day);
     assert!(matches!(set(None, false).await, Err(MetaError::Locked)));

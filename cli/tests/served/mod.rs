@@ -22,6 +22,7 @@ use arion_cli::{objects::Client, settings::Settings};
 use arion_gateway::{
     http::S3Server,
     keys::AccessKeys,
+    meta::BucketInfo,
     s3::{self, Store},
 };
 
@@ -32,12 +33,14 @@ pub struct Served {
     server: S3Server,
 }
 
+/// Beside a bucket `taken` of somebody else.
 pub async fn serve() -> Served {
     let directory = tempfile::tempdir().unwrap();
     let network = network::Network::new();
     let grid = network.grid(directory.path());
     let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
     let credentials = keys.add("alice", None, None).unwrap();
+    grid.meta.create_bucket("taken".into(), BucketInfo::new("bob".into(), 1)).await.unwrap();
     let region = "us-east-1".to_owned();
     let part_bytes_min = s3::PART_BYTES_MIN;
     let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min };

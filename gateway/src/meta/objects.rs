@@ -1,5 +1,6 @@
 //! Objects: written, found, copied, listed.
 
+use arion_crypto::WrappedKey;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::{
@@ -68,6 +69,8 @@ pub struct NewCopy {
     pub replace_headers: bool,
     /// Tags instead of the source's.
     pub replace_tags: bool,
+    /// The keys of the source's parts, wrapped for the copy.
+    pub keys: Vec<WrappedKey>,
     /// What must hold of its predecessor.
     pub condition: Condition,
 }
@@ -180,7 +183,10 @@ impl Meta {
                 return Err(MetaError::PreconditionFailed);
             }
             check(transaction, &bucket, names, &to.properties, &to.condition)?;
-            let manifest = manifest_of(transaction, source.manifest)?;
+            let mut manifest = manifest_of(transaction, source.manifest)?;
+            if !manifest.replace_keys(to.keys) {
+                return Err(MetaError::PreconditionFailed);
+            }
             let mut properties = to.properties;
             if !to.replace_headers {
                 let redirect = properties.headers.redirect;

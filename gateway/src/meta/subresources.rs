@@ -1,7 +1,7 @@
 //! What a bucket has besides objects: one row per bucket and kind, each with a version of its own.
 
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::{BUCKETS, BucketInfo, Meta, MetaError, SUBRESOURCES, buckets};
 
@@ -89,6 +89,17 @@ pub(super) fn put(
         None => table.remove(key)?,
     };
     Ok(())
+}
+
+/// A row, within a change.
+pub(super) fn get(
+    transaction: &WriteTransaction,
+    bucket: &str,
+    kind: Subresource,
+) -> Result<Option<Vec<u8>>, MetaError> {
+    let table = transaction.open_table(SUBRESOURCES)?;
+    let row = table.get((bucket, kind as u8))?;
+    row.map(|row| decode(row.value())).transpose()
 }
 
 /// Removes all rows of a bucket.

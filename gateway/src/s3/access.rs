@@ -37,11 +37,19 @@ use self::{
     request::{Asked, RequestFacts},
     rules::ObjectFacts,
 };
-use super::{Account, auth, deletes::KEYS_MAX, errors, input::now_ms, link_v2};
+use super::{
+    Account, auth,
+    copies::source_error,
+    deletes::KEYS_MAX,
+    errors,
+    input::{now_ms, version},
+    link_v2,
+};
 use crate::{
     acl::Acl,
     keys::AccessKeys,
     meta::{BucketRows, Meta, MetaError},
+    object::ObjectInfo,
 };
 
 /// The access control list of what a request makes; put there by [`Guard`].
@@ -57,6 +65,47 @@ pub(crate) fn new_acl<T>(request: &S3Request<T>) -> S3Result<Acl> {
     match request.extensions.get::<NewAcl>() {
         Some(NewAcl(acl)) => Ok(acl.clone()),
         None => Err(denied()),
+    }
+}
+
+/// The objects that a request was decided on; put there by [`Guard`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Judged {
+    object: Option<Decided>,
+    source: Option<Decided>,
+}
+
+/// What counted of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Decided {
+    acl: Acl,
+    /// Its tags, where there is a policy that may ask for them.
+    tags: Option<Vec<(String, String)>>,
+}
+
+impl Judged {
+    /// Of a request that was let in.
+    pub(crate) fn of<T>(request: &S3Request<T>) -> Self {
+        request.extensions.get().cloned().unwrap_or_default()
+    }
+
+    /// Refuses to go on with an object that others may see than the one that the decision was made on.
+    pub(crate) fn check(&self, info: &ObjectInfo) -> S3Result<()> {
+        unchanged(self.object.as_ref(), info)
+    }
+
+    /// The same for the source of a copy.
+    pub(crate) fn check_source(&self, info: &ObjectInfo) -> S3Result<()> {
+        unchanged(self.source.as_ref(), info)
+    }
+}
+
+fn unchanged(decided: Option<&Decided>, info: &ObjectInfo) -> S3Result<()> {
+    let Some(Decided { acl, tags }) = decided else { return Err(denied()) };
+    let found = ObjectFacts::of(info)?;
+    match *acl == found.acl && tags.as_ref().is_none_or(|tags| *tags == found.tags) {
+        true => Ok(()),
+        false => Err(s3_error!(SlowDown, "the object was replaced just now; try again")),
     }
 }
 
@@ -83,12 +132,14 @@ struct Admitted {
     owner: String,
     rows: BucketRows,
     acl: Option<Acl>,
+    judged: Judged,
 }
 
 impl Admitted {
     fn note(self, extensions: &mut Extensions) {
         extensions.insert(Account(self.owner));
         extensions.insert(Rows(Arc::new(self.rows)));
+        extensions.insert(self.judged);
         if let Some(acl) = self.acl {
             extensions.insert(NewAcl(acl));
         }
@@ -118,7 +169,10 @@ impl Guard {
         if operation != "PostObject" {
             match link_v2::is_link(request.uri()) {
                 true => link_v2::check(operation, request.uri(), now_ms())?,
-                false => auth::require_v4(request.headers(), request.uri())?,
+                false => {
+                    auth::require_v4(request.headers(), request.uri())?;
+                    auth::require_signed(request.headers(), request.uri())?;
+                }
             }
         }
         let account = auth::account_of(&self.keys, &credentials.access_key)?;
@@ -131,82 +185,99 @@ impl Guard {
         Ok((Rules::new(bucket, &rows)?, rows))
     }
 
-    /// What is there under a key; none if nothing is.
-    async fn object(&self, rules: &Rules, key: &str, version: Option<&str>) -> S3Result<Option<ObjectFacts>> {
-        let version = match version.map(str::parse).transpose() {
-            Ok(version) => version,
-            Err(_) => return Ok(None),
+    /// What is there under a key, or why there is nothing.
+    async fn object(
+        &self,
+        rules: &Rules,
+        key: &str,
+        which: Option<&str>,
+        absent: fn(MetaError) -> S3Error,
+    ) -> S3Result<Result<ObjectFacts, S3Error>> {
+        let which = match version(which) {
+            Ok(which) => which,
+            Err(error) => return Ok(Err(error)),
         };
-        match self.meta.object(rules.bucket.clone(), key.to_owned(), version).await {
-            Ok(found) => {
-                let properties = found.info.properties;
-                let acl = Acl::of_stored(&properties.owner, properties.acl.as_deref());
-                let acl = acl.map_err(|_| errors::meta(MetaError::Row("objects")))?;
-                Ok(Some(ObjectFacts { acl, tags: properties.tags }))
-            }
+        match self.meta.object(rules.bucket.clone(), key.to_owned(), which).await {
+            Ok(found) => ObjectFacts::of(&found.info).map(Ok),
             Err(
-                MetaError::NoSuchKey
+                error @ (MetaError::NoSuchKey
                 | MetaError::NoSuchVersion
                 | MetaError::Deleted(_)
-                | MetaError::IsMarker(_),
-            ) => Ok(None),
+                | MetaError::IsMarker(_)),
+            ) => Ok(Err(absent(error))),
             Err(error) => Err(errors::meta(error)),
         }
     }
 
-    /// Decides about one object or bucket.
+    /// Decides about one object or bucket. Returns the object if the decision was made on it.
+    ///
+    /// What is not there is answered here rather than where the request is carried out: by then it might be there, and
+    /// nobody would have asked whether it may be seen.
     async fn decide(
         &self,
         asked: &Asked,
         rules: &Rules,
         need: &Need,
         (key, version): (&str, Option<&str>),
-    ) -> S3Result<()> {
+        absent: fn(MetaError) -> S3Error,
+    ) -> S3Result<Option<Decided>> {
         let about_object = need.target == Target::Object && !matches!(need.acl, Some((Target::Bucket, _)));
         let with_tags = need.target == Target::Object && rules.policy.is_some();
-        let object = if about_object || with_tags { self.object(rules, key, version).await? } else { None };
-        let tags = object.as_ref().map(|object| object.tags.as_slice()).unwrap_or_default();
-        let facts = RequestFacts { asked, tags, prefix: None, version };
-        if rules.allow(&asked.caller, need, (key, version.is_some()), object.as_ref(), &facts) {
-            return Ok(());
-        }
-        if about_object && object.is_none() {
+        let looked = match about_object || with_tags {
+            true => Some(self.object(rules, key, version, absent).await?),
+            false => None,
+        };
+        let (allowed, told) = {
+            let object = looked.as_ref().and_then(|looked| looked.as_ref().ok());
+            let tags = object.map(|object| object.tags.as_slice()).unwrap_or_default();
+            let named = version.is_some();
+            let facts = RequestFacts { asked, tags, prefix: None, version };
+            let allowed = rules.allow(&asked.caller, need, (key, named), object, &facts);
+            let action = if named { need.with_version } else { need.action };
+            let listing = RequestFacts { prefix: Some(key), ..facts };
+            let told = object.is_none()
+                && !rules.denies(&asked.caller, action, key, &facts)
+                && rules.allow(&asked.caller, &LIST, ("", false), None, &listing);
+            (allowed, told)
+        };
+        match looked {
             // Who may list learns that there is nothing, others do not.
-            let facts = RequestFacts { prefix: Some(key), ..facts };
-            let denied_itself = rules.denies(&asked.caller, need.action, key, &facts);
-            if !denied_itself && rules.allow(&asked.caller, &LIST, ("", false), None, &facts) {
-                return Ok(());
+            Some(Err(absent)) if about_object => Err(if told { absent } else { denied() }),
+            _ if !allowed => Err(denied()),
+            Some(Ok(ObjectFacts { acl, tags })) if about_object => {
+                Ok(Some(Decided { acl, tags: with_tags.then_some(tags) }))
             }
+            _ => Ok(None),
         }
-        Err(denied())
     }
 
     /// Decides about what a request asks for with headers besides its operation.
-    fn decide_more(&self, asked: &Asked, rules: &Rules, version: Option<&str>) -> S3Result<()> {
+    fn decide_more(
+        &self,
+        asked: &Asked,
+        rules: &Rules,
+        (key, version): (&str, Option<&str>),
+    ) -> S3Result<()> {
         let facts = RequestFacts { asked, tags: &[], prefix: None, version };
         let has = |name: &str| asked.headers.contains_key(name);
-        for (action, wanted) in [
-            (
-                "s3:PutObjectAcl",
-                has("x-amz-acl")
-                    || asked.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")),
-            ),
-            ("s3:PutObjectTagging", has("x-amz-tagging")),
-            ("s3:PutObjectRetention", has("x-amz-object-lock-mode")),
-            ("s3:PutObjectLegalHold", has("x-amz-object-lock-legal-hold")),
-        ] {
-            if wanted && !asked.key.is_empty() && rules.denies(&asked.caller, action, &asked.key, &facts) {
+        let grants = || asked.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
+        // Lists and tags are the writer's to choose unless that is denied.
+        for (action, wanted) in
+            [("s3:PutObjectAcl", has("x-amz-acl") || grants()), ("s3:PutObjectTagging", has("x-amz-tagging"))]
+        {
+            if wanted && !key.is_empty() && rules.denies(&asked.caller, action, key, &facts) {
                 return Err(denied());
             }
         }
-        if asked.says("x-amz-bypass-governance-retention") {
-            let need = Need {
-                action: "s3:BypassGovernanceRetention",
-                with_version: "s3:BypassGovernanceRetention",
-                target: Target::Object,
-                acl: None,
-            };
-            if !rules.allow(&asked.caller, &need, (&asked.key, false), None, &facts) {
+        // What binds the bucket's owner needs a permission of its own.
+        for (action, wanted) in [
+            ("s3:PutObjectRetention", has("x-amz-object-lock-mode")),
+            ("s3:PutObjectRetention", has("x-amz-object-lock-retain-until-date")),
+            ("s3:PutObjectLegalHold", has("x-amz-object-lock-legal-hold")),
+            ("s3:BypassGovernanceRetention", asked.says("x-amz-bypass-governance-retention")),
+        ] {
+            let need = Need { action, with_version: action, target: Target::Object, acl: None };
+            if wanted && !rules.allow(&asked.caller, &need, (key, false), None, &facts) {
                 return Err(denied());
             }
         }
@@ -221,9 +292,9 @@ impl Guard {
     }
 
     /// Decides about the source of a copy.
-    async fn decide_source(&self, asked: &Asked) -> S3Result<()> {
+    async fn decide_source(&self, asked: &Asked) -> S3Result<Option<Decided>> {
         if !matches!(asked.operation.as_str(), "CopyObject" | "UploadPartCopy") {
-            return Ok(());
+            return Ok(None);
         }
         let source = asked.header("x-amz-copy-source").unwrap_or("");
         let Ok(CopySource::Bucket { bucket, key, version_id }) = CopySource::parse(source) else {
@@ -231,7 +302,7 @@ impl Guard {
         };
         let (rules, _) = self.rules(&bucket).await?;
         Self::expected(asked, "x-amz-source-expected-bucket-owner", &rules.owner)?;
-        self.decide(asked, &rules, &READ, (&key, version_id.as_deref())).await
+        self.decide(asked, &rules, &READ, (&key, version_id.as_deref()), source_error).await
     }
 
     async fn admit(&self, asked: &Asked) -> S3Result<Admitted> {
@@ -240,9 +311,10 @@ impl Guard {
             .ok_or_else(|| s3_error!(NotImplemented, "this gateway does not offer {}", asked.operation))?;
         Self::expected(asked, "x-amz-expected-bucket-owner", &rules.owner)?;
         let version = asked.parameter("versionId");
-        self.decide(asked, &rules, &need, (&asked.key, version.as_deref())).await?;
-        self.decide_more(asked, &rules, version.as_deref())?;
-        self.decide_source(asked).await?;
+        let at = (asked.key.as_str(), version.as_deref());
+        let object = self.decide(asked, &rules, &need, at, errors::lookup).await?;
+        self.decide_more(asked, &rules, at)?;
+        let source = self.decide_source(asked).await?;
         let makes = matches!(
             asked.operation.as_str(),
             "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload"
@@ -254,7 +326,7 @@ impl Guard {
             }
             false => None,
         };
-        Ok(Admitted { owner: rules.owner, rows, acl })
+        Ok(Admitted { owner: rules.owner, rows, acl, judged: Judged { object, source } })
     }
 
     /// The list of a bucket that is to be made.
@@ -355,12 +427,12 @@ impl S3Access for Guard {
         if request.input.delete.objects.len() > KEYS_MAX {
             return Err(s3_error!(MalformedXML, "1 to {KEYS_MAX} keys can be deleted at once"));
         }
-        self.decide_more(&asked, &rules, None)?;
         let mut refused = Vec::new();
         let mut left = Vec::new();
         for object in std::mem::take(&mut request.input.delete.objects) {
             let at = (object.key.as_str(), object.version_id.as_deref());
-            match self.decide(&asked, &rules, &DELETE, at).await {
+            let decided = self.decide(&asked, &rules, &DELETE, at, errors::lookup).await;
+            match decided.and_then(|_| self.decide_more(&asked, &rules, at)) {
                 Ok(()) => left.push(object),
                 Err(error) if *error.code() == s3s::S3ErrorCode::AccessDenied => refused.push(object),
                 Err(error) => return Err(error),
@@ -368,7 +440,8 @@ impl S3Access for Guard {
         }
         request.input.delete.objects = left;
         request.extensions.insert(Refused(refused));
-        Admitted { owner: rules.owner, rows, acl: None }.note(&mut request.extensions);
+        let judged = Judged::default();
+        Admitted { owner: rules.owner, rows, acl: None, judged }.note(&mut request.extensions);
         Ok(())
     }
 }

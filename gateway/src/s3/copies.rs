@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use arion_crypto::WrappedKey;
 use hyper::HeaderMap;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::new_acl,
+    access::{Judged, new_acl},
     account,
     digest::Digests,
     errors,
@@ -19,13 +20,14 @@ use super::{
 use crate::{
     checksum::{Algorithm, Checksums},
     grid::write::Upload,
+    manifest::Manifest,
     meta::{MetaError, NewCopy, Source},
 };
 
 /// What a copy is made of: the source, its bucket's row, and the object, if it is the caller's and the conditions of the
 /// input, whichever it is, hold.
 macro_rules! copy_source {
-    ($store:expr, $account:expr, $input:expr) => {{
+    ($store:expr, $account:expr, $judged:expr, $input:expr) => {{
         let input = $input;
         $crate::s3::input::refuse(&[(
             "customer-provided keys",
@@ -39,6 +41,7 @@ macro_rules! copy_source {
         $store.bucket($account, &input.bucket).await?;
         let found = $store.grid.meta.object(bucket.to_string(), key.to_string(), version).await;
         let found = found.map_err($crate::s3::copies::source_error)?;
+        $judged.check_source(&found.info)?;
         let met = $crate::s3::reads::check_read(
             &found.info,
             input.copy_source_if_match.as_ref(),
@@ -68,20 +71,16 @@ pub(super) fn source_error(error: MetaError) -> s3s::S3Error {
     }
 }
 
-/// Takes in a range of an object that is here already, under a key of its own.
+/// Takes in a range of an object that is here already, in a bucket of `owner`, under a key of its own.
 pub(super) async fn take_in_copy(
     store: &Store,
     account: &str,
-    from: Source,
+    (from, owner): (Source, &str),
     range: Range<u64>,
     also: Option<Algorithm>,
 ) -> S3Result<Taken> {
-    let found = store.grid.meta.object_with_manifest(from.bucket, from.key, from.version).await;
-    let (found, manifest) = found.map_err(source_error)?;
-    if found.info.manifest != from.expected {
-        return Err(s3_error!(PreconditionFailed, "the object was replaced meanwhile"));
-    }
-    let mut plaintext = store.grid.read(open_parts(store, account, manifest)?, range.clone());
+    let manifest = manifest_of(store, &from).await?;
+    let mut plaintext = store.grid.read(open_parts(store, owner, manifest)?, range.clone());
     let mut upload = Upload::new(store.grid.clone(), &store.accounts.of(account), account.as_bytes());
     let mut digests = Digests::new(&HeaderMap::new(), None, Checksums::default(), None, also, None)?;
     let mut copied = 0;
@@ -99,6 +98,17 @@ pub(super) async fn take_in_copy(
     Ok((upload, manifest, md5, checksums))
 }
 
+/// The manifest of a source, if it is still the object that the caller looked at.
+async fn manifest_of(store: &Store, from: &Source) -> S3Result<Manifest> {
+    let meta = &store.grid.meta;
+    let found = meta.object_with_manifest(from.bucket.clone(), from.key.clone(), from.version).await;
+    let (found, manifest) = found.map_err(source_error)?;
+    match found.info.manifest == from.expected {
+        true => Ok(manifest),
+        false => Err(s3_error!(PreconditionFailed, "the object was replaced meanwhile")),
+    }
+}
+
 /// Whether a directive says that the source's is replaced.
 fn replaces(directive: Option<&str>) -> S3Result<bool> {
     match directive {
@@ -108,17 +118,25 @@ fn replaces(directive: Option<&str>) -> S3Result<bool> {
     }
 }
 
+/// The keys of an object's parts, wrapped for another account.
+fn rewrap(store: &Store, manifest: Manifest, from: &str, to: &str) -> S3Result<Vec<WrappedKey>> {
+    let key = store.accounts.of(to);
+    let parts = open_parts(store, from, manifest)?;
+    Ok(parts.iter().map(|part| key.wrap(&part.key, to.as_bytes())).collect())
+}
+
 pub(super) async fn copy_object(
     store: &Store,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<CopyObjectOutput> {
     let account = account(&request)?;
     let acl = new_acl(&request)?;
+    let judged = Judged::of(&request);
     let mut input = request.input;
     refuse_wishes!(input)?;
     let replace_headers = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
     let replace_tags = replaces(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
-    let (from, source_bucket, found) = copy_source!(store, &account, &input);
+    let (from, source_bucket, found) = copy_source!(store, &account, &judged, &input);
     if let Some(asked) = &input.checksum_algorithm {
         // The bytes are not read: another checksum cannot be made.
         let has = Algorithm::from_name(asked.as_str()).and_then(|asked| found.info.checksums.get(asked));
@@ -128,8 +146,11 @@ pub(super) async fn copy_object(
     if is_itself && !replace_headers && !replace_tags && input.website_redirect_location.is_none() {
         return Err(s3_error!(InvalidRequest, "a copy onto itself must replace the metadata or the tags"));
     }
+    // Data keys are wrapped anew, for whom the copy belongs to; what they seal stays where it is.
+    let manifest = manifest_of(store, &from).await?;
     let to = NewCopy {
         manifest: rand::random(),
+        keys: rewrap(store, manifest, &source_bucket.account, &account)?,
         properties: properties!(acl, input),
         replace_headers,
         replace_tags,

@@ -16,7 +16,7 @@ use s3s::{
     service::S3Service,
 };
 
-use super::{access::Peer, cors::Page, digest::random_id, query::parameter, stored, website};
+use super::{access::Peer, auth, cors::Page, digest::random_id, query::parameter, stored, website};
 use crate::meta::{Meta, Subresource};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -112,7 +112,7 @@ impl Front {
         answered.map(|response| with_id(response, &id))
     }
 
-    async fn s3(&self, request: HttpRequest, host: &str) -> Result<HttpResponse, HttpError> {
+    async fn s3(&self, mut request: HttpRequest, host: &str) -> Result<HttpResponse, HttpError> {
         let bucket = below(&self.inner.domains.s3, host).or_else(|| first_segment(request.uri()));
         let preflight = request.method() == Method::OPTIONS;
         let page = Page::new(request.headers(), (!preflight).then(|| request.method().as_str()));
@@ -136,6 +136,7 @@ impl Front {
             });
         }
         let is_post = request.method() == Method::POST;
+        set_hoisted(&mut request);
         let mut response = match check_expiry(request.uri()) {
             Ok(()) => self.inner.service.call(request).await.map(|response| match is_post {
                 true => judged(response),
@@ -184,6 +185,16 @@ fn forbidden() -> S3Error {
 fn first_segment(uri: &Uri) -> Option<String> {
     let bucket = uri.path().strip_prefix('/')?.split('/').next()?;
     (!bucket.is_empty()).then(|| bucket.to_owned())
+}
+
+/// Puts headers that a presigned address has in its query where headers are looked for.
+fn set_hoisted(request: &mut HttpRequest) {
+    for (name, value) in auth::hoisted(request.uri()).collect::<Vec<_>>() {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
+            continue;
+        };
+        request.headers_mut().insert(name, value);
+    }
 }
 
 /// Refuses presigned addresses that are valid for longer than S3 lets them be, or not at all.

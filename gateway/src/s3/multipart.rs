@@ -6,7 +6,7 @@ use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::new_acl,
+    access::{Judged, new_acl},
     account,
     copies::{copy_source, take_in_copy},
     digest::{etag_of_parts, random_id},
@@ -122,10 +122,11 @@ pub(super) async fn upload_part_copy(
     request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<UploadPartCopyOutput> {
     let account = account(&request)?;
+    let judged = Judged::of(&request);
     let input = &request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
     let number = part_number(input.part_number)?;
-    let (from, source_bucket, source) = copy_source!(store, &account, input);
+    let (from, source_bucket, source) = copy_source!(store, &account, &judged, input);
     let upload_key = upload_key!(input);
     let upload = store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
     let range = match &input.copy_source_range {
@@ -135,6 +136,7 @@ pub(super) async fn upload_part_copy(
     if range.end - range.start > COPY_BYTES_MAX {
         return Err(s3_error!(InvalidRequest, "at most {COPY_BYTES_MAX} bytes can be copied into a part"));
     }
+    let from = (from, source_bucket.account.as_str());
     let taken = take_in_copy(store, &account, from, range, Some(checksum_of(&upload).0)).await?;
     let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
     let mut result =

@@ -6,7 +6,9 @@ use hyper::{HeaderMap, header};
 use s3s::{S3Error, S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
-    Store, account, errors,
+    Store,
+    access::Judged,
+    account, errors,
     input::{refuse, seconds, version},
     lifecycle::Expiry,
     output::{Body, checksum_type, object_fields},
@@ -150,6 +152,7 @@ pub(super) async fn get_object(
     request: S3Request<GetObjectInput>,
 ) -> S3Result<GetObjectOutput> {
     let account = account(&request)?;
+    let judged = Judged::of(&request);
     let expiry = Expiry::of(&request, &request.input.key)?;
     let input = request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
@@ -157,6 +160,7 @@ pub(super) async fn get_object(
     let which = version(input.version_id.as_deref())?;
     let found = store.grid.meta.object_with_manifest(input.bucket, input.key, which).await;
     let (found, manifest) = found.map_err(errors::lookup)?;
+    judged.check(&found.info)?;
     check_conditions!(input, &found.info)?;
     let mode = input.checksum_mode.as_ref();
     let view = View::new(&found.info, Some(&manifest), input.range.as_ref(), input.part_number, mode)?;
@@ -194,6 +198,7 @@ pub(super) async fn head_object(
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let account = account(&request)?;
+    let judged = Judged::of(&request);
     let expiry = Expiry::of(&request, &request.input.key)?;
     let input = request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
@@ -208,6 +213,7 @@ pub(super) async fn head_object(
             (found, Some(manifest))
         }
     };
+    judged.check(&found.info)?;
     check_conditions!(input, &found.info)?;
     let mode = input.checksum_mode.as_ref();
     let view = View::new(&found.info, manifest.as_ref(), input.range.as_ref(), input.part_number, mode)?;
@@ -225,6 +231,7 @@ pub(super) async fn get_object_attributes(
     request: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<GetObjectAttributesOutput> {
     let account = account(&request)?;
+    let judged = Judged::of(&request);
     let input = request.input;
     refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
     let known = [
@@ -250,6 +257,7 @@ pub(super) async fn get_object_attributes(
     let after = input.part_number_marker.unwrap_or(0);
     let found = store.grid.meta.object_with_manifest(input.bucket, input.key, which).await;
     let (found, manifest) = found.map_err(errors::lookup)?;
+    judged.check(&found.info)?;
     let info = &found.info;
     let checksum = asks(ObjectAttributes::CHECKSUM).then(|| checksum_of(info)).flatten();
     let parts = asks(ObjectAttributes::OBJECT_PARTS) && info.parts > 0;

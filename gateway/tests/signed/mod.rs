@@ -95,9 +95,12 @@ impl Served {
         headers: Pairs<'_>,
         body: &[u8],
     ) -> Answer {
-        // The signature is over the parameters in order.
+        // The signature is over parameters and headers in order.
         let mut query = query.to_vec();
         query.sort_unstable();
+        let mut signed: Vec<_> =
+            headers.iter().filter(|(name, _)| name.starts_with("x-amz-")).copied().collect();
+        signed.sort_unstable();
         let url = rusty_s3::signing::sign(
             &jiff::Timestamp::now(),
             method,
@@ -108,7 +111,7 @@ impl Served {
             "us-east-1",
             60,
             query.into_iter(),
-            std::iter::empty(),
+            signed.into_iter(),
         );
         let mut request = ureq::http::Request::builder().method(method.to_str()).uri(url.as_str());
         for (name, value) in headers {

@@ -65,7 +65,7 @@ pub(crate) const LIST: Need = bucket_acl("s3:ListBucket", Permission::Read);
 /// Every operation on a bucket or an object that is offered, by the name `s3s` gives it.
 ///
 /// An operation that is not here is refused before anything else is looked at.
-const OPERATIONS: &[(&str, Need)] = &[
+pub(super) const OPERATIONS: &[(&str, Need)] = &[
     ("AbortMultipartUpload", write("s3:AbortMultipartUpload", "s3:AbortMultipartUpload")),
     ("CompleteMultipartUpload", write("s3:PutObject", "s3:PutObject")),
     ("CopyObject", write("s3:PutObject", "s3:PutObject")),
@@ -151,6 +151,20 @@ pub(crate) fn exists(pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_operation_that_is_offered_needs_something() {
+        for name in crate::s3::OFFERED {
+            let camel: String =
+                name.split('_').map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+            // Of no bucket, of one that is to be made, and decided for each key.
+            let others = ["ListBuckets", "CreateBucket", "DeleteObjects"];
+            assert!(
+                need(&camel).is_some() || others.contains(&camel.as_str()),
+                "{camel} is decided by nobody"
+            );
+        }
+    }
 
     #[test]
     fn actions_are_known_by_pattern_and_in_any_case() {

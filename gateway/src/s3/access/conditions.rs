@@ -56,8 +56,7 @@ const KEYS: &[&str] = &[
 /// Keys behind which the name of a tag follows.
 const TAG_KEYS: [&str; 2] = ["s3:existingobjecttag/", "s3:requestobjecttag/"];
 /// Keys that say from where or who, so that a statement for everyone is not public.
-const NARROWING: [&str; 5] =
-    ["aws:sourceip", "aws:principalaccount", "aws:userid", "aws:username", "aws:principaltype"];
+const NARROWING: [&str; 4] = ["aws:sourceip", "aws:principalaccount", "aws:userid", "aws:username"];
 
 /// One operator on one key.
 #[derive(Clone, PartialEq, Debug)]
@@ -183,7 +182,11 @@ impl Condition {
             return values.is_empty() == absent;
         }
         if values.is_empty() {
-            return self.if_exists || self.negated || self.quantifier == Quantifier::All;
+            return match self.quantifier {
+                Quantifier::All => true,
+                Quantifier::One => self.if_exists || self.negated,
+                Quantifier::Any => self.if_exists,
+            };
         }
         let fits = |value: &String| self.test.fits(value) != self.negated;
         match self.quantifier {
@@ -194,13 +197,14 @@ impl Condition {
 
     /// Whether it leaves a statement for everyone to some only.
     pub(super) fn narrows(&self) -> bool {
-        if self.negated || self.if_exists || !NARROWING.contains(&self.key.as_str()) {
+        let holds_without = self.negated || self.if_exists || self.quantifier == Quantifier::All;
+        if holds_without || !NARROWING.contains(&self.key.as_str()) {
             return false;
         }
         match &self.test {
             Test::Equals(_) => true,
             Test::Like(patterns) => !patterns.iter().any(|pattern| pattern.contains(['*', '?'])),
-            Test::Ip(networks) => !networks.iter().any(|network| network.bits == 0),
+            Test::Ip(networks) => !networks.iter().any(Network::is_wide),
             _ => false,
         }
     }
@@ -317,6 +321,11 @@ impl Network {
         (bits <= width).then_some(Self { address, bits })
     }
 
+    /// Whether it is so much of the internet that it names nobody (as in AWS).
+    fn is_wide(&self) -> bool {
+        self.bits < if self.address.is_ipv4() { 8 } else { 32 }
+    }
+
     fn has(&self, other: IpAddr) -> bool {
         let same = |a: u128, b: u128, width: u32| {
             let shift = width - u32::from(self.bits);
@@ -386,6 +395,9 @@ pub(super) mod tests {
             (r#"{"ForAllValues:StringEquals":{"s3:RequestObjectTagKeys":["a","b"]}}"#, true),
             (r#"{"ForAllValues:StringEquals":{"s3:RequestObjectTagKeys":["a"]}}"#, false),
             (r#"{"ForAnyValue:StringEquals":{"s3:RequestObjectTagKeys":["a"]}}"#, true),
+            (r#"{"ForAnyValue:StringNotEquals":{"s3:delimiter":"/"}}"#, false),
+            (r#"{"ForAnyValue:StringEqualsIfExists":{"s3:delimiter":"/"}}"#, true),
+            (r#"{"ForAllValues:StringEquals":{"s3:delimiter":"/"}}"#, true),
         ] {
             let parsed = Condition::parse_all(&serde_json::from_str(condition).unwrap()).unwrap();
             assert_eq!(parsed.iter().all(|parsed| parsed.holds(&facts)), holds, "{condition}");

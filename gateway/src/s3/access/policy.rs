@@ -469,6 +469,14 @@ mod tests {
         assert!(!public(&good.replace(r#""*"}"#, r#""bob"}"#)));
         assert!(!public(&format!(r#"{good},"Condition":{{"IpAddress":{{"aws:SourceIp":"10.0.0.0/8"}}}}"#)));
         assert!(public(&format!(r#"{good},"Condition":{{"IpAddress":{{"aws:SourceIp":"0.0.0.0/0"}}}}"#)));
-        assert!(public(&format!(r#"{good},"Condition":{{"StringLike":{{"aws:Referer":"x"}}}}"#)));
+        for condition in [
+            r#"{"StringLike":{"aws:Referer":"x"}}"#,
+            r#"{"IpAddress":{"aws:SourceIp":["0.0.0.0/1","128.0.0.0/1"]}}"#,
+            // These hold for somebody anonymous too.
+            r#"{"StringEquals":{"aws:PrincipalType":"Anonymous"}}"#,
+            r#"{"ForAllValues:StringEquals":{"aws:PrincipalAccount":"bob"}}"#,
+        ] {
+            assert!(public(&format!(r#"{good},"Condition":{condition}"#)), "{condition}");
+        }
     }
 }

@@ -132,12 +132,10 @@ impl RequestFacts<'_> {
             "s3:object-lock-retain-until-date" => {
                 asked.header("x-amz-object-lock-retain-until-date").and_then(text)
             }
-            key => key.strip_prefix("s3:").filter(|name| name.starts_with("x-amz-")).and_then(|name| {
-                asked.header(name).and_then(text).or_else(|| {
-                    // Presigned requests carry them in the query.
-                    asked.parameter(name)
-                })
-            }),
+            key => {
+                let name = key.strip_prefix("s3:").filter(|name| name.starts_with("x-amz-"))?;
+                asked.header(name).and_then(text)
+            }
         }
     }
 }
@@ -189,7 +187,6 @@ mod tests {
         for (key, value) in [
             ("s3:x-amz-copy-source", "b/public/a b"),
             ("s3:x-amz-acl", "private"),
-            ("s3:x-amz-storage-class", "STANDARD"),
             ("s3:requestobjecttag/class", "open"),
             ("s3:existingobjecttag/class", "secret"),
             ("s3:prefix", "x/"),
@@ -203,6 +200,8 @@ mod tests {
             assert_eq!(facts.values(key), [value], "{key}");
         }
         assert_eq!(facts.values("s3:requestobjecttagkeys"), ["class", "b"]);
+        // A parameter that does nothing satisfies nothing.
+        assert!(facts.values("s3:x-amz-storage-class").is_empty());
         assert!(facts.values("s3:delimiter").is_empty());
     }
 }

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     acl::{Acl, Canned},
-    meta::{BucketRows, Subresource},
-    s3::stored,
+    meta::{BucketRows, MetaError, Subresource},
+    object::ObjectInfo,
+    s3::{errors, stored},
 };
 
 /// Who owns objects that others write into the bucket, and whether lists count.
@@ -83,6 +84,16 @@ pub(crate) struct ObjectFacts {
     pub(crate) acl: Acl,
     /// Its tags.
     pub(crate) tags: Vec<(String, String)>,
+}
+
+impl ObjectFacts {
+    /// Of an object's row.
+    pub(crate) fn of(info: &ObjectInfo) -> S3Result<Self> {
+        let properties = &info.properties;
+        let acl = Acl::of_stored(&properties.owner, properties.acl.as_deref());
+        let acl = acl.map_err(|_| errors::meta(MetaError::Row("objects")))?;
+        Ok(Self { acl, tags: properties.tags.clone() })
+    }
 }
 
 /// What a bucket says.
@@ -243,7 +254,7 @@ impl Rules {
 mod tests {
     use super::*;
     use crate::s3::access::{
-        actions::{DELETE, LIST, READ, need},
+        actions::{DELETE, LIST, OPERATIONS, READ, need},
         conditions::tests::Table,
     };
 
@@ -308,6 +319,24 @@ mod tests {
         let restricted = Rules { block: Block { restrict: true, ..Default::default() }, ..open };
         assert!(!allow(&restricted, None, &READ, Some(Acl::private("alice"))));
         assert!(allow(&restricted, Some("alice"), &READ, Some(Acl::private("alice"))));
+    }
+
+    #[test]
+    fn every_operation_is_its_owners_until_it_is_denied_or_given_away() {
+        let unless = |deny: &str| rules(Canned::Private, Some(&policy("Deny", deny)));
+        let given = |allow: &str| rules(Canned::Private, Some(&policy("Allow", allow)));
+        let private = rules(Canned::Private, None);
+        let own = || Some(Acl::private("alice"));
+        for (operation, need) in OPERATIONS {
+            for somebody in [Some("bob"), None] {
+                assert!(!allow(&private, somebody, need, own()), "{operation} {somebody:?}");
+                assert!(allow(&given(need.action), somebody, need, own()), "{operation} {somebody:?}");
+                assert!(!allow(&given("s3:BypassGovernanceRetention"), somebody, need, own()), "{operation}");
+            }
+            assert!(allow(&private, Some("alice"), need, own()), "{operation}");
+            let repairs = need.action.ends_with("BucketPolicy");
+            assert_eq!(allow(&unless(need.action), Some("alice"), need, own()), repairs, "{operation}");
+        }
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! S3 over HTTP on miners in memory for two accounts and for somebody anonymous.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::{sync::Arc, time::Duration};
+
+use arion_gateway::{
+    http::S3Server,
+    keys::AccessKeys,
+    s3::{self, Domains, Store},
+};
+use rusty_s3::{Credentials, Method};
+use ureq::Agent;
+
+use crate::network::{self, Network};
+
+pub struct Served {
+    server: S3Server,
+    pub endpoint: String,
+    pub alice: Credentials,
+    pub bob: Credentials,
+    _network: Network,
+    _directory: tempfile::TempDir,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+    pub headers: ureq::http::HeaderMap,
+}
+
+impl Answer {
+    pub fn code(&self) -> &str {
+        let from = self.text.find("<Code>").map_or(0, |at| at + 6);
+        &self.text[from..self.text.find("</Code>").unwrap_or(from)]
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+async fn serve() -> Served {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid(directory.path());
+    let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
+    let (alice, bob) = (keys.add("alice", None, None).unwrap(), keys.add("bob", None, None).unwrap());
+    let region = "us-east-1".to_owned();
+    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min: 1_000 };
+    let domains = Domains { s3: vec!["s3.test".into()], website: vec!["web.test".into()] };
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = S3Server::bind(address, s3::service(store, domains), Duration::from_secs(1)).await.unwrap();
+    let endpoint = format!("http://{}", server.local_addr());
+    Served {
+        server,
+        endpoint,
+        alice: Credentials::new(alice.0, alice.1),
+        bob: Credentials::new(bob.0, bob.1),
+        _network: network,
+        _directory: directory,
+    }
+}
+
+/// Runs blocking client code beside the server.
+pub async fn with_client(test: impl FnOnce(&Served) + Send + 'static) {
+    let served = Arc::new(serve().await);
+    let client = served.clone();
+    tokio::task::spawn_blocking(move || test(&client)).await.unwrap();
+    Arc::into_inner(served).unwrap().server.shutdown().await;
+}
+
+fn agent() -> Agent {
+    Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into()
+}
+
+impl Served {
+    /// The address of a request, signed. `path` may have a query; the headers are signed with it.
+    pub fn signed(&self, who: &Credentials, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let mut pairs: Vec<_> = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+        // The signature is over parameters and headers in order.
+        pairs.sort_unstable();
+        let mut headers: Vec<_> =
+            headers.iter().filter(|(name, _)| name.starts_with("x-amz-")).copied().collect();
+        headers.sort_unstable();
+        let method = match method {
+            "GET" => Method::Get,
+            "PUT" => Method::Put,
+            "POST" => Method::Post,
+            "HEAD" => Method::Head,
+            _ => Method::Delete,
+        };
+        let signed = rusty_s3::signing::sign(
+            &jiff::Timestamp::now(),
+            method,
+            format!("{}{path}", self.endpoint).parse().unwrap(),
+            who.key(),
+            who.secret(),
+            None,
+            "us-east-1",
+            3_600,
+            pairs.into_iter(),
+            headers.into_iter(),
+        );
+        signed.to_string()
+    }
+
+    /// Sends a request to an address.
+    pub fn send(&self, method: &str, address: &str, body: &[u8], headers: &[(&str, &str)]) -> Answer {
+        let mut request = ureq::http::Request::builder().method(method).uri(address);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = agent().run(request.body(body.to_vec()).unwrap()).unwrap();
+        Answer {
+            status: response.status().as_u16(),
+            text: response.body_mut().read_to_string().unwrap(),
+            headers: response.headers().clone(),
+        }
+    }
+
+    /// Sends a request, signed if somebody signs it.
+    pub fn ask(
+        &self,
+        who: Option<&Credentials>,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let address = match who {
+            Some(who) => self.signed(who, method, path, headers),
+            None => format!("{}{path}", self.endpoint),
+        };
+        self.send(method, &address, body, headers)
+    }
+
+    pub fn put(&self, path: &str, body: &str) {
+        let answer = self.ask(Some(&self.alice), "PUT", path, body.as_bytes(), &[]);
+        assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.text);
+    }
+
+    pub fn form(&self, bucket: &str, fields: &[(&str, &str)]) -> Answer {
+        let mut body = String::new();
+        for (name, value) in fields {
+            body.push_str(&format!(
+                "--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            ));
+        }
+        body.push_str("--x--\r\n");
+        let kind = [("content-type", "multipart/form-data; boundary=x")];
+        self.ask(None, "POST", &format!("/{bucket}"), body.as_bytes(), &kind)
+    }
+}
+
+pub fn policy(effect: &str, action: &str, resource: &str) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"{effect}","Principal":"*","Action":"{action}",
+        "Resource":"arn:aws:s3:::{resource}"}}]}}"#
+    )
+}

@@ -1,0 +1,51 @@
+//! Rows of objects without a network: each is of one stripe that is told by its number.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use arion_crypto::WrappedKey;
+use arion_gateway::{
+    manifest::{Manifest, PartManifest, StripeRecord},
+    meta::{Condition, Meta, NewObject},
+    object::ObjectInfo,
+};
+use arion_types::ShardHash;
+
+pub const BUCKET: &str = "b";
+
+pub fn stripe(seed: u32) -> StripeRecord {
+    let hash = |index: u8| ShardHash(*blake3::hash(&[&seed.to_le_bytes()[..], &[index]].concat()).as_bytes());
+    StripeRecord { epoch: 1, len: 640, shard_len: 64, data_shards: 10, hashes: (0..30).map(hash).collect() }
+}
+
+pub fn wrapped() -> WrappedKey {
+    WrappedKey::V1 { key_id: [1; 8], nonce: [2; 12], sealed: [3; 48] }
+}
+
+/// A part of one stripe, which is stored.
+pub async fn new_part(meta: &Meta, seed: u32) -> PartManifest {
+    let record = stripe(seed);
+    meta.begin_stripe(record.id(), record.clone()).await.unwrap();
+    meta.stripe_stored(record.id(), Vec::new(), 0).await.unwrap();
+    PartManifest { plain_len: seed.into(), cipher_len: 640, key: wrapped(), stripes: vec![record] }
+}
+
+/// An object whose size and ETag are its number.
+pub async fn new_object(meta: &Meta, key: &str, seed: u32) -> NewObject {
+    let part = new_part(meta, seed).await;
+    let mut manifest = [0; 16];
+    manifest[..4].copy_from_slice(&seed.to_le_bytes());
+    let info = ObjectInfo {
+        manifest,
+        size: seed.into(),
+        etag: seed.to_string(),
+        modified_ms: 1,
+        ..Default::default()
+    };
+    NewObject {
+        bucket: BUCKET.into(),
+        key: key.into(),
+        info,
+        manifest: Manifest::whole(part),
+        condition: Condition::default(),
+    }
+}
