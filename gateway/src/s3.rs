@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - A request that is signed is signed by version 4 (the policy of a form, by version 2 or 4), or is a link of version 2 to an
-//!   object. What it may do, signed or not, is decided in one place: [`access`].
+//!   object. What it may do, signed or not, is decided in one place: `access`.
 //! - What a client asks for and the gateway does not do is refused, not ignored.
 //!
 //! # Not here

@@ -65,6 +65,21 @@ async fn nobody_else_gets_anything_until_the_owner_says_so() {
     .await;
 }
 
+/// As the public conformance suite wants them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_empty_is_not_there() {
+    with_client(|served| {
+        served.put("/first", "");
+        let ask = |path: &str| served.ask(Some(&served.alice), "GET", path, b"", &[]);
+        assert_eq!((ask("/first?tagging").status, ask("/first?tagging").code()), (404, "NoSuchTagSet"));
+        for path in ["/first?delimiter=", "/first?delimiter=&list-type=2"] {
+            let listed = ask(path);
+            assert!(listed.status == 200 && !listed.text.contains("Delimiter>"), "{}", listed.text);
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_that_are_not_offered_say_so() {
     with_client(|served| {

@@ -133,7 +133,8 @@ pub(super) async fn list_objects(
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<ListObjectsOutput> {
     let account = account(&request)?;
-    let input = request.input;
+    let mut input = request.input;
+    input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let max = keys_max(input.max_keys)?;
     let query = Query {
         prefix: input.prefix.clone().unwrap_or_default(),
@@ -165,7 +166,8 @@ pub(super) async fn list_objects_v2(
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<ListObjectsV2Output> {
     let account = account(&request)?;
-    let input = request.input;
+    let mut input = request.input;
+    input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let max = keys_max(input.max_keys)?;
     let after = match &input.continuation_token {
         None => input.start_after.clone().unwrap_or_default(),

@@ -236,7 +236,7 @@ pub(super) async fn get_bucket_tagging(
     store: &Store,
     request: S3Request<GetBucketTaggingInput>,
 ) -> S3Result<GetBucketTaggingOutput> {
-    let code = || S3ErrorCode::Custom("NoSuchTagSetError".into());
+    let code = || S3ErrorCode::Custom("NoSuchTagSet".into());
     let none = || errors::not_found(code(), "the bucket has no tags");
     let row = store.row(request.input.bucket, Subresource::Tagging, none).await?;
     let document: Tagging = stored::from_row(&row)?;

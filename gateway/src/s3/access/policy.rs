@@ -5,7 +5,7 @@
 //! statement is stored that has another effect than its author reads.
 //!
 //! # Not here
-//! ACLs ([`super::acl`]); which actions a request needs ([`super::actions`]).
+//! ACLs ([`super::grants`]); which actions a request needs (`super::actions`).
 
 use serde::Deserialize;
 use serde_json::Value;
