@@ -19,9 +19,20 @@ pub struct Rules {
     pub bucket_blocks: u32,
     /// Most attestations in a bucket, and in a call.
     pub bucket_max: usize,
+    /// Buckets kept, the current one included.
+    pub buckets_kept: u32,
+    /// Behind so many blocks after it was built a transaction cannot be included any more.
+    pub flight_blocks: u32,
 }
 
-/// A batch ready to go, and what will never go.
+impl Rules {
+    /// The oldest bucket that the chain takes at this block.
+    pub fn oldest_bucket(&self, head: u32) -> u32 {
+        (head / self.bucket_blocks.max(1)).saturating_add(1).saturating_sub(self.buckets_kept)
+    }
+}
+
+/// What may go, and what will never go. What is in neither waits for its block.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Screened {
     /// To be submitted, the findings first.
@@ -39,18 +50,19 @@ fn challenge(record: &AttestationRecord) -> Challenge {
     (record.warden_pubkey, record.shard_hash, record.miner_uid, record.block_number)
 }
 
-/// Sorts out the waiting attestations of a bucket, given what the chain has in it.
+/// Sorts out the waiting attestations of a bucket, given what the chain has in it at the block `head` or later.
 pub fn screen(
     rules: &Rules,
     bucket: u32,
     waiting: Vec<Queued>,
     on_chain: &[AttestationRecord],
+    head: u32,
     is_warden: impl Fn(&NodeId) -> bool,
-    batch_max: usize,
 ) -> Screened {
     let stored: HashSet<_> = on_chain.iter().map(|record| attestation_id(record, &rules.genesis)).collect();
     let mut challenges: HashSet<Challenge> = on_chain.iter().map(challenge).collect();
     let room = rules.bucket_max.saturating_sub(on_chain.len());
+    let is_pruned = bucket < rules.oldest_bucket(head);
     let mut screened = Screened::default();
     let (mut findings, mut passes) = (Vec::new(), Vec::new());
     for queued in waiting {
@@ -58,12 +70,17 @@ pub fn screen(
         let reason = if stored.contains(&queued.id) {
             screened.stored.push(queued);
             continue;
+        } else if is_pruned {
+            "Arion.AttestationBucketTooOld"
         } else if bucket_of(record, rules.bucket_blocks) != bucket {
             "Arion.WrongAttestationBucket"
         } else if !is_warden(&NodeId(record.warden_pubkey)) {
             "Arion.UnregisteredWarden"
         } else if !record.verify(&rules.genesis) {
             "Arion.InvalidAttestationSignature"
+        } else if record.block_number > u64::from(head) {
+            // Its warden is ahead of this node.
+            continue;
         } else if !challenges.insert(challenge(record)) {
             "Arion.DuplicateAttestation"
         } else {
@@ -79,7 +96,6 @@ pub fn screen(
     findings.append(&mut passes);
     let without_room = findings.split_off(findings.len().min(room));
     screened.rejected.extend(without_room.into_iter().map(|q| (q, "Arion.AttestationBucketFull".to_owned())));
-    findings.truncate(batch_max.max(1));
     screened.good = findings;
     screened
 }
@@ -146,8 +162,8 @@ pub(crate) mod tests {
         Queued { id: attestation_id(&record, &GENESIS), record }
     }
 
-    fn rules(bucket_max: usize) -> Rules {
-        Rules { genesis: GENESIS, bucket_blocks: 100, bucket_max }
+    pub(crate) fn rules(bucket_max: usize) -> Rules {
+        Rules { genesis: GENESIS, bucket_blocks: 100, bucket_max, buckets_kept: 10, flight_blocks: 80 }
     }
 
     fn is_warden(node: &NodeId) -> bool {
@@ -165,7 +181,7 @@ pub(crate) mod tests {
         twin.sign(&GENESIS, &warden());
         let waiting = [stranger, forged, record(3, 10), twin, record(4, 100), record(5, 10), record(6, 10)];
         let waiting = waiting.into_iter().map(queued).collect();
-        let screened = screen(&rules(1_000), 0, waiting, &[record(5, 10)], is_warden, 100);
+        let screened = screen(&rules(1_000), 0, waiting, &[record(5, 10)], 150, is_warden);
         let good: Vec<u8> = screened.good.iter().map(|q| q.record.shard_hash[0]).collect();
         assert_eq!(good, [3, 6]);
         assert_eq!(screened.stored, [queued(record(5, 10))]);
@@ -184,10 +200,22 @@ pub(crate) mod tests {
     fn findings_go_first_and_get_the_last_room() {
         let mut waiting: Vec<_> = (0..5).map(|n| queued(record(n, 1))).collect();
         waiting.push(queued(result(9, 1, AttestationResult::Failed)));
-        let screened = screen(&rules(4), 0, waiting.clone(), &[record(100, 1)], is_warden, 2);
+        let screened = screen(&rules(4), 0, waiting.clone(), &[record(100, 1)], 10, is_warden);
         let good: Vec<u8> = screened.good.iter().map(|q| q.record.shard_hash[0]).collect();
-        assert_eq!(good, [9, 0]);
+        assert_eq!(good, [9, 0, 1]);
         assert_eq!(screened.rejected.len(), 3);
         assert!(screened.rejected.iter().all(|(_, reason)| reason == "Arion.AttestationBucketFull"));
+    }
+
+    #[test]
+    fn what_the_chain_has_not_reached_waits_and_what_it_has_pruned_goes() {
+        let waiting: Vec<_> = [record(1, 10), record(2, 60)].map(queued).into();
+        let screened = screen(&rules(4), 0, waiting.clone(), &[], 50, is_warden);
+        assert_eq!((screened.good, screened.rejected.len()), (vec![queued(record(1, 10))], 0));
+        assert_eq!(screen(&rules(4), 0, waiting.clone(), &[], 999, is_warden).good.len(), 2);
+        // What was stored before is known as such even then.
+        let screened = screen(&rules(4), 0, waiting, &[record(1, 10)], 1_000, is_warden);
+        assert_eq!(screened.stored, [queued(record(1, 10))]);
+        assert_eq!(screened.rejected, [(queued(record(2, 60)), "Arion.AttestationBucketTooOld".to_owned())]);
     }
 }

@@ -25,6 +25,10 @@ pub struct Config {
     pub batch_max: NonZeroUsize,
     /// How long attestations wait for company.
     pub batch_age: HumanDuration,
+    /// Transactions in any hour.
+    pub transactions_per_hour: NonZeroUsize,
+    /// Fees in any 24 hours, in whole ALPHA.
+    pub fees_per_day: u32,
     /// Attestations that may wait.
     pub queue_max: NonZeroU64,
     /// The chain.

@@ -1,24 +1,31 @@
 //! The submitter as a whole: start, addresses, stop.
 
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{
+    net::UdpSocket,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use arion_chain::{Account, ss58};
+use arion_chain::{Account, ss58, tx::MORTALITY_BLOCKS};
 use arion_daemon::{Health, HttpServer, check_writable_dir, read_secret_key};
 use arion_net::{BindError, QuicServer};
-use arion_types::signing::node_id;
+use arion_types::{signing::node_id, units::HIPP};
 use tokio::task::JoinHandle;
 
 use crate::{
     batch::Rules,
     config::Config,
+    flow::{Flow, Limits},
     metrics::Metrics,
     queue::Queue,
     service::SubmitterService,
-    submit::{BatchSize, LiveChain, Submitter},
+    submit::{LiveChain, Submitter},
 };
 
 /// Pause between looks at whether the queue can still be used.
 const DISK_CHECK: Duration = Duration::from_secs(2);
+/// Blocks that may be finalised from the decision to send a batch until it is signed, retries for the nonce included.
+const SIGNING_BLOCKS_MAX: u32 = 16;
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The running submitter.
@@ -53,6 +60,8 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
             genesis: client.genesis(),
             bucket_blocks: client.attestation_bucket_blocks()?,
             bucket_max: client.attestations_max()? as usize,
+            buckets_kept: client.constant("Arion", "AttestationRetentionBuckets")?,
+            flight_blocks: MORTALITY_BLOCKS + SIGNING_BLOCKS_MAX,
         };
         let queue = Arc::new(Queue::open(&config.data_dir, client.genesis(), config.queue_max.get())?);
         let service = SubmitterService {
@@ -67,9 +76,16 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
             node_id = %node_id(&key), account = %ss58(&account.id()), listen = %quic.local_addr(),
             http = %http.local_addr(), waiting = queue.len()?, "started"
         );
-        let batch = BatchSize { max: config.batch_max.get().min(rules.bucket_max), age: config.batch_age.0 };
+        let limits = Limits {
+            batch_max: config.batch_max.get().min(rules.bucket_max),
+            batch_age: config.batch_age.0,
+            transactions_per_hour: config.transactions_per_hour.get(),
+            fees_per_day: u128::from(config.fees_per_day) * HIPP,
+        };
+        let flow = Mutex::new(Flow::new(rules, limits, queue.flights()?));
         let chain = Arc::new(LiveChain { client, account });
-        let submitter = Submitter { queue: queue.clone(), chain, view, rules, batch, health, metrics };
+        let bucket_blocks = rules.bucket_blocks;
+        let submitter = Submitter { queue: queue.clone(), chain, view, flow, bucket_blocks, health, metrics };
         Ok(Self { quic, http, submitter: tokio::spawn(submitter.run()), queue })
     }
 

@@ -7,6 +7,7 @@
 //! # Invariants
 //! - An attestation is known by the hash of what its warden signed: handing it over twice, or a crash at any
 //!   point, never brings it to the chain twice and never loses it.
+//! - What is decided is decided without IO ([`flow`]): the same answers of the chain lead to the same batches.
 //! - One bad attestation costs nobody else's: it is singled out, kept with its reason, and counted.
 //!
 //! # Not here
@@ -15,6 +16,7 @@
 pub mod batch;
 pub mod config;
 pub mod daemon;
+pub mod flow;
 mod metrics;
 pub mod queue;
 pub mod service;

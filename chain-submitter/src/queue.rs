@@ -5,12 +5,14 @@
 //! | `queue` | bucket (u32), number (u64) | SCALE `AttestationRecord` |
 //! | `known` | id (32 bytes) | state (u8), bucket (u32), number (u64) |
 //! | `rejected` | id (32 bytes) | reason, SCALE `AttestationRecord` |
+//! | `flights` | bucket (u32) | last block at which the batch can be included (u32), ids (32 bytes each) |
 //!
 //! # Invariants
 //! - An entry of `queue` has an entry of `known` in state queued that points back at it, and the reverse.
 //! - Every change is one transaction, durable when the function returns.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -19,9 +21,13 @@ use arion_types::{AttestationRecord, GenesisHash};
 use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use crate::flow::{Flight, Settlement};
+
 const QUEUE: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("queue");
 const KNOWN: TableDefinition<&[u8; 32], (u8, u32, u64)> = TableDefinition::new("known");
 const REJECTED: TableDefinition<&[u8; 32], (&str, &[u8])> = TableDefinition::new("rejected");
+
+const FLIGHTS: TableDefinition<u32, (u32, Vec<[u8; 32]>)> = TableDefinition::new("flights");
 
 const QUEUED: u8 = 0;
 const FINALIZED: u8 = 1;
@@ -108,6 +114,7 @@ impl Queue {
             }
             transaction.open_table(KNOWN)?;
             transaction.open_table(REJECTED)?;
+            transaction.open_table(FLIGHTS)?;
         }
         transaction.commit()?;
         Ok(Self { database, genesis, length_max, next_number: AtomicU64::new(last + 1) })
@@ -180,44 +187,52 @@ impl Queue {
         Ok(found)
     }
 
-    /// They are in the finalised chain. Returns how many had been waiting.
-    pub fn finalize(&self, ids: &[AttestationId]) -> Result<u32, QueueError> {
+    /// Writes a settlement down, all of it or nothing. Returns how many attestations had been waiting and are found
+    /// in the finalised chain.
+    pub fn settle(&self, settlement: &Settlement) -> Result<u32, QueueError> {
         let transaction = self.database.begin_write()?;
         let mut count = 0;
         {
             let mut queue = transaction.open_table(QUEUE)?;
             let mut known = transaction.open_table(KNOWN)?;
-            for id in ids {
-                let state = known.get(id)?.map(|state| state.value());
-                if let Some((QUEUED, bucket, number)) = state {
-                    queue.remove((bucket, number))?;
-                    known.insert(id, (FINALIZED, bucket, number))?;
-                    count += 1;
+            let mut reasons = transaction.open_table(REJECTED)?;
+            let mut leave = |id: &AttestationId, state: u8| -> Result<bool, QueueError> {
+                let before = known.get(id)?.map(|state| state.value());
+                let Some((QUEUED, bucket, number)) = before else { return Ok(false) };
+                queue.remove((bucket, number))?;
+                known.insert(id, (state, bucket, number))?;
+                Ok(true)
+            };
+            for id in &settlement.finalized {
+                count += u32::from(leave(id, FINALIZED)?);
+            }
+            for (queued, reason) in &settlement.rejected {
+                if leave(&queued.id, REJECTED_STATE)? {
+                    reasons.insert(&queued.id, (reason.as_str(), queued.record.encode().as_slice()))?;
                 }
+            }
+            let mut flights = transaction.open_table(FLIGHTS)?;
+            for bucket in &settlement.landed {
+                flights.remove(bucket)?;
+            }
+            if let Some((bucket, Flight { ids, until })) = &settlement.departing {
+                flights.insert(bucket, (*until, ids.clone()))?;
             }
         }
         transaction.commit()?;
         Ok(count)
     }
 
-    /// The chain will never take it; it is kept with the reason.
-    pub fn reject(&self, rejected: &[(Queued, String)]) -> Result<(), QueueError> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut queue = transaction.open_table(QUEUE)?;
-            let mut known = transaction.open_table(KNOWN)?;
-            let mut reasons = transaction.open_table(REJECTED)?;
-            for (queued, reason) in rejected {
-                let state = known.get(&queued.id)?.map(|state| state.value());
-                if let Some((QUEUED, bucket, number)) = state {
-                    queue.remove((bucket, number))?;
-                    known.insert(&queued.id, (REJECTED_STATE, bucket, number))?;
-                    reasons.insert(&queued.id, (reason.as_str(), queued.record.encode().as_slice()))?;
-                }
-            }
+    /// Batches that may be on their way, by bucket.
+    pub fn flights(&self) -> Result<BTreeMap<u32, Flight>, QueueError> {
+        let table = self.database.begin_read()?.open_table(FLIGHTS)?;
+        let mut flights = BTreeMap::new();
+        for entry in table.iter()? {
+            let (bucket, flight) = entry?;
+            let (until, ids) = flight.value();
+            flights.insert(bucket.value(), Flight { ids, until });
         }
-        transaction.commit()?;
-        Ok(())
+        Ok(flights)
     }
 
     /// Attestations the chain will never take, with the reasons; at most `limit`.
@@ -301,9 +316,11 @@ mod tests {
         let queue = open(directory.path());
         queue.push(&[record(1, 10), record(2, 10)], 100).unwrap();
         let waiting = queue.of_bucket(0, 10).unwrap();
-        assert_eq!(queue.finalize(&[waiting[0].id]).unwrap(), 1);
-        assert_eq!(queue.finalize(&[waiting[0].id]).unwrap(), 0);
-        queue.reject(&[(waiting[1].clone(), "Arion.DuplicateAttestation".into())]).unwrap();
+        let finalized = Settlement { finalized: vec![waiting[0].id], ..Settlement::default() };
+        assert_eq!(queue.settle(&finalized).unwrap(), 1);
+        assert_eq!(queue.settle(&finalized).unwrap(), 0);
+        let rejected = vec![(waiting[1].clone(), "Arion.DuplicateAttestation".into())];
+        queue.settle(&Settlement { rejected, ..Settlement::default() }).unwrap();
         assert!(queue.is_empty().unwrap());
         assert_eq!(queue.push(&[record(1, 10), record(2, 10)], 100).unwrap(), 0);
         let rejected = queue.rejected(10).unwrap();
@@ -312,6 +329,18 @@ mod tests {
         assert_eq!(queue.rejected(10).unwrap().len(), 1);
         queue.forget_before(MEMORY_BUCKETS + 1).unwrap();
         assert!(queue.rejected(10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_flight_is_known_after_reopening_until_it_lands() {
+        let directory = tempfile::tempdir().unwrap();
+        let flight = Flight { ids: vec![[1; 32], [2; 32]], until: 90 };
+        let departing = Some((7, flight.clone()));
+        open(directory.path()).settle(&Settlement { departing, ..Settlement::default() }).unwrap();
+        let queue = open(directory.path());
+        assert_eq!(queue.flights().unwrap(), [(7, flight)].into());
+        queue.settle(&Settlement { landed: vec![7], ..Settlement::default() }).unwrap();
+        assert!(queue.flights().unwrap().is_empty());
     }
 
     #[test]

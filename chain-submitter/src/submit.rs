@@ -1,47 +1,52 @@
-//! From the queue to the chain.
+//! Carries out what the flow says: reads the chain, writes the queue, sends batches.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use arion_chain::{Account, Call, ChainClient, ChainView, TxError, Wait};
+use arion_chain::{Account, Call, ChainClient, ChainError, ChainView, TxError, Wait};
 use arion_daemon::Health;
 use arion_types::AttestationRecord;
 use async_trait::async_trait;
 
 use crate::{
-    batch::{Blame, Rules, blame, screen},
+    flow::{Flow, Next, Outcome, Seen, Settlement},
     metrics::Metrics,
-    queue::{Queue, QueueError, Queued},
+    queue::{Queue, QueueError},
 };
 
-const TICK: Duration = Duration::from_millis(500);
-const BACKOFF_MIN: Duration = Duration::from_secs(2);
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Attestations of one bucket looked at together.
 const WAITING_MAX: usize = 4_096;
 /// What became of old attestations is forgotten this often.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// Pause after a fault; how long the chain is left alone says the flow.
+const FAULT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Why a batch is not on chain.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
 pub enum SubmitFault {
-    /// The call was refused with this dispatch error.
-    #[error("the chain refused the batch: {0}")]
-    Refused(String),
-    /// Something else; it may or may not be on chain.
+    /// The chain cannot be read.
+    #[error("the chain cannot be read: {0}")]
+    Chain(#[from] ChainError),
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// A batch is not on chain.
     #[error("{0}")]
-    Other(String),
+    Batch(String),
+    /// More may not be spent for now.
+    #[error("{0}; attestations wait until the oldest transactions are older than that")]
+    Limit(&'static str),
 }
 
 /// The chain as far as the submitter needs it.
 #[async_trait]
 pub trait AttestationChain: Send + Sync {
     /// Attestations of a bucket at the finalised head.
-    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, SubmitFault>;
-    /// Submits a batch and waits until it is finalised.
-    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Result<(), SubmitFault>;
+    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, ChainError>;
+    /// Submits a batch and waits until its fate is known.
+    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Outcome;
 }
 
 /// The real chain.
@@ -53,29 +58,34 @@ pub struct LiveChain {
     pub account: Account,
 }
 
-#[async_trait]
-impl AttestationChain for LiveChain {
-    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, SubmitFault> {
-        self.client.attestations(bucket).await.map_err(|error| SubmitFault::Other(error.to_string()))
-    }
-
-    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Result<(), SubmitFault> {
-        let call = Call::submit_attestations(bucket, batch);
-        match self.client.submit(&self.account, &call, Wait::Finalized).await {
-            Ok(_) => Ok(()),
-            Err(TxError::Dispatch(failure)) => Err(SubmitFault::Refused(failure.name)),
-            Err(error) => Err(SubmitFault::Other(error.to_string())),
-        }
+impl LiveChain {
+    /// What the account has; a fee that cannot be told counts as none.
+    async fn balance(&self) -> Option<u128> {
+        self.client.free_balance(&self.account.id()).await.ok()
     }
 }
 
-/// When a bucket's attestations go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BatchSize {
-    /// At once when this many wait, and never more together.
-    pub max: usize,
-    /// At the latest when some have waited this long.
-    pub age: Duration,
+#[async_trait]
+impl AttestationChain for LiveChain {
+    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, ChainError> {
+        self.client.attestations(bucket).await
+    }
+
+    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Outcome {
+        let call = Call::submit_attestations(bucket, batch);
+        let before = self.balance().await;
+        let outcome = self.client.submit(&self.account, &call, Wait::Finalized).await;
+        let after = self.balance().await;
+        let fee = before.zip(after).map_or(0, |(before, after)| before.saturating_sub(after));
+        match outcome {
+            Ok(_) => Outcome::Finalized { fee },
+            Err(TxError::Dispatch(failure)) => Outcome::Refused { name: failure.name, fee },
+            Err(error @ (TxError::Refused(_) | TxError::Expired | TxError::Build(_) | TxError::Chain(_))) => {
+                Outcome::NotTaken(error.to_string())
+            }
+            Err(error @ TxError::Unknown) => Outcome::Unknown(error.to_string()),
+        }
+    }
 }
 
 /// Carries attestations to the chain.
@@ -86,10 +96,10 @@ pub struct Submitter {
     pub chain: Arc<dyn AttestationChain>,
     /// Who is a warden, and how far the chain is.
     pub view: ChainView,
-    /// Rules of the runtime.
-    pub rules: Rules,
-    /// When they go.
-    pub batch: BatchSize,
+    /// What goes when.
+    pub flow: Mutex<Flow>,
+    /// Blocks of a bucket.
+    pub bucket_blocks: u32,
     /// What /health says.
     pub health: Health,
     /// Counters.
@@ -99,27 +109,14 @@ pub struct Submitter {
 impl Submitter {
     /// Works for ever.
     pub async fn run(self) {
-        let mut waiting_since: Option<Instant> = None;
-        let mut backoff = BACKOFF_MIN;
+        let begun = Instant::now();
         let mut forgotten_at = Instant::now();
         loop {
-            tokio::time::sleep(TICK).await;
-            match self.round(&mut waiting_since).await {
-                Ok(()) => {
-                    backoff = BACKOFF_MIN;
-                    self.health.ok("submission");
-                }
-                Err(fault) => {
-                    self.metrics.failures.inc();
-                    self.health.failing("submission", fault.to_string());
-                    tracing::warn!(%fault, retry_in_ms = backoff.as_millis() as u64, "attestations are not submitted");
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
-                }
-            }
+            let until = self.attempt(begun.elapsed()).await;
+            tokio::time::sleep(until.saturating_sub(begun.elapsed())).await;
             if forgotten_at.elapsed() >= FORGET_EVERY {
                 forgotten_at = Instant::now();
-                let bucket = self.view.snapshot().block.number / self.rules.bucket_blocks.max(1);
+                let bucket = self.view.snapshot().block.number / self.bucket_blocks.max(1);
                 if let Err(error) = self.queue.forget_before(bucket) {
                     tracing::error!(%error, "old entries are not forgotten");
                 }
@@ -127,24 +124,110 @@ impl Submitter {
         }
     }
 
-    /// Submits what is due.
-    async fn round(&self, waiting_since: &mut Option<Instant>) -> Result<(), SubmitFault> {
+    /// Does what is due at `now`, and says what went wrong. Returns when to look again.
+    async fn attempt(&self, now: Duration) -> Duration {
+        match self.step(now).await {
+            Ok(until) => until,
+            Err(fault) => {
+                self.metrics.failures.inc();
+                self.health.failing("submission", fault.to_string());
+                tracing::warn!(%fault, "attestations are not submitted");
+                now + FAULT_PAUSE
+            }
+        }
+    }
+
+    /// Does what is due at `now`. Returns until when there is nothing more.
+    async fn step(&self, now: Duration) -> Result<Duration, SubmitFault> {
         self.report();
         let buckets = self.queue.buckets()?;
         if buckets.is_empty() {
-            *waiting_since = None;
+            self.health.ok("submission");
+        }
+        let bucket = match self.flow(|flow| flow.next(now, &buckets)) {
+            Next::Look(bucket) => bucket,
+            Next::Rest(until) => return Ok(until),
+        };
+        let settlement = match self.look(now, bucket).await {
+            Ok(settlement) => settlement,
+            Err(fault) => {
+                self.flow(|flow| flow.failed(now));
+                return Err(fault);
+            }
+        };
+        self.settle(now, &settlement)?;
+        if settlement.departing.is_some()
+            && let Some((bucket, records)) = self.flow(|flow| flow.sending())
+        {
+            return self.send(now, bucket, &records).await;
+        }
+        match self.flow(|flow| flow.limit_reached(now)) {
+            Some(limit) => Err(SubmitFault::Limit(limit)),
+            None => Ok(now),
+        }
+    }
+
+    async fn look(&self, now: Duration, bucket: u32) -> Result<Settlement, SubmitFault> {
+        // The head first: what is read of the bucket is of that block or later.
+        let snapshot = self.view.snapshot();
+        let waiting = self.queue.of_bucket(bucket, WAITING_MAX)?;
+        let on_chain = self.chain.stored(bucket).await?;
+        let seen = Seen {
+            bucket,
+            waiting,
+            head: snapshot.block.number,
+            on_chain: &on_chain,
+            wardens: &snapshot.registry.wardens,
+        };
+        Ok(self.flow(|flow| flow.looked(now, seen)))
+    }
+
+    async fn send(
+        &self,
+        now: Duration,
+        bucket: u32,
+        records: &[AttestationRecord],
+    ) -> Result<Duration, SubmitFault> {
+        let sent = Instant::now();
+        let outcome = self.chain.submit(bucket, records).await;
+        let now = now + sent.elapsed();
+        let settlement = self.flow(|flow| flow.submitted(now, &outcome));
+        self.settle(now, &settlement)?;
+        match outcome {
+            Outcome::Finalized { .. } => {
+                self.metrics.transactions.inc();
+                self.health.ok("submission");
+                tracing::info!(bucket, attestations = records.len(), "a batch is finalised");
+                Ok(now)
+            }
+            Outcome::Refused { name, .. } => {
+                Err(SubmitFault::Batch(format!("the chain refused the batch: {name}")))
+            }
+            Outcome::NotTaken(reason) | Outcome::Unknown(reason) => Err(SubmitFault::Batch(reason)),
+        }
+    }
+
+    fn settle(&self, now: Duration, settlement: &Settlement) -> Result<(), SubmitFault> {
+        if settlement.is_empty() {
             return Ok(());
         }
-        let since = *waiting_since.get_or_insert_with(Instant::now);
-        let is_full = buckets.iter().any(|(_, count)| *count >= self.batch.max);
-        if !is_full && since.elapsed() < self.batch.age {
-            return Ok(());
+        match self.queue.settle(settlement) {
+            Ok(finalized) => self.metrics.finalized.inc_by(u64::from(finalized)),
+            Err(error) => {
+                self.flow(|flow| flow.failed(now));
+                return Err(error.into());
+            }
+        };
+        self.metrics.rejected.inc_by(settlement.rejected.len() as u64);
+        for (queued, reason) in &settlement.rejected {
+            tracing::warn!(
+                shard = %arion_types::ShardHash(queued.record.shard_hash),
+                miner_uid = queued.record.miner_uid,
+                block = queued.record.block_number,
+                reason,
+                "attestation dropped: the chain will never take it"
+            );
         }
-        *waiting_since = None;
-        for (bucket, _) in buckets {
-            self.submit_bucket(bucket).await?;
-        }
-        self.report();
         Ok(())
     }
 
@@ -158,99 +241,8 @@ impl Submitter {
         arion_daemon::chain::report(&self.view, &self.health);
     }
 
-    /// Submits the waiting attestations of a bucket, until none of those waiting now is left.
-    pub async fn submit_bucket(&self, bucket: u32) -> Result<(), SubmitFault> {
-        loop {
-            let waiting = self.queue.of_bucket(bucket, WAITING_MAX)?;
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            let on_chain = self.chain.stored(bucket).await?;
-            let snapshot = self.view.snapshot();
-            let is_warden = |node: &_| snapshot.registry.wardens.contains(node);
-            let screened = screen(&self.rules, bucket, waiting, &on_chain, is_warden, self.batch.max);
-            self.finalized(&screened.stored)?;
-            self.rejected(&screened.rejected)?;
-            if screened.good.is_empty() {
-                return Ok(());
-            }
-            self.submit_halving(bucket, screened.good).await?;
-        }
-    }
-
-    /// Submits a batch; where the chain blames one of it, halves it until the culprit stands alone.
-    async fn submit_halving(&self, bucket: u32, batch: Vec<Queued>) -> Result<(), SubmitFault> {
-        let mut batches = vec![batch];
-        while let Some(batch) = batches.pop() {
-            let records: Vec<_> = batch.iter().map(|queued| queued.record.clone()).collect();
-            match self.chain.submit(bucket, &records).await {
-                Ok(()) => {
-                    self.metrics.transactions.inc();
-                    self.confirm(bucket, &batch).await?;
-                }
-                Err(SubmitFault::Refused(name)) => match blame(&name) {
-                    Blame::None => return Err(SubmitFault::Refused(name)),
-                    Blame::Some if batch.len() > 1 => {
-                        let mut first = batch;
-                        let second = first.split_off(first.len() / 2);
-                        batches.extend([second, first]);
-                    }
-                    Blame::Some | Blame::All => {
-                        let rejected: Vec<_> =
-                            batch.into_iter().map(|queued| (queued, name.clone())).collect();
-                        self.rejected(&rejected)?;
-                    }
-                },
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes from the queue what is found in the finalised chain; the rest stays.
-    async fn confirm(&self, bucket: u32, batch: &[Queued]) -> Result<(), SubmitFault> {
-        let on_chain = self.chain.stored(bucket).await?;
-        let is_stored = |queued: &&Queued| on_chain.contains(&queued.record);
-        let found: Vec<Queued> = batch.iter().filter(is_stored).cloned().collect();
-        self.finalized(&found)?;
-        tracing::info!(bucket, attestations = found.len(), "attestations are finalised");
-        match found.len() == batch.len() {
-            true => Ok(()),
-            false => Err(SubmitFault::Other("a finalised batch is not in its bucket yet".into())),
-        }
-    }
-
-    fn finalized(&self, found: &[Queued]) -> Result<(), QueueError> {
-        if found.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<_> = found.iter().map(|queued| queued.id).collect();
-        self.metrics.finalized.inc_by(u64::from(self.queue.finalize(&ids)?));
-        Ok(())
-    }
-
-    fn rejected(&self, rejected: &[(Queued, String)]) -> Result<(), QueueError> {
-        if rejected.is_empty() {
-            return Ok(());
-        }
-        self.queue.reject(rejected)?;
-        self.metrics.rejected.inc_by(rejected.len() as u64);
-        for (queued, reason) in rejected {
-            tracing::warn!(
-                shard = %arion_types::ShardHash(queued.record.shard_hash),
-                miner_uid = queued.record.miner_uid,
-                block = queued.record.block_number,
-                reason,
-                "attestation dropped: the chain will never take it"
-            );
-        }
-        Ok(())
-    }
-}
-
-impl From<QueueError> for SubmitFault {
-    fn from(error: QueueError) -> Self {
-        Self::Other(error.to_string())
+    fn flow<R>(&self, with: impl FnOnce(&mut Flow) -> R) -> R {
+        with(&mut self.flow.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

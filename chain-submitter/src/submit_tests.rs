@@ -1,12 +1,15 @@
 //! The submitter against a chain with the rules of the pallet.
 
 use super::*;
-use std::{collections::BTreeMap, sync::Mutex};
+use std::collections::BTreeMap;
 
-use arion_chain::{Registry, Snapshot};
+use arion_chain::{BlockRef, Registry, Snapshot};
 use arion_types::{NodeId, signing::node_id};
 
-use crate::batch::tests::{GENESIS, record, warden};
+use crate::{
+    batch::tests::{GENESIS, record, rules, warden},
+    flow::Limits,
+};
 
 #[derive(Default)]
 struct FakeChain {
@@ -16,19 +19,23 @@ struct FakeChain {
     /// The next submissions are carried out, but their outcome is lost.
     lost_answers: Mutex<u32>,
     calls: Mutex<Vec<usize>>,
+    is_down: Mutex<bool>,
 }
 
 #[async_trait]
 impl AttestationChain for FakeChain {
-    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, SubmitFault> {
-        Ok(self.buckets.lock().unwrap().get(&bucket).cloned().unwrap_or_default())
+    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, ChainError> {
+        match *self.is_down.lock().unwrap() {
+            true => Err(ChainError::Behind),
+            false => Ok(self.buckets.lock().unwrap().get(&bucket).cloned().unwrap_or_default()),
+        }
     }
 
-    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Result<(), SubmitFault> {
+    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Outcome {
         self.calls.lock().unwrap().push(batch.len());
         let poisoned = self.poisoned.lock().unwrap();
         if let Some(error) = batch.iter().find_map(|record| poisoned.get(&record.shard_hash[0])) {
-            return Err(SubmitFault::Refused((*error).to_owned()));
+            return Outcome::Refused { name: (*error).to_owned(), fee: 1 };
         }
         let mut buckets = self.buckets.lock().unwrap();
         let stored = buckets.entry(bucket).or_default();
@@ -39,9 +46,9 @@ impl AttestationChain for FakeChain {
         let mut lost = self.lost_answers.lock().unwrap();
         if *lost > 0 {
             *lost -= 1;
-            return Err(SubmitFault::Other("connection lost".into()));
+            return Outcome::Unknown("connection lost".into());
         }
-        Ok(())
+        Outcome::Finalized { fee: 1 }
     }
 }
 
@@ -61,16 +68,33 @@ fn bench() -> Bench {
 fn submitter(directory: &std::path::Path, chain: Arc<FakeChain>) -> Submitter {
     let mut registry = Registry::default();
     registry.wardens.insert(node_id(&warden()));
-    let snapshot = Snapshot { registry: Arc::new(registry), ..Snapshot::default() };
+    let block = BlockRef { number: 150, hash: [0; 32] };
+    let snapshot = Snapshot { block, registry: Arc::new(registry), ..Snapshot::default() };
     let (view, _) = ChainView::manual(GENESIS, snapshot);
-    Submitter {
-        queue: Arc::new(Queue::open(directory, GENESIS, 1_000).unwrap()),
-        chain,
-        view,
-        rules: Rules { genesis: GENESIS, bucket_blocks: 100, bucket_max: 1_000 },
-        batch: BatchSize { max: 16, age: Duration::ZERO },
-        health: Health::new("test", "0"),
-        metrics: Metrics::default(),
+    let queue = Arc::new(Queue::open(directory, GENESIS, 1_000).unwrap());
+    let limits = Limits {
+        batch_max: 16,
+        batch_age: Duration::ZERO,
+        transactions_per_hour: 1_000,
+        fees_per_day: 1_000_000,
+    };
+    let flow = Mutex::new(Flow::new(rules(1_000), limits, queue.flights().unwrap()));
+    let (health, metrics) = (Health::new("test", "0"), Metrics::default());
+    Submitter { queue, chain, view, flow, bucket_blocks: 100, health, metrics }
+}
+
+impl Submitter {
+    /// Works through `hours` of its clock, or until the queue is empty. Returns how often something went wrong.
+    async fn work(&self, hours: u64) -> u64 {
+        let mut now = Duration::ZERO;
+        while now < Duration::from_secs(hours * 3_600) && !self.queue.is_empty().unwrap() {
+            now = self.attempt(now).await.max(now + Duration::from_millis(1));
+        }
+        self.metrics.failures.get()
+    }
+
+    fn said(&self) -> String {
+        self.health.to_json()["checks"]["submission"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -85,26 +109,12 @@ async fn batches_go_by_bucket_and_size_and_leave_the_queue() {
     let bench = bench();
     let records: Vec<_> = (0..40).map(|n| record(n, if n < 30 { 5 } else { 105 })).collect();
     bench.submitter.queue.push(&records, 100).unwrap();
-    bench.submitter.round(&mut None).await.unwrap();
+    assert_eq!(bench.submitter.work(1).await, 0);
     assert_eq!(*bench.chain.calls.lock().unwrap(), [16, 14, 10]);
     assert_eq!(shards(&bench.chain.stored(0).await.unwrap()), (0..30).collect::<Vec<u8>>());
     assert_eq!(shards(&bench.chain.stored(1).await.unwrap()), (30..40).collect::<Vec<u8>>());
-    assert!(bench.submitter.queue.is_empty().unwrap());
     assert_eq!(bench.submitter.metrics.finalized.get(), 40);
-}
-
-#[tokio::test]
-async fn a_batch_waits_for_its_age() {
-    let mut bench = bench();
-    bench.submitter.batch.age = Duration::from_secs(3_600);
-    bench.submitter.queue.push(&[record(1, 5)], 100).unwrap();
-    let mut since = None;
-    bench.submitter.round(&mut since).await.unwrap();
-    assert!(since.is_some() && bench.chain.calls.lock().unwrap().is_empty());
-    let more: Vec<_> = (2..18).map(|n| record(n, 5)).collect();
-    bench.submitter.queue.push(&more, 100).unwrap();
-    bench.submitter.round(&mut since).await.unwrap();
-    assert_eq!(*bench.chain.calls.lock().unwrap(), [16, 1]);
+    assert!(bench.submitter.queue.flights().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -113,7 +123,7 @@ async fn only_the_bad_one_of_a_batch_is_dropped() {
     bench.chain.poisoned.lock().unwrap().insert(6, "Arion.InvalidAttestationSignature");
     let records: Vec<_> = (0..16).map(|n| record(n, 5)).collect();
     bench.submitter.queue.push(&records, 100).unwrap();
-    bench.submitter.round(&mut None).await.unwrap();
+    bench.submitter.work(1).await;
     let stored = shards(&bench.chain.stored(0).await.unwrap());
     assert_eq!(stored, (0..16).filter(|n| *n != 6).collect::<Vec<u8>>());
     let rejected = bench.submitter.queue.rejected(10).unwrap();
@@ -127,7 +137,8 @@ async fn an_old_bucket_is_dropped_as_a_whole() {
     let bench = bench();
     bench.chain.poisoned.lock().unwrap().insert(0, "Arion.AttestationBucketTooOld");
     bench.submitter.queue.push(&[record(0, 5), record(1, 5)], 100).unwrap();
-    bench.submitter.round(&mut None).await.unwrap();
+    assert_eq!(bench.submitter.work(1).await, 1);
+    assert_eq!(bench.submitter.said(), "the chain refused the batch: Arion.AttestationBucketTooOld");
     assert_eq!(bench.submitter.queue.rejected(10).unwrap().len(), 2);
     assert_eq!(*bench.chain.calls.lock().unwrap(), [2]);
 }
@@ -137,9 +148,23 @@ async fn nothing_is_dropped_when_the_sender_is_to_blame() {
     let bench = bench();
     bench.chain.poisoned.lock().unwrap().insert(0, "BadOrigin");
     bench.submitter.queue.push(&[record(0, 5), record(1, 5)], 100).unwrap();
-    let fault = bench.submitter.round(&mut None).await.unwrap_err();
-    assert_eq!(fault, SubmitFault::Refused("BadOrigin".into()));
+    let faults = bench.submitter.work(1).await;
+    assert!((50..80).contains(&faults), "{faults} attempts in an hour");
+    assert_eq!(bench.submitter.said(), "the chain refused the batch: BadOrigin");
     assert_eq!(bench.submitter.queue.len().unwrap(), 2);
+    bench.chain.poisoned.lock().unwrap().clear();
+    bench.submitter.work(2).await;
+    assert_eq!(bench.submitter.said(), "ok");
+}
+
+#[tokio::test]
+async fn a_chain_that_cannot_be_read_is_left_alone_for_a_while() {
+    let bench = bench();
+    *bench.chain.is_down.lock().unwrap() = true;
+    bench.submitter.queue.push(&[record(0, 5)], 100).unwrap();
+    let faults = bench.submitter.work(1).await;
+    assert!((50..80).contains(&faults), "{faults} attempts in an hour");
+    assert!(bench.chain.calls.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -150,13 +175,16 @@ async fn a_crash_between_chain_and_queue_neither_loses_nor_doubles() {
     {
         let submitter = submitter(directory.path(), chain.clone());
         submitter.queue.push(&[record(0, 5), record(1, 5)], 100).unwrap();
-        assert!(submitter.round(&mut None).await.is_err());
+        while chain.calls.lock().unwrap().is_empty() {
+            let _ = submitter.step(Duration::ZERO).await;
+        }
         assert_eq!(submitter.queue.len().unwrap(), 2);
+        assert_eq!(submitter.queue.flights().unwrap()[&0].until, 150 + 80);
     }
     // A new process finds them on chain and submits only the new one.
     let submitter = submitter(directory.path(), chain.clone());
     submitter.queue.push(&[record(0, 5), record(2, 5)], 100).unwrap();
-    submitter.round(&mut None).await.unwrap();
+    assert_eq!(submitter.work(1).await, 0);
     assert!(submitter.queue.is_empty().unwrap());
     assert_eq!(*chain.calls.lock().unwrap(), [2, 1]);
     assert_eq!(shards(&chain.stored(0).await.unwrap()), [0, 1, 2]);
@@ -168,7 +196,7 @@ async fn an_attestation_of_a_warden_that_left_is_dropped() {
     let (view, _) = ChainView::manual(GENESIS, Snapshot::default());
     bench.submitter.view = view;
     bench.submitter.queue.push(&[record(0, 5)], 100).unwrap();
-    bench.submitter.round(&mut None).await.unwrap();
+    bench.submitter.work(1).await;
     let rejected = bench.submitter.queue.rejected(10).unwrap();
     assert_eq!(rejected[0].1, "Arion.UnregisteredWarden");
     assert_eq!(NodeId(rejected[0].0.warden_pubkey), node_id(&warden()));

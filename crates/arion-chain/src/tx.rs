@@ -91,8 +91,10 @@ pub enum TxError {
     /// It was not included while it was valid, and never can be.
     #[error("the transaction was not included within {MORTALITY_BLOCKS} blocks and has expired")]
     Expired,
-    /// Its fate is unknown: the node did not say within [`FOLLOW_TIMEOUT`].
-    #[error("the fate of the transaction is unknown: the node made no progress for too long")]
+    /// Its fate is unknown: the node did not say within [`FOLLOW_TIMEOUT`], or refused a question about it.
+    #[error(
+        "the fate of the transaction is unknown: the node made no progress for too long, or does not say"
+    )]
     Unknown,
     /// It could not be signed against this runtime.
     #[error("cannot build the transaction: {0}")]
@@ -128,8 +130,17 @@ impl ChainClient {
     /// Signs the call, hands it to the node and follows it. Calls of several tasks may be in flight at once.
     pub async fn submit(&self, account: &Account, call: &Call, wait: Wait) -> Result<TxOutcome, TxError> {
         let submitted = self.hand_over(account, call).await?;
-        let (block, index) = follow(self.rpc(), &submitted, wait).await?;
-        let events = events::of_extrinsic(self, block.hash, index).await?;
+        let followed = async {
+            let (block, index) = follow(self.rpc(), &submitted, wait).await?;
+            Ok((block, index, events::of_extrinsic(self, block.hash, index).await?))
+        };
+        let (block, index, events) = followed.await.map_err(|error: TxError| match error {
+            TxError::Chain(reason) => {
+                tracing::warn!(%reason, "a transaction was handed over and cannot be followed");
+                TxError::Unknown
+            }
+            told => told,
+        })?;
         match events::failure(&self.interface(), &events) {
             Some(failure) => Err(TxError::Dispatch(failure)),
             None => Ok(TxOutcome { hash: submitted.hash, block, index, events }),
@@ -149,14 +160,16 @@ impl ChainClient {
             let hash = Blake2b::<U32>::digest(&bytes).into();
             match self.rpc().submit(&bytes).await {
                 Ok(()) => return Ok(Submitted { bytes, hash, birth }),
-                // The connection broke after the request was sent: it may be in the pool. Following finds out.
-                Err(RpcError::Unreachable) => return Ok(Submitted { bytes, hash, birth }),
+                // The connection broke after the request was sent, or the answer is none: it may be in the pool.
+                // Following finds out.
+                Err(RpcError::Unreachable | RpcError::Undecodable(_)) => {
+                    return Ok(Submitted { bytes, hash, birth });
+                }
                 Err(RpcError::Refused { code, message, .. }) => match PoolRefusal::new(code, &message) {
                     PoolRefusal::Known => return Ok(Submitted { bytes, hash, birth }),
                     PoolRefusal::NonceTaken => refusal = message,
                     PoolRefusal::Final => return Err(TxError::Refused(message)),
                 },
-                Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(NONCE_PAUSE).await;
         }
