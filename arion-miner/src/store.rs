@@ -30,6 +30,7 @@ mod layout;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 mod owed;
+mod packed;
 mod pipeline;
 mod record;
 mod records;
@@ -364,7 +365,7 @@ impl Store {
     /// The shard and its entry. Blocks. What is found damaged is quarantined.
     pub fn read_blocking(&self, shard: &ShardHash) -> Result<(Entry, Bytes), ReadError> {
         loop {
-            let entry = self.shared.index().get(shard).copied().ok_or(ReadError::NotFound)?;
+            let entry = self.shared.index().get(shard).ok_or(ReadError::NotFound)?;
             match entry.state {
                 State::Live => {}
                 State::Trashed { .. } => return Err(ReadError::NotFound),
@@ -372,7 +373,7 @@ impl Store {
             }
             match self.shared.read_at(shard, &entry) {
                 // Deleted, rewritten or moved while it was read: look again.
-                Err(ReadError::Damaged) if self.shared.index().get(shard) != Some(&entry) => {}
+                Err(ReadError::Damaged) if self.shared.index().get(shard) != Some(entry) => {}
                 Err(ReadError::Damaged) => {
                     self.shared.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%shard, segment = entry.segment, offset = entry.offset, "damaged shard");
@@ -408,14 +409,14 @@ impl Store {
 
     /// What is known of a shard without reading it; nothing of those that are not served.
     pub fn stat(&self, shard: &ShardHash) -> Option<ShardStat> {
-        self.shared.index().get(shard).filter(|entry| entry.is_live()).map(stat)
+        self.shared.index().get(shard).filter(Entry::is_live).map(|entry| stat(&entry))
     }
 
     /// At most `limit` shards in order of address behind `after`.
     pub fn list(&self, after: Option<ShardHash>, limit: usize) -> Vec<ListedShard> {
         let index = self.shared.index();
         let page = index.after(after).filter(|(_, entry)| entry.is_live()).take(limit);
-        page.map(|(shard, entry)| ListedShard { shard: *shard, stat: stat(entry) }).collect()
+        page.map(|(shard, entry)| ListedShard { shard, stat: stat(&entry) }).collect()
     }
 
     /// Whether the shard is here, served or not.

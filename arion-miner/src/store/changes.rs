@@ -26,7 +26,7 @@ impl Writer {
         let in_flight = self.in_flight.as_ref().and_then(|in_flight| in_flight.batch.changes.get(shard));
         match batch.changes.get(shard).or(in_flight) {
             Some(change) => *change,
-            None => self.shared.index().get(shard).copied(),
+            None => self.shared.index().get(shard),
         }
     }
 

@@ -4,25 +4,20 @@
 
 use std::{io, sync::Arc};
 
-use arion_protocol::ShardPlacement;
-use arion_types::{ShardHash, StripeId};
-
 use super::{
     disk::DiskFile,
-    index::{Entry, Index, Snapshot},
+    index::{Index, Snapshot},
     layout::{CHECKPOINT, Layout, Span},
-    record::{State, StoreKey, array},
+    packed::{PACKED_BYTES, Packed},
+    record::{StoreKey, array},
 };
 
 const MAGIC: [u8; 8] = *b"ARIONCKP";
 const VERSION: u32 = 3;
-/// The same without [`SUMMED`].
+/// The same without marks of entries that a checksum follows the shard.
 const VERSION_OLD: u32 = 2;
-/// Bit of an entry's state: a checksum follows the shard.
-const SUMMED: u8 = 0x80;
 const HEADER_BYTES: usize = 44;
 const SPAN_BYTES: usize = 16;
-const ENTRY_BYTES: usize = 118;
 const CHECKSUM_BYTES: usize = 8;
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -54,7 +49,7 @@ pub(super) struct Head {
 
 /// Bytes of a checkpoint of so many shards.
 pub(super) fn length(shards: usize, spans: usize) -> u64 {
-    (HEADER_BYTES + spans * SPAN_BYTES + shards * ENTRY_BYTES + CHECKSUM_BYTES) as u64
+    (HEADER_BYTES + spans * SPAN_BYTES + shards * PACKED_BYTES + CHECKSUM_BYTES) as u64
 }
 
 struct Sink {
@@ -74,7 +69,7 @@ impl Sink {
     }
 
     fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.buffer.len() + ENTRY_BYTES > BUFFER_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() + PACKED_BYTES > BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 }
 
@@ -107,51 +102,14 @@ fn write_to(file: Arc<dyn DiskFile>, key: &StoreKey, head: &Head, entries: &Snap
         sink.buffer.extend_from_slice(&known.span.last.to_le_bytes());
         sink.buffer.extend_from_slice(&known.compacted.to_le_bytes());
     }
-    for (shard, entry) in entries.iter() {
+    for packed in entries.packed() {
         sink.flush_if_full()?;
-        sink.buffer.extend_from_slice(&encode_entry(shard, entry));
+        sink.buffer.extend_from_slice(packed.bytes());
     }
     sink.flush()?;
     let sum = sink.hasher.finalize();
     sink.file.write_at(&[&sum.as_bytes()[..CHECKSUM_BYTES]], sink.offset)?;
     sink.file.sync()
-}
-
-fn encode_entry(shard: &ShardHash, entry: &Entry) -> [u8; ENTRY_BYTES] {
-    let mut bytes = [0; ENTRY_BYTES];
-    let (state, at) = entry.state.encode();
-    bytes[..32].copy_from_slice(&shard.0);
-    bytes[32..64].copy_from_slice(&entry.placement.stripe.0);
-    bytes[64..68].copy_from_slice(&entry.placement.pg.to_le_bytes());
-    bytes[68..72].copy_from_slice(&entry.placement.size.to_le_bytes());
-    bytes[72..80].copy_from_slice(&entry.placement.epoch.to_le_bytes());
-    bytes[80..88].copy_from_slice(&entry.stored_at.to_le_bytes());
-    bytes[88..96].copy_from_slice(&entry.offset.to_le_bytes());
-    bytes[96..100].copy_from_slice(&entry.segment.to_le_bytes());
-    (bytes[100], bytes[101]) = (entry.placement.index, state | if entry.summed { SUMMED } else { 0 });
-    bytes[102..110].copy_from_slice(&at.to_le_bytes());
-    bytes[110..].copy_from_slice(&entry.sequence.to_le_bytes());
-    bytes
-}
-
-fn decode_entry(bytes: &[u8]) -> Option<(ShardHash, Entry)> {
-    let placement = ShardPlacement {
-        stripe: StripeId(array(bytes, 32)),
-        pg: u32::from_le_bytes(array(bytes, 64)),
-        index: bytes[100],
-        epoch: u64::from_le_bytes(array(bytes, 72)),
-        size: u32::from_le_bytes(array(bytes, 68)),
-    };
-    let entry = Entry {
-        placement,
-        stored_at: u64::from_le_bytes(array(bytes, 80)),
-        segment: u32::from_le_bytes(array(bytes, 96)),
-        offset: u64::from_le_bytes(array(bytes, 88)),
-        sequence: u64::from_le_bytes(array(bytes, 110)),
-        state: State::decode(bytes[101] & !SUMMED, u64::from_le_bytes(array(bytes, 102)))?,
-        summed: bytes[101] & SUMMED != 0,
-    };
-    Some((ShardHash(array(bytes, 0)), entry))
 }
 
 /// Reads a file from its start, and hashes what it reads.
@@ -214,7 +172,7 @@ fn load_from(file: Arc<dyn DiskFile>, key: &StoreKey) -> Option<(Index, Head)> {
     };
     let entries = u64::from_le_bytes(array(header, 32));
     let spans = u64::from(u32::from_le_bytes(array(header, 40)));
-    let listed = entries.checked_mul(ENTRY_BYTES as u64)?.checked_add(spans * SPAN_BYTES as u64)?;
+    let listed = entries.checked_mul(PACKED_BYTES as u64)?.checked_add(spans * SPAN_BYTES as u64)?;
     if listed.checked_add(HEADER_BYTES as u64)? != end {
         return None;
     }
@@ -225,8 +183,8 @@ fn load_from(file: Arc<dyn DiskFile>, key: &StoreKey) -> Option<(Index, Head)> {
             Span { first: u32::from_le_bytes(array(bytes, 0)), last: u32::from_le_bytes(array(bytes, 4)) };
         head.spans.push(KnownSpan { span, compacted: u64::from_le_bytes(array(bytes, 8)) });
     }
-    let index =
-        Index::from_sorted((0..entries).map_while(|_| source.take(ENTRY_BYTES).and_then(decode_entry)));
+    let packed = (0..entries).map_while(|_| source.take(PACKED_BYTES).and_then(Packed::from_bytes));
+    let index = Index::from_sorted(packed);
     let sum = source.file.read(end, CHECKSUM_BYTES).ok()?;
     let whole = !source.broken && source.offset == end && index.total() as u64 == entries;
     (whole && sum == source.hasher.finalize().as_bytes()[..CHECKSUM_BYTES]).then_some((index, head))
@@ -234,8 +192,11 @@ fn load_from(file: Arc<dyn DiskFile>, key: &StoreKey) -> Option<(Index, Head)> {
 
 #[cfg(test)]
 mod tests {
+    use arion_protocol::ShardPlacement;
+    use arion_types::{ShardHash, StripeId};
+
     use super::*;
-    use crate::store::memory::MemoryDisk;
+    use crate::store::{index::Entry, memory::MemoryDisk, record::State};
 
     fn checkpoint() -> (Index, Head) {
         let mut index = Index::default();
@@ -279,11 +240,11 @@ mod tests {
     fn a_long_checkpoint_crosses_buffers() {
         let key = StoreKey([1; 32]);
         let (small, head) = checkpoint();
-        let entry = *small.get(&ShardHash([0xfe; 32])).unwrap();
+        let entry = small.get(&ShardHash([0xfe; 32])).unwrap();
         let entries = (0..30_000u64).map(|number| {
             let mut shard = ShardHash([7; 32]);
             shard.0[..8].copy_from_slice(&number.to_be_bytes());
-            (shard, Entry { sequence: number, ..entry })
+            Packed::new(&shard, &Entry { sequence: number, ..entry })
         });
         let index = Index::from_sorted(entries);
         let layout = Layout::new(Arc::new(MemoryDisk::default()));

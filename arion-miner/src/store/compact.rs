@@ -247,7 +247,7 @@ fn choose(
     let mut missing: HashMap<u64, (ShardHash, Entry)> = HashMap::new();
     for (shard, entry) in shared.index().snapshot().iter() {
         if old.iter().any(|known| known.span.first == entry.segment) {
-            missing.insert(entry.sequence, (*shard, *entry));
+            missing.insert(entry.sequence, (shard, entry));
         }
     }
     let mut kept = Vec::new();
@@ -303,7 +303,7 @@ fn copy(
         let length = record.payload_len() as usize;
         let (payload, refused) =
             salvage::read(&files[*from], offset + RECORD_BYTES, length, REFUSED_BLOCKS_MAX)?;
-        let lives = |entry: &Entry| entry.is_live() && entry.sequence == record.sequence;
+        let lives = |entry: Entry| entry.is_live() && entry.sequence == record.sequence;
         if !refused.is_empty() && shared.index().get(&record.shard).is_some_and(lives) {
             rewritten.unreadable.push((record.shard, record.sequence));
         }
@@ -359,7 +359,7 @@ impl Writer {
             self.shared.files().replace(&rewritten.old, known);
             self.shared.holes.forget(&rewritten.old);
             for (shard, sequence, offset) in &rewritten.moved {
-                if let Some(entry) = index.get(shard).copied().filter(|entry| entry.sequence == *sequence) {
+                if let Some(entry) = index.get(shard).filter(|entry| entry.sequence == *sequence) {
                     index.insert(*shard, Entry { segment: span.first, offset: *offset, ..entry });
                 }
             }

@@ -1,7 +1,7 @@
 //! What is stored where: an ordered map in memory, rebuilt from the log.
 //!
-//! Entries lie in sorted leaves of up to [`LEAF_MAX`]; leaves are shared with snapshots until they change, so that a
-//! checkpoint needs neither a copy nor a lock.
+//! Entries lie packed in sorted leaves of up to [`LEAF_MAX`]; leaves are shared with snapshots until they change, so that
+//! a checkpoint needs neither a copy nor a lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,9 +12,18 @@ use std::{
 use arion_protocol::ShardPlacement;
 use arion_types::ShardHash;
 
-use super::record::{RECORD_BYTES, State, payload_len};
+use super::{
+    packed::Packed,
+    record::{RECORD_BYTES, State, payload_len},
+};
 
 const LEAF_MAX: usize = 128;
+/// What leaves hold after a start.
+const LEAF_LOADED: usize = LEAF_MAX / 8 * 7;
+/// With fewer a leaf is joined with a neighbour...
+const LEAF_MIN: usize = LEAF_MAX / 4;
+/// ... where they have at most so many together.
+const LEAF_JOINED: usize = LEAF_MAX / 4 * 3;
 
 /// One stored shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +66,54 @@ impl Entry {
     }
 }
 
-type Leaf = Vec<(ShardHash, Entry)>;
 type Leaves = BTreeMap<ShardHash, Arc<Leaf>>;
+
+/// Neighbours in order of address. All take the same memory, so that what one gives up serves another.
+#[derive(PartialEq, Eq, Debug)]
+struct Leaf(Vec<Packed>);
+
+impl Default for Leaf {
+    fn default() -> Self {
+        Self(Vec::with_capacity(LEAF_MAX))
+    }
+}
+
+impl Clone for Leaf {
+    fn clone(&self) -> Self {
+        let mut leaf = Self::default();
+        leaf.0.extend_from_slice(&self.0);
+        leaf
+    }
+}
+
+impl Leaf {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn find(&self, shard: &ShardHash) -> Result<usize, usize> {
+        self.0.binary_search_by(|packed| packed.address().cmp(&shard.0))
+    }
+
+    /// Adds an entry; where there is no room the upper half becomes a leaf of its own.
+    fn insert(&mut self, at: usize, packed: Packed) -> Option<Self> {
+        if self.len() < LEAF_MAX {
+            self.0.insert(at, packed);
+            return None;
+        }
+        let mut upper = Self::default();
+        upper.0.extend(self.0.drain(LEAF_MAX / 2..));
+        match at.checked_sub(LEAF_MAX / 2) {
+            Some(at) if at > 0 => upper.0.insert(at, packed),
+            _ => self.0.insert(at, packed),
+        }
+        Some(upper)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (ShardHash, Entry)> {
+        self.0.iter().map(|packed| (packed.shard(), packed.entry()))
+    }
+}
 
 /// What of a segment file is still needed.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -88,45 +143,44 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(ShardHash, Entry)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ShardHash, Entry)> {
         self.leaves.values().flat_map(|leaf| leaf.iter())
+    }
+
+    /// The same as bytes.
+    pub(super) fn packed(&self) -> impl Iterator<Item = &Packed> {
+        self.leaves.values().flat_map(|leaf| &leaf.0)
     }
 }
 
 impl Index {
     /// An index of entries in order of address.
-    pub(super) fn from_sorted(entries: impl Iterator<Item = (ShardHash, Entry)>) -> Self {
+    pub(super) fn from_sorted(entries: impl Iterator<Item = Packed>) -> Self {
         let mut index = Self::default();
-        let mut leaf = Leaf::with_capacity(LEAF_MAX * 3 / 4);
-        for (shard, entry) in entries {
-            if leaf.len() == leaf.capacity() {
-                let full = std::mem::replace(&mut leaf, Leaf::with_capacity(LEAF_MAX * 3 / 4));
-                index.push_leaf(full);
+        let mut leaf = Leaf::default();
+        for packed in entries {
+            if leaf.len() == LEAF_LOADED {
+                index.push_leaf(std::mem::take(&mut leaf));
             }
-            index.account(&shard, &entry, true);
-            leaf.push((shard, entry));
+            index.account(&packed.shard(), &packed.entry(), true);
+            leaf.0.push(packed);
         }
         index.push_leaf(leaf);
         index
     }
 
     fn push_leaf(&mut self, leaf: Leaf) {
-        if let Some((first, _)) = leaf.first() {
+        if let Some(first) = leaf.0.first() {
             // The first leaf takes everything that may come before it.
-            let from = if self.leaves.is_empty() { ShardHash([0; 32]) } else { *first };
+            let from = if self.leaves.is_empty() { ShardHash([0; 32]) } else { first.shard() };
             self.leaves.insert(from, Arc::new(leaf));
         }
     }
 
-    fn leaf(&self, shard: &ShardHash) -> Option<&Arc<Leaf>> {
-        self.leaves.range(..=shard).next_back().map(|(_, leaf)| leaf)
-    }
-
     /// The shard, in whatever state.
-    pub(super) fn get(&self, shard: &ShardHash) -> Option<&Entry> {
-        let leaf = self.leaf(shard)?;
-        let at = leaf.binary_search_by(|(key, _)| key.cmp(shard)).ok()?;
-        Some(&leaf[at].1)
+    pub(super) fn get(&self, shard: &ShardHash) -> Option<Entry> {
+        let (_, leaf) = self.leaves.range(..=shard).next_back()?;
+        leaf.find(shard).ok().map(|at| leaf.0[at].entry())
     }
 
     /// Adds a shard or changes it; returns what was there.
@@ -135,18 +189,13 @@ impl Index {
         self.leaves.entry(ShardHash([0; 32])).or_default();
         let (_, leaf) = self.leaves.range_mut(..=shard).next_back()?;
         let leaf = Arc::make_mut(leaf);
-        let old = match leaf.binary_search_by(|(key, _)| key.cmp(&shard)) {
-            Ok(at) => Some(std::mem::replace(&mut leaf[at].1, entry)),
-            Err(at) => {
-                leaf.reserve_exact(if leaf.len() == leaf.capacity() { LEAF_MAX / 8 } else { 0 });
-                leaf.insert(at, (shard, entry));
-                None
-            }
+        let packed = Packed::new(&shard, &entry);
+        let (old, upper) = match leaf.find(&shard) {
+            Ok(at) => (Some(std::mem::replace(&mut leaf.0[at], packed).entry()), None),
+            Err(at) => (None, leaf.insert(at, packed)),
         };
-        if leaf.len() > LEAF_MAX {
-            let upper = leaf.split_off(LEAF_MAX / 2);
-            leaf.shrink_to_fit();
-            self.leaves.insert(upper[0].0, Arc::new(upper));
+        if let Some(upper) = upper {
+            self.push_leaf(upper);
         }
         if let Some(old) = &old {
             self.account(&shard, old, false);
@@ -158,14 +207,30 @@ impl Index {
     /// Removes a shard.
     pub(super) fn remove(&mut self, shard: &ShardHash) -> Option<Entry> {
         let (&from, leaf) = self.leaves.range_mut(..=shard).next_back()?;
-        let at = leaf.binary_search_by(|(key, _)| key.cmp(shard)).ok()?;
+        let at = leaf.find(shard).ok()?;
         let leaf = Arc::make_mut(leaf);
-        let (_, old) = leaf.remove(at);
-        if leaf.is_empty() && from.0 != [0; 32] {
-            self.leaves.remove(&from);
+        let old = leaf.0.remove(at).entry();
+        if leaf.len() < LEAF_MIN {
+            self.join(from);
         }
         self.account(shard, &old, false);
         Some(old)
+    }
+
+    /// Puts a leaf together with a neighbour where both fit into one with room to spare.
+    fn join(&mut self, from: ShardHash) {
+        let next = self.leaves.range((Bound::Excluded(from), Bound::Unbounded)).next().map(|(from, _)| *from);
+        let before = || self.leaves.range(..from).next_back().map(|(before, _)| (*before, from));
+        let Some((lower, upper)) = next.map(|next| (from, next)).or_else(before) else { return };
+        let length = |at: &ShardHash| self.leaves.get(at).map_or(0, |leaf| leaf.len());
+        if length(&lower) + length(&upper) > LEAF_JOINED {
+            return;
+        }
+        if let Some(upper) = self.leaves.remove(&upper)
+            && let Some(lower) = self.leaves.get_mut(&lower)
+        {
+            Arc::make_mut(lower).0.extend_from_slice(&upper.0);
+        }
     }
 
     /// Counts an entry in or out.
@@ -193,7 +258,7 @@ impl Index {
     }
 
     /// All entries in order of address behind `after`, in whatever state.
-    pub(super) fn after(&self, after: Option<ShardHash>) -> impl Iterator<Item = &(ShardHash, Entry)> {
+    pub(super) fn after(&self, after: Option<ShardHash>) -> impl Iterator<Item = (ShardHash, Entry)> {
         let from = after.and_then(|after| self.leaves.range(..=after).next_back()).map(|(from, _)| *from);
         let leaves = self.leaves.range((from.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
         leaves
@@ -281,7 +346,7 @@ mod tests {
 
     /// Counts kept along the way are those of a fresh index of the same entries.
     fn check(index: &Index, model: &BTreeMap<ShardHash, Entry>) {
-        let fresh = Index::from_sorted(model.iter().map(|(shard, entry)| (*shard, *entry)));
+        let fresh = Index::from_sorted(model.iter().map(|(shard, entry)| Packed::new(shard, entry)));
         assert!(index.after(None).eq(fresh.after(None)));
         assert!(index.snapshot().iter().eq(fresh.after(None)));
         let counts =
@@ -303,14 +368,36 @@ mod tests {
                     true => prop_assert_eq!(index.insert(shard, entry), model.insert(shard, entry)),
                     false => prop_assert_eq!(index.remove(&shard), model.remove(&shard)),
                 }
-                prop_assert_eq!(index.get(&shard), model.get(&shard));
+                prop_assert_eq!(index.get(&shard), model.get(&shard).copied());
                 if step % 100 == 0 {
                     let after = index.after(Some(shard)).map(|(shard, _)| shard);
-                    prop_assert!(after.eq(model.range((Bound::Excluded(shard), Bound::Unbounded)).map(|(shard, _)| shard)));
+                    let behind = model.range((Bound::Excluded(shard), Bound::Unbounded));
+                    prop_assert!(after.eq(behind.map(|(shard, _)| *shard)));
                 }
             }
             check(&index, &model);
             prop_assert_eq!(old.iter().count(), 0);
         }
+    }
+
+    #[test]
+    fn memory_follows_what_is_stored() {
+        let mut index = Index::default();
+        for number in 0..20_000 {
+            index.insert(shard(number), entry(number));
+        }
+        let full = index.leaves.len();
+        assert!(full * LEAF_MAX < 2 * index.total(), "{full} leaves");
+        let snapshot = index.snapshot();
+        for number in 0..19_000 {
+            index.remove(&shard(number));
+        }
+        assert!(index.leaves.len() < full / 8, "{} leaves of {full}", index.leaves.len());
+        assert_eq!((index.total(), snapshot.iter().count()), (1_000, 20_000));
+        for number in 0..19_000 {
+            index.insert(shard(number), entry(number));
+        }
+        assert!(index.after(None).eq(snapshot.iter()));
+        assert!(index.leaves.values().all(|leaf| leaf.0.capacity() == LEAF_MAX));
     }
 }

@@ -81,7 +81,7 @@ impl Inspector {
     }
 
     /// Shards that are served, in order of address.
-    pub fn shards(&self) -> impl Iterator<Item = &(ShardHash, Entry)> {
+    pub fn shards(&self) -> impl Iterator<Item = (ShardHash, Entry)> {
         self.index.after(None).filter(|(_, entry)| entry.is_live())
     }
 
@@ -138,7 +138,7 @@ impl Inspector {
         let entry = self.index.get(shard).filter(|entry| !matches!(entry.state, State::Trashed { .. }))?;
         Some(Located {
             shard: shard.to_string(),
-            path: self.layout.disk.path(&span(entry)?.name()),
+            path: self.layout.disk.path(&span(&entry)?.name()),
             offset: entry.body_offset(),
             length: entry.placement.size,
         })
@@ -154,7 +154,7 @@ impl Inspector {
                 let (now, then) = (now.index.get(shard)?, self.index.get(shard)?);
                 (now.sequence == then.sequence).then_some(now)
             };
-            damaged.retain(|shard| moved(shard).is_some_and(|entry| !now.reads(shard, entry)));
+            damaged.retain(|shard| moved(shard).is_some_and(|entry| !now.reads(shard, &entry)));
         }
         report.quarantined = self.index.quarantined().len() as u64;
         report.damaged = damaged.iter().map(ShardHash::to_string).collect();
@@ -190,7 +190,7 @@ impl Inspector {
             let body =
                 file.and_then(|file| file.read(entry.body_offset(), entry.placement.size as usize).ok());
             if body.is_none_or(|body| *blake3::hash(&body).as_bytes() != shard.0) {
-                damaged.push(*shard);
+                damaged.push(shard);
             }
             report.shards += 1;
             report.bytes += u64::from(entry.placement.size);

@@ -72,7 +72,7 @@ impl Bench {
     }
 
     fn location(&self, shard: &ShardHash) -> (String, u64) {
-        let entry = *self.parts.store.shared.index().get(shard).unwrap();
+        let entry = self.parts.store.shared.index().get(shard).unwrap();
         let spans = self.parts.store.shared.files().spans();
         let span = spans.iter().find(|known| known.span.first == entry.segment).unwrap().span;
         (span.name(), entry.offset)

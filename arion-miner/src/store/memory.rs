@@ -373,7 +373,10 @@ impl DiskFile for MemoryFile {
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         let mut bytes = parts.concat();
-        let broken = state.operate();
+        let mut broken = state.operate();
+        if broken.is_ok() && !state.files[self.file].takes(offset..offset + bytes.len() as u64) {
+            (broken, bytes) = (Err(unreadable()), Vec::new());
+        }
         let length = state.files[self.file].live.len() as u64;
         let grown = (offset + bytes.len() as u64).saturating_sub(length);
         let full = state.take(grown);

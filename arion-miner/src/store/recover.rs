@@ -52,7 +52,7 @@ pub(super) struct Recovered {
     pub report: Report,
     /// What the log does not say yet: these puts are dead or quarantined.
     pub amends: Vec<(ShardHash, RecordKind)>,
-    /// Whether the end of the last file cannot be read: the log goes on in another.
+    /// Whether the end of the last file cannot be read, and so not added to: the log goes on in another.
     pub blind: bool,
     /// Why nothing may be written, if that is so.
     pub failed: Option<io::Error>,
@@ -77,6 +77,9 @@ pub struct Report {
 
 /// Numbers left out where the end of the log cannot be read: those of the records that may be there.
 const SEQUENCES_LEFT_OUT: u64 = 1 << 32;
+
+/// The unit in which systems read files and write parts of them.
+const PAGE_BYTES: u64 = 4 << 10;
 
 #[derive(Clone, Copy)]
 struct Found {
@@ -242,7 +245,10 @@ impl<'a> Scan<'a> {
                 "the disk refuses to read a part of the log"
             );
         }
-        self.blind |= is_last && records.unreadable_end > records.offset;
+        if is_last {
+            self.blind |= records.unreadable_end > records.offset;
+            self.blind |= !is_writable(&file, records.offset).map_err(at)?;
+        }
         let sequence = self.position.sequence.max(records.sequence);
         self.position = Position { segment: span.first, offset: records.offset, sequence };
         if !is_last {
@@ -282,7 +288,7 @@ impl<'a> Scan<'a> {
             }
             RecordKind::Mark { victim, state } => {
                 if let Some(entry) = self.index.get(&shard).filter(|entry| entry.sequence == victim) {
-                    self.index.insert(shard, Entry { state, ..*entry });
+                    self.index.insert(shard, Entry { state, ..entry });
                 }
             }
         }
@@ -307,7 +313,7 @@ impl<'a> Scan<'a> {
             return;
         }
         let before: Vec<(ShardHash, Entry)> =
-            self.index.after(None).filter(|(_, entry)| is_gone(entry)).copied().collect();
+            self.index.after(None).filter(|(_, entry)| is_gone(entry)).collect();
         for (shard, entry) in before {
             match self.moved.get(&(shard, entry.sequence)) {
                 Some(&(segment, offset)) => {
@@ -428,6 +434,17 @@ impl<'a> Scan<'a> {
             blind: self.blind,
             failed: self.failed,
         })
+    }
+}
+
+/// Whether the file can be added to at this offset: what stands before it in its page has to be read for that.
+fn is_writable(file: &Arc<dyn DiskFile>, offset: u64) -> io::Result<bool> {
+    let before = (offset % PAGE_BYTES) as usize;
+    match persist(|| file.read(offset - before as u64, before)) {
+        Err(error) if is_unreadable(&error) => Ok(false),
+        // Nothing of that page was ever written.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+        read => read.map(|_| true),
     }
 }
 

@@ -96,7 +96,7 @@ impl Run {
             }
             Step::Judge(number, good) => {
                 let shard = Self::shard(number);
-                let known = self.bench.parts.store.shared.index().get(&shard).copied();
+                let known = self.bench.parts.store.shared.index().get(&shard);
                 let sequence = known.map_or(0, |entry| entry.sequence);
                 let judged = self.bench.ask(|reply| Change::Judge { shard, sequence, good, reply }).unwrap();
                 let (from, to) = match good {

@@ -120,7 +120,7 @@ impl ScrubReport {
         let mut here: Vec<(ShardHash, Entry)> = {
             let snapshot = shared.index().snapshot();
             let here = snapshot.iter().filter(|(_, entry)| entry.segment == span.first);
-            here.copied().collect()
+            here.collect()
         };
         here.sort_unstable_by_key(|(_, entry)| entry.offset);
         let mut ahead = 0;
@@ -155,7 +155,7 @@ impl ScrubReport {
             }
         }
         // Deleted, rewritten or moved meanwhile: it is read where it is now in the next round.
-        if shared.index().get(shard) != Some(entry) {
+        if shared.index().get(shard) != Some(*entry) {
             return true;
         }
         self.shards += 1;

@@ -49,6 +49,35 @@ fn a_sector_that_cannot_be_read_costs_what_is_in_it() {
     }
 }
 
+/// The page that the next record would begin in, behind a checkpoint that makes reading it needless: a disk that cannot
+/// read it cannot add to it either.
+#[test]
+fn the_log_goes_on_elsewhere_where_its_end_cannot_be_read() {
+    let (disk, shards) = stored();
+    let mut bench = Bench::on(Arc::new(disk.clone()), quiet());
+    bench.parts.writer.write_checkpoint();
+    drop(bench);
+    let end = disk.content(FIRST).unwrap().len() as u64;
+    let page = end / 4_096 * 4_096;
+    assert!(page + 512 < end, "the test wants a part of a page at the end");
+    disk.set_unreadable(FIRST, page..page + 512);
+    let mut bench = Bench::on(Arc::new(disk.clone()), quiet());
+    let newer = bench.put(77, 900);
+    assert!(!bench.parts.store.is_read_only());
+    drop(bench);
+    // Without the checkpoint all of the log is read.
+    disk.edit("checkpoint", |bytes| bytes[0] ^= 1);
+    let bench = Bench::on(Arc::new(disk.clone()), quiet());
+    assert!(bench.parts.store.read_blocking(&newer).is_ok());
+    assert!(bench.parts.store.read_blocking(&shards[0]).is_ok());
+    drop(bench);
+    disk.set_readable();
+    let bench = Bench::on(Arc::new(disk), quiet());
+    for shard in shards.iter().chain([&newer]) {
+        assert!(bench.parts.store.read_blocking(shard).is_ok());
+    }
+}
+
 /// A file of which nothing can be read, or which cannot be opened; the last one or another; in a checkpoint or not.
 #[test]
 fn a_file_that_cannot_be_read_costs_what_is_in_it() {
@@ -104,7 +133,7 @@ fn half_dead() -> (MemoryDisk, Bench, Vec<(u32, ShardHash)>) {
 #[test]
 fn compaction_goes_on_with_other_files_where_one_cannot_be_read() {
     let (disk, mut bench, shards) = half_dead();
-    let entry = *bench.parts.store.shared.index().get(&shards[0].1).unwrap();
+    let entry = bench.parts.store.shared.index().get(&shards[0].1).unwrap();
     assert_eq!(entry.segment, 1, "the emptiest file");
     let at = entry.body_offset() + 5_000;
     disk.set_unreadable(FIRST, at..at + 512);

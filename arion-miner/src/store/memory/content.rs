@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Chance;
 
 const SECTOR_BYTES: usize = 512;
+const PAGE_BYTES: u64 = 4_096;
 
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
@@ -33,6 +34,11 @@ fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     content[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
+/// All of the pages that these bytes lie in.
+fn pages(bytes: &Range<u64>) -> Range<u64> {
+    bytes.start / PAGE_BYTES * PAGE_BYTES..bytes.end.next_multiple_of(PAGE_BYTES)
+}
+
 /// What is read, what is durable, and what lies between.
 #[derive(Clone, Default)]
 pub(super) struct Content {
@@ -44,8 +50,18 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Sectors that are written are mapped to good ones.
+    /// Whether these bytes can be written: what stands beside them in their pages has to be read first.
+    pub(super) fn takes(&self, written: Range<u64>) -> bool {
+        let (pages, length) = (pages(&written), self.live.len() as u64);
+        let beside = [pages.start..written.start.min(length), written.end..pages.end.min(length)];
+        beside.iter().all(|beside| {
+            self.unreadable.iter().all(|bad| bad.start.max(beside.start) >= bad.end.min(beside.end))
+        })
+    }
+
+    /// Pages that are written are mapped to good sectors.
     pub(super) fn heal(&mut self, written: Range<u64>) {
+        let written = pages(&written);
         let parts = std::mem::take(&mut self.unreadable);
         let left = parts
             .into_iter()
