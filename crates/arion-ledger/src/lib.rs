@@ -1,6 +1,7 @@
-//! Follows the ledgers of gateways: which miner has signed for which shard, as far as it can be believed.
+//! The ledgers of gateways: which miner has signed for which shard, as far as it can be believed.
 //!
-//! Wardens audit what is in them, validator services count the bytes of each miner.
+//! Wardens audit what is in them, validator services count the bytes of each miner ([`Follower`]); anybody verifies a
+//! ledger offline against what was anchored on chain ([`verify()`]).
 //!
 //! # Invariants
 //! - A receipt counts only with its miner's signature for this chain, and only for the place that the map of its
@@ -13,6 +14,10 @@
 
 mod follower;
 mod receipt;
+pub mod segment;
+pub mod verify;
 
 pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach};
 pub use receipt::{ReceiptChecker, ReceiptFault};
+pub use segment::{Ledger, LineProof, SegmentFault};
+pub use verify::{Anchor, Fault, Finding, Report, verify};

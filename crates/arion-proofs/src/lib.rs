@@ -1,4 +1,4 @@
-//! Proofs that bytes belong to a shard: range reads and audit challenges.
+//! Proofs that bytes belong to a shard: range reads and audit challenges; and that an entry belongs to a list ([`merkle`]).
 //!
 //! A shard's address is the root of its BLAKE3 tree, so the address, the range proof and the audit proof are one
 //! tree. A proof is the tree nodes on the way to the proven chunk groups and the bytes of those groups, in the
@@ -15,6 +15,7 @@
 //! Specified in docs/spec/proofs.md; frozen by vectors/challenge.json.
 
 pub mod challenge;
+pub mod merkle;
 pub mod range;
 
 use bao_tree::BlockSize;

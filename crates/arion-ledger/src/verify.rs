@@ -1,0 +1,215 @@
+//! Verifies a gateway's ledger from its bytes, its anchors and the maps of the chain: nobody has to be asked.
+//!
+//! # Invariants
+//! - Every finding names the line that proves it; [`Ledger::prove`] shows that line to whoever has only the anchor.
+//! - A shard counts once, however often it was stored: at one miner twice is a finding, at another miner a move.
+//! - Bounded by the ledger: at most [`FINDINGS_MAX`] findings are listed, all are counted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arion_proofs::merkle::{self, Hash};
+use arion_protocol::LedgerRecord;
+use arion_types::{NodeId, ShardHash};
+
+use crate::{
+    receipt::{ReceiptChecker, ReceiptFault},
+    segment::Ledger,
+};
+
+/// Findings that are listed.
+pub const FINDINGS_MAX: usize = 10_000;
+
+/// What a gateway had anchored on chain (`Marketplace.commit_usage`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Anchor {
+    /// Number of lines that it covers.
+    pub sequence: u64,
+    /// Root over them.
+    pub root: Hash,
+    /// Live bytes behind them, as the gateway says.
+    pub bytes: u64,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    /// The receipt does not hold.
+    #[error("the receipt does not count: {0}")]
+    Receipt(ReceiptFault),
+    /// The miner has the shard already, by an earlier line.
+    #[error("the shard is there twice: line {first} has it from the same miner")]
+    Doubled {
+        /// The earlier line.
+        first: u64,
+    },
+    /// Another length than an earlier line says of the same shard.
+    #[error("line {first} names another length for the same shard")]
+    Length {
+        /// The earlier line.
+        first: u64,
+    },
+    /// The shard deleted was not there.
+    #[error("the shard that is deleted is not there")]
+    NothingToDelete,
+    /// The lines up to here do not have the anchored root.
+    #[error("the anchor at {sequence} has another root than the lines it covers")]
+    Root {
+        /// Sequence number of the anchor.
+        sequence: u64,
+    },
+    /// The anchor covers more lines than there are.
+    #[error("the anchor at {sequence} covers lines that are missing")]
+    Missing {
+        /// Sequence number of the anchor.
+        sequence: u64,
+    },
+    /// Billed is more than is live; the line deletes the first of what is billed nevertheless, or is the last covered
+    /// one where there never was as much.
+    #[error("the anchor at {sequence} claims {claimed} live bytes where there are {live}")]
+    Overbilled {
+        /// Sequence number of the anchor.
+        sequence: u64,
+        /// Live bytes by the anchor.
+        claimed: u64,
+        /// Live bytes by the lines.
+        live: u64,
+    },
+}
+
+/// A fault and the line that proves it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// The line.
+    pub line: u64,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// What a ledger comes to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Number of lines.
+    pub lines: u64,
+    /// Root over all of them.
+    pub root: Hash,
+    /// Shards that are live behind the last line, by receipts that hold.
+    pub live_shards: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
+    /// The first [`FINDINGS_MAX`] findings, in order of their lines.
+    pub findings: Vec<Finding>,
+    /// All findings.
+    pub found: u64,
+}
+
+/// A live shard: its length, the line that brought it, and the miners that have it with their lines.
+struct Live {
+    size: u32,
+    first: u64,
+    miners: BTreeMap<NodeId, u64>,
+}
+
+/// Verifies a ledger against its anchors. Receipts are checked for the chain of the checker.
+pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker) -> Report {
+    let mut walk = Walk::default();
+    let mut bytes_behind = vec![0u64];
+    for (record, line) in ledger.lines().iter().zip(1u64..) {
+        match record {
+            LedgerRecord::Stored(signed) => match checker.check(signed) {
+                Ok(()) => {
+                    let receipt = &signed.receipt;
+                    walk.store(line, receipt.shard, receipt.node_id, receipt.size);
+                }
+                Err(fault) => walk.found(line, Fault::Receipt(fault)),
+            },
+            LedgerRecord::Deleted { shard } => walk.delete(line, shard),
+        }
+        bytes_behind.push(walk.bytes);
+    }
+    let hashes = ledger.hashes();
+    for anchor in anchors {
+        walk.anchor(anchor, &hashes, &bytes_behind, ledger.lines());
+    }
+    let mut findings = walk.findings;
+    findings.sort_by_key(|finding| finding.line);
+    findings.truncate(FINDINGS_MAX);
+    Report {
+        lines: hashes.len() as u64,
+        root: merkle::root(&hashes),
+        live_shards: walk.live.len() as u64,
+        live_bytes: walk.bytes,
+        findings,
+        found: walk.count,
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    live: HashMap<ShardHash, Live>,
+    bytes: u64,
+    findings: Vec<Finding>,
+    count: u64,
+}
+
+impl Walk {
+    fn found(&mut self, line: u64, fault: Fault) {
+        self.count += 1;
+        // Those of anchors come last and are few; they are not crowded out by those of lines.
+        if self.findings.len() < FINDINGS_MAX
+            || matches!(fault, Fault::Overbilled { .. } | Fault::Root { .. })
+        {
+            self.findings.push(Finding { line, fault });
+        }
+    }
+
+    fn store(&mut self, line: u64, shard: ShardHash, node: NodeId, size: u32) {
+        let Some(live) = self.live.get_mut(&shard) else {
+            self.live.insert(shard, Live { size, first: line, miners: [(node, line)].into() });
+            self.bytes = self.bytes.saturating_add(size.into());
+            return;
+        };
+        let fault = match (live.size == size, live.miners.get(&node)) {
+            (false, _) => Some(Fault::Length { first: live.first }),
+            (true, Some(first)) => Some(Fault::Doubled { first: *first }),
+            (true, None) => None,
+        };
+        live.miners.entry(node).or_insert(line);
+        if let Some(fault) = fault {
+            self.found(line, fault);
+        }
+    }
+
+    fn delete(&mut self, line: u64, shard: &ShardHash) {
+        match self.live.remove(shard) {
+            Some(live) => self.bytes = self.bytes.saturating_sub(live.size.into()),
+            None => self.found(line, Fault::NothingToDelete),
+        }
+    }
+
+    fn anchor(&mut self, anchor: &Anchor, hashes: &[Hash], behind: &[u64], lines: &[LedgerRecord]) {
+        let Anchor { sequence, root, bytes: claimed } = *anchor;
+        let covered = usize::try_from(sequence).ok();
+        let Some((covered, hashes)) = covered.and_then(|n| Some((n, hashes.get(..n)?))) else {
+            return self.found(hashes.len() as u64, Fault::Missing { sequence });
+        };
+        if merkle::root(hashes) != root {
+            self.found(sequence, Fault::Root { sequence });
+        }
+        let live = behind.get(covered).copied().unwrap_or(0);
+        if claimed > live {
+            // Since the last line behind which there was as much as is claimed, something was deleted.
+            let enough = (0..=covered).rev().find(|n| behind.get(*n).is_some_and(|bytes| *bytes >= claimed));
+            let is_deletion = |n: &usize| {
+                n.checked_sub(1)
+                    .and_then(|at| lines.get(at))
+                    .is_some_and(|line| matches!(line, LedgerRecord::Deleted { .. }))
+            };
+            let line = enough.and_then(|enough| (enough + 1..=covered).find(is_deletion)).unwrap_or(covered);
+            self.found(line as u64, Fault::Overbilled { sequence, claimed, live });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
