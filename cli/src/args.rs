@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use arion_daemon::{HumanDuration, line};
+use arion_daemon::{HumanDuration, Peer, line};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -157,6 +157,9 @@ enum Command {
     /// Miners.
     #[command(subcommand)]
     Miner(MinerCommand),
+    /// What a gateway had stored and deleted, by the receipts of miners.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -198,6 +201,33 @@ enum MapCommand {
 enum MinerCommand {
     /// All registered miners: uid, family, address, whether they are online, how full they are.
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Lines of the ledger.
+    Ls {
+        /// The gateway: NODE_ID@HOST:PORT of its QUIC address.
+        gateway: Peer,
+        /// Start behind this line.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Check every receipt, look for shards that are there twice, and compare with what is anchored on chain. Exit code 1 if
+    /// something is found; each finding names its line, with --json its proof.
+    Verify {
+        /// The gateway: NODE_ID@HOST:PORT of its QUIC address.
+        gateway: Peer,
+        /// Keep the ledger's segments in this directory.
+        #[arg(long, value_name = "DIR")]
+        save: Option<PathBuf>,
+        /// Read the segments from this directory instead of asking the gateway.
+        #[arg(long, value_name = "DIR", conflicts_with = "save")]
+        saved: Option<PathBuf>,
+    },
 }
 
 impl Cli {
@@ -245,6 +275,13 @@ impl Cli {
             }
             Command::Locate { at, shards } => command::locate::run(settings, at, shards, json).await,
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
+            Command::Ledger(LedgerCommand::Ls { gateway, after, limit }) => {
+                command::ledger::ls(gateway, after, limit, json).await
+            }
+            Command::Ledger(LedgerCommand::Verify { gateway, save, saved }) => {
+                let files = command::ledger::Files { saved, save };
+                command::ledger::check(&settings, gateway, &files, json).await
+            }
             // Answered above: it needs no settings.
             Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -1,0 +1,344 @@
+//! `arion ledger`: what a gateway had stored and deleted, and whether that is true.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use arion_chain::{ChainClient, ChainView, ViewConfig};
+use arion_daemon::{Peer, line};
+use arion_ledger::{Anchor, Ledger, ReceiptChecker, Report, verify};
+use arion_net::{PeerAddr, Transport};
+use arion_protocol::{LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
+use bytes::Bytes;
+use codec::{Decode, Encode};
+use serde::Serialize;
+
+use super::{print_json, size, transport};
+use crate::settings::Settings;
+
+/// Time for one page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Lines read at most: some 2 GB of memory.
+const LINES_MAX: usize = 10_000_000;
+/// More maps than the chain keeps.
+const EARLIER_MAPS: usize = 4_096;
+/// Findings that are printed.
+const PRINTED_MAX: usize = 100;
+
+/// `Marketplace::Ledgers`.
+#[derive(Decode)]
+struct GatewayLedger {
+    sequence: u64,
+    root: [u8; 32],
+    bytes: u64,
+    _anchored_at: u32,
+    _commits: u64,
+}
+
+/// A line as it is printed.
+#[derive(Serialize)]
+struct Line {
+    sequence: u64,
+    is_deletion: bool,
+    shard: String,
+    size_bytes: Option<u32>,
+    epoch: Option<u64>,
+    miner: Option<String>,
+}
+
+impl Line {
+    fn new(sequence: u64, record: &LedgerRecord) -> Self {
+        let (shard, receipt) = match record {
+            LedgerRecord::Stored(signed) => (signed.receipt.shard, Some(&signed.receipt)),
+            LedgerRecord::Deleted { shard } => (*shard, None),
+        };
+        Self {
+            sequence,
+            is_deletion: receipt.is_none(),
+            shard: shard.to_string(),
+            size_bytes: receipt.map(|receipt| receipt.size),
+            epoch: receipt.map(|receipt| receipt.epoch),
+            miner: receipt.map(|receipt| receipt.node_id.to_string()),
+        }
+    }
+}
+
+/// What a ledger comes to, as it is printed.
+#[derive(Serialize)]
+struct Told {
+    lines: u64,
+    root: String,
+    live_shards: u64,
+    live_bytes: u64,
+    anchored_lines: Option<u64>,
+    found: u64,
+    findings: Vec<ToldFinding>,
+}
+
+/// A finding with the line that proves it.
+#[derive(Serialize)]
+struct ToldFinding {
+    line: Line,
+    fault: String,
+    /// SCALE of `arion_ledger::LineProof` under `root`, hex.
+    proof: Option<String>,
+}
+
+/// Prints lines behind `after`.
+pub async fn ls(gateway: Peer, after: u64, limit: usize, json: bool) -> anyhow::Result<ExitCode> {
+    let transport = transport()?;
+    let lines = pages(&*transport, &gateway.into(), after, limit).await;
+    transport.close().await;
+    let lines = lines?;
+    let lines: Vec<Line> =
+        lines.iter().zip(after + 1..).map(|(record, sequence)| Line::new(sequence, record)).collect();
+    if json {
+        print_json(&lines)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for line in &lines {
+        match (line.size_bytes, line.epoch, &line.miner) {
+            (Some(bytes), Some(epoch), Some(miner)) => {
+                line!("{:>10} stored  {} {bytes:>8} epoch {epoch} {miner}", line.sequence, line.shard);
+            }
+            _ => line!("{:>10} deleted {}", line.sequence, line.shard),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where a ledger to be verified is, and where it is kept.
+#[derive(Debug)]
+pub struct Files {
+    /// Read segments from here instead of asking the gateway.
+    pub saved: Option<PathBuf>,
+    /// Keep the segments here.
+    pub save: Option<PathBuf>,
+}
+
+/// Verifies the whole ledger against the finalised chain. Exit code 1 where something is found.
+pub async fn check(
+    settings: &Settings,
+    gateway: Peer,
+    files: &Files,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let chain = settings.chain().await?;
+    let node = gateway.node_id;
+    let ledger = match &files.saved {
+        Some(directory) => {
+            let segments = read_segments(directory)?;
+            Ledger::read(chain.genesis(), node, &segments)
+                .with_context(|| format!("{} has no ledger of this gateway", directory.display()))?
+        }
+        None => {
+            let transport = transport()?;
+            let lines = pages(&*transport, &gateway.into(), 0, LINES_MAX).await;
+            transport.close().await;
+            Ledger::new(chain.genesis(), node, lines?)
+        }
+    };
+    if let Some(directory) = &files.save {
+        write_segments(directory, &ledger)?;
+    }
+    let anchors: Vec<Anchor> = anchor(&chain, &node.0).await?.into_iter().collect();
+    let config = ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::default() };
+    let mut checker = ReceiptChecker::new(ChainView::start(chain, config).await?);
+    let report = verify(&ledger, &anchors, &mut checker);
+    tell(&told(&ledger, &report, &anchors, json), json)?;
+    Ok(ExitCode::from(u8::from(report.found > 0)))
+}
+
+/// The newest anchor of a gateway.
+async fn anchor(chain: &ChainClient, gateway: &[u8; 32]) -> anyhow::Result<Option<Anchor>> {
+    let head = chain.finalized().await?;
+    let stored: Option<GatewayLedger> =
+        chain.state(head.hash).entry("Marketplace", "Ledgers", gateway).await?;
+    Ok(stored.map(|GatewayLedger { sequence, root, bytes, .. }| Anchor { sequence, root, bytes }))
+}
+
+/// Lines behind `after`, at most `limit`, and an error where one is missing.
+async fn pages(
+    transport: &dyn Transport,
+    gateway: &PeerAddr,
+    after: u64,
+    limit: usize,
+) -> anyhow::Result<Vec<LedgerRecord>> {
+    let (mut lines, mut reached) = (Vec::new(), after);
+    loop {
+        let request = Request::LedgerPage { after: reached, limit: LEDGER_ENTRIES_MAX };
+        let (answer, _) = transport.call(gateway, request, Bytes::new(), PAGE_TIMEOUT).await?;
+        let Response::Ledger(entries) = answer else {
+            bail!("the gateway answered a question for its ledger with something else");
+        };
+        let is_last = entries.len() < usize::from(LEDGER_ENTRIES_MAX);
+        for entry in entries {
+            if entry.sequence != reached.saturating_add(1) {
+                bail!("the ledger has a gap: line {} follows line {reached}", entry.sequence);
+            }
+            if lines.len() == limit {
+                return if limit < LINES_MAX {
+                    Ok(lines)
+                } else {
+                    bail!("the ledger has more than {LINES_MAX} lines")
+                };
+            }
+            reached = entry.sequence;
+            lines.push(entry.record);
+        }
+        if is_last || lines.len() == limit && limit < LINES_MAX {
+            return Ok(lines);
+        }
+    }
+}
+
+fn segment_file(directory: &Path, number: usize) -> PathBuf {
+    directory.join(format!("{number:08}.segment"))
+}
+
+fn read_segments(directory: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut segments = Vec::new();
+    loop {
+        let file = segment_file(directory, segments.len());
+        match fs::read(&file) {
+            Ok(segment) => segments.push(segment),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !segments.is_empty() => {
+                return Ok(segments);
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+}
+
+fn write_segments(directory: &Path, ledger: &Ledger) -> anyhow::Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    for (number, segment) in ledger.write().into_iter().enumerate() {
+        let file = segment_file(directory, number);
+        fs::write(&file, segment).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Proofs take time in the length of the ledger each.
+fn told(ledger: &Ledger, report: &Report, anchors: &[Anchor], with_proofs: bool) -> Told {
+    let hashes = if with_proofs { ledger.hashes() } else { Vec::new() };
+    let findings = report.findings.iter().take(PRINTED_MAX).filter_map(|finding| {
+        let at = usize::try_from(finding.line.checked_sub(1)?).ok()?;
+        let record = ledger.lines().get(at)?;
+        let proof = ledger.prove(&hashes, finding.line).map(|proof| hex::encode(proof.encode()));
+        Some(ToldFinding { line: Line::new(finding.line, record), fault: finding.fault.to_string(), proof })
+    });
+    Told {
+        lines: report.lines,
+        root: hex::encode(report.root),
+        live_shards: report.live_shards,
+        live_bytes: report.live_bytes,
+        anchored_lines: anchors.iter().map(|anchor| anchor.sequence).max(),
+        found: report.found,
+        findings: findings.collect(),
+    }
+}
+
+fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(told);
+    }
+    line!("lines     {}", told.lines);
+    line!("root      {}", told.root);
+    line!("live      {} shards, {}", told.live_shards, size(told.live_bytes));
+    match told.anchored_lines {
+        Some(lines) => line!("anchored  up to line {lines}"),
+        None => line!("anchored  nothing: the gateway has committed to no ledger on chain"),
+    }
+    line!("findings  {}", told.found);
+    for ToldFinding { line, fault, .. } in &told.findings {
+        line!("  line {}, shard {}: {fault}", line.sequence, line.shard);
+    }
+    if told.found > told.findings.len() as u64 {
+        line!("  and {} more", told.found - told.findings.len() as u64);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use arion_net::{MemoryNetwork, Service};
+    use arion_protocol::LedgerEntry;
+    use arion_types::{NodeId, ShardHash};
+    use async_trait::async_trait;
+
+    const GATEWAY: NodeId = NodeId([1; 32]);
+
+    fn record(n: u64) -> LedgerRecord {
+        let mut shard = [0; 32];
+        shard[..8].copy_from_slice(&n.to_le_bytes());
+        LedgerRecord::Deleted { shard: ShardHash(shard) }
+    }
+
+    /// A gateway with so many lines, of which one may be missing.
+    struct Gateway {
+        lines: u64,
+        missing: Option<u64>,
+    }
+
+    #[async_trait]
+    impl Service for Gateway {
+        async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
+            let Request::LedgerPage { after, limit } = request else {
+                panic!("only its ledger is asked for")
+            };
+            let lines = (after + 1..=self.lines).filter(|line| Some(*line) != self.missing);
+            let entries =
+                lines.take(limit.into()).map(|sequence| LedgerEntry { sequence, record: record(sequence) });
+            (Response::Ledger(entries.collect()), Bytes::new())
+        }
+    }
+
+    async fn read(
+        lines: u64,
+        missing: Option<u64>,
+        after: u64,
+        limit: usize,
+    ) -> anyhow::Result<Vec<LedgerRecord>> {
+        let network = MemoryNetwork::new();
+        network.listen("gateway:1", GATEWAY, Arc::new(Gateway { lines, missing }));
+        let peer = PeerAddr { node_id: GATEWAY, endpoint: "gateway:1".into() };
+        pages(&network.transport(NodeId([2; 32])), &peer, after, limit).await
+    }
+
+    #[tokio::test]
+    async fn pages_are_read_to_the_end_or_the_limit_and_gaps_are_refused() {
+        let all: Vec<_> = (1..=1_100).map(record).collect();
+        assert_eq!(read(1_100, None, 0, LINES_MAX).await.unwrap(), all);
+        assert_eq!(read(1_024, None, 0, LINES_MAX).await.unwrap(), all[..1_024]);
+        assert_eq!(read(1_100, None, 7, 600).await.unwrap(), all[7..607]);
+        assert_eq!(read(1_100, None, 7, 512).await.unwrap(), all[7..519]);
+        assert!(read(0, None, 0, LINES_MAX).await.unwrap().is_empty());
+        let said = read(1_100, Some(600), 0, LINES_MAX).await.unwrap_err().to_string();
+        assert_eq!(said, "the ledger has a gap: line 601 follows line 599");
+    }
+
+    #[test]
+    fn findings_come_with_a_proof_and_segments_are_kept_and_read() {
+        let ledger = Ledger::new([7; 32], GATEWAY, (1..=5_000).map(record).collect());
+        let (view, _) = ChainView::manual([7; 32], Default::default());
+        let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
+        let told = told(&ledger, &report, &[], true);
+        assert_eq!((told.found, told.findings.len(), told.anchored_lines), (5_000, PRINTED_MAX, None));
+        let proof = hex::decode(told.findings[7].proof.as_ref().unwrap()).unwrap();
+        let proof = arion_ledger::LineProof::decode(&mut &proof[..]).unwrap();
+        assert!(proof.holds(&[7; 32], &GATEWAY, &report.root) && proof.sequence == 8);
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("ledger");
+        assert!(read_segments(&kept).is_err());
+        write_segments(&kept, &ledger).unwrap();
+        assert_eq!(Ledger::read([7; 32], GATEWAY, &read_segments(&kept).unwrap()).unwrap(), ledger);
+    }
+}
