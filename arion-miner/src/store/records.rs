@@ -11,7 +11,7 @@ use std::{io, ops::Range, sync::Arc};
 
 use super::{
     disk::DiskFile,
-    record::{RECORD_BYTES, RECORD_MAGIC, Record, StoreKey},
+    record::{RECORD_BYTES, RECORD_MAGIC, Record, StoreKey, array},
     salvage::{self, REFUSED_BLOCKS_MAX, is_unreadable, persist},
 };
 
@@ -50,56 +50,60 @@ impl<'a> Records<'a> {
 
     /// The next record and its offset.
     pub(super) fn next(&mut self) -> io::Result<Option<(u64, Record)>> {
-        let mut record = self.record(self.offset)?;
-        if record.is_none() {
-            let Some(next) = self.search(self.offset)? else { return Ok(None) };
-            tracing::error!(offset = self.offset, next, "damaged region in the log");
-            self.skipped += next - self.offset;
-            self.offset = next;
-            record = self.record(next)?;
+        let found = match self.record()? {
+            Some(record) => Some((self.offset, record)),
+            None => self.search()?,
+        };
+        let Some((offset, record)) = found else { return Ok(None) };
+        if offset > self.offset {
+            tracing::error!(offset = self.offset, next = offset, "damaged region in the log");
+            self.skipped += offset - self.offset;
         }
-        Ok(record.map(|record| {
-            let offset = self.offset;
-            self.offset += RECORD_BYTES + record.payload_len();
-            self.sequence = record.sequence + 1;
-            (offset, record)
-        }))
+        self.offset = offset + RECORD_BYTES + record.payload_len();
+        self.sequence = record.sequence + 1;
+        Ok(Some((offset, record)))
     }
 
-    /// The record at `offset`, if it is whole, can be read and is not older than the one before.
-    fn record(&self, offset: u64) -> io::Result<Option<Record>> {
-        if offset + RECORD_BYTES > self.end {
+    /// The record that should stand here.
+    fn record(&self) -> io::Result<Option<Record>> {
+        if self.offset + RECORD_BYTES > self.end {
             return Ok(None);
         }
         let mut header = [0; RECORD_BYTES as usize];
-        match persist(|| self.file.read_at(&mut header, offset)) {
-            Ok(()) => {}
-            // The search says how much is refused.
-            Err(error) if is_unreadable(&error) => return Ok(None),
-            Err(error) => return Err(error),
+        match persist(|| self.file.read_at(&mut header, self.offset)) {
+            Ok(()) => Ok(self.decode(&header, self.offset)),
+            // The search says how much is refused, and finds the record if it is refused no more.
+            Err(error) if is_unreadable(&error) => Ok(None),
+            Err(error) => Err(error),
         }
-        let record = Record::decode(&header, self.key);
-        let fits = |record: &Record| offset + RECORD_BYTES + record.payload_len() <= self.end;
-        Ok(record.filter(|record| record.sequence >= self.sequence && fits(record)))
     }
 
-    /// Offset of the first whole record behind `from`, where none is.
-    fn search(&mut self, from: u64) -> io::Result<Option<u64>> {
-        let mut start = from;
+    /// The record with this header at `offset`, if it is whole and not older than the one before.
+    fn decode(&self, header: &[u8; RECORD_BYTES as usize], offset: u64) -> Option<Record> {
+        let record = Record::decode(header, self.key);
+        let fits = |record: &Record| offset + RECORD_BYTES + record.payload_len() <= self.end;
+        record.filter(|record| record.sequence >= self.sequence && fits(record))
+    }
+
+    /// The first whole record from here on, where none is at once. What was read is not read again: the disk might refuse
+    /// it then, and a record would be passed over that is there.
+    fn search(&mut self) -> io::Result<Option<(u64, Record)>> {
+        let mut start = self.offset;
         while start + RECORD_BYTES <= self.end {
             let length = SEARCH_BYTES.min((self.end - start) as usize);
             let budget = REFUSED_BLOCKS_MAX.saturating_sub(self.refused_blocks);
             let (window, refused) = salvage::read(self.file, start, length, budget)?;
-            for at in usize::from(start == from)..=length - RECORD_MAGIC.len() {
-                let offset = start + at as u64;
-                if window[at..].starts_with(&RECORD_MAGIC) && self.record(offset)?.is_some() {
+            for (offset, header) in (start..).zip(window.windows(RECORD_BYTES as usize)) {
+                if header.starts_with(&RECORD_MAGIC)
+                    && let Some(record) = self.decode(&array(header, 0), offset)
+                {
                     self.refused(&refused, offset);
-                    return Ok(Some(offset));
+                    return Ok(Some((offset, record)));
                 }
             }
             self.refused(&refused, self.end);
-            // Windows overlap, so that a magic across their border is seen.
-            start += (length - RECORD_MAGIC.len() + 1) as u64;
+            // Windows overlap, so that a header across their border is seen.
+            start += length as u64 - RECORD_BYTES + 1;
         }
         Ok(None)
     }
@@ -108,8 +112,9 @@ impl<'a> Records<'a> {
     fn refused(&mut self, refused: &[Range<u64>], end: u64) {
         for refused in refused.iter().filter(|refused| refused.start < end) {
             self.refused_blocks += 1;
-            self.unreadable_bytes += refused.end - refused.start;
-            self.unreadable_end = refused.end;
+            // Windows overlap.
+            self.unreadable_bytes += refused.end.saturating_sub(refused.start.max(self.unreadable_end));
+            self.unreadable_end = self.unreadable_end.max(refused.end);
         }
     }
 }

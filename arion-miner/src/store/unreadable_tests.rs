@@ -3,7 +3,7 @@
 use super::{
     crash_tests::{address, body, quiet},
     keeper_tests::Bench,
-    memory::MemoryDisk,
+    memory::{Faults, MemoryDisk},
     *,
 };
 
@@ -75,6 +75,23 @@ fn the_log_goes_on_elsewhere_where_its_end_cannot_be_read() {
     let bench = Bench::on(Arc::new(disk), quiet());
     for shard in shards.iter().chain([&newer]) {
         assert!(bench.parts.store.read_blocking(shard).is_ok());
+    }
+}
+
+/// A disk that refuses for a moment, at any moment of a start that has to search the log: nothing is passed over unsaid.
+#[test]
+fn what_is_refused_for_a_moment_is_found_or_counted() {
+    let (disk, shards) = stored();
+    disk.edit(FIRST, |bytes| bytes[SEGMENT_HEADER_BYTES as usize + 8] ^= 1);
+    for at in 0..60 {
+        let disk = disk.after_kill();
+        disk.set_faults(Faults { broken: Some(at..at + 4), ..Faults::default() });
+        let Ok(parts) = Store::assemble(Arc::new(disk.clone()), quiet()) else { continue };
+        disk.set_faults(Faults::default());
+        let report = parts.store.report();
+        let told = report.unreadable_bytes + report.unreadable_files + report.damaged_records > 0;
+        let lost = shards[1..].iter().filter(|shard| parts.store.read_blocking(shard).is_err()).count();
+        assert!(told || lost == 0, "refused from {at} on: {lost} lost, {report:?}");
     }
 }
 
