@@ -31,8 +31,9 @@ async fn main() {
     let shutdown = Shutdown::on_signals().unwrap();
     tokio::spawn(grid.clone().upkeep(shutdown.clone()));
     let region = "us-east-1".to_owned();
+    let keyring = network::keyring(&grid.meta);
     let part_bytes_min = s3::PART_BYTES_MIN;
-    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min };
+    let store = Store { grid, keyring, keys, region, part_bytes_min };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let port: u16 = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => 0,

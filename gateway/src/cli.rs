@@ -7,7 +7,9 @@ use arion_chain::{Account, Wait};
 use arion_daemon::{DaemonCommand, Place, line, read_secret_key};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config::Config, daemon::Gateway, keys::AccessKeys, register::Registration};
+use crate::{
+    config::Config, daemon::Gateway, key_command::KeyCommand, keys::AccessKeys, register::Registration,
+};
 
 /// A secret never comes from a flag: other users can see those.
 const NEW_SECRET: &str = "ARION_NEW_SECRET_KEY";
@@ -26,7 +28,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     #[command(flatten)]
-    Daemon(DaemonCommand<Config>),
+    Daemon(DaemonCommand<Config, KeyCommand>),
     /// Register the node on chain as a gateway. Repeating it is harmless.
     Register(RegisterArgs),
     /// Access keys of S3 clients. Changes work at once, also in a running gateway.
@@ -90,7 +92,7 @@ impl Cli {
     /// Does what was asked for.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Daemon(command) => command.execute::<Gateway>().await,
+            Command::Daemon(command) => command.execute_with::<Gateway>(KeyCommand::run).await,
             Command::Register(args) => register(args).await,
             Command::AccessKey(command) => access_key(command),
         }

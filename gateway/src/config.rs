@@ -2,13 +2,21 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
-use arion_daemon::{ChainConfig, HttpConfig, KeyKind, LogConfig, Pause, Settings};
+use arion_daemon::{ByteSize, ChainConfig, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Settings};
 use serde::{Deserialize, Serialize};
 
-use crate::{grid::GridOptions, s3::Domains};
+use crate::{
+    grid::GridOptions,
+    keystore::{KeyStore, KeyStoreError},
+    s3::Domains,
+};
 
 /// Least durable shards beyond k.
 const QUORUM_EXTRA_MIN: u8 = 10;
+/// Largest upload that can share a stripe, of 1 MiB.
+const PACK_OBJECT_MAX: u64 = 512 << 10;
+/// Fullest stripe that is worth rewriting.
+const COMPACT_PERCENT_MAX: u8 = 90;
 /// Shards of a stripe.
 const STRIPE_SHARDS: usize = 30;
 
@@ -20,8 +28,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// File of the node key.
     pub key_file: PathBuf,
-    /// File of what objects' keys are sealed under.
+    /// File of what account keys are derived from.
     pub account_key_file: PathBuf,
+    /// Name of the systemd credential that has it instead.
+    pub account_key_credential: Option<String>,
     /// Access keys; see [`Config::access_keys_file`].
     pub access_keys_file: Option<PathBuf>,
     /// TCP address of the S3 endpoint.
@@ -60,6 +70,14 @@ pub struct WriteConfig {
     pub store_timeout: Pause,
     /// Time for a stripe to reach its quorum.
     pub stripe_timeout: Pause,
+    /// Largest upload that shares a stripe with others.
+    pub pack_object_max: ByteSize,
+    /// Longest wait for others to share a stripe with.
+    pub pack_delay: HumanDuration,
+    /// Shared stripes of which less is needed are written anew.
+    pub compact_below_percent: u8,
+    /// What that may read and write in a second.
+    pub compact_rate: ByteSize,
     /// Time to complete an upload in parts.
     pub upload_age_max: Pause,
 }
@@ -94,6 +112,15 @@ pub enum ConfigError {
         "domains and website_domains have names such as s3.example.org, without a port, and none of them is below or the same as another one: {0}"
     )]
     Domain(String),
+    /// More than shares a stripe.
+    #[error(
+        "write.pack_object_max must be at most {}: a shared stripe holds no more",
+        ByteSize(PACK_OBJECT_MAX)
+    )]
+    PackObject,
+    /// More than everything.
+    #[error("write.compact_below_percent must be at most 90: rewriting fuller stripes gains nothing")]
+    CompactPercent,
     /// Nothing is told.
     #[error("region must not be empty")]
     Region,
@@ -124,6 +151,12 @@ impl Config {
         if self.write.shards_in_memory < STRIPE_SHARDS {
             return Err(ConfigError::NoRoom);
         }
+        if self.write.pack_object_max.0 > PACK_OBJECT_MAX {
+            return Err(ConfigError::PackObject);
+        }
+        if self.write.compact_below_percent > COMPACT_PERCENT_MAX {
+            return Err(ConfigError::CompactPercent);
+        }
         if self.region.is_empty() {
             return Err(ConfigError::Region);
         }
@@ -147,6 +180,14 @@ impl Config {
         Ok(())
     }
 
+    /// Where what account keys are derived from is kept.
+    pub fn key_store(&self) -> Result<KeyStore, KeyStoreError> {
+        match &self.account_key_credential {
+            Some(name) => KeyStore::credential(name),
+            None => Ok(KeyStore::file(&self.account_key_file)),
+        }
+    }
+
     /// The bounds of the data path.
     pub fn grid_options(&self) -> GridOptions {
         let (write, read, default) = (&self.write, &self.read, GridOptions::default());
@@ -157,12 +198,18 @@ impl Config {
             store_timeout: write.store_timeout.0,
             stripe_timeout: write.stripe_timeout.0,
             upload_age_max: write.upload_age_max.0,
+            pack_object_bytes: usize::try_from(write.pack_object_max.0).unwrap_or(usize::MAX),
+            pack_delay: write.pack_delay.0,
+            compact_below_percent: write.compact_below_percent,
+            compact_bytes_per_second: write.compact_rate.0,
             stripes_ahead: read.stripes_ahead,
             stripes_ahead_total: read.stripes_ahead_total,
             fetch_timeout: read.fetch_timeout.0,
             patience: (read.patience.0, default.patience.1.max(read.patience.0)),
             stripe_bytes: default.stripe_bytes,
             tail: default.tail,
+            pack_stripe_bytes: default.pack_stripe_bytes,
+            packs_in_flight: default.packs_in_flight,
         }
     }
 }
@@ -196,6 +243,12 @@ mod tests {
         let mut config = good.clone();
         config.write.shards_in_memory = 29;
         assert_eq!(config.check(), Err(ConfigError::NoRoom));
+        let mut config = good.clone();
+        config.write.pack_object_max = ByteSize((512 << 10) + 1);
+        assert_eq!(config.check(), Err(ConfigError::PackObject));
+        let mut config = good.clone();
+        config.write.compact_below_percent = 91;
+        assert_eq!(config.check(), Err(ConfigError::CompactPercent));
         let config = Config { region: String::new(), ..good };
         assert_eq!(config.check(), Err(ConfigError::Region));
     }

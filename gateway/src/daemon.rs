@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arion_chain::{ChainView, ViewConfig};
 use arion_daemon::{
-    Health, HttpServer, Shutdown, check_writable_dir, keys::read_secret_seed,
-    prometheus_client::registry::Registry, read_secret_key,
+    Health, HttpServer, Shutdown, check_writable_dir, prometheus_client::registry::Registry, read_secret_key,
 };
 use arion_net::{QuicServer, QuicTransport};
 use arion_types::{NodeId, signing};
@@ -16,12 +15,14 @@ use crate::{
     config::Config,
     grid::Grid,
     http::S3Server,
+    keyring::Keyring,
     keys::AccessKeys,
     ledger_service::LedgerService,
     lifecycle::{self, LifecycleOptions},
     meta::Meta,
     placement::Maps,
-    s3::{self, AccountKeys, Store},
+    rotation,
+    s3::{self, Store},
 };
 
 /// Pause between looks at our own state.
@@ -48,7 +49,8 @@ impl arion_daemon::Daemon for Gateway {
     async fn start(config: Config) -> anyhow::Result<Self> {
         config.check()?;
         let key = read_secret_key(&config.key_file)?;
-        let accounts = AccountKeys::new(read_secret_seed(&config.account_key_file)?);
+        let key_store = config.key_store()?;
+        let generations = key_store.load()?;
         check_writable_dir(&config.data_dir)?;
         // A taken port is told at once, not when the chain is there.
         drop(S3Server::listen(config.s3).await?);
@@ -59,6 +61,8 @@ impl arion_daemon::Daemon for Gateway {
             );
         }
         let meta = Meta::open(&config.metadata_file())?;
+        let keyring = Arc::new(Keyring::new(meta.clone(), generations));
+        keyring.check().await?;
         let node_id = signing::node_id(&key);
         let health = Health::new("arion-gateway", env!("CARGO_PKG_VERSION"));
         let maps = Maps::default();
@@ -81,7 +85,7 @@ impl arion_daemon::Daemon for Gateway {
         chain::take_over(&grid, &view.snapshot()).await?;
         let store = Store {
             grid: grid.clone(),
-            accounts,
+            keyring: keyring.clone(),
             keys,
             region: config.region.clone(),
             part_bytes_min: s3::PART_BYTES_MIN,
@@ -101,6 +105,7 @@ impl arion_daemon::Daemon for Gateway {
                 LifecycleOptions::default(),
                 stop.clone(),
             )),
+            tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
             tokio::spawn(follow_chain(grid, view, health, node_id)),
         ];
         Ok(Self { s3, quic, http, transport, stop, tasks, meta })

@@ -8,6 +8,8 @@
 //! # Not here
 //! What S3 makes of it ([`crate::s3`]); the protocol (`arion-protocol`).
 
+mod compact;
+mod pack;
 pub mod read;
 pub mod upkeep;
 pub mod write;
@@ -45,6 +47,18 @@ pub struct GridOptions {
     pub stripes_ahead: usize,
     /// Stripes of all downloads fetched ahead.
     pub stripes_ahead_total: usize,
+    /// Ciphertext of at most this many bytes shares a stripe with others; 0 packs nothing.
+    pub pack_object_bytes: usize,
+    /// Bytes of ciphertext in a shared stripe.
+    pub pack_stripe_bytes: usize,
+    /// Shared stripes on their way at once.
+    pub packs_in_flight: usize,
+    /// Longest wait for others to share a stripe with.
+    pub pack_delay: Duration,
+    /// Shared stripes of which less is needed, in percent, are written anew.
+    pub compact_below_percent: u8,
+    /// What compaction may read and write in a second together, in bytes; 0 for none.
+    pub compact_bytes_per_second: u64,
     /// Time for one attempt to store a shard.
     pub store_timeout: Duration,
     /// Time for a stripe to reach its quorum.
@@ -67,6 +81,12 @@ impl Default for GridOptions {
             stripes_in_flight: 3,
             shards_in_memory: 150,
             stripes_ahead: 2,
+            pack_object_bytes: 128 << 10,
+            pack_stripe_bytes: 1 << 20,
+            packs_in_flight: 3,
+            pack_delay: Duration::from_millis(3),
+            compact_below_percent: 50,
+            compact_bytes_per_second: 8 << 20,
             stripes_ahead_total: 16,
             store_timeout: Duration::from_secs(10),
             stripe_timeout: Duration::from_secs(30),
@@ -136,6 +156,7 @@ pub struct Grid {
     genesis: GenesisHash,
     shard_slots: Arc<Semaphore>,
     ahead_slots: Arc<Semaphore>,
+    packer: pack::Packer,
 }
 
 impl Grid {
@@ -152,7 +173,20 @@ impl Grid {
         let shard_slots = Arc::new(Semaphore::new(options.shards_in_memory));
         let ahead_slots = Arc::new(Semaphore::new(options.stripes_ahead_total));
         let peers = Peers::default();
-        Self { transport, maps, meta, peers, metrics, options, key, genesis, shard_slots, ahead_slots }
+        let packer = pack::Packer::new(options.packs_in_flight);
+        Self {
+            transport,
+            maps,
+            meta,
+            peers,
+            metrics,
+            options,
+            key,
+            genesis,
+            shard_slots,
+            ahead_slots,
+            packer,
+        }
     }
 
     async fn call(

@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - A write is acknowledged only when every stripe has k + 10 durable shards and the metadata is on disk.
-//! - Nothing but ciphertext leaves towards miners.
+//! - Nothing but ciphertext leaves towards miners; whose keys open it is [`keyring`]'s business.
 //! - Every request is signed by an access key that the operator made, or allowed to everyone by the owner of its bucket.
 //!
 //! # Not here
@@ -20,7 +20,10 @@ pub mod config;
 pub mod daemon;
 pub mod grid;
 pub mod http;
+pub mod key_command;
+pub mod keyring;
 pub mod keys;
+pub mod keystore;
 pub mod ledger_service;
 pub mod lifecycle;
 pub mod listing;
@@ -31,5 +34,6 @@ pub mod object;
 pub mod peers;
 pub mod placement;
 pub mod register;
+pub mod rotation;
 pub mod s3;
 pub mod stripe_code;

@@ -4,7 +4,8 @@
 //! wrapped key, cut into stripes. Rows are SCALE; each persisted type is an enum whose variant is its version.
 //!
 //! # Invariants
-//! - The ciphertext of a part is the concatenation of its stripes' first `len` bytes, in order.
+//! - The ciphertext of a part is the concatenation of its stripes' first `len` bytes, in order; or a range of one stripe that
+//!   it shares with other parts.
 //! - Stripes before the last one of a part are all equally long.
 //!
 //! # Not here
@@ -49,12 +50,24 @@ impl StripeRecord {
 pub struct PartManifest {
     /// Bytes of plaintext.
     pub plain_len: u64,
-    /// Bytes of ciphertext: the sum of the stripes' `len`.
+    /// Bytes of ciphertext: the sum of the stripes' `len`, or less where the only stripe is shared.
     pub cipher_len: u64,
-    /// The stream's key, sealed under the account's key.
+    /// Where they begin in the only stripe, if it is shared; else 0.
+    pub offset: u32,
+    /// The stream's key, wrapped under its bucket's or a customer's key.
     pub key: WrappedKey,
     /// The stripes in order.
     pub stripes: Vec<StripeRecord>,
+}
+
+impl PartManifest {
+    /// The stripe, if other parts have their ciphertext in it too.
+    pub fn shared(&self) -> Option<&StripeRecord> {
+        match self.stripes.as_slice() {
+            [only] if self.cipher_len < u64::from(only.len) => Some(only),
+            _ => None,
+        }
+    }
 }
 
 /// What a client knows an uploaded part by.
@@ -141,8 +154,9 @@ mod tests {
             data_shards: 10,
             hashes: (0..30).map(|i| ShardHash([i; 32])).collect(),
         };
-        let key = WrappedKey::V1 { key_id: [1; 8], nonce: [2; 12], sealed: [3; 48] };
-        let part = PartManifest { plain_len: 0, cipher_len: 16, key, stripes: vec![stripe] };
+        let wrapping = arion_crypto::Wrapping::Data;
+        let key = WrappedKey::V2 { wrapping, key_id: [1; 8], nonce: [2; 12], sealed: [3; 48] };
+        let part = PartManifest { plain_len: 0, cipher_len: 16, offset: 0, key, stripes: vec![stripe] };
         Manifest { parts: vec![part.clone(), part], labels: Vec::new() }
     }
 
@@ -152,6 +166,31 @@ mod tests {
         assert_eq!(row[0], 1);
         assert_eq!(Manifest::from_row(&row).unwrap(), manifest());
         assert_eq!(manifest().stripes().count(), 2);
+    }
+
+    #[test]
+    fn a_part_that_is_less_than_its_stripe_shares_it() {
+        let mut part = manifest().parts.remove(0);
+        assert_eq!(part.shared(), None);
+        part.stripes[0].len = 17;
+        assert_eq!(part.shared(), Some(&part.stripes[0]));
+        part.stripes.push(part.stripes[0].clone());
+        assert_eq!(part.shared(), None);
+    }
+
+    #[test]
+    fn keys_are_replaced_all_or_none() {
+        let mut changed = manifest();
+        let other = WrappedKey::V2 {
+            wrapping: arion_crypto::Wrapping::Customer,
+            key_id: [0; 8],
+            nonce: [9; 12],
+            sealed: [9; 48],
+        };
+        assert!(!changed.replace_keys(vec![other.clone()]));
+        assert_eq!(changed, manifest());
+        assert!(changed.replace_keys(vec![other.clone(), other.clone()]));
+        assert!(changed.parts.iter().all(|part| part.key == other));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! What rows of objects look like ([`crate::object`], [`crate::manifest`]); who sends what to miners.
 
 mod amend;
+mod bucket_keys;
 mod buckets;
 mod complete;
 mod condition;
@@ -22,17 +23,22 @@ mod delete;
 mod expiry;
 mod ledger;
 mod objects;
+mod packs;
+mod sealed;
 mod stripes;
 mod subresources;
 mod uploads;
 mod versions;
 
+pub use bucket_keys::{BucketKeyName, BucketKeyRow};
 pub use buckets::BucketInfo;
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
 pub use expiry::Expiring;
 pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
+pub use packs::{Holed, Moved};
+pub use sealed::{Sealed, SealedCursor, SealedRow};
 pub use stripes::{DeleteRow, MissingRow};
 pub use subresources::{BucketRows, Subresource};
 pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage};
@@ -125,6 +131,9 @@ pub enum MetaError {
     /// A part before the last one is too small.
     #[error("part {0} is too small")]
     PartTooSmall(u32),
+    /// What is entered is wrapped under a key that is not the bucket's any more.
+    #[error("the bucket's key was replaced in this moment")]
+    KeyReplaced,
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition failed")]
     PreconditionFailed,
@@ -174,6 +183,14 @@ pub enum OpenError {
         /// Its layout.
         found: u32,
     },
+}
+
+impl OpenError {
+    /// Whether a running gateway has the file.
+    pub fn is_taken(&self) -> bool {
+        let Self::Open { source: MetaError::Storage(error), .. } = self else { return false };
+        matches!(**error, redb::Error::DatabaseAlreadyOpen)
+    }
 }
 
 /// The disk failed or is full. What is on it is unknown until the file is opened again.
@@ -309,6 +326,10 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     transaction.open_table(DELETES)?;
     transaction.open_table(LEDGER)?;
     transaction.open_table(MAPS)?;
+    transaction.open_table(bucket_keys::BUCKET_KEYS)?;
+    transaction.open_table(bucket_keys::BUCKET_ENCRYPTION)?;
+    transaction.open_table(packs::PACKED)?;
+    transaction.open_table(packs::HOLED)?;
     transaction.commit()?;
     Ok(found)
 }
@@ -369,8 +390,13 @@ fn commit_batch(db: &Database, batch: &mut Vec<Job>) -> Result<(), MetaError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Makes a bucket of an account.
+    pub(crate) async fn bucket_of(meta: &Meta, name: &str, account: &str) {
+        meta.create_bucket(name.into(), BucketInfo::new(account.into(), 1)).await.unwrap();
+    }
     use arion_stranger::SmallDisk;
 
     /// After the first failed write the store refuses everything, also when there is room again. The gateway used to go

@@ -16,6 +16,12 @@ pub struct Metrics {
     pub stripes_stored: Counter,
     /// Stripes that did not.
     pub stripes_refused: Counter,
+    /// Shared stripes that were sent.
+    pub packs_stored: Counter,
+    /// Uploads that shared them.
+    pub pack_members: Counter,
+    /// Parts of objects that moved out of shared stripes with holes.
+    pub objects_compacted: Counter,
     /// Stripes that had to be decoded.
     pub stripes_decoded: Counter,
     /// Times others were asked because somebody was slow.
@@ -50,6 +56,9 @@ impl Metrics {
         registry.register("sent_bytes", "Plaintext given out", self.bytes_out.clone());
         registry.register("stripes_stored", "Stripes acknowledged", self.stripes_stored.clone());
         registry.register("stripes_refused", "Stripes without a quorum", self.stripes_refused.clone());
+        registry.register("packs_stored", "Shared stripes sent", self.packs_stored.clone());
+        registry.register("pack_members", "Uploads in shared stripes", self.pack_members.clone());
+        registry.register("objects_compacted", "Objects moved by compaction", self.objects_compacted.clone());
         registry.register("stripes_decoded", "Stripes decoded from parity", self.stripes_decoded.clone());
         registry.register("read_hedges", "Times other miners were asked too", self.hedges.clone());
         registry.register("shards_corrupt", "Answers with wrong bytes", self.shards_corrupt.clone());

@@ -16,6 +16,7 @@ mod version;
 pub use lock::{DefaultRetention, LockConfig, LockMode, Retention, RetentionPeriod};
 pub use version::{BadVersionId, Entry, Marker, Stamp, Version, VersionId, Versioning};
 
+use arion_crypto::WrappedKey;
 use codec::{Decode, DecodeAll, Encode};
 
 use crate::{
@@ -44,13 +45,16 @@ pub struct ObjectHeaders {
     pub user: Vec<(String, String)>,
 }
 
-/// Whose key an object is sealed under, as far as clients are told.
+/// Whose key the data keys of an object are wrapped under.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub enum Encryption {
-    /// The gateway's key of the account.
+    /// The bucket's.
     #[default]
     #[codec(index = 0)]
     Gateway,
+    /// A customer's (SSE-C), which opens this random key: so that it is known to be the right one.
+    #[codec(index = 1)]
+    Customer(WrappedKey),
 }
 
 /// What a client says of an object besides its bytes; an upload in parts keeps it until it is completed.

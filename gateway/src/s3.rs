@@ -16,6 +16,7 @@ mod copies;
 mod cors;
 mod deletes;
 mod digest;
+mod encryption;
 mod errors;
 mod front;
 mod input;
@@ -43,7 +44,6 @@ pub use locate::{Locate, Located, LocatedShard, LocatedStripe};
 
 use std::sync::Arc;
 
-use arion_crypto::AccountKey;
 use s3s::{
     S3, S3Request, S3Response, S3Result,
     config::{S3Config, StaticConfigProvider},
@@ -51,7 +51,7 @@ use s3s::{
     s3_error,
 };
 
-use crate::{grid::Grid, keys::AccessKeys, meta::BucketInfo};
+use crate::{grid::Grid, keyring::Keyring, keys::AccessKeys, meta::BucketInfo};
 
 /// Least bytes of every part but the last.
 pub const PART_BYTES_MIN: u64 = 5 << 20;
@@ -59,33 +59,12 @@ pub const PART_BYTES_MIN: u64 = 5 << 20;
 /// Longest file in a form, bytes: it is kept in memory until the form's policy has been checked against its length.
 pub const FORM_BYTES_MAX: u64 = 64 << 20;
 
-/// Keys of accounts, made from the gateway's own secret.
-#[derive(Clone)]
-pub struct AccountKeys {
-    secret: Arc<[u8; 32]>,
-}
-
-impl AccountKeys {
-    /// From the secret in the account key file.
-    pub fn new(secret: [u8; 32]) -> Self {
-        Self { secret: Arc::new(secret) }
-    }
-
-    /// The key of an account.
-    pub fn of(&self, account: &str) -> AccountKey {
-        let mut hasher = blake3::Hasher::new_derive_key("arion 2026-11 gateway account key v1");
-        hasher.update(&*self.secret);
-        hasher.update(account.as_bytes());
-        AccountKey::from_bytes(hasher.finalize().into())
-    }
-}
-
 /// The S3 service.
 pub struct Store {
     /// The way to the miners.
     pub grid: Arc<Grid>,
-    /// What data keys are sealed under.
-    pub accounts: AccountKeys,
+    /// What data keys are wrapped under.
+    pub keyring: Arc<Keyring>,
     /// Access keys, and with them the accounts that exist.
     pub keys: Arc<AccessKeys>,
     /// The region that is told to clients.
@@ -150,6 +129,13 @@ macro_rules! operations {
                 }
             )*
 
+            async fn complete_multipart_upload(
+                &self,
+                request: S3Request<CompleteMultipartUploadInput>,
+            ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+                multipart::complete_multipart_upload(self, request).await
+            }
+
             async fn head_object(
                 &self,
                 request: S3Request<HeadObjectInput>,
@@ -199,6 +185,9 @@ operations! {
     list_objects: ListObjectsInput => ListObjectsOutput, buckets;
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, buckets;
     list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput, versioning;
+    put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput, encryption;
+    get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput, encryption;
+    delete_bucket_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput, encryption;
     put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput, versioning;
     get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, versioning;
     put_object_lock_configuration: PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput, lock;
@@ -219,7 +208,6 @@ operations! {
     create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, multipart;
     upload_part: UploadPartInput => UploadPartOutput, multipart;
     upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, multipart;
-    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, multipart;
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, multipart;
     list_parts: ListPartsInput => ListPartsOutput, uploads;
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, uploads;

@@ -165,8 +165,7 @@ async fn a_dropped_upload_takes_its_stripes_back() {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
     let grid = network.grid(directory.path());
-    let accounts = network::accounts();
-    let mut upload = arion_gateway::grid::write::Upload::new(grid.clone(), &accounts.of("a"), b"a");
+    let mut upload = arion_gateway::grid::write::Upload::new(grid.clone());
     upload.push(&sample(21 * MIB)).await.unwrap();
     drop(upload);
     let stop = Shutdown::new();

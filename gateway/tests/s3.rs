@@ -55,8 +55,9 @@ async fn serve() -> Served {
     let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
     let (access, secret) = keys.add("alice", None, None).unwrap();
     let (other_access, other_secret) = keys.add("bob", None, None).unwrap();
+    let keyring = network::keyring(&grid.meta);
     let region = "us-east-1".to_owned();
-    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min: 1_000 };
+    let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000 };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1))
         .await

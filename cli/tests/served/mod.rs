@@ -43,7 +43,8 @@ pub async fn serve() -> Served {
     grid.meta.create_bucket("taken".into(), BucketInfo::new("bob".into(), 1)).await.unwrap();
     let region = "us-east-1".to_owned();
     let part_bytes_min = s3::PART_BYTES_MIN;
-    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min };
+    let keyring = network::keyring(&grid.meta);
+    let store = Store { grid, keyring, keys, region, part_bytes_min };
     let address = "127.0.0.1:0".parse().unwrap();
     let service = s3::service(store, s3::Domains::default());
     let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();

@@ -1,7 +1,8 @@
 //! Encryption of objects before they leave the gateway: miners and validators only ever see ciphertext.
 //!
 //! An object (or a part of a multipart upload) has its own random [`DataKey`]. Its bytes are sealed in segments
-//! ([`stream`]); the data key is sealed under the account's key ([`wrap`]) and kept in the manifest.
+//! ([`stream`]); the data key is wrapped under its bucket's key or a customer's, the bucket's key under the account's
+//! ([`keys`], [`wrap`]). Wrapping anew does not touch the bytes.
 //!
 //! # Invariants
 //! - A data key seals one byte stream, once: nonces are counters and never repeat under a key.
@@ -14,10 +15,12 @@
 //!
 //! Specified in docs/spec/crypto.md.
 
+pub mod keys;
 pub mod layout;
 pub mod stream;
 pub mod wrap;
 
+pub use keys::{AccountKey, BucketKey, CustomerKey, DataKey, KeyId, OperatorSecret};
 pub use layout::{SEGMENT_BYTES, TAG_BYTES, ciphertext_len, segment_range};
 pub use stream::{Decryptor, Encryptor, OpenError};
-pub use wrap::{AccountKey, DataKey, UnwrapError, WrappedKey};
+pub use wrap::{UnwrapError, WrappedKey, Wrapping};

@@ -2,13 +2,13 @@
 //! its Nonce-Reuse Misuse-Resistance", CRYPTO 2015): the nonce of a segment is
 //! `0 (7 bytes) || segment number (u32 BE) || last (1 byte: 0 or 1)`.
 //!
-//! The prefix is constant because every data key is fresh ([`crate::wrap::DataKey::random`]).
+//! The prefix is constant because every data key is fresh ([`DataKey::random`]).
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::{
+    keys::DataKey,
     layout::{SEALED_BYTES, SEGMENT_BYTES, TAG_BYTES},
-    wrap::DataKey,
 };
 
 /// Most segments of one stream: 2^32, which is 256 TiB of plaintext.

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use arion_crypto::{
-    AccountKey, DataKey, Decryptor, Encryptor, WrappedKey, ciphertext_len,
+    AccountKey, BucketKey, CustomerKey, DataKey, Decryptor, Encryptor, OperatorSecret, WrappedKey, Wrapping,
+    ciphertext_len,
     layout::{SEALED_BYTES, segment_count},
     segment_range,
 };
@@ -50,26 +51,60 @@ fn streams() {
 }
 
 #[test]
+fn account_keys() {
+    #[derive(Deserialize)]
+    struct Vector {
+        secret: String,
+        generation: String,
+        account: String,
+        account_key: String,
+        key_id: String,
+    }
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../vectors/account.json")).unwrap();
+    assert_eq!(vectors.len(), 3);
+    for vector in vectors {
+        let secret = OperatorSecret::from_bytes(key(&vector.secret));
+        assert_eq!(secret.id().to_string(), vector.generation);
+        let derived = secret.account_key(&vector.account);
+        assert_eq!(derived.id().to_string(), vector.key_id);
+        assert_eq!(AccountKey::from_bytes(key(&vector.account_key)).id(), derived.id());
+    }
+}
+
+#[test]
 fn wrapped_keys() {
     #[derive(Deserialize)]
     struct Vector {
-        account_key: String,
-        data_key: String,
+        wrapping: u8,
+        upper: String,
+        lower: String,
         context: String,
         wrapped: String,
     }
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../vectors/wrap.json")).unwrap();
-    assert_eq!(vectors.len(), 2);
+    assert_eq!(vectors.len(), 4);
+    // Data keys do not show their bytes: equal keys seal equally.
+    let same = |opened: &DataKey, lower: &str| {
+        assert_eq!(seal(opened, b"same key"), seal(&DataKey::from_bytes(key(lower)), b"same key"));
+    };
     for vector in vectors {
         let bytes = hex::decode(&vector.wrapped).unwrap();
         let wrapped = WrappedKey::decode_all(&mut &bytes[..]).unwrap();
         assert_eq!(wrapped.encode(), bytes);
-        let account = AccountKey::from_bytes(key(&vector.account_key));
-        let context = hex::decode(&vector.context).unwrap();
-        let opened = account.unwrap(&wrapped, &context).unwrap();
-        // Data keys do not show their bytes: equal keys seal equally.
-        let expected = DataKey::from_bytes(key(&vector.data_key));
-        assert_eq!(seal(&opened, b"same key"), seal(&expected, b"same key"));
+        let (upper, context) = (key(&vector.upper), hex::decode(&vector.context).unwrap());
+        match wrapped.wrapping() {
+            Wrapping::Bucket => {
+                let opened = AccountKey::from_bytes(upper).unwrap(&wrapped, &context).unwrap();
+                assert_eq!(opened.id(), BucketKey::from_bytes(key(&vector.lower)).id());
+            }
+            Wrapping::Data => {
+                same(&BucketKey::from_bytes(upper).unwrap(&wrapped, &context).unwrap(), &vector.lower)
+            }
+            Wrapping::Customer => {
+                same(&CustomerKey::from_bytes(upper).unwrap(&wrapped, &context).unwrap(), &vector.lower)
+            }
+        }
+        assert_eq!(bytes[..2], [2, vector.wrapping]);
     }
 }
 

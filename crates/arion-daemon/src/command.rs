@@ -39,9 +39,9 @@ pub trait Daemon: Sized + Send {
     fn stop(self) -> impl Future<Output = ()> + Send;
 }
 
-/// Commands that every daemon has.
+/// Commands that every daemon has; `K` are the daemon's own commands for keys.
 #[derive(Subcommand)]
-pub enum DaemonCommand<S: Settings> {
+pub enum DaemonCommand<S: Settings, K: Subcommand = NoKeyCommand> {
     /// Make keys, and a configuration with the flags given here. Nothing is overwritten.
     ///
     /// The configuration goes to the file of --config, or into the data directory.
@@ -50,24 +50,65 @@ pub enum DaemonCommand<S: Settings> {
     Run(Flags<S>),
     /// The daemon's keys.
     #[command(subcommand)]
-    Key(KeyCommand<S>),
+    Key(KeyCommand<S, K>),
     /// Print a configuration with every key, its meaning and its default.
     ExampleConfig,
 }
 
 /// What can be done with keys.
 #[derive(Subcommand)]
-pub enum KeyCommand<S: Settings> {
+pub enum KeyCommand<S: Settings, K: Subcommand = NoKeyCommand> {
     /// Print what others know this daemon by: its node id, its account.
     Show(Place<S>),
+    /// What only this daemon can do.
+    #[command(flatten)]
+    Own(K),
+}
+
+/// A daemon has no commands for keys of its own.
+pub enum NoKeyCommand {}
+
+impl FromArgMatches for NoKeyCommand {
+    fn from_arg_matches(_: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))
+    }
+
+    fn update_from_arg_matches(&mut self, _: &clap::ArgMatches) -> Result<(), clap::Error> {
+        match *self {}
+    }
+}
+
+impl Subcommand for NoKeyCommand {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn has_subcommand(_: &str) -> bool {
+        false
+    }
 }
 
 impl<S: Settings> DaemonCommand<S> {
     /// Does what was asked for.
     pub async fn execute<D: Daemon<Settings = S>>(self) -> anyhow::Result<()> {
+        self.execute_with::<D>(async |own| match own {}).await
+    }
+}
+
+impl<S: Settings, K: Subcommand> DaemonCommand<S, K> {
+    /// Does what was asked for; `own` does what only this daemon can do with keys.
+    pub async fn execute_with<D: Daemon<Settings = S>>(
+        self,
+        own: impl AsyncFnOnce(K) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         match self {
             Self::Init(flags) => init(flags),
             Self::Run(flags) => run::<D>(flags.load()?).await,
+            Self::Key(KeyCommand::Own(command)) => own(command).await,
             Self::Key(KeyCommand::Show(place)) => {
                 for (kind, path) in place.load()?.keys {
                     if let Some(public) = kind.public(&path)? {

@@ -28,7 +28,7 @@ pub mod units;
 pub use address::{HostPort, NodeIdText, Peer};
 pub use chain::ChainConfig;
 pub use clock::now_ms;
-pub use command::{Daemon, DaemonCommand, execute, main};
+pub use command::{Daemon, DaemonCommand, KeyCommand, NoKeyCommand, execute, main};
 pub use directory::{DirectoryError, check_writable_dir};
 pub use http::{Answer, Health, HttpConfig, HttpError, HttpServer, Routes};
 pub use hyper::StatusCode;

@@ -1,5 +1,5 @@
 //! Background work: shards that never arrived are re-created and sent again, unwanted ones are deleted, uploads in parts
-//! that were never completed are given up.
+//! that were never completed are given up, holes of shared stripes are reclaimed ([`super::compact`]).
 //!
 //! Both queues are on disk; every row is retried with back-off until a miner confirms.
 
@@ -55,11 +55,14 @@ impl Grid {
     pub async fn upkeep(self: Arc<Self>, shutdown: Shutdown) {
         let work = async {
             let mut seen = None;
+            let mut pace = super::compact::Pace::default();
             loop {
                 let expired = self.expire_uploads(&mut seen);
-                let (filled, deleted, expired) =
-                    tokio::join!(self.fill_missing(), self.delete_unwanted(), expired);
-                for error in [filled.err(), deleted.err(), expired.err()].into_iter().flatten() {
+                let compacted = self.compact(&mut pace);
+                let (filled, deleted, expired, compacted) =
+                    tokio::join!(self.fill_missing(), self.delete_unwanted(), expired, compacted);
+                let errors = [filled.err(), deleted.err(), expired.err(), compacted.err()];
+                for error in errors.into_iter().flatten() {
                     tracing::warn!(%error, "background work failed and is tried again");
                 }
                 self.measure().await;

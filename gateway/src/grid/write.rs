@@ -3,11 +3,11 @@
 //! # Invariants
 //! - A stripe is told to the metadata before its first shard leaves, so that a crash leaves no orphans.
 //! - [`Upload::finish`] returns only when every stripe has its quorum of durable shards on distinct miners.
-//! - An [`Upload`] that is dropped before [`Upload::keep`] takes its stripes back.
+//! - An [`Upload`] that is dropped before [`Upload::keep`] takes its stripes back; a shared one goes when nobody keeps it.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
-use arion_crypto::{AccountKey, DataKey, Encryptor, WrappedKey};
+use arion_crypto::{DataKey, Encryptor, WrappedKey};
 use arion_daemon::now_ms;
 use arion_net::PeerAddr;
 use arion_protocol::{Request, ShardPlacement};
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Grid, ShardError};
+use super::{Grid, ShardError, pack::Place};
 use crate::{
     manifest::{PartManifest, StripeRecord},
     meta::MetaError,
@@ -65,29 +65,68 @@ pub enum WriteError {
     Internal,
 }
 
+impl WriteError {
+    /// The same for another upload that failed with this one.
+    pub(super) fn for_another(&self) -> Self {
+        match self {
+            Self::NoMap => Self::NoMap,
+            Self::Quorum { stored, quorum } => Self::Quorum { stored: *stored, quorum: *quorum },
+            Self::Meta(MetaError::Storage(error)) => Self::Meta(MetaError::Storage(error.clone())),
+            Self::Meta(_) => Self::Meta(MetaError::Closed),
+            Self::Code(error) => Self::Code(*error),
+            Self::TooLong => Self::TooLong,
+            Self::Internal => Self::Internal,
+        }
+    }
+}
+
+/// Where the ciphertext of a stream is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealedStream {
+    /// Bytes of plaintext.
+    pub plain_len: u64,
+    /// Bytes of ciphertext.
+    pub cipher_len: u64,
+    /// Where they begin in the first stripe.
+    pub offset: u32,
+    /// The stripes in order.
+    pub stripes: Vec<StripeRecord>,
+}
+
+impl SealedStream {
+    /// With the key that opens it, wrapped.
+    pub fn with_key(self, key: WrappedKey) -> PartManifest {
+        let Self { plain_len, cipher_len, offset, stripes } = self;
+        PartManifest { plain_len, cipher_len, offset, key, stripes }
+    }
+}
+
 /// An object, or a part of one, on its way in.
 pub struct Upload {
     grid: Arc<Grid>,
-    key: WrappedKey,
+    key: Option<DataKey>,
     encryptor: Option<Encryptor>,
     sealed: Vec<u8>,
     plain_len: u64,
     stored: Vec<StripeRecord>,
     running: VecDeque<JoinHandle<Result<StripeRecord, WriteError>>>,
+    place: Option<Place>,
     kept: bool,
 }
 
 impl Upload {
-    /// Starts a stream under a fresh key, which is sealed for `context` under the account's key.
-    pub fn new(grid: Arc<Grid>, account: &AccountKey, context: &[u8]) -> Self {
+    /// Starts a stream under a fresh key.
+    pub fn new(grid: Arc<Grid>) -> Self {
         let key = DataKey::random();
+        grid.packer.upload_began();
         Self {
-            key: account.wrap(&key, context),
             encryptor: Some(Encryptor::new(&key)),
+            key: Some(key),
             sealed: Vec::new(),
             plain_len: 0,
             stored: Vec::new(),
             running: VecDeque::new(),
+            place: None,
             kept: false,
             grid,
         }
@@ -105,29 +144,46 @@ impl Upload {
         self.send_full().await
     }
 
-    /// Ends the stream and waits for its stripes. The stripes stay only if [`Upload::keep`] is called later.
-    pub async fn finish(&mut self) -> Result<PartManifest, WriteError> {
+    /// Ends the stream and waits for its stripes; also returns the key that it is sealed under. A short stream shares a
+    /// stripe with others. The stripes stay only if [`Upload::keep`] is called later.
+    pub async fn finish(&mut self) -> Result<(SealedStream, DataKey), WriteError> {
         let encryptor = self.encryptor.take().ok_or(WriteError::Internal)?;
         encryptor.finish(&mut self.sealed).map_err(|_| WriteError::TooLong)?;
         self.send_full().await?;
-        if !self.sealed.is_empty() {
-            let last = mem::take(&mut self.sealed);
+        let key = self.key.take().ok_or(WriteError::Internal)?;
+        let last = mem::take(&mut self.sealed);
+        let is_whole = self.stored.is_empty() && self.running.is_empty();
+        if is_whole && last.len() <= self.grid.options.pack_object_bytes {
+            let cipher_len = last.len() as u64;
+            let place = self.grid.pack(last).await?;
+            let (offset, record) = (place.offset(), place.record().clone());
+            self.place = Some(place);
+            return Ok((
+                SealedStream { plain_len: self.plain_len, cipher_len, offset, stripes: vec![record] },
+                key,
+            ));
+        }
+        if !last.is_empty() {
             self.send(last).await?;
         }
         while !self.running.is_empty() {
             self.wait_oldest().await?;
         }
-        Ok(PartManifest {
+        let sealed = SealedStream {
             plain_len: self.plain_len,
             cipher_len: self.stored.iter().map(|stripe| u64::from(stripe.len)).sum(),
-            key: self.key.clone(),
+            offset: 0,
             stripes: self.stored.clone(),
-        })
+        };
+        Ok((sealed, key))
     }
 
     /// The stripes are referred to from now on.
     pub fn keep(mut self) {
         self.kept = true;
+        if let Some(place) = &self.place {
+            place.keep();
+        }
     }
 
     async fn send_full(&mut self) -> Result<(), WriteError> {
@@ -162,6 +218,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        self.grid.packer.upload_ended();
         if self.kept || (self.stored.is_empty() && self.running.is_empty()) {
             return;
         }
@@ -193,7 +250,7 @@ type Sent = (u8, Result<SignedReceipt, ShardError>);
 
 impl Grid {
     /// Encodes, sends, and waits for the quorum; the rest goes on in the background.
-    async fn store_stripe(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
+    pub(super) async fn store_stripe(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
         let map = self.maps.current().ok_or(WriteError::NoMap)?;
         let shape = Shape { data: map.params().ec_k, parity: map.params().ec_m };
         let slots = u32::from(shape.data) + u32::from(shape.parity);

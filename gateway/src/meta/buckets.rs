@@ -3,7 +3,7 @@
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, OBJECTS, Subresource, UPLOADS, VERSIONS, subresources};
+use super::{BUCKETS, Meta, MetaError, OBJECTS, Subresource, UPLOADS, VERSIONS, bucket_keys, subresources};
 use crate::object::{LockConfig, VersionId, Versioning};
 
 /// A bucket.
@@ -33,6 +33,11 @@ impl BucketInfo {
 
 pub(super) fn decode(row: &[u8]) -> Result<BucketInfo, MetaError> {
     BucketInfo::decode_all(&mut &*row).map_err(|_| MetaError::Row("buckets"))
+}
+
+/// The owner in a bucket's row.
+pub(super) fn owner(row: &[u8]) -> Result<String, MetaError> {
+    decode(row).map(|info| info.account)
 }
 
 /// The bucket, if it still exists.
@@ -116,6 +121,7 @@ impl Meta {
                 return Err(MetaError::BucketNotEmpty);
             }
             transaction.open_table(BUCKETS)?.remove(name.as_str())?;
+            bucket_keys::remove_all(transaction, &name)?;
             subresources::remove_all(transaction, &name)
         })
         .await

@@ -4,9 +4,9 @@ use arion_crypto::WrappedKey;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::{
-    BUCKETS, Condition, MANIFESTS, Meta, MetaError, OBJECTS, buckets,
+    BUCKETS, Condition, MANIFESTS, Meta, MetaError, OBJECTS, bucket_keys, buckets,
     buckets::BucketInfo,
-    stripes,
+    packs, stripes,
     versions::{Reading, Writing},
 };
 use crate::{
@@ -75,7 +75,7 @@ pub struct NewCopy {
     pub condition: Condition,
 }
 
-fn decode_manifest(row: &[u8]) -> Result<Manifest, MetaError> {
+pub(super) fn decode_manifest(row: &[u8]) -> Result<Manifest, MetaError> {
     Manifest::from_row(row).map_err(|_| MetaError::Row("manifests"))
 }
 
@@ -90,6 +90,7 @@ pub(super) fn free(transaction: &WriteTransaction, version: &Version, now_ms: u6
     let Some(info) = version.object() else { return Ok(()) };
     let manifest = manifest_of(transaction, info.manifest)?;
     transaction.open_table(MANIFESTS)?.remove(info.manifest)?;
+    packs::leave(transaction, info.manifest, &manifest)?;
     stripes::release(transaction, manifest.stripes(), now_ms)
 }
 
@@ -125,6 +126,7 @@ pub(super) fn enter(
     if let (None, Some(default)) = (info.properties.retention, default) {
         info.properties.retention = Some(default.at(now_ms));
     }
+    packs::enter(transaction, info.manifest, &manifest)?;
     transaction.open_table(MANIFESTS)?.insert(info.manifest, manifest.to_row().as_slice())?;
     let entry = Entry::Object(info);
     let (stamp, replaced) =
@@ -161,6 +163,7 @@ impl Meta {
             let NewObject { bucket: name, key, info, manifest, condition } = object;
             let bucket = buckets::require(transaction, &name)?;
             check(transaction, &bucket, (&name, &key), &info.properties, &condition)?;
+            bucket_keys::require(transaction, &name, &manifest.parts)?;
             stripes::hold(transaction, manifest.stripes())?;
             enter(transaction, &bucket, (&name, &key), info, manifest, now_ms)
         })
@@ -187,6 +190,7 @@ impl Meta {
             if !manifest.replace_keys(to.keys) {
                 return Err(MetaError::PreconditionFailed);
             }
+            bucket_keys::require(transaction, &to.bucket, &manifest.parts)?;
             let mut properties = to.properties;
             if !to.replace_headers {
                 let redirect = properties.headers.redirect;

@@ -116,6 +116,15 @@ fn put(transaction: &WriteTransaction, id: &StripeId, row: &StripeRow) -> Result
     Ok(())
 }
 
+/// A stripe that is in flight or referred to.
+pub(super) fn record(
+    transaction: &ReadTransaction,
+    id: &StripeId,
+) -> Result<Option<StripeRecord>, MetaError> {
+    let row = transaction.open_table(STRIPES)?.get(id.0)?;
+    row.map(|row| stripe_row(row.value()).map(|row| row.record)).transpose()
+}
+
 /// One more reference to each stripe; stripes in flight stop being so.
 pub(super) fn hold<'a>(
     transaction: &WriteTransaction,
@@ -267,11 +276,7 @@ impl Meta {
 
     /// A stripe that is in flight or referred to.
     pub async fn stripe(&self, id: StripeId) -> Result<Option<StripeRecord>, MetaError> {
-        self.read(move |transaction| {
-            let row = transaction.open_table(STRIPES)?.get(id.0)?;
-            row.map(|row| stripe_row(row.value()).map(|row| row.record)).transpose()
-        })
-        .await
+        self.read(move |transaction| record(transaction, &id)).await
     }
 
     /// Missing shards whose time has come, at most `limit`.

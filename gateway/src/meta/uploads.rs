@@ -5,7 +5,7 @@ use std::ops::Bound;
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, PARTS, UPLOADS, buckets, stripes};
+use super::{BUCKETS, Meta, MetaError, PARTS, UPLOADS, bucket_keys, buckets, stripes};
 use crate::{
     checksum::{Algorithm, ChecksumKind, Checksums},
     listing::{self, Pairs, Start},
@@ -145,6 +145,7 @@ impl Meta {
         self.write(move |transaction| {
             buckets::require(transaction, &upload.bucket)?;
             require(transaction, &upload)?;
+            bucket_keys::require(transaction, &upload.bucket, [&part.manifest])?;
             stripes::hold(transaction, &part.manifest.stripes)?;
             let key = (upload.id.as_str(), number);
             let mut parts = transaction.open_table(PARTS)?;

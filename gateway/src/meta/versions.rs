@@ -132,7 +132,11 @@ where
     }
 
     /// The first version at or behind a place in a bucket's order of versions.
-    fn seek(&self, bucket: &str, start: &Start<u64>) -> Result<Option<(String, u64, Version)>, MetaError> {
+    pub(super) fn seek(
+        &self,
+        bucket: &str,
+        start: &Start<u64>,
+    ) -> Result<Option<(String, u64, Version)>, MetaError> {
         let (key, from) = match start {
             Start::Key(key) => (key.as_str(), 0),
             Start::Behind(key, u64::MAX) => return self.seek(bucket, &Start::Key(format!("{key}\0"))),

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use arion_crypto::WrappedKey;
 use hyper::HeaderMap;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
@@ -11,11 +10,11 @@ use super::{
     access::{Judged, new_acl},
     account,
     digest::Digests,
+    encryption::{Sealing, check_sse, customer_of, set_encryption},
     errors,
     input::{condition, now_ms, properties, refuse, refuse_wishes, timestamp},
     objects::Taken,
     output::{checksum_type, set_checksums},
-    reads::open_parts,
 };
 use crate::{
     checksum::{Algorithm, Checksums},
@@ -24,15 +23,12 @@ use crate::{
     meta::{MetaError, NewCopy, Source},
 };
 
-/// What a copy is made of: the source, its bucket's row, and the object, if it is the caller's and the conditions of the
-/// input, whichever it is, hold.
+/// What a copy is made of: the source, its bucket's row, the object, and what opens it, if it is the caller's and the
+/// conditions of the input, whichever it is, hold.
 macro_rules! copy_source {
     ($store:expr, $account:expr, $judged:expr, $input:expr) => {{
         let input = $input;
-        $crate::s3::input::refuse(&[(
-            "customer-provided keys",
-            input.copy_source_sse_customer_algorithm.is_some(),
-        )])?;
+        let customer = $crate::s3::encryption::source_customer_of!(input)?;
         let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
             return Err(s3_error!(NotImplemented, "only bucket/key can be copied from"));
         };
@@ -50,13 +46,15 @@ macro_rules! copy_source {
             input.copy_source_if_modified_since.as_ref(),
         );
         met.map_err(|_| s3_error!(PreconditionFailed))?;
+        let sealing = $crate::s3::encryption::Sealing::new(bucket, key, customer);
+        $store.check_customer(&sealing, &found.info.properties.encryption).await?;
         let from = $crate::meta::Source {
             bucket: bucket.to_string(),
             key: key.to_string(),
             version,
             expected: found.info.manifest,
         };
-        (from, info, found)
+        (from, info, found, sealing)
     }};
 }
 pub(super) use copy_source;
@@ -71,17 +69,17 @@ pub(super) fn source_error(error: MetaError) -> s3s::S3Error {
     }
 }
 
-/// Takes in a range of an object that is here already, in a bucket of `owner`, under a key of its own.
+/// Takes in a range of an object that is here already and that `opening` opens, under a key of its own.
 pub(super) async fn take_in_copy(
     store: &Store,
-    account: &str,
-    (from, owner): (Source, &str),
+    sealing: &Sealing,
+    (from, opening): (Source, &Sealing),
     range: Range<u64>,
     also: Option<Algorithm>,
 ) -> S3Result<Taken> {
     let manifest = manifest_of(store, &from).await?;
-    let mut plaintext = store.grid.read(open_parts(store, owner, manifest)?, range.clone());
-    let mut upload = Upload::new(store.grid.clone(), &store.accounts.of(account), account.as_bytes());
+    let mut plaintext = store.grid.read(store.open_parts(opening, manifest).await?, range.clone());
+    let mut upload = Upload::new(store.grid.clone());
     let mut digests = Digests::new(&HeaderMap::new(), None, Checksums::default(), None, also, None)?;
     let mut copied = 0;
     while let Some(bytes) = plaintext.recv().await {
@@ -94,7 +92,7 @@ pub(super) async fn take_in_copy(
         return Err(s3_error!(InternalError, "the object ended early"));
     }
     let (md5, checksums) = digests.finish()?;
-    let manifest = upload.finish().await.map_err(errors::write)?;
+    let manifest = store.with_key(sealing, upload.finish().await.map_err(errors::write)?).await?;
     Ok((upload, manifest, md5, checksums))
 }
 
@@ -118,13 +116,6 @@ fn replaces(directive: Option<&str>) -> S3Result<bool> {
     }
 }
 
-/// The keys of an object's parts, wrapped for another account.
-fn rewrap(store: &Store, manifest: Manifest, from: &str, to: &str) -> S3Result<Vec<WrappedKey>> {
-    let key = store.accounts.of(to);
-    let parts = open_parts(store, from, manifest)?;
-    Ok(parts.iter().map(|part| key.wrap(&part.key, to.as_bytes())).collect())
-}
-
 pub(super) async fn copy_object(
     store: &Store,
     request: S3Request<CopyObjectInput>,
@@ -136,22 +127,31 @@ pub(super) async fn copy_object(
     refuse_wishes!(input)?;
     let replace_headers = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
     let replace_tags = replaces(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
-    let (from, source_bucket, found) = copy_source!(store, &account, &judged, &input);
+    let customer = customer_of!(input)?;
+    check_sse!(input, customer)?;
+    let names_key = customer.is_some() || input.server_side_encryption.is_some();
+    let sealing = Sealing::new(&input.bucket, &input.key, customer);
+    let (from, source_bucket, found, opening) = copy_source!(store, &account, &judged, &mut input);
     if let Some(asked) = &input.checksum_algorithm {
         // The bytes are not read: another checksum cannot be made.
         let has = Algorithm::from_name(asked.as_str()).and_then(|asked| found.info.checksums.get(asked));
         refuse(&[("copies with another checksum than the source's", has.is_none())])?;
     }
     let is_itself = from.version.is_none() && (&from.bucket, &from.key) == (&input.bucket, &input.key);
-    if is_itself && !replace_headers && !replace_tags && input.website_redirect_location.is_none() {
-        return Err(s3_error!(InvalidRequest, "a copy onto itself must replace the metadata or the tags"));
+    let changes = replace_headers || replace_tags || input.website_redirect_location.is_some();
+    if is_itself && !changes && !names_key && opening.customer.is_none() {
+        return Err(s3_error!(
+            InvalidRequest,
+            "a copy onto itself must replace the metadata, the tags or the encryption"
+        ));
     }
-    // Data keys are wrapped anew, for whom the copy belongs to; what they seal stays where it is.
+    // Data keys are wrapped anew; what they seal stays where it is.
     let manifest = manifest_of(store, &from).await?;
+    let keys = store.open_keys(&opening, &manifest.parts).await?;
     let to = NewCopy {
         manifest: rand::random(),
-        keys: rewrap(store, manifest, &source_bucket.account, &account)?,
-        properties: properties!(acl, input),
+        keys: store.wrap(&sealing, &keys).await?,
+        properties: properties!(acl, input, store.encryption(&sealing).await?),
         replace_headers,
         replace_tags,
         condition: condition(None, None),
@@ -167,10 +167,12 @@ pub(super) async fn copy_object(
         ..Default::default()
     };
     set_checksums!(result, info.checksums);
-    Ok(CopyObjectOutput {
+    let mut output = CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: source_bucket.shown(found.version).map(|id| id.to_string()),
         version_id: version.map(|id| id.to_string()),
         ..Default::default()
-    })
+    };
+    set_encryption!(output, sealing.customer);
+    Ok(output)
 }

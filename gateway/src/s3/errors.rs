@@ -84,6 +84,9 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         MetaError::PartTooSmall(number) => {
             s3_error!(EntityTooSmall, "part {number} is below the least size of a part that is not the last")
         }
+        MetaError::KeyReplaced => {
+            s3_error!(SlowDown, "the bucket's key was replaced in this moment; try again")
+        }
         MetaError::PreconditionFailed => {
             s3_error!(PreconditionFailed, "a condition of the request does not hold")
         }

@@ -60,9 +60,9 @@ macro_rules! kept_headers {
 }
 pub(super) use kept_headers;
 
-/// What an input says of an object besides its bytes, whichever it is.
+/// What an input says of an object besides its bytes, whichever it is; `$encryption` is whose key wraps its keys.
 macro_rules! properties {
-    ($acl:expr, $input:expr) => {
+    ($acl:expr, $input:expr, $encryption:expr) => {
         $crate::object::Properties {
             owner: $acl.owner.clone(),
             acl: $acl.to_stored(),
@@ -73,6 +73,7 @@ macro_rules! properties {
                 $input.object_lock_retain_until_date.as_ref(),
             )?,
             legal_hold: $crate::s3::lock::hold_of($input.object_lock_legal_hold_status.as_ref())?,
+            encryption: $encryption,
             ..Default::default()
         }
     };
@@ -120,15 +121,6 @@ macro_rules! refuse_wishes {
     ($input:expr) => {
         $crate::s3::input::refuse(&[
             (
-                "customer-provided keys",
-                $input.sse_customer_algorithm.is_some() || $input.sse_customer_key.is_some(),
-            ),
-            (
-                "encryption other than AES256",
-                $input.ssekms_key_id.is_some()
-                    || $input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256"),
-            ),
-            (
                 "storage classes other than STANDARD",
                 $input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD"),
             ),
@@ -160,7 +152,7 @@ pub(super) use given_checksums;
 
 /// Takes in the body of an input, whichever it is, compared with what its headers and trailers say of it.
 macro_rules! take_in_body {
-    ($store:expr, $account:expr, $request:expr, $also:expr) => {{
+    ($store:expr, $sealing:expr, $request:expr, $also:expr) => {{
         let input = &mut $request.input;
         let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
         let digests = $crate::s3::digest::Digests::new(
@@ -171,7 +163,7 @@ macro_rules! take_in_body {
             $also,
             $request.trailing_headers.take(),
         )?;
-        $crate::s3::objects::take_in($store, $account, input.body.take(), input.content_length, digests)
+        $crate::s3::objects::take_in($store, $sealing, input.body.take(), input.content_length, digests)
             .await?
     }};
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use s3s::{S3Request, S3Result, dto::*, s3_error};
+use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
@@ -10,6 +10,7 @@ use super::{
     account,
     copies::{copy_source, take_in_copy},
     digest::{etag_of_parts, random_id},
+    encryption::{Sealing, check_sse, customer_of, refuse_on_read, set_encryption},
     errors,
     input::{condition, given_checksums, now_ms, properties, refuse, refuse_wishes, take_in_body, timestamp},
     objects::Taken,
@@ -75,19 +76,25 @@ pub(super) async fn create_multipart_upload(
     let acl = new_acl(&request)?;
     let mut input = request.input;
     refuse_wishes!(input)?;
+    let customer = customer_of!(input)?;
+    check_sse!(input, customer)?;
+    let sealing = Sealing::new(&input.bucket, &input.key, customer);
     store.bucket(&account, &input.bucket).await?;
     let checksum = checksum_wish(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-    let info = UploadInfo { created_ms: now_ms(), properties: properties!(acl, input), checksum };
+    let properties = properties!(acl, input, store.encryption(&sealing).await?);
+    let info = UploadInfo { created_ms: now_ms(), properties, checksum };
     let upload = UploadKey { bucket: input.bucket, key: input.key, id: random_id() };
     store.grid.meta.create_upload(upload.clone(), info).await.map_err(errors::meta)?;
-    Ok(CreateMultipartUploadOutput {
+    let mut output = CreateMultipartUploadOutput {
         bucket: Some(upload.bucket),
         key: Some(upload.key),
         upload_id: Some(upload.id),
         checksum_algorithm: input.checksum_algorithm,
         checksum_type: checksum.map(|(_, made_over)| kind(made_over)),
         ..Default::default()
-    })
+    };
+    set_encryption!(output, sealing.customer);
+    Ok(output)
 }
 
 pub(super) fn part_number(number: i32) -> S3Result<u32> {
@@ -102,16 +109,19 @@ pub(super) async fn upload_part(
     mut request: S3Request<UploadPartInput>,
 ) -> S3Result<UploadPartOutput> {
     let account = account(&request)?;
-    let input = &request.input;
-    refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
+    refuse_on_read(&request.headers)?;
+    let input = &mut request.input;
+    let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
     store.bucket(&account, &input.bucket).await?;
     let number = part_number(input.part_number)?;
     let upload_key = upload_key!(input);
     let upload = store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
-    let taken = take_in_body!(store, &account, request, Some(checksum_of(&upload).0));
+    store.check_customer(&sealing, &upload.properties.encryption).await?;
+    let taken = take_in_body!(store, &sealing, request, Some(checksum_of(&upload).0));
     let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
     let mut output = UploadPartOutput { e_tag: Some(e_tag), ..Default::default() };
     set_checksums!(output, checksums);
+    set_encryption!(output, sealing.customer);
     Ok(output)
 }
 
@@ -119,16 +129,18 @@ pub(super) async fn upload_part(
 /// as plaintext.
 pub(super) async fn upload_part_copy(
     store: &Store,
-    request: S3Request<UploadPartCopyInput>,
+    mut request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<UploadPartCopyOutput> {
     let account = account(&request)?;
     let judged = Judged::of(&request);
-    let input = &request.input;
-    refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
+    refuse_on_read(&request.headers)?;
+    let input = &mut request.input;
     let number = part_number(input.part_number)?;
-    let (from, source_bucket, source) = copy_source!(store, &account, &judged, input);
+    let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
+    let (from, source_bucket, source, opening) = copy_source!(store, &account, &judged, &mut *input);
     let upload_key = upload_key!(input);
     let upload = store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
+    store.check_customer(&sealing, &upload.properties.encryption).await?;
     let range = match &input.copy_source_range {
         Some(text) => copy_range(text, source.info.size)?,
         None => 0..source.info.size,
@@ -136,17 +148,19 @@ pub(super) async fn upload_part_copy(
     if range.end - range.start > COPY_BYTES_MAX {
         return Err(s3_error!(InvalidRequest, "at most {COPY_BYTES_MAX} bytes can be copied into a part"));
     }
-    let from = (from, source_bucket.account.as_str());
-    let taken = take_in_copy(store, &account, from, range, Some(checksum_of(&upload).0)).await?;
+    let also = Some(checksum_of(&upload).0);
+    let taken = take_in_copy(store, &sealing, (from, &opening), range, also).await?;
     let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
     let mut result =
         CopyPartResult { e_tag: Some(e_tag), last_modified: Some(timestamp(now_ms())), ..Default::default() };
     set_checksums!(result, checksums);
-    Ok(UploadPartCopyOutput {
+    let mut output = UploadPartCopyOutput {
         copy_part_result: Some(result),
         copy_source_version_id: source_bucket.shown(source.version).map(|id| id.to_string()),
         ..Default::default()
-    })
+    };
+    set_encryption!(output, sealing.customer);
+    Ok(output)
 }
 
 /// `bytes=FIRST-LAST`, both of which the object must have.
@@ -177,9 +191,10 @@ async fn enter_part(
 pub(super) async fn complete_multipart_upload(
     store: &Store,
     request: S3Request<CompleteMultipartUploadInput>,
-) -> S3Result<CompleteMultipartUploadOutput> {
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let account = account(&request)?;
     let mut input = request.input;
+    let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
     store.bucket(&account, &input.bucket).await?;
     let wanted = input.multipart_upload.take().and_then(|list| list.parts).unwrap_or_default();
     if wanted.is_empty() {
@@ -193,12 +208,16 @@ pub(super) async fn complete_multipart_upload(
         Err(MetaError::NoSuchUpload) => {
             let earlier = store.grid.meta.completed_upload(upload.clone()).await.map_err(errors::meta)?;
             return match earlier.filter(|earlier| earlier.info.etag == etag) {
-                Some(earlier) => Ok(completed(upload, earlier)),
+                Some(earlier) => {
+                    store.check_customer(&sealing, &earlier.info.properties.encryption).await?;
+                    Ok(completed(upload, earlier, &sealing))
+                }
                 None => Err(errors::meta(MetaError::NoSuchUpload)),
             };
         }
         begun => begun.map_err(errors::meta)?,
     };
+    store.check_customer(&sealing, &begun.properties.encryption).await?;
     let kept = store.grid.meta.parts(upload.clone()).await.map_err(errors::meta)?;
     let checksums = check_parts(wanted, &kept, checksum_of(&begun), &given)?;
     let (_, checksum_kind) = checksum_of(&begun);
@@ -221,7 +240,7 @@ pub(super) async fn complete_multipart_upload(
         condition: condition(input.if_match.take(), input.if_none_match.take()),
     };
     let done = store.grid.meta.complete_upload(completion, now_ms()).await.map_err(errors::meta)?;
-    Ok(completed(upload, done))
+    Ok(completed(upload, done, &sealing))
 }
 
 /// A part as the client names it: number and MD5.
@@ -269,7 +288,11 @@ fn check_parts(
     }
 }
 
-fn completed(upload: UploadKey, done: Completed) -> CompleteMultipartUploadOutput {
+fn completed(
+    upload: UploadKey,
+    done: Completed,
+    sealing: &Sealing,
+) -> S3Response<CompleteMultipartUploadOutput> {
     let mut output = CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", upload.bucket, upload.key)),
         bucket: Some(upload.bucket),
@@ -280,7 +303,14 @@ fn completed(upload: UploadKey, done: Completed) -> CompleteMultipartUploadOutpu
         ..Default::default()
     };
     set_checksums!(output, done.info.checksums);
-    output
+    match &sealing.customer {
+        Some(customer) => S3Response::with_headers(output, customer.headers()),
+        None => {
+            output.server_side_encryption =
+                Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256));
+            S3Response::new(output)
+        }
+    }
 }
 
 pub(super) async fn abort_multipart_upload(

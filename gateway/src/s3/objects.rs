@@ -8,6 +8,7 @@ use super::{
     access::new_acl,
     account,
     digest::Digests,
+    encryption::{Sealing, check_sse, customer_of, set_encryption},
     errors,
     input::{condition, now_ms, properties, refuse, refuse_wishes, take_in_body},
     lifecycle::Expiry,
@@ -30,7 +31,7 @@ pub(super) type Taken = (Upload, PartManifest, [u8; 16], Checksums);
 /// Takes a body in: hashes, encrypts, stores. The stripes are given back if the upload is dropped.
 pub(super) async fn take_in(
     store: &Store,
-    account: &str,
+    sealing: &Sealing,
     body: Option<StreamingBlob>,
     length: Option<i64>,
     mut digests: Digests,
@@ -40,8 +41,7 @@ pub(super) async fn take_in(
     if announced.is_some_and(|announced| announced > BODY_BYTES_MAX) {
         return Err(too_large());
     }
-    let key = store.accounts.of(account);
-    let mut upload = Upload::new(store.grid.clone(), &key, account.as_bytes());
+    let mut upload = Upload::new(store.grid.clone());
     let mut received = 0u64;
     if let Some(mut body) = body {
         while let Some(bytes) = body.next().await {
@@ -62,7 +62,7 @@ pub(super) async fn take_in(
         ));
     }
     let (md5, checksums) = digests.finish()?;
-    let manifest = upload.finish().await.map_err(errors::write)?;
+    let manifest = store.with_key(sealing, upload.finish().await.map_err(errors::write)?).await?;
     Ok((upload, manifest, md5, checksums))
 }
 
@@ -76,10 +76,13 @@ pub(super) async fn put_object(
     let input = &mut request.input;
     refuse_wishes!(input)?;
     refuse(&[("appending to objects", input.write_offset_bytes.is_some())])?;
+    let customer = customer_of!(input)?;
+    check_sse!(input, customer)?;
+    let sealing = Sealing::new(&input.bucket, &input.key, customer);
     store.bucket(&account, &input.bucket).await?;
     let condition = condition(input.if_match.take(), input.if_none_match.take());
-    let properties = properties!(acl, input);
-    let (upload, manifest, md5, checksums) = take_in_body!(store, &account, request, None);
+    let properties = properties!(acl, input, store.encryption(&sealing).await?);
+    let (upload, manifest, md5, checksums) = take_in_body!(store, &sealing, request, None);
     let now = now_ms();
     let info = ObjectInfo {
         manifest: rand::random(),
@@ -99,6 +102,7 @@ pub(super) async fn put_object(
         ..Default::default()
     };
     set_checksums!(output, checksums);
+    set_encryption!(output, sealing.customer);
     let object = NewObject {
         bucket: request.input.bucket,
         key: request.input.key,

@@ -8,17 +8,14 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, dto::*, s3_error};
 use super::{
     Store,
     access::Judged,
-    account, errors,
-    input::{refuse, seconds, version},
+    account,
+    encryption::{Sealing, customer_of, refuse_on_read, set_encryption},
+    errors,
+    input::{seconds, version},
     lifecycle::Expiry,
     output::{Body, checksum_type, object_fields},
 };
-use crate::{
-    checksum::Checksums,
-    grid::read::OpenPart,
-    manifest::{Manifest, PartManifest},
-    object::ObjectInfo,
-};
+use crate::{checksum::Checksums, manifest::Manifest, object::ObjectInfo};
 
 /// Most parts in an answer about attributes.
 const PARTS_MAX: i32 = 1_000;
@@ -154,8 +151,9 @@ pub(super) async fn get_object(
     let account = account(&request)?;
     let judged = Judged::of(&request);
     let expiry = Expiry::of(&request, &request.input.key)?;
-    let input = request.input;
-    refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
+    refuse_on_read(&request.headers)?;
+    let mut input = request.input;
+    let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
     let bucket = store.bucket(&account, &input.bucket).await?;
     let which = version(input.version_id.as_deref())?;
     let found = store.grid.meta.object_with_manifest(input.bucket, input.key, which).await;
@@ -165,12 +163,15 @@ pub(super) async fn get_object(
     let mode = input.checksum_mode.as_ref();
     let view = View::new(&found.info, Some(&manifest), input.range.as_ref(), input.part_number, mode)?;
     let length = view.range.end - view.range.start;
-    let mut plaintext = store.grid.read(open_parts(store, &account, manifest)?, view.range.clone());
+    store.check_customer(&sealing, &found.info.properties.encryption).await?;
+    let parts = store.open_parts(&sealing, manifest).await?;
+    let mut plaintext = store.grid.read(parts, view.range.clone());
     // The first piece decides between an answer and an error that says why.
     let first = plaintext.recv().await.transpose().map_err(errors::read)?;
     let mut output = object_fields!(GetObjectOutput, bucket, &found, &view);
     output.expiration = expiry.told(&found.info);
     output.tag_count = tag_count(&found.info);
+    set_encryption!(output, sealing.customer);
     output.body = Some(StreamingBlob::new(Body::new(first, plaintext, length)));
     Ok(output)
 }
@@ -181,18 +182,6 @@ fn tag_count(info: &ObjectInfo) -> Option<i32> {
     i32::try_from(count).ok().filter(|count| *count > 0)
 }
 
-pub(super) fn open_parts(store: &Store, account: &str, manifest: Manifest) -> S3Result<Vec<OpenPart>> {
-    let account_key = store.accounts.of(account);
-    let open = |part: PartManifest| match account_key.unwrap(&part.key, account.as_bytes()) {
-        Ok(key) => Ok(OpenPart { manifest: part, key }),
-        Err(error) => {
-            tracing::error!(%error, "an object's key cannot be opened: is this the account key it was written with?");
-            Err(s3_error!(InternalError, "the object's key cannot be opened"))
-        }
-    };
-    manifest.parts.into_iter().map(open).collect()
-}
-
 pub(super) async fn head_object(
     store: &Store,
     request: S3Request<HeadObjectInput>,
@@ -200,8 +189,9 @@ pub(super) async fn head_object(
     let account = account(&request)?;
     let judged = Judged::of(&request);
     let expiry = Expiry::of(&request, &request.input.key)?;
-    let input = request.input;
-    refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
+    refuse_on_read(&request.headers)?;
+    let mut input = request.input;
+    let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
     let bucket = store.bucket(&account, &input.bucket).await?;
     let which = version(input.version_id.as_deref())?;
     let meta = &store.grid.meta;
@@ -217,7 +207,9 @@ pub(super) async fn head_object(
     check_conditions!(input, &found.info)?;
     let mode = input.checksum_mode.as_ref();
     let view = View::new(&found.info, manifest.as_ref(), input.range.as_ref(), input.part_number, mode)?;
+    store.check_customer(&sealing, &found.info.properties.encryption).await?;
     let mut output = object_fields!(HeadObjectOutput, bucket, &found, &view);
+    set_encryption!(output, sealing.customer);
     output.expiration = expiry.told(&found.info);
     let mut response = S3Response::new(output);
     if let Some(count) = tag_count(&found.info) {
@@ -232,8 +224,8 @@ pub(super) async fn get_object_attributes(
 ) -> S3Result<GetObjectAttributesOutput> {
     let account = account(&request)?;
     let judged = Judged::of(&request);
-    let input = request.input;
-    refuse(&[("customer-provided keys", input.sse_customer_algorithm.is_some())])?;
+    let mut input = request.input;
+    let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
     let known = [
         ObjectAttributes::CHECKSUM,
         ObjectAttributes::ETAG,
@@ -259,6 +251,7 @@ pub(super) async fn get_object_attributes(
     let (found, manifest) = found.map_err(errors::lookup)?;
     judged.check(&found.info)?;
     let info = &found.info;
+    store.check_customer(&sealing, &info.properties.encryption).await?;
     let checksum = asks(ObjectAttributes::CHECKSUM).then(|| checksum_of(info)).flatten();
     let parts = asks(ObjectAttributes::OBJECT_PARTS) && info.parts > 0;
     Ok(GetObjectAttributesOutput {

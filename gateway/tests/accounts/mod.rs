@@ -47,7 +47,8 @@ async fn serve() -> Served {
     let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
     let (alice, bob) = (keys.add("alice", None, None).unwrap(), keys.add("bob", None, None).unwrap());
     let region = "us-east-1".to_owned();
-    let store = Store { grid, accounts: network::accounts(), keys, region, part_bytes_min: 1_000 };
+    let keyring = network::keyring(&grid.meta);
+    let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000 };
     let domains = Domains { s3: vec!["s3.test".into()], website: vec!["web.test".into()] };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(store, domains), Duration::from_secs(1)).await.unwrap();

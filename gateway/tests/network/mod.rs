@@ -12,14 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arion_crypto::{CustomerKey, DataKey, OperatorSecret, WrappedKey};
 use arion_daemon::now_ms;
 use arion_gateway::{
     grid::{Grid, GridOptions, read::OpenPart, write::Upload},
+    keyring::Keyring,
+    keystore::Generations,
     manifest::PartManifest,
     meta::Meta,
     metrics::Metrics,
     placement::{Maps, Placement},
-    s3::AccountKeys,
 };
 use arion_net::{MemoryNetwork, Service};
 use arion_protocol::{Action, ErrorCode, Request, Response, ShardPlacement};
@@ -262,8 +264,19 @@ pub fn open_meta(directory: &Path) -> Meta {
     }
 }
 
-pub fn accounts() -> AccountKeys {
-    AccountKeys::new([9; 32])
+/// The keys of a gateway with these metadata.
+pub fn keyring(meta: &Meta) -> Arc<Keyring> {
+    Arc::new(Keyring::new(meta.clone(), Generations::one(OperatorSecret::from_bytes([9; 32]))))
+}
+
+/// Whose key the tests of the data path wrap under: that takes no bucket.
+fn customer() -> CustomerKey {
+    CustomerKey::from_bytes([8; 32])
+}
+
+/// A data key as [`write`] keeps it.
+pub fn wrapped(key: &DataKey) -> WrappedKey {
+    customer().wrap(key, b"")
 }
 
 /// Bytes that differ from place to place.
@@ -279,13 +292,13 @@ pub async fn write(
     grid: &Arc<Grid>,
     plain: &[u8],
 ) -> Result<PartManifest, arion_gateway::grid::write::WriteError> {
-    let mut upload = Upload::new(grid.clone(), &accounts().of("a"), b"a");
+    let mut upload = Upload::new(grid.clone());
     for piece in plain.chunks(100_000) {
         upload.push(piece).await?;
     }
-    let manifest = upload.finish().await?;
+    let (sealed, key) = upload.finish().await?;
     upload.keep();
-    Ok(manifest)
+    Ok(sealed.with_key(wrapped(&key)))
 }
 
 /// Reads a range.
@@ -294,7 +307,7 @@ pub async fn read(
     manifest: &PartManifest,
     range: std::ops::Range<u64>,
 ) -> Result<Vec<u8>, arion_gateway::grid::read::ReadError> {
-    let key = accounts().of("a").unwrap(&manifest.key, b"a").unwrap();
+    let key = customer().unwrap(&manifest.key, b"").unwrap();
     let mut pieces = grid.read(vec![OpenPart { manifest: manifest.clone(), key }], range);
     let mut plain = Vec::new();
     while let Some(piece) = pieces.recv().await {

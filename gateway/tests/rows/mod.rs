@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use arion_crypto::WrappedKey;
+use arion_crypto::{WrappedKey, Wrapping};
 use arion_gateway::{
     manifest::{Manifest, PartManifest, StripeRecord},
     meta::{Condition, Meta, NewObject},
@@ -17,8 +17,9 @@ pub fn stripe(seed: u32) -> StripeRecord {
     StripeRecord { epoch: 1, len: 640, shard_len: 64, data_shards: 10, hashes: (0..30).map(hash).collect() }
 }
 
+/// As under a customer's key: no bucket's key is needed.
 pub fn wrapped() -> WrappedKey {
-    WrappedKey::V1 { key_id: [1; 8], nonce: [2; 12], sealed: [3; 48] }
+    WrappedKey::V2 { wrapping: Wrapping::Customer, key_id: [0; 8], nonce: [2; 12], sealed: [3; 48] }
 }
 
 /// A part of one stripe, which is stored.
@@ -26,7 +27,8 @@ pub async fn new_part(meta: &Meta, seed: u32) -> PartManifest {
     let record = stripe(seed);
     meta.begin_stripe(record.id(), record.clone()).await.unwrap();
     meta.stripe_stored(record.id(), Vec::new(), 0).await.unwrap();
-    PartManifest { plain_len: seed.into(), cipher_len: 640, key: wrapped(), stripes: vec![record] }
+    let (plain_len, stripes) = (seed.into(), vec![record]);
+    PartManifest { plain_len, cipher_len: 640, offset: 0, key: wrapped(), stripes }
 }
 
 /// An object whose size and ETag are its number.

@@ -69,9 +69,10 @@ impl Served {
         let grid = network.grid(directory.path());
         let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
         let (access, secret) = keys.add("alice", None, None).unwrap();
+        let keyring = network::keyring(&grid.meta);
         let store = Store {
             grid,
-            accounts: network::accounts(),
+            keyring,
             keys,
             region: "us-east-1".into(),
             part_bytes_min: 1_000,

@@ -30,6 +30,9 @@ impl Wanted {
 pub(super) fn pieces(part: &PartManifest, wanted: Range<u64>) -> VecDeque<Wanted> {
     let mut start = 0u64;
     let mut pieces = VecDeque::new();
+    // Where a stripe is shared, what is before the offset belongs to others.
+    let offset = u64::from(part.offset);
+    let wanted = wanted.start + offset..wanted.end + offset;
     for record in &part.stripes {
         let end = start + u64::from(record.len);
         if start < wanted.end && wanted.start < end {
@@ -45,6 +48,7 @@ pub(super) fn pieces(part: &PartManifest, wanted: Range<u64>) -> VecDeque<Wanted
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arion_crypto::{BucketKey, DataKey};
     use arion_types::ShardHash;
 
     fn part(stripe_lens: &[u32]) -> PartManifest {
@@ -58,8 +62,8 @@ mod tests {
                 hashes: vec![ShardHash([0; 32]); 30],
             })
             .collect();
-        let key = arion_crypto::WrappedKey::V1 { key_id: [0; 8], nonce: [0; 12], sealed: [0; 48] };
-        PartManifest { plain_len: 0, cipher_len: 0, key, stripes }
+        let key = BucketKey::random().wrap(&DataKey::random(), b"");
+        PartManifest { plain_len: 0, cipher_len: 0, offset: 0, key, stripes }
     }
 
     fn shape(part: &PartManifest, wanted: Range<u64>) -> Vec<(Range<usize>, Range<usize>)> {
@@ -74,6 +78,13 @@ mod tests {
         assert_eq!(shape(&part, 9_999..10_001), [(9_999..10_000, 9..10), (0..1, 0..1)]);
         assert_eq!(shape(&part, 20_400..20_500), [(400..500, 6..8)]);
         assert_eq!(shape(&part, 0..20_500).len(), 3);
+    }
+
+    #[test]
+    fn in_a_shared_stripe_a_range_begins_at_the_parts_offset() {
+        let part = PartManifest { offset: 2_500, cipher_len: 600, ..part(&[10_000]) };
+        assert_eq!(shape(&part, 0..600), [(2_500..3_100, 2..4)]);
+        assert_eq!(shape(&part, 100..200), [(2_600..2_700, 2..3)]);
     }
 
     #[test]

@@ -1,0 +1,145 @@
+//! Reclaiming the holes of shared stripes: what is left in them is written anew, several of them into one, as it is.
+//!
+//! Ciphertext moves without being opened: neither keys nor customers are needed.
+//!
+//! # Invariants
+//! - A manifest refers to the new stripe only after that has its quorum; the old one stays readable for a while.
+//! - Reading and writing together stay below [`compact_bytes_per_second`](super::GridOptions::compact_bytes_per_second).
+
+use std::{sync::Arc, time::Duration};
+
+use arion_daemon::now_ms;
+use arion_types::StripeId;
+use tokio::time::Instant;
+
+use super::{Grid, write::WriteError};
+use crate::meta::{Holed, MetaError, Moved};
+
+/// Stripes looked at in one step.
+const LOOKED_AT: usize = 64;
+
+/// When compaction may go on.
+#[derive(Default)]
+pub(super) struct Pace {
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    fn rests(&self, now: Instant) -> bool {
+        self.not_before.is_some_and(|time| now < time)
+    }
+
+    fn spend(&mut self, now: Instant, bytes: u64, per_second: u64) {
+        let pause_ms = bytes.saturating_mul(1_000) / per_second.max(1);
+        self.not_before = Some(now + Duration::from_millis(pause_ms));
+    }
+}
+
+impl Holed {
+    /// Bytes that are still needed.
+    fn live_bytes(&self) -> u64 {
+        self.live.iter().map(|(_, len)| u64::from(*len)).sum()
+    }
+
+    fn is_worth_it(&self, below_percent: u8) -> bool {
+        let total = u64::from(self.record.len);
+        !self.live.is_empty() && self.live_bytes() * 100 < total * u64::from(below_percent)
+    }
+}
+
+impl Grid {
+    /// One step: as many stripes with holes as fit into a new one.
+    pub(super) async fn compact(self: &Arc<Self>, pace: &mut Pace) -> Result<(), MetaError> {
+        let per_second = self.options.compact_bytes_per_second;
+        if per_second == 0 || pace.rests(Instant::now()) {
+            return Ok(());
+        }
+        let mut accepted: Vec<StripeId> = Vec::new();
+        let mut chosen: Vec<(StripeId, Holed)> = Vec::new();
+        let mut bytes = 0;
+        for (id, holed) in self.meta.holed_stripes(LOOKED_AT).await? {
+            let worth = holed.filter(|holed| holed.is_worth_it(self.options.compact_below_percent));
+            let Some(holed) = worth else {
+                accepted.push(id);
+                continue;
+            };
+            let live = holed.live_bytes();
+            if !chosen.is_empty() && bytes + live > self.options.pack_stripe_bytes as u64 {
+                break;
+            }
+            bytes += live;
+            chosen.push((id, holed));
+        }
+        if !accepted.is_empty() {
+            self.meta.accept_holes(accepted).await?;
+        }
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let (mut sealed, mut moved) = (Vec::new(), Vec::new());
+        let mut spent = 0;
+        for (id, Holed { record, live }) in chosen {
+            let shards = match self.read_stripe(&record).await {
+                Ok(shards) => shards.concat(),
+                Err(error) => {
+                    tracing::warn!(stripe = %id, %error, "a stripe with holes cannot be read now");
+                    continue;
+                }
+            };
+            spent += shards.len() as u64;
+            for (offset, len) in live {
+                let Some(range) = shards.get(offset as usize..offset as usize + len as usize) else {
+                    continue;
+                };
+                let Ok(after) = u32::try_from(sealed.len()) else { continue };
+                sealed.extend_from_slice(range);
+                moved.push(Moved { from: id, before: offset, after });
+            }
+        }
+        if moved.is_empty() {
+            pace.spend(Instant::now(), spent.max(per_second), per_second);
+            return Ok(());
+        }
+        let written = sealed.len() as u64;
+        match self.clone().store_stripe(sealed).await {
+            Ok(record) => {
+                let count = self.meta.move_packed(moved, record.clone(), now_ms()).await?;
+                // Everybody may have left meanwhile.
+                if count == 0 {
+                    self.meta.discard_stripes(vec![record.id()], now_ms()).await?;
+                }
+                self.metrics.objects_compacted.inc_by(count as u64);
+                spent += written * 3;
+            }
+            Err(WriteError::Meta(error)) => return Err(error),
+            Err(error) => tracing::warn!(%error, "stripes with holes cannot be written anew now"),
+        }
+        pace.spend(Instant::now(), spent, per_second);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::StripeRecord;
+
+    #[test]
+    fn only_stripes_with_enough_holes_are_written_anew() {
+        let record = StripeRecord { epoch: 1, len: 1_000, shard_len: 100, data_shards: 10, hashes: vec![] };
+        let holed = |live: &[(u32, u32)]| Holed { record: record.clone(), live: live.to_vec() };
+        assert!(holed(&[(0, 499)]).is_worth_it(50));
+        assert!(!holed(&[(0, 400), (600, 100)]).is_worth_it(50));
+        assert!(!holed(&[]).is_worth_it(50));
+        assert!(!holed(&[(0, 1)]).is_worth_it(0));
+    }
+
+    #[test]
+    fn what_was_spent_is_waited_for() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        assert!(!pace.rests(now));
+        pace.spend(now, 500, 1_000);
+        assert!(pace.rests(now + Duration::from_millis(499)));
+        assert!(!pace.rests(now + Duration::from_millis(500)));
+    }
+}

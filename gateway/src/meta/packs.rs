@@ -1,0 +1,170 @@
+//! Who shares which stripe, so that holes can be reclaimed: members of shared stripes, and the stripes that lost one.
+//!
+//! References decide whether a stripe is kept (`STRIPES`); what is here only finds the manifests to rewrite. A part of an upload
+//! that is not completed refers to its stripe without being a member; such a stripe stays until the upload ends.
+
+use arion_types::StripeId;
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+
+use super::{Hash, MANIFESTS, Meta, MetaError, stripes};
+use crate::manifest::{Manifest, ManifestId, StripeRecord};
+
+/// Stripe, offset in it, manifest - bytes.
+pub(super) const PACKED: TableDefinition<'_, (Hash, u32, [u8; 16]), u32> = TableDefinition::new("packed");
+/// Shared stripes that lost a member since they were looked at.
+pub(super) const HOLED: TableDefinition<'_, Hash, ()> = TableDefinition::new("holed");
+
+/// Released stripes are not deleted at once when their members only move: who reads them has this long.
+const READERS_MS: u64 = 120_000;
+
+/// A shared stripe with holes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holed {
+    /// The stripe.
+    pub record: StripeRecord,
+    /// Offset and length of what is still needed, in order; no two overlap.
+    pub live: Vec<(u32, u32)>,
+}
+
+/// A range of a shared stripe that was written anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// The stripe it was in.
+    pub from: StripeId,
+    /// Where it began there.
+    pub before: u32,
+    /// Where it begins in the new stripe.
+    pub after: u32,
+}
+
+fn shared(manifest: &Manifest) -> impl Iterator<Item = (StripeId, u32, u32)> {
+    manifest.parts.iter().filter_map(|part| {
+        let record = part.shared()?;
+        Some((record.id(), part.offset, u32::try_from(part.cipher_len).ok()?))
+    })
+}
+
+/// The manifest refers to its stripes from now on.
+pub(super) fn enter(
+    transaction: &WriteTransaction,
+    id: ManifestId,
+    manifest: &Manifest,
+) -> Result<(), MetaError> {
+    for (stripe, offset, len) in shared(manifest) {
+        transaction.open_table(PACKED)?.insert((stripe.0, offset, id), len)?;
+    }
+    Ok(())
+}
+
+/// The manifest does not refer to its stripes any more.
+pub(super) fn leave(
+    transaction: &WriteTransaction,
+    id: ManifestId,
+    manifest: &Manifest,
+) -> Result<(), MetaError> {
+    for (stripe, offset, _) in shared(manifest) {
+        transaction.open_table(PACKED)?.remove((stripe.0, offset, id))?;
+        transaction.open_table(HOLED)?.insert(stripe.0, ())?;
+    }
+    Ok(())
+}
+
+impl Meta {
+    /// Shared stripes that lost a member, at most `limit`; `None` for one that is gone with its last member.
+    pub async fn holed_stripes(&self, limit: usize) -> Result<Vec<(StripeId, Option<Holed>)>, MetaError> {
+        self.read(move |transaction| {
+            let (holed, packed) = (transaction.open_table(HOLED)?, transaction.open_table(PACKED)?);
+            let mut found = Vec::new();
+            for row in holed.iter()?.take(limit) {
+                let id = row?.0.value();
+                let Some(record) = stripes::record(transaction, &StripeId(id))? else {
+                    found.push((StripeId(id), None));
+                    continue;
+                };
+                let mut live: Vec<(u32, u32)> = Vec::new();
+                for row in packed.range((id, 0, [0; 16])..=(id, u32::MAX, [u8::MAX; 16]))? {
+                    let (key, len) = row?;
+                    let (_, offset, _) = key.value();
+                    // Copies of an object share its range.
+                    if live.last().is_none_or(|(last, _)| *last != offset) {
+                        live.push((offset, len.value()));
+                    }
+                }
+                found.push((StripeId(id), Some(Holed { record, live })));
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Looks away from stripes until they lose another member.
+    pub async fn accept_holes(&self, ids: Vec<StripeId>) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let mut holed = transaction.open_table(HOLED)?;
+            for id in &ids {
+                holed.remove(id.0)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Has manifests refer to the new stripe where their ranges were moved. How many parts of objects moved; where none did,
+    /// the new stripe stays in flight.
+    pub async fn move_packed(
+        &self,
+        moved: Vec<Moved>,
+        to: StripeRecord,
+        now_ms: u64,
+    ) -> Result<usize, MetaError> {
+        self.write(move |transaction| {
+            let (new, mut count) = (to.id(), 0);
+            for Moved { from, before, after } in moved {
+                let members = members_at(transaction, from, before)?;
+                for (id, len) in members {
+                    let Some(mut manifest) = manifest(transaction, id)? else { continue };
+                    let mut old = Vec::new();
+                    for part in &mut manifest.parts {
+                        if part.offset == before && part.shared().is_some_and(|record| record.id() == from) {
+                            part.offset = after;
+                            old.append(&mut part.stripes);
+                            part.stripes = vec![to.clone()];
+                            stripes::hold(transaction, [&to])?;
+                        }
+                    }
+                    count += old.len();
+                    let row = manifest.to_row();
+                    transaction.open_table(MANIFESTS)?.insert(id, row.as_slice())?;
+                    let mut packed = transaction.open_table(PACKED)?;
+                    packed.remove((from.0, before, id))?;
+                    packed.insert((new.0, after, id), len)?;
+                    drop(packed);
+                    stripes::release(transaction, &old, now_ms.saturating_add(READERS_MS))?;
+                }
+                transaction.open_table(HOLED)?.remove(from.0)?;
+            }
+            Ok(count)
+        })
+        .await
+    }
+}
+
+fn members_at(
+    transaction: &WriteTransaction,
+    stripe: StripeId,
+    offset: u32,
+) -> Result<Vec<(ManifestId, u32)>, MetaError> {
+    let packed = transaction.open_table(PACKED)?;
+    let mut members = Vec::new();
+    for row in packed.range((stripe.0, offset, [0; 16])..=(stripe.0, offset, [u8::MAX; 16]))? {
+        let (key, len) = row?;
+        members.push((key.value().2, len.value()));
+    }
+    Ok(members)
+}
+
+fn manifest(transaction: &WriteTransaction, id: ManifestId) -> Result<Option<Manifest>, MetaError> {
+    let manifests = transaction.open_table(MANIFESTS)?;
+    let row = manifests.get(id)?;
+    row.map(|row| Manifest::from_row(row.value()).map_err(|_| MetaError::Row("manifests"))).transpose()
+}

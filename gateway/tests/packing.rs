@@ -1,0 +1,227 @@
+//! Small uploads share stripes: few stripes for many of them, each read back alone, holes reclaimed, nothing lost.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod network;
+
+use std::{sync::Arc, time::Duration};
+
+use arion_daemon::{Shutdown, now_ms};
+use arion_gateway::{
+    grid::{Grid, GridOptions, write::Upload},
+    manifest::{Manifest, PartManifest},
+    meta::{BucketInfo, Condition, DeleteRequest, NewObject},
+    object::ObjectInfo,
+};
+use network::{MINERS, Mood, Network, eventually, read, sample, write};
+
+const KIB: usize = 1_024;
+
+/// Writes all at once.
+async fn write_all(grid: &Arc<Grid>, plains: Vec<Vec<u8>>) -> Vec<PartManifest> {
+    let tasks: Vec<_> = plains
+        .into_iter()
+        .map(|plain| {
+            let grid = grid.clone();
+            tokio::spawn(async move { write(&grid, &plain).await.unwrap() })
+        })
+        .collect();
+    let mut parts = Vec::new();
+    for task in tasks {
+        parts.push(task.await.unwrap());
+    }
+    parts
+}
+
+/// Writes into one stripe: nobody ends before all have begun.
+async fn write_together(grid: &Arc<Grid>, plains: Vec<Vec<u8>>) -> Vec<PartManifest> {
+    let mut uploads = Vec::new();
+    for plain in plains {
+        let mut upload = Upload::new(grid.clone());
+        upload.push(&plain).await.unwrap();
+        uploads.push(upload);
+    }
+    let ended = uploads.iter_mut().map(Upload::finish);
+    let ended = futures_util::future::try_join_all(ended).await.unwrap();
+    uploads.into_iter().for_each(Upload::keep);
+    ended.into_iter().map(|(sealed, key)| sealed.with_key(network::wrapped(&key))).collect()
+}
+
+fn plains(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|number| sample(KIB + number)).collect()
+}
+
+fn stripes_of(parts: &[PartManifest]) -> usize {
+    let mut ids: Vec<_> = parts.iter().flat_map(|part| &part.stripes).map(|stripe| stripe.id()).collect();
+    ids.sort();
+    ids.dedup();
+    ids.len()
+}
+
+async fn bucket(grid: &Grid) {
+    let info = BucketInfo::new("a".into(), 1);
+    grid.meta.create_bucket("b".into(), info).await.unwrap();
+}
+
+async fn enter(grid: &Grid, key: &str, part: PartManifest) {
+    let info = ObjectInfo { manifest: rand::random(), size: part.plain_len, ..Default::default() };
+    let (bucket, key, manifest) = ("b".to_owned(), key.to_owned(), Manifest::whole(part));
+    let object = NewObject { bucket, key, info, manifest, condition: Condition::default() };
+    grid.meta.put_object(object, 1).await.unwrap();
+}
+
+async fn part_of(grid: &Grid, key: &str) -> PartManifest {
+    let (_, manifest) = grid.meta.object_with_manifest("b".into(), key.into(), None).await.unwrap();
+    manifest.parts[0].clone()
+}
+
+async fn remove(grid: &Grid, key: &str) {
+    let request = DeleteRequest { bucket: "b".into(), key: key.into(), ..Default::default() };
+    grid.meta.delete(request, now_ms()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_at_once_are_a_few_stripes_and_each_comes_back_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let options = GridOptions { pack_delay: Duration::from_millis(200), ..Network::options() };
+    let grid = network.grid_with(directory.path(), options);
+    let parts = write_all(&grid, plains(64)).await;
+    assert!(stripes_of(&parts) <= 8, "{} stripes", stripes_of(&parts));
+    for (number, (part, plain)) in parts.iter().zip(plains(64)).enumerate() {
+        let len = plain.len() as u64;
+        assert_eq!(read(&grid, part, 0..len).await.unwrap(), plain, "{number}");
+        assert_eq!(read(&grid, part, 100..117).await.unwrap(), plain[100..117], "{number}");
+        assert_eq!(read(&grid, part, len - 1..len).await.unwrap(), plain[plain.len() - 1..], "{number}");
+    }
+    // A little of a large stripe is in one or two shards.
+    let fetches = |network: &Network| -> usize {
+        network.miners.iter().map(|miner| miner.fetches.load(std::sync::atomic::Ordering::SeqCst)).sum()
+    };
+    let before = fetches(&network);
+    read(&grid, &parts[63], 0..1).await.unwrap();
+    assert!((1..=2).contains(&(fetches(&network) - before)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alone_nobody_waits_and_large_ones_share_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let options = GridOptions { pack_delay: Duration::from_secs(60), ..Network::options() };
+    let grid = network.grid_with(directory.path(), options);
+    let alone = tokio::time::timeout(Duration::from_secs(20), write(&grid, &sample(10))).await;
+    assert!(alone.is_ok(), "an upload without company waited for some");
+    let large = write_all(&grid, vec![sample(200 * KIB), sample(201 * KIB)]).await;
+    assert!(large.iter().all(|part| part.offset == 0) && stripes_of(&large) == 2);
+    let empty = write(&grid, &[]).await.unwrap();
+    assert_eq!(read(&grid, &empty, 0..0).await.unwrap(), [] as [u8; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_leaves_a_hole_and_the_last_takes_the_stripe_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let options = GridOptions { pack_delay: Duration::from_millis(200), ..Network::options() };
+    let grid = network.grid_with(directory.path(), options);
+    bucket(&grid).await;
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    let (mut one, mut two) = (Upload::new(grid.clone()), Upload::new(grid.clone()));
+    one.push(&sample(500)).await.unwrap();
+    two.push(&sample(600)).await.unwrap();
+    let (first, second) = tokio::join!(one.finish(), two.finish());
+    let ((first, _), (second, key)) = (first.unwrap(), second.unwrap());
+    assert_eq!(first.stripes, second.stripes);
+    drop(one);
+    enter(&grid, "two", second.with_key(network::wrapped(&key))).await;
+    two.keep();
+    let kept = part_of(&grid, "two").await;
+    assert_eq!(read(&grid, &kept, 0..600).await.unwrap(), sample(600));
+    remove(&grid, "two").await;
+    eventually("the last member's stripe is gone", async || {
+        network.miners.iter().all(|miner| miner.shard_count() == 0)
+    })
+    .await;
+
+    let (mut one, mut two) = (Upload::new(grid.clone()), Upload::new(grid.clone()));
+    let (first, second) = tokio::join!(one.finish(), two.finish());
+    let id = first.unwrap().0.stripes[0].id();
+    assert_eq!(second.unwrap().0.stripes[0].id(), id);
+    drop((one, two));
+    eventually("nobody kept it", async || grid.meta.stripe(id).await.unwrap().is_none()).await;
+    assert_eq!(grid.meta.inflight_stripes().await.unwrap(), []);
+    stop.trigger();
+    work.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_that_fails_fails_all_its_members() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let options = GridOptions { pack_delay: Duration::from_millis(200), ..Network::options() };
+    let grid = network.grid_with(directory.path(), options);
+    network.miners[..11].iter().for_each(|miner| miner.set(Mood::Forging));
+    let (one, two) = (sample(10), sample(11));
+    let (one, two) = tokio::join!(write(&grid, &one), write(&grid, &two));
+    assert!(one.is_err() && two.is_err());
+    assert_eq!(grid.meta.inflight_stripes().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holes_are_reclaimed_and_what_is_left_stays_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let options = GridOptions {
+        pack_delay: Duration::from_millis(200),
+        compact_bytes_per_second: 1 << 30,
+        ..Network::options()
+    };
+    let grid = network.grid_with(directory.path(), options);
+    bucket(&grid).await;
+    let parts = write_together(&grid, plains(24)).await;
+    assert_eq!(stripes_of(&parts), 1);
+    let stripes: Vec<_> = parts.iter().map(|part| part.stripes[0].id()).collect();
+    for (number, part) in parts.into_iter().enumerate() {
+        // The first is there twice, as a copy within the gateway is: both refer to the same range.
+        if number == 0 {
+            enter(&grid, "copy", part.clone()).await;
+        }
+        enter(&grid, &format!("{number:02}"), part).await;
+    }
+    let left = [0usize, 7, 13];
+    for number in (0..24).filter(|number| !left.contains(number)) {
+        remove(&grid, &format!("{number:02}")).await;
+    }
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    eventually("what is left moved together", async || {
+        let mut now = Vec::new();
+        for number in left {
+            now.push(part_of(&grid, &format!("{number:02}")).await);
+        }
+        stripes_of(&now) == 1 && !stripes.contains(&now[0].stripes[0].id())
+    })
+    .await;
+    for (key, number) in [("00", 0), ("07", 7), ("13", 13), ("copy", 0)] {
+        let part = part_of(&grid, key).await;
+        let plain = sample(KIB + number);
+        assert_eq!(read(&grid, &part, 0..plain.len() as u64).await.unwrap(), plain, "{key}");
+        assert_eq!(read(&grid, &part, 1_000..1_010).await.unwrap(), plain[1_000..1_010], "{key}");
+    }
+    assert_eq!(part_of(&grid, "copy").await.stripes, part_of(&grid, "00").await.stripes);
+    // The old ones are given up, their deletion is queued for when nobody reads them any more.
+    for id in stripes {
+        assert_eq!(grid.meta.stripe(id).await.unwrap(), None);
+    }
+    assert!(grid.meta.backlog().await.unwrap().1 >= MINERS as u64);
+    assert_eq!(grid.meta.inflight_stripes().await.unwrap(), []);
+    // What moved is compact: it is not written again and again.
+    let compacted = grid.metrics.objects_compacted.get();
+    assert_eq!(compacted, 4);
+    for key in ["00", "07", "13", "copy"] {
+        remove(&grid, key).await;
+    }
+    eventually("nothing is left", async || grid.meta.holed_stripes(9).await.unwrap().is_empty()).await;
+    stop.trigger();
+    work.await.unwrap();
+}
