@@ -55,7 +55,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefi
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 /// Operations that may wait for the writing thread.
 const QUEUE_MAX: usize = 1_024;
 /// Most operations in one commit.
@@ -330,6 +330,7 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     transaction.open_table(bucket_keys::BUCKET_ENCRYPTION)?;
     transaction.open_table(packs::PACKED)?;
     transaction.open_table(packs::HOLED)?;
+    transaction.open_table(stripes::PINNED)?;
     transaction.commit()?;
     Ok(found)
 }

@@ -186,7 +186,8 @@ async fn objects_outlive_the_gateway_and_overwriting_frees_them() {
     let network = Network::new();
     let plain = sample(2 * MIB);
     {
-        let grid = network.grid(directory.path());
+        let alone = GridOptions { pack_object_bytes: 0, ..Network::options() };
+        let grid = network.grid_with(directory.path(), alone);
         grid.meta.create_bucket("b".into(), bucket()).await.unwrap();
         let manifest = write(&grid, &plain).await.unwrap();
         grid.meta.put_object(object(Manifest::whole(manifest)), 1).await.unwrap();
@@ -293,8 +294,14 @@ async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
         grid.meta.create_upload(upload(key), info).await.unwrap();
         for number in [1, 2, 3] {
             let manifest = write(&grid, &sample(1_000 + number as usize)).await.unwrap();
-            let part = PartInfo { md5: [0; 16], modified_ms: now, manifest, checksums: Default::default() };
+            let part = PartInfo {
+                md5: [0; 16],
+                modified_ms: now,
+                manifest: manifest.clone(),
+                checksums: Default::default(),
+            };
             grid.meta.put_part(upload(key), number, part, now).await.unwrap();
+            network::let_go(&grid, &manifest).await;
         }
     }
     eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;

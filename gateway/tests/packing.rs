@@ -43,7 +43,7 @@ async fn write_together(grid: &Arc<Grid>, plains: Vec<Vec<u8>>) -> Vec<PartManif
     }
     let ended = uploads.iter_mut().map(Upload::finish);
     let ended = futures_util::future::try_join_all(ended).await.unwrap();
-    uploads.into_iter().for_each(Upload::keep);
+    uploads.into_iter().for_each(|upload| std::mem::forget(upload.keep()));
     ended.into_iter().map(|(sealed, key)| sealed.with_key(network::wrapped(&key))).collect()
 }
 
@@ -134,7 +134,7 @@ async fn who_goes_away_leaves_a_hole_and_the_last_takes_the_stripe_back() {
     assert_eq!(first.stripes, second.stripes);
     drop(one);
     enter(&grid, "two", second.with_key(network::wrapped(&key))).await;
-    two.keep();
+    drop(two.keep());
     let kept = part_of(&grid, "two").await;
     assert_eq!(read(&grid, &kept, 0..600).await.unwrap(), sample(600));
     remove(&grid, "two").await;
@@ -150,6 +150,54 @@ async fn who_goes_away_leaves_a_hole_and_the_last_takes_the_stripe_back() {
     drop((one, two));
     eventually("nobody kept it", async || grid.meta.stripe(id).await.unwrap().is_none()).await;
     assert_eq!(grid.meta.inflight_stripes().await.unwrap(), []);
+
+    // A crash, of which the next start finds what it left.
+    let (mut one, mut two) = (Upload::new(grid.clone()), Upload::new(grid.clone()));
+    let (first, second) = tokio::join!(one.finish(), two.finish());
+    let ((first, key), id) = (first.unwrap(), second.unwrap().0.stripes[0].id());
+    enter(&grid, "one", first.with_key(network::wrapped(&key))).await;
+    std::mem::forget((one, two));
+    grid.recover().await.unwrap();
+    assert_eq!(grid.meta.pinned_stripes().await.unwrap(), []);
+    assert!(grid.meta.stripe(id).await.unwrap().is_some());
+    remove(&grid, "one").await;
+    assert_eq!(grid.meta.stripe(id).await.unwrap(), None);
+    stop.trigger();
+    work.await.unwrap();
+}
+
+/// The stripe was given up with the object that was deleted first, while another upload had been told that it was stored; what
+/// that entered then stopped the gateway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_stays_while_a_member_is_still_to_be_entered() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let options = GridOptions {
+        pack_delay: Duration::from_millis(200),
+        compact_bytes_per_second: 1 << 30,
+        ..Network::options()
+    };
+    let grid = network.grid_with(directory.path(), options);
+    bucket(&grid).await;
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    let (mut one, mut two) = (Upload::new(grid.clone()), Upload::new(grid.clone()));
+    one.push(&sample(500)).await.unwrap();
+    two.push(&sample(600)).await.unwrap();
+    let (first, second) = tokio::join!(one.finish(), two.finish());
+    let ((first, first_key), (second, key)) = (first.unwrap(), second.unwrap());
+    let id = first.stripes[0].id();
+    assert_eq!(second.stripes[0].id(), id);
+    enter(&grid, "one", first.with_key(network::wrapped(&first_key))).await;
+    drop(one.keep());
+    remove(&grid, "one").await;
+    eventually("the hole was looked at", async || grid.meta.holed_stripes(9).await.unwrap().is_empty()).await;
+    enter(&grid, "two", second.with_key(network::wrapped(&key))).await;
+    drop(two.keep());
+    let kept = part_of(&grid, "two").await;
+    assert_eq!(read(&grid, &kept, 0..600).await.unwrap(), sample(600));
+    remove(&grid, "two").await;
+    eventually("nobody is left", async || grid.meta.stripe(id).await.unwrap().is_none()).await;
     stop.trigger();
     work.await.unwrap();
 }
@@ -181,6 +229,7 @@ async fn holes_are_reclaimed_and_what_is_left_stays_readable() {
     let parts = write_together(&grid, plains(24)).await;
     assert_eq!(stripes_of(&parts), 1);
     let stripes: Vec<_> = parts.iter().map(|part| part.stripes[0].id()).collect();
+    let first = parts[0].clone();
     for (number, part) in parts.into_iter().enumerate() {
         // The first is there twice, as a copy within the gateway is: both refer to the same range.
         if number == 0 {
@@ -188,6 +237,7 @@ async fn holes_are_reclaimed_and_what_is_left_stays_readable() {
         }
         enter(&grid, &format!("{number:02}"), part).await;
     }
+    network::let_go(&grid, &first).await;
     let left = [0usize, 7, 13];
     for number in (0..24).filter(|number| !left.contains(number)) {
         remove(&grid, &format!("{number:02}")).await;

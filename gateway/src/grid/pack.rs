@@ -7,7 +7,8 @@
 //!
 //! # Invariants
 //! - Every member has its own key: what shares a stripe shares no secret.
-//! - A shared stripe is discarded only when every member gave it up; until all of them did, it stays in flight or referred to.
+//! - A shared stripe is pinned until every member referred to it or gave it up: deleting or moving what one of them entered does
+//!   not take it from those that are still to be entered.
 //! - A member that goes away leaves a hole, and never stops the others.
 //!
 //! # Not here
@@ -15,7 +16,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use arion_daemon::now_ms;
@@ -66,23 +67,19 @@ struct Filling {
     members: Vec<oneshot::Sender<Answer>>,
 }
 
-/// A stored stripe and those who may refer to it.
+/// A stored stripe and those who may refer to it. It is pinned as long as this lives.
 struct Shared {
     grid: Arc<Grid>,
     record: StripeRecord,
-    kept: AtomicBool,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.kept.load(Ordering::Acquire) {
-            return;
-        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (grid, id) = (self.grid.clone(), self.record.id());
         runtime.spawn(async move {
-            if let Err(error) = grid.meta.discard_stripes(vec![id], now_ms()).await {
-                tracing::warn!(%error, "a shared stripe nobody kept was not taken back; the next start does it");
+            if let Err(error) = grid.meta.unpin_stripes(vec![id], now_ms()).await {
+                tracing::warn!(%error, "a shared stripe could not be let go; the next start does it");
             }
         });
     }
@@ -101,11 +98,6 @@ impl Place {
 
     pub(super) fn offset(&self) -> u32 {
         self.offset
-    }
-
-    /// The stripe is referred to from now on.
-    pub(super) fn keep(&self) {
-        self.shared.kept.store(true, Ordering::Release);
     }
 }
 
@@ -170,11 +162,11 @@ impl Grid {
         let Some(Filling { sealed, members }) = filling else { return };
         self.metrics.pack_members.inc_by(members.len() as u64);
         self.metrics.packs_stored.inc();
-        let stored = self.clone().store_stripe(sealed).await;
+        let stored = self.clone().store_pinned(sealed).await;
         drop(slot);
         match stored {
             Ok(record) => {
-                let shared = Arc::new(Shared { grid: self, record, kept: AtomicBool::new(false) });
+                let shared = Arc::new(Shared { grid: self, record });
                 for member in members {
                     // A member that went away drops its share here.
                     let _ = member.send(Ok(shared.clone()));
@@ -186,5 +178,11 @@ impl Grid {
                 }
             }
         }
+    }
+
+    async fn store_pinned(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
+        let record = self.clone().store_stripe(sealed).await?;
+        self.meta.pin_stripe(record.id()).await?;
+        Ok(record)
     }
 }

@@ -1,5 +1,5 @@
 //! Background work: shards that never arrived are re-created and sent again, unwanted ones are deleted, uploads in parts
-//! that were never completed are given up, holes of shared stripes are reclaimed ([`super::compact`]).
+//! that were never completed are given up, holes of shared stripes are reclaimed (`super::compact`).
 //!
 //! Both queues are on disk; every row is retried with back-off until a miner confirms.
 
@@ -43,9 +43,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 impl Grid {
     /// Takes back what a crash left in flight; run once before anything is written.
     pub async fn recover(&self) -> Result<usize, MetaError> {
+        let pinned = self.meta.pinned_stripes().await?;
         let left = self.meta.inflight_stripes().await?;
-        let count = left.len();
-        if count > 0 {
+        let mut count = left.len();
+        if !pinned.is_empty() {
+            count += self.meta.unpin_stripes(pinned, now_ms()).await?;
+        }
+        if !left.is_empty() {
             self.meta.discard_stripes(left, now_ms()).await?;
         }
         Ok(count)

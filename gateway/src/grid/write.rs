@@ -3,7 +3,7 @@
 //! # Invariants
 //! - A stripe is told to the metadata before its first shard leaves, so that a crash leaves no orphans.
 //! - [`Upload::finish`] returns only when every stripe has its quorum of durable shards on distinct miners.
-//! - An [`Upload`] that is dropped before [`Upload::keep`] takes its stripes back; a shared one goes when nobody keeps it.
+//! - An [`Upload`] that is dropped before [`Upload::keep`] takes its stripes back; a shared one goes when nobody refers to it.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
@@ -101,6 +101,11 @@ impl SealedStream {
     }
 }
 
+/// What an upload that was kept holds of the stripe that it shares.
+pub struct Kept {
+    _place: Option<Place>,
+}
+
 /// An object, or a part of one, on its way in.
 pub struct Upload {
     grid: Arc<Grid>,
@@ -178,12 +183,10 @@ impl Upload {
         Ok((sealed, key))
     }
 
-    /// The stripes are referred to from now on.
-    pub fn keep(mut self) {
+    /// The stripes are referred to from now on. A shared one stays in any case until the answer is dropped.
+    pub fn keep(mut self) -> Kept {
         self.kept = true;
-        if let Some(place) = &self.place {
-            place.keep();
-        }
+        Kept { _place: self.place.take() }
     }
 
     async fn send_full(&mut self) -> Result<(), WriteError> {

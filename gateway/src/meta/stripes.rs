@@ -13,6 +13,9 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use super::{DELETES, Hash, INFLIGHT, MISSING, Meta, MetaError, STRIPES, ledger};
 use crate::manifest::StripeRecord;
 
+/// Shared stripes whose members are being entered; each is one reference.
+pub(super) const PINNED: TableDefinition<'_, Hash, ()> = TableDefinition::new("pinned");
+
 /// First and longest wait between two attempts of the background work.
 const BACKOFF_MS: (u64, u64) = (2_000, 300_000);
 
@@ -258,6 +261,43 @@ impl Meta {
                 }
             }
             Ok(())
+        })
+        .await
+    }
+
+    /// Holds a stripe that was stored for several until all of them entered what they refer to it with, or gave up: who comes
+    /// and goes meanwhile does not take it from the others.
+    pub async fn pin_stripe(&self, id: StripeId) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let record = get(transaction, &id)?.ok_or(MetaError::Row("stripes"))?.record;
+            hold(transaction, [&record])?;
+            transaction.open_table(PINNED)?.insert(id.0, ())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends that; stripes that nobody refers to are given up. How many were.
+    pub async fn unpin_stripes(&self, ids: Vec<StripeId>, now_ms: u64) -> Result<usize, MetaError> {
+        self.write(move |transaction| {
+            let mut given_up = 0;
+            for id in &ids {
+                let was_pinned = transaction.open_table(PINNED)?.remove(id.0)?.is_some();
+                if let (true, Some(row)) = (was_pinned, get(transaction, id)?) {
+                    release(transaction, [&row.record], now_ms)?;
+                    given_up += usize::from(row.refs <= 1);
+                }
+            }
+            Ok(given_up)
+        })
+        .await
+    }
+
+    /// Stripes that are held by [`Meta::pin_stripe`]: at start, what a crash left behind.
+    pub async fn pinned_stripes(&self) -> Result<Vec<StripeId>, MetaError> {
+        self.read(|transaction| {
+            let pinned = transaction.open_table(PINNED)?;
+            pinned.iter()?.map(|row| Ok(StripeId(row?.0.value()))).collect()
         })
         .await
     }

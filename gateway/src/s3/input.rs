@@ -74,7 +74,6 @@ macro_rules! properties {
             )?,
             legal_hold: $crate::s3::lock::hold_of($input.object_lock_legal_hold_status.as_ref())?,
             encryption: $encryption,
-            ..Default::default()
         }
     };
 }
@@ -119,12 +118,10 @@ pub(super) fn headers(
 /// Refuses what the gateway does not do, wherever an input can ask for it.
 macro_rules! refuse_wishes {
     ($input:expr) => {
-        $crate::s3::input::refuse(&[
-            (
-                "storage classes other than STANDARD",
-                $input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD"),
-            ),
-        ])
+        $crate::s3::input::refuse(&[(
+            "storage classes other than STANDARD",
+            $input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD"),
+        )])
     };
 }
 pub(super) use refuse_wishes;

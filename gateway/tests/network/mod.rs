@@ -18,7 +18,7 @@ use arion_gateway::{
     grid::{Grid, GridOptions, read::OpenPart, write::Upload},
     keyring::Keyring,
     keystore::Generations,
-    manifest::PartManifest,
+    manifest::{PartManifest, StripeRecord},
     meta::Meta,
     metrics::Metrics,
     placement::{Maps, Placement},
@@ -287,7 +287,7 @@ pub fn sample(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Writes; the stripes stay.
+/// Writes; the stripes stay, a shared one until [`let_go`] or a restart.
 pub async fn write(
     grid: &Arc<Grid>,
     plain: &[u8],
@@ -297,8 +297,14 @@ pub async fn write(
         upload.push(piece).await?;
     }
     let (sealed, key) = upload.finish().await?;
-    upload.keep();
+    std::mem::forget(upload.keep());
     Ok(sealed.with_key(wrapped(&key)))
+}
+
+/// Has a stripe that was written be held by those only who refer to it.
+pub async fn let_go(grid: &Grid, part: &PartManifest) {
+    let ids = part.stripes.iter().map(StripeRecord::id).collect();
+    grid.meta.unpin_stripes(ids, now_ms()).await.unwrap();
 }
 
 /// Reads a range.

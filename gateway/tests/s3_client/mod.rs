@@ -57,6 +57,14 @@ fn agent() -> Agent {
     Agent::config_builder().http_status_as_error(false).build().into()
 }
 
+/// The address of a request, which the headers of S3 are signed with.
+fn sign<'a>(action: &mut impl S3Action<'a>, headers: Headers<'a>) -> String {
+    for (name, value) in headers.iter().filter(|(name, _)| name.starts_with("x-amz-")) {
+        action.headers_mut().insert(*name, *value);
+    }
+    action.sign(HOUR).to_string()
+}
+
 /// Sends a request; the body only where one is given.
 fn send(method: &str, url: &str, headers: Headers<'_>, body: Option<&[u8]>) -> Answer {
     let mut request = ureq::http::Request::builder().method(method).uri(url);
@@ -94,19 +102,24 @@ impl Client {
         send("PUT", url.as_str(), &[], Some(b""))
     }
 
+    pub fn remove(&self) -> Answer {
+        let url = self.bucket.delete_bucket(&self.credentials).sign(HOUR);
+        send("DELETE", url.as_str(), &[], None)
+    }
+
     pub fn put(&self, key: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
-        let url = self.bucket.put_object(Some(&self.credentials), key).sign(HOUR);
-        send("PUT", url.as_str(), headers, Some(body))
+        let url = sign(&mut self.bucket.put_object(Some(&self.credentials), key), headers);
+        send("PUT", &url, headers, Some(body))
     }
 
     pub fn get(&self, key: &str, headers: Headers<'_>) -> Answer {
-        let url = self.bucket.get_object(Some(&self.credentials), key).sign(HOUR);
-        send("GET", url.as_str(), headers, None)
+        let url = sign(&mut self.bucket.get_object(Some(&self.credentials), key), headers);
+        send("GET", &url, headers, None)
     }
 
     pub fn head(&self, key: &str, headers: Headers<'_>) -> Answer {
-        let url = self.bucket.head_object(Some(&self.credentials), key).sign(HOUR);
-        send("HEAD", url.as_str(), headers, None)
+        let url = sign(&mut self.bucket.head_object(Some(&self.credentials), key), headers);
+        send("HEAD", &url, headers, None)
     }
 
     pub fn delete(&self, key: &str) -> Answer {
@@ -123,20 +136,22 @@ impl Client {
 
     /// Begins an upload in parts; the answer has its id.
     pub fn begin(&self, key: &str, headers: Headers<'_>) -> Answer {
-        let url = CreateMultipartUpload::new(&self.bucket, Some(&self.credentials), key).sign(HOUR);
-        send("POST", url.as_str(), headers, Some(b""))
+        let mut action = CreateMultipartUpload::new(&self.bucket, Some(&self.credentials), key);
+        let url = sign(&mut action, headers);
+        send("POST", &url, headers, Some(b""))
     }
 
     pub fn part(&self, key: &str, id: &str, number: u16, headers: Headers<'_>, body: &[u8]) -> Answer {
-        let url = UploadPart::new(&self.bucket, Some(&self.credentials), key, number, id).sign(HOUR);
-        send("PUT", url.as_str(), headers, Some(body))
+        let mut action = UploadPart::new(&self.bucket, Some(&self.credentials), key, number, id);
+        let url = sign(&mut action, headers);
+        send("PUT", &url, headers, Some(body))
     }
 
     pub fn complete(&self, key: &str, id: &str, etags: &[String], headers: Headers<'_>) -> Answer {
         let etags = etags.iter().map(String::as_str);
-        let action = CompleteMultipartUpload::new(&self.bucket, Some(&self.credentials), key, id, etags);
-        let (url, body) = (action.sign(HOUR), action.body());
-        send("POST", url.as_str(), headers, Some(body.as_bytes()))
+        let mut action = CompleteMultipartUpload::new(&self.bucket, Some(&self.credentials), key, id, etags);
+        let (url, body) = (sign(&mut action, headers), action.body());
+        send("POST", &url, headers, Some(body.as_bytes()))
     }
 
     /// Uploads in parts, all with the same headers.
