@@ -82,7 +82,8 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
             transactions_per_hour: config.transactions_per_hour.get(),
             fees_per_day: u128::from(config.fees_per_day) * HIPP,
         };
-        let flow = Mutex::new(Flow::new(rules, limits, queue.flights()?));
+        let now = Duration::from_millis(arion_daemon::now_ms());
+        let flow = Mutex::new(Flow::new(rules, limits, queue.flights()?, queue.costs()?, now));
         let chain = Arc::new(LiveChain { client, account });
         let bucket_blocks = rules.bucket_blocks;
         let submitter = Submitter { queue: queue.clone(), chain, view, flow, bucket_blocks, health, metrics };

@@ -5,11 +5,11 @@
 //!   take it.
 //! - No attestation is in two transactions that could both be included: a batch whose fate is unknown is noted before it
 //!   leaves ([`Flight`]), survives a crash, and holds its bucket up until the chain has it or its transaction has expired.
-//! - One batch at a time; at most so many transactions an hour and so much in fees a day ([`Limits`]).
+//! - One batch at a time; at most so many transactions an hour and so much in fees a day ([`Limits`]), restarts or not.
 //! - A refused batch is compared with the chain again, and halved only if the chain does not explain the refusal.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use arion_types::{AttestationRecord, NodeId};
 use crate::{
     batch::{Blame, Rules, Screened, blame, screen},
     queue::{AttestationId, Queued, attestation_id},
+    spending::{Cost, CostChange, Spending},
 };
 
 const BACKOFF_MIN: Duration = Duration::from_secs(2);
@@ -26,8 +27,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 const HELD_PAUSE: Duration = Duration::from_secs(6);
 /// Longest pause between looks at the queue.
 const IDLE: Duration = Duration::from_millis(500);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// When attestations go, and how much that may cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +37,7 @@ pub struct Limits {
     pub batch_age: Duration,
     /// Transactions in any hour.
     pub transactions_per_hour: usize,
-    /// Fees in any 24 hours, in the token's smallest unit, as far as they are known.
+    /// Fees in any 24 hours, in the token's smallest unit.
     pub fees_per_day: u128,
 }
 
@@ -56,15 +55,15 @@ pub struct Flight {
 pub enum Outcome {
     /// It was carried out, in a finalised block.
     Finalized {
-        /// What it cost.
-        fee: u128,
+        /// What it cost, where that can be told.
+        fee: Option<u128>,
     },
     /// The call failed, in a finalised block.
     Refused {
         /// Name of the dispatch error.
         name: String,
-        /// What it cost nevertheless.
-        fee: u128,
+        /// What it cost nevertheless, where that can be told.
+        fee: Option<u128>,
     },
     /// It is not on chain and never will be: the node did not take it, or it has expired.
     NotTaken(String),
@@ -107,6 +106,8 @@ pub struct Settlement {
     pub landed: Vec<u32>,
     /// A batch that is about to leave, with its bucket.
     pub departing: Option<(u32, Flight)>,
+    /// What batches cost.
+    pub costs: Vec<CostChange>,
 }
 
 impl Settlement {
@@ -128,12 +129,20 @@ pub struct Flow {
     flights: BTreeMap<u32, Flight>,
     /// To be looked at next, whatever waits.
     again: Option<u32>,
-    /// The batch that is being sent.
-    sending: Option<(u32, Vec<Queued>)>,
+    sending: Option<Sending>,
     refused: Option<Refused>,
     not_before: Duration,
     failures: u32,
-    spent: VecDeque<(Duration, u128)>,
+    spending: Spending,
+}
+
+/// The batch that is being sent.
+#[derive(Clone, Debug)]
+struct Sending {
+    bucket: u32,
+    batch: Vec<Queued>,
+    /// Number of its cost.
+    cost: u64,
 }
 
 /// The batch refused last, for a reason that lies in one of it.
@@ -147,8 +156,14 @@ struct Refused {
 }
 
 impl Flow {
-    /// With the flights that a process before this one left behind.
-    pub fn new(rules: Rules, limits: Limits, flights: BTreeMap<u32, Flight>) -> Self {
+    /// With the flights and costs that processes before this one left behind; `now` is since the Unix epoch.
+    pub fn new(
+        rules: Rules,
+        limits: Limits,
+        flights: BTreeMap<u32, Flight>,
+        costs: BTreeMap<u64, Cost>,
+        now: Duration,
+    ) -> Self {
         Self {
             rules,
             limits,
@@ -160,11 +175,11 @@ impl Flow {
             refused: None,
             not_before: Duration::ZERO,
             failures: 0,
-            spent: VecDeque::new(),
+            spending: Spending::new(&limits, costs, now),
         }
     }
 
-    /// What is to be done at `now`, on a clock that never goes back, while this waits in the buckets.
+    /// What is to be done at `now`, since the Unix epoch on a clock that never goes back, while this waits in the buckets.
     pub fn next(&mut self, now: Duration, buckets: &[(u32, usize)]) -> Next {
         self.since.retain(|bucket, _| buckets.iter().any(|(waiting, _)| waiting == bucket));
         for (bucket, _) in buckets {
@@ -189,8 +204,9 @@ impl Flow {
 
     /// A bucket could not be read, or the settlement not be written.
     pub fn failed(&mut self, now: Duration) {
-        if let Some((bucket, _)) = self.sending.take() {
+        if let Some(Sending { bucket, cost, .. }) = self.sending.take() {
             self.flights.remove(&bucket);
+            self.spending.cancel(cost);
         }
         self.back_off(now);
     }
@@ -203,15 +219,7 @@ impl Flow {
 
     /// Why nothing goes out although something waits.
     pub fn limit_reached(&self, now: Duration) -> Option<&'static str> {
-        let within = |span: Duration| self.spent.iter().rev().take_while(move |(at, _)| *at + span > now);
-        let fees = within(DAY).fold(0u128, |sum, (_, fee)| sum.saturating_add(*fee));
-        if within(HOUR).count() >= self.limits.transactions_per_hour {
-            Some("the limit of transactions in an hour is reached")
-        } else if fees >= self.limits.fees_per_day {
-            Some("the limit of fees in 24 hours is reached")
-        } else {
-            None
-        }
+        self.spending.limit_reached(now)
     }
 
     /// Takes in what a bucket looks like. Write down the settlement; if it has a batch departing, send
@@ -254,7 +262,9 @@ impl Flow {
         let flight = Flight { ids, until: seen.head.saturating_add(self.rules.flight_blocks) };
         self.flights.insert(bucket, flight.clone());
         settlement.departing = Some((bucket, flight));
-        self.sending = Some((bucket, batch));
+        let (cost, changes) = self.spending.begin(now);
+        settlement.costs = changes;
+        self.sending = Some(Sending { bucket, batch, cost });
         settlement
     }
 
@@ -299,14 +309,14 @@ impl Flow {
 
     /// The batch to be sent, once the settlement with its departure is on disk.
     pub fn sending(&self) -> Option<(u32, Vec<AttestationRecord>)> {
-        let (bucket, batch) = self.sending.as_ref()?;
+        let Sending { bucket, batch, .. } = self.sending.as_ref()?;
         Some((*bucket, batch.iter().map(|queued| queued.record.clone()).collect()))
     }
 
     /// What became of the batch. Write down the settlement.
     pub fn submitted(&mut self, now: Duration, outcome: &Outcome) -> Settlement {
         let mut settlement = Settlement::default();
-        let Some((bucket, batch)) = self.sending.take() else { return settlement };
+        let Some(Sending { bucket, batch, cost }) = self.sending.take() else { return settlement };
         let ids: Vec<AttestationId> = batch.iter().map(|queued| queued.id).collect();
         if !matches!(outcome, Outcome::Unknown(_)) {
             self.flights.remove(&bucket);
@@ -314,7 +324,7 @@ impl Flow {
         }
         match outcome {
             Outcome::Finalized { fee } => {
-                self.spend(now, *fee);
+                settlement.costs.extend(self.spending.end(cost, now, *fee));
                 self.failures = 0;
                 // The chain is asked whether it really has them.
                 self.again = Some(bucket);
@@ -323,7 +333,7 @@ impl Flow {
                 }
             }
             Outcome::Refused { name, fee } => {
-                self.spend(now, *fee);
+                settlement.costs.extend(self.spending.end(cost, now, *fee));
                 match blame(name) {
                     Blame::All => {
                         settlement.rejected =
@@ -337,21 +347,16 @@ impl Flow {
                     Blame::None => self.back_off(now),
                 }
             }
-            Outcome::NotTaken(_) => self.back_off(now),
+            Outcome::NotTaken(_) => {
+                settlement.costs.extend(self.spending.cancel(cost));
+                self.back_off(now);
+            }
             Outcome::Unknown(_) => {
                 self.held.insert(bucket, now + HELD_PAUSE);
                 self.back_off(now);
             }
         }
         settlement
-    }
-
-    fn spend(&mut self, now: Duration, fee: u128) {
-        self.spent.push_back((now, fee));
-        // What is older than a day no longer matters; the number is bounded by that of transactions in an hour.
-        while self.spent.front().is_some_and(|(at, _)| *at + DAY <= now) {
-            self.spent.pop_front();
-        }
     }
 }
 

@@ -6,6 +6,9 @@ use crate::batch::tests::{queued, record, rules, warden};
 use arion_types::signing::node_id;
 use proptest::prelude::*;
 
+#[path = "flow_limits_tests.rs"]
+mod limits;
+
 /// First block of every story; a block takes six seconds.
 const HEAD: u32 = 120;
 const CAPACITY: usize = 8;
@@ -117,8 +120,8 @@ impl Chain {
 
     fn outcome(&mut self, bucket: u32, records: &[AttestationRecord]) -> Outcome {
         match self.apply(bucket, records) {
-            Ok(()) => Outcome::Finalized { fee: 1 },
-            Err(name) => Outcome::Refused { name: name.to_owned(), fee: 1 },
+            Ok(()) => Outcome::Finalized { fee: Some(1) },
+            Err(name) => Outcome::Refused { name: name.to_owned(), fee: Some(1) },
         }
     }
 
@@ -146,6 +149,7 @@ impl Chain {
 struct Disk {
     waiting: Vec<Queued>,
     flights: BTreeMap<u32, Flight>,
+    costs: BTreeMap<u64, Cost>,
     rejected: Vec<(Queued, String)>,
 }
 
@@ -167,6 +171,12 @@ impl Disk {
         self.rejected.extend(settlement.rejected.iter().cloned());
         settlement.landed.iter().for_each(|bucket| drop(self.flights.remove(bucket)));
         self.flights.extend(settlement.departing.clone());
+        for (number, cost) in &settlement.costs {
+            match cost {
+                Some(cost) => drop(self.costs.insert(*number, *cost)),
+                None => drop(self.costs.remove(number)),
+            }
+        }
     }
 }
 
@@ -192,13 +202,14 @@ struct Story {
 impl Story {
     fn new(records: &[AttestationRecord], limits: Limits) -> Self {
         let disk = Disk { waiting: records.iter().cloned().map(queued).collect(), ..Disk::default() };
-        let flow = Flow::new(rules(CAPACITY), limits, BTreeMap::new());
+        let flow = Flow::new(rules(CAPACITY), limits, BTreeMap::new(), BTreeMap::new(), Duration::ZERO);
         let (now, frozen_until) = (Duration::ZERO, Duration::ZERO);
         Self { chain: Chain::new(), disk, flow, now, frozen_until, sent: 0, looks: 0 }
     }
 
     fn crash(&mut self) {
-        self.flow = Flow::new(self.flow.rules, self.flow.limits, self.disk.flights.clone());
+        let (flights, costs) = (self.disk.flights.clone(), self.disk.costs.clone());
+        self.flow = Flow::new(self.flow.rules, self.flow.limits, flights, costs, self.now);
     }
 
     /// Goes on until nothing waits or the time is over; each batch that leaves meets the next twist.
@@ -266,7 +277,7 @@ impl Story {
                 unknown
             }
             Twist::NotTaken => Outcome::NotTaken("no funds".into()),
-            Twist::Vanishes => Outcome::Finalized { fee: 1 },
+            Twist::Vanishes => Outcome::Finalized { fee: Some(1) },
             Twist::CrashBefore => return self.crash(),
             Twist::CrashAfter => {
                 let _ = self.chain.apply(bucket, &records);
@@ -403,23 +414,6 @@ fn a_full_bucket_takes_findings_first_and_costs_no_fee_for_the_rest() {
     let full = |record: &&AttestationRecord| story.reason(record) == Some("Arion.AttestationBucketFull");
     assert_eq!(records().iter().filter(full).count(), 3);
     assert_eq!(story.sent, 2);
-}
-
-#[test]
-fn limits_hold_and_the_rest_goes_when_time_has_passed() {
-    let many: Vec<_> = (0..6).map(|n| record(n, 10)).collect();
-    let few = Limits { batch_max: 1, transactions_per_hour: 2, ..limits() };
-    let mut story = Story::new(&many, few);
-    story.run(std::iter::empty(), seconds(3_590));
-    assert_eq!(story.sent, 2);
-    assert!(story.flow.limit_reached(story.now).unwrap().contains("transactions"));
-    story.run(std::iter::empty(), seconds(3 * 3_600 + 60));
-    assert!(story.disk.waiting.is_empty());
-    let cheap = Limits { batch_max: 1, fees_per_day: 3, ..limits() };
-    let mut story = Story::new(&many, cheap);
-    story.run(std::iter::empty(), seconds(86_000));
-    assert_eq!(story.sent, 3);
-    assert!(story.flow.limit_reached(story.now).unwrap().contains("fees"));
 }
 
 #[test]

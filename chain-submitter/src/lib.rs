@@ -20,4 +20,5 @@ pub mod flow;
 mod metrics;
 pub mod queue;
 pub mod service;
+pub mod spending;
 pub mod submit;

@@ -6,6 +6,7 @@
 //! | `known` | id (32 bytes) | state (u8), bucket (u32), number (u64) |
 //! | `rejected` | id (32 bytes) | reason, SCALE `AttestationRecord` |
 //! | `flights` | bucket (u32) | last block at which the batch can be included (u32), ids (32 bytes each) |
+//! | `costs` | number (u64) | when a batch left or its fee was told, milliseconds since the Unix epoch (u64), fee (u128, or none if unknown) |
 //!
 //! # Invariants
 //! - An entry of `queue` has an entry of `known` in state queued that points back at it, and the reverse.
@@ -15,19 +16,23 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use arion_types::{AttestationRecord, GenesisHash};
 use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use crate::flow::{Flight, Settlement};
+use crate::{
+    flow::{Flight, Settlement},
+    spending::Cost,
+};
 
 const QUEUE: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("queue");
 const KNOWN: TableDefinition<&[u8; 32], (u8, u32, u64)> = TableDefinition::new("known");
 const REJECTED: TableDefinition<&[u8; 32], (&str, &[u8])> = TableDefinition::new("rejected");
-
 const FLIGHTS: TableDefinition<u32, (u32, Vec<[u8; 32]>)> = TableDefinition::new("flights");
+const COSTS: TableDefinition<u64, (u64, Option<u128>)> = TableDefinition::new("costs");
 
 const QUEUED: u8 = 0;
 const FINALIZED: u8 = 1;
@@ -115,6 +120,7 @@ impl Queue {
             transaction.open_table(KNOWN)?;
             transaction.open_table(REJECTED)?;
             transaction.open_table(FLIGHTS)?;
+            transaction.open_table(COSTS)?;
         }
         transaction.commit()?;
         Ok(Self { database, genesis, length_max, next_number: AtomicU64::new(last + 1) })
@@ -218,6 +224,15 @@ impl Queue {
             if let Some((bucket, Flight { ids, until })) = &settlement.departing {
                 flights.insert(bucket, (*until, ids.clone()))?;
             }
+            let mut costs = transaction.open_table(COSTS)?;
+            for (number, cost) in &settlement.costs {
+                match cost {
+                    Some(Cost { at, fee }) => {
+                        costs.insert(number, (u64::try_from(at.as_millis()).unwrap_or(u64::MAX), *fee))?
+                    }
+                    None => costs.remove(number)?,
+                };
+            }
         }
         transaction.commit()?;
         Ok(count)
@@ -233,6 +248,18 @@ impl Queue {
             flights.insert(bucket.value(), Flight { ids, until });
         }
         Ok(flights)
+    }
+
+    /// What batches of the last day cost, by number.
+    pub fn costs(&self) -> Result<BTreeMap<u64, Cost>, QueueError> {
+        let table = self.database.begin_read()?.open_table(COSTS)?;
+        let mut costs = BTreeMap::new();
+        for entry in table.iter()? {
+            let (number, cost) = entry?;
+            let (at, fee) = cost.value();
+            costs.insert(number.value(), Cost { at: Duration::from_millis(at), fee });
+        }
+        Ok(costs)
     }
 
     /// Attestations the chain will never take, with the reasons; at most `limit`.
@@ -341,6 +368,19 @@ mod tests {
         assert_eq!(queue.flights().unwrap(), [(7, flight)].into());
         queue.settle(&Settlement { landed: vec![7], ..Settlement::default() }).unwrap();
         assert!(queue.flights().unwrap().is_empty());
+    }
+
+    #[test]
+    fn costs_are_known_after_reopening_until_they_count_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = Duration::from_millis(1_800_000_000_123);
+        let [open_end, known] = [None, Some(u128::MAX)].map(|fee| Cost { at, fee });
+        let costs = vec![(1, Some(open_end)), (2, Some(known)), (3, Some(known))];
+        open(directory.path()).settle(&Settlement { costs, ..Settlement::default() }).unwrap();
+        let costs = vec![(3, None), (1, Some(known)), (4, Some(open_end))];
+        open(directory.path()).settle(&Settlement { costs, ..Settlement::default() }).unwrap();
+        let kept = open(directory.path()).costs().unwrap();
+        assert_eq!(kept, [(1, known), (2, known), (4, open_end)].into());
     }
 
     #[test]

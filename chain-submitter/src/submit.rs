@@ -59,7 +59,7 @@ pub struct LiveChain {
 }
 
 impl LiveChain {
-    /// What the account has; a fee that cannot be told counts as none.
+    /// What the account has, if the node says.
     async fn balance(&self) -> Option<u128> {
         self.client.free_balance(&self.account.id()).await.ok()
     }
@@ -76,7 +76,9 @@ impl AttestationChain for LiveChain {
         let before = self.balance().await;
         let outcome = self.client.submit(&self.account, &call, Wait::Finalized).await;
         let after = self.balance().await;
-        let fee = before.zip(after).map_or(0, |(before, after)| before.saturating_sub(after));
+        // An account with as much as before got something meanwhile.
+        let fee =
+            before.zip(after).and_then(|(before, after)| before.checked_sub(after)).filter(|fee| *fee > 0);
         match outcome {
             Ok(_) => Outcome::Finalized { fee },
             Err(TxError::Dispatch(failure)) => Outcome::Refused { name: failure.name, fee },
@@ -109,11 +111,11 @@ pub struct Submitter {
 impl Submitter {
     /// Works for ever.
     pub async fn run(self) {
-        let begun = Instant::now();
+        let (started_at, begun) = (Duration::from_millis(arion_daemon::now_ms()), Instant::now());
         let mut forgotten_at = Instant::now();
         loop {
-            let until = self.attempt(begun.elapsed()).await;
-            tokio::time::sleep(until.saturating_sub(begun.elapsed())).await;
+            let until = self.attempt(started_at + begun.elapsed()).await;
+            tokio::time::sleep(until.saturating_sub(started_at + begun.elapsed())).await;
             if forgotten_at.elapsed() >= FORGET_EVERY {
                 forgotten_at = Instant::now();
                 let bucket = self.view.snapshot().block.number / self.bucket_blocks.max(1);

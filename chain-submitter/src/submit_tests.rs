@@ -35,7 +35,7 @@ impl AttestationChain for FakeChain {
         self.calls.lock().unwrap().push(batch.len());
         let poisoned = self.poisoned.lock().unwrap();
         if let Some(error) = batch.iter().find_map(|record| poisoned.get(&record.shard_hash[0])) {
-            return Outcome::Refused { name: (*error).to_owned(), fee: 1 };
+            return Outcome::Refused { name: (*error).to_owned(), fee: Some(1) };
         }
         let mut buckets = self.buckets.lock().unwrap();
         let stored = buckets.entry(bucket).or_default();
@@ -48,7 +48,7 @@ impl AttestationChain for FakeChain {
             *lost -= 1;
             return Outcome::Unknown("connection lost".into());
         }
-        Outcome::Finalized { fee: 1 }
+        Outcome::Finalized { fee: Some(1) }
     }
 }
 
@@ -61,24 +61,23 @@ struct Bench {
 fn bench() -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let chain = Arc::new(FakeChain::default());
-    let submitter = submitter(directory.path(), chain.clone());
+    let submitter = submitter(directory.path(), chain.clone(), limits(), Duration::ZERO);
     Bench { _directory: directory, chain, submitter }
 }
 
-fn submitter(directory: &std::path::Path, chain: Arc<FakeChain>) -> Submitter {
+fn limits() -> Limits {
+    Limits { batch_max: 16, batch_age: Duration::ZERO, transactions_per_hour: 1_000, fees_per_day: 1_000_000 }
+}
+
+fn submitter(directory: &std::path::Path, chain: Arc<FakeChain>, limits: Limits, now: Duration) -> Submitter {
     let mut registry = Registry::default();
     registry.wardens.insert(node_id(&warden()));
     let block = BlockRef { number: 150, hash: [0; 32] };
     let snapshot = Snapshot { block, registry: Arc::new(registry), ..Snapshot::default() };
     let (view, _) = ChainView::manual(GENESIS, snapshot);
     let queue = Arc::new(Queue::open(directory, GENESIS, 1_000).unwrap());
-    let limits = Limits {
-        batch_max: 16,
-        batch_age: Duration::ZERO,
-        transactions_per_hour: 1_000,
-        fees_per_day: 1_000_000,
-    };
-    let flow = Mutex::new(Flow::new(rules(1_000), limits, queue.flights().unwrap()));
+    let flow =
+        Mutex::new(Flow::new(rules(1_000), limits, queue.flights().unwrap(), queue.costs().unwrap(), now));
     let (health, metrics) = (Health::new("test", "0"), Metrics::default());
     Submitter { queue, chain, view, flow, bucket_blocks: 100, health, metrics }
 }
@@ -173,7 +172,7 @@ async fn a_crash_between_chain_and_queue_neither_loses_nor_doubles() {
     let chain = Arc::new(FakeChain::default());
     *chain.lost_answers.lock().unwrap() = 1;
     {
-        let submitter = submitter(directory.path(), chain.clone());
+        let submitter = submitter(directory.path(), chain.clone(), limits(), Duration::ZERO);
         submitter.queue.push(&[record(0, 5), record(1, 5)], 100).unwrap();
         while chain.calls.lock().unwrap().is_empty() {
             let _ = submitter.step(Duration::ZERO).await;
@@ -182,7 +181,7 @@ async fn a_crash_between_chain_and_queue_neither_loses_nor_doubles() {
         assert_eq!(submitter.queue.flights().unwrap()[&0].until, 150 + 80);
     }
     // A new process finds them on chain and submits only the new one.
-    let submitter = submitter(directory.path(), chain.clone());
+    let submitter = submitter(directory.path(), chain.clone(), limits(), Duration::ZERO);
     submitter.queue.push(&[record(0, 5), record(2, 5)], 100).unwrap();
     assert_eq!(submitter.work(1).await, 0);
     assert!(submitter.queue.is_empty().unwrap());
@@ -200,4 +199,39 @@ async fn an_attestation_of_a_warden_that_left_is_dropped() {
     let rejected = bench.submitter.queue.rejected(10).unwrap();
     assert_eq!(rejected[0].1, "Arion.UnregisteredWarden");
     assert_eq!(NodeId(rejected[0].0.warden_pubkey), node_id(&warden()));
+}
+
+/// Processes that live for a second each, one after another, in the same hour.
+async fn crash_loop(directory: &std::path::Path, chain: &Arc<FakeChain>, limits: Limits) -> String {
+    let mut said = String::new();
+    for life in 0..20 {
+        let begun = Duration::from_secs(1_000_000 + life);
+        let submitter = submitter(directory, chain.clone(), limits, begun);
+        let mut now = begun;
+        while now < begun + Duration::from_secs(1) {
+            now = submitter.attempt(now).await.max(now + Duration::from_millis(1));
+        }
+        said = submitter.said();
+    }
+    said
+}
+
+#[tokio::test]
+async fn a_restart_does_not_renew_the_limits() {
+    for (is_lost, limits) in [
+        (false, Limits { fees_per_day: 3, batch_max: 1, ..limits() }),
+        (true, Limits { fees_per_day: 3, batch_max: 1, ..limits() }),
+        (false, Limits { transactions_per_hour: 3, batch_max: 1, ..limits() }),
+        (true, Limits { transactions_per_hour: 3, batch_max: 1, ..limits() }),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let chain = Arc::new(FakeChain::default());
+        // A process that dies in the middle never hears what it paid.
+        *chain.lost_answers.lock().unwrap() = if is_lost { u32::MAX } else { 0 };
+        let records: Vec<_> = (0..10).map(|n| record(n, 5)).collect();
+        Queue::open(directory.path(), GENESIS, 1_000).unwrap().push(&records, 100).unwrap();
+        let said = crash_loop(directory.path(), &chain, limits).await;
+        assert_eq!(chain.calls.lock().unwrap().len(), 3, "{limits:?}, answers lost: {is_lost}");
+        assert!(said.contains("limit"), "{said}");
+    }
 }
