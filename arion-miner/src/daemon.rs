@@ -8,8 +8,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use arion_chain::{ConnectError, ViewConfig};
 use arion_daemon::{
-    Health, HttpServer, chain, check_writable_dir, now_ms, prometheus_client::registry::Registry,
-    read_secret_key,
+    Health, HttpServer, chain, check_writable_dir, prometheus_client::registry::Registry, read_secret_key,
 };
 use arion_net::{Attachment, AttachmentState, QuicServer, QuicTransport, ServerOptions};
 use arion_types::{map::Endpoint, signing};
@@ -24,8 +23,8 @@ use crate::{
     metrics::Metrics,
     open_files,
     replay::ReplayGuard,
-    service::{Budgets, Clock, MinerService, Parts},
-    store::Volumes,
+    service::{Budgets, MinerService, Parts},
+    store::{Clock, Volumes, system_clock},
 };
 
 /// Requests under way get this long when the miner stops.
@@ -70,12 +69,12 @@ impl arion_daemon::Daemon for Miner {
         let health = Health::new("arion-miner", env!("CARGO_PKG_VERSION"));
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
-        let store = open_store(&config).await?;
-        let replays = ReplayGuard::open(&config.data_dir.join("nonces"), now_ms()).context(
+        let clock = system_clock();
+        let store = open_store(&config, &clock).await?;
+        let replays = ReplayGuard::open(&config.data_dir.join("nonces"), clock()).context(
             "cannot read the nonces of earlier commands; give this user access to the data directory",
         )?;
         let chain = Arc::new(LiveChain::default());
-        let clock: Clock = Arc::new(now_ms);
         let service = Arc::new(MinerService::new(Parts {
             key: key.clone(),
             store: store.clone(),
@@ -152,11 +151,12 @@ impl arion_daemon::Daemon for Miner {
     }
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<Volumes>> {
+async fn open_store(config: &Config, clock: &Clock) -> anyhow::Result<Arc<Volumes>> {
     let (data_dir, mut stores) = (config.data_dir.clone(), config.stores());
     let open_files_max = open_files::raise(stores.len());
     for (_, options) in &mut stores {
         options.open_files_max = open_files_max;
+        options.clock = clock.clone();
     }
     let opened = tokio::task::spawn_blocking(move || disks::open(&data_dir, stores));
     let volumes = opened.await??;

@@ -67,14 +67,15 @@ pub fn open(data_dir: &Path, disks: Vec<(PathBuf, StoreOptions)>) -> Result<Volu
     let known = known(data_dir);
     let mut volumes = Vec::new();
     for (root, options) in disks {
+        let clock = options.clock.clone();
         // The data directory itself is no mount of its own: whoever empties it wants that.
         let was_there = known.contains(&root) || root.starts_with(data_dir);
         if known.contains(&root) && matches!(Inspector::open(&root), Err(LayoutError::NoStore(_))) {
             tracing::error!(disk = %root.display(), "the store that was here is gone: is the disk mounted?");
-            volumes.push(Volume::missing(&root).owing(data_dir));
+            volumes.push(Volume::missing(&root).owing(data_dir, clock));
             continue;
         }
-        let volume = Volume::open(&root, options).owing(data_dir);
+        let volume = Volume::open(&root, options).owing(data_dir, clock);
         if let (Ok(_), false) = (volume.store(), was_there)
             && let Err(error) = remember(data_dir, &root)
         {

@@ -14,7 +14,10 @@ use arion_types::{GenesisHash, NodeId, map::Endpoint, signing};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
-use crate::{metrics::Metrics, service::Clock, store::Volumes};
+use crate::{
+    metrics::Metrics,
+    store::{Clock, Volumes},
+};
 
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// First wait after a failure; doubled up to the interval.

@@ -31,14 +31,11 @@ use crate::{
     chain_facts::{ChainFacts, Roles},
     metrics::Metrics,
     replay::ReplayGuard,
-    store::{ReadError, Volumes, WriteError},
+    store::{Clock, ReadError, Volumes, WriteError},
 };
 
 /// How long a request waits for its budget before it is told `Busy`.
 const BUDGET_WAIT: Duration = Duration::from_secs(2);
-
-/// Milliseconds since the Unix epoch.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Requests that may be worked on at once.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +56,7 @@ pub struct Parts {
     pub chain: Arc<dyn ChainFacts>,
     /// Nonces seen.
     pub replays: ReplayGuard,
-    /// The time.
+    /// The time, for commands and their nonces: the clock of the store, too.
     pub clock: Clock,
     /// Bounds.
     pub budgets: Budgets,

@@ -128,7 +128,7 @@ pub struct StoreOptions {
     pub background_bytes_per_second: u64,
     /// Whether there are background threads; without them nothing but what is asked for happens.
     pub background: bool,
-    /// The time, for retention and scrub.
+    /// The only time there is in a store: when shards are stored and deleted, retention, scrub.
     pub clock: Clock,
 }
 
@@ -333,19 +333,18 @@ impl Store {
         shard: ShardHash,
         placement: ShardPlacement,
         body: Bytes,
-        now_ms: u64,
     ) -> Result<Stored, WriteError> {
         if body.len() as u64 != u64::from(placement.size) || *blake3::hash(&body).as_bytes() != shard.0 {
             return Err(WriteError::HashMismatch);
         }
         let checksum = body_checksum(&shard, &body);
-        self.change(|reply| Change::Put { shard, placement, body, checksum, now_ms, reply }).await?
+        self.change(|reply| Change::Put { shard, placement, body, checksum, reply }).await?
     }
 
     /// Deletes a shard; returns whether it was there, once that is durable. Within the retention it can be
     /// restored.
-    pub async fn delete(&self, shard: ShardHash, now_ms: u64) -> Result<bool, WriteError> {
-        self.change(|reply| Change::Delete { shard, now_ms, reply }).await?
+    pub async fn delete(&self, shard: ShardHash) -> Result<bool, WriteError> {
+        self.change(|reply| Change::Delete { shard, owed_since: None, reply }).await?
     }
 
     /// Takes a deletion back; returns whether the shard is there now, once that is durable.

@@ -47,7 +47,7 @@ async fn put(store: &Store, number: u32, length: usize) -> Result<ShardHash, Wri
     let shard = ShardHash(*blake3::hash(&body).as_bytes());
     let size = length as u32;
     let placement = ShardPlacement { stripe: StripeId([1; 32]), pg: 1, index: 1, epoch: 1, size };
-    store.put(shard, placement, Bytes::from(body), 1).await.map(|_| shard)
+    store.put(shard, placement, Bytes::from(body)).await.map(|_| shard)
 }
 
 /// Stores until nothing fits, large shards and then small ones.
@@ -87,7 +87,7 @@ async fn deletions_the_index_and_the_start_work_on_a_full_disk() {
         assert_eq!(put(&store, 999_999, 1 << 20).await, Err(WriteError::NoSpace));
         for shard in &shards {
             store.read_blocking(shard).unwrap();
-            assert!(store.delete(*shard, 2).await.unwrap());
+            assert!(store.delete(*shard).await.unwrap());
         }
         assert!(!store.is_read_only());
         assert_eq!(store.usage().shards, 0);

@@ -10,7 +10,7 @@ use std::{
 use arion_miner::{
     heartbeat::Reporter,
     metrics::Metrics,
-    store::{Store, StoreOptions, Volumes},
+    store::{Clock, Store, StoreOptions, Volumes},
 };
 use arion_net::{MemoryNetwork, PeerAddr, Service};
 use arion_protocol::{ErrorCode, Request, Response, SignedHeartbeat};
@@ -64,15 +64,17 @@ async fn every_validator_hears_signed_reports_in_growing_order_and_one_that_is_a
     }
     let key = SigningKey::from_bytes(&[9; 32]);
     let dir = TempDir::new().unwrap();
+    // A clock that stands still: times must grow nevertheless.
+    let clock: Clock = Arc::new(|| 1_000);
+    let options = StoreOptions { clock: clock.clone(), ..StoreOptions::default() };
     let reporter = Arc::new(Reporter {
         key: key.clone(),
         genesis: GENESIS,
         endpoint: b"127.0.0.1:7".to_vec().try_into().unwrap(),
         draining: false,
-        store: Arc::new(Volumes::from(Store::open(dir.path(), StoreOptions::default()).unwrap())),
+        store: Arc::new(Volumes::from(Store::open(dir.path(), options).unwrap())),
         transport: Arc::new(network.transport(signing::node_id(&key))),
-        // A clock that stands still: times must grow nevertheless.
-        clock: Arc::new(|| 1_000),
+        clock,
         metrics: Metrics::new(&mut Default::default()),
         interval: Duration::from_millis(20),
         last_sent_at: AtomicU64::new(0),

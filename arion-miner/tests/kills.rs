@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arion_miner::store::{ReadError, Store, StoreOptions};
@@ -41,15 +41,18 @@ fn address(body: &[u8]) -> ShardHash {
     ShardHash(*blake3::hash(body).as_bytes())
 }
 
-/// Segments, checkpoints and background work small and frequent enough to be hit.
+/// Segments, checkpoints and background work small and frequent enough to be hit. The store's clock runs a thousand times
+/// too fast, so that trash of one life is purged and compacted in the next.
 fn options() -> StoreOptions {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     StoreOptions {
         segment_bytes: 2 << 20,
         checkpoint_bytes: 1 << 20,
         checkpoint_interval: Duration::from_millis(20),
         trash_retention: Duration::from_millis(30),
-        scrub_period: Duration::from_millis(500),
+        scrub_period: Duration::from_secs(500),
         background_bytes_per_second: 1 << 30,
+        clock: Arc::new(move || u64::try_from(clock()).unwrap()),
         ..StoreOptions::default()
     }
 }
@@ -79,12 +82,11 @@ fn child() {
                     let placement =
                         ShardPlacement { stripe: StripeId([1; 32]), pg: 1, index: 2, epoch: 3, size };
                     let shard = address(&body);
-                    store.put(shard, placement, body, 1).await.unwrap();
+                    store.put(shard, placement, body).await.unwrap();
                     say("put", number);
                     if number % 3 == 0 {
                         say("deleting", number);
-                        // Long ago, so that it is purged and compacted too.
-                        store.delete(shard, 1).await.unwrap();
+                        store.delete(shard).await.unwrap();
                         say("deleted", number);
                     }
                 }

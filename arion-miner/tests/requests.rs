@@ -18,7 +18,7 @@ use arion_miner::{
     metrics::Metrics,
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
-    store::{Inspector, Store, StoreOptions, Volumes},
+    store::{Clock, Inspector, Store, StoreOptions, Volumes},
 };
 use arion_net::{CallError, PeerAddr, QuicServer, QuicTransport, Transport};
 use arion_protocol::{
@@ -99,7 +99,8 @@ impl Net {
     fn serve(&mut self, options: StoreOptions, chain_known: bool) {
         // One clock for all: by another one trash may be over its retention at once.
         let now = self.now.clone();
-        let options = StoreOptions { clock: Arc::new(move || now.load(Ordering::SeqCst)), ..options };
+        let clock: Clock = Arc::new(move || now.load(Ordering::SeqCst));
+        let options = StoreOptions { clock: clock.clone(), ..options };
         let store = Store::open(&self.dir.path().join("store"), options).unwrap();
         let store = Arc::new(Volumes::from(store));
         let chain = Arc::new(LiveChain::default());
@@ -107,13 +108,12 @@ impl Net {
         if chain_known {
             chain.set(view);
         }
-        let now = self.now.clone();
         let service = MinerService::new(Parts {
             key: key(MINER),
             store: store.clone(),
             chain: chain.clone(),
             replays: ReplayGuard::open(&self.dir.path().join("nonces"), self.now()).unwrap(),
-            clock: Arc::new(move || now.load(Ordering::SeqCst)),
+            clock,
             budgets: Budgets { transfers_max: 4, audits_max: 2 },
             metrics: Metrics::new(&mut Default::default()),
         });

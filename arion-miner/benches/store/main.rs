@@ -165,7 +165,7 @@ impl Bench {
                 let store = store.clone();
                 tokio::spawn(async move {
                     for (shard, body) in part {
-                        assert!(store.put(shard, placement(length), body, 1).await.unwrap().new);
+                        assert!(store.put(shard, placement(length), body).await.unwrap().new);
                     }
                 })
             });
@@ -226,7 +226,7 @@ impl Bench {
             let mut puts = tokio::task::JoinSet::new();
             for (shard, body) in shards.clone() {
                 let store = store.clone();
-                puts.spawn(async move { store.put(shard, placement(length), body, 1).await.unwrap() });
+                puts.spawn(async move { store.put(shard, placement(length), body).await.unwrap() });
             }
             while let Some(put) = puts.join_next().await {
                 put.unwrap();
@@ -291,7 +291,7 @@ impl Bench {
                 tokio::spawn(async move {
                     for number in (writer..count).step_by(4_096) {
                         let (shard, body) = shard(number, 64);
-                        store.put(shard, placement(64), body, 1).await.unwrap();
+                        store.put(shard, placement(64), body).await.unwrap();
                     }
                 })
             });

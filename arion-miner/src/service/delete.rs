@@ -13,7 +13,7 @@ impl MinerService {
         self.check_command(&signed)?;
         let _place = place(&self.transfers).await?;
         self.enter_nonce(&signed)?;
-        let existed = self.store.delete(signed.command.shard, self.now_ms()).await?;
+        let existed = self.store.delete(signed.command.shard).await?;
         Ok((Response::Deleted { existed }, Bytes::new()))
     }
 }

@@ -19,7 +19,7 @@ impl MinerService {
         let _place = place(&self.transfers).await?;
         self.enter_nonce(&signed)?;
         let shard = signed.command.shard;
-        let stored = self.store.put(shard, placement, body, self.now_ms()).await?;
+        let stored = self.store.put(shard, placement, body).await?;
         let ShardPlacement { stripe, pg, index, epoch, size } = placement;
         let (node_id, stored_at) = (self.node_id, stored.stored_at);
         let receipt = Receipt { shard, size, stripe, pg, index, epoch, node_id, stored_at };

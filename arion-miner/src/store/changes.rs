@@ -37,7 +37,6 @@ impl Writer {
         placement: ShardPlacement,
         body: &[u8],
         checksum: u32,
-        now_ms: u64,
     ) -> Result<Stored, WriteError> {
         self.check_alive()?;
         let known = self.known(batch, &shard);
@@ -57,10 +56,10 @@ impl Writer {
             }
             tracing::warn!(%shard, "damaged shard is written anew");
         }
-        let summed = true;
+        let (summed, stored_at) = (true, (self.options.clock)());
         let needed = RECORD_BYTES + payload_len(placement.size, summed);
         self.make_room(batch, needed, known.map_or(0, |known| known.disk_bytes()))?;
-        let kind = RecordKind::Put { placement, stored_at: now_ms, summed };
+        let kind = RecordKind::Put { placement, stored_at, summed };
         let payload = [body, &checksum.to_le_bytes()];
         let mut appended = self.append_put(batch, shard, kind, payload, needed);
         if appended.as_ref().is_err_and(is_full) && self.shared.give_back_now(needed) {
@@ -76,14 +75,14 @@ impl Writer {
         let (segment, sequence) = (self.position.segment, self.position.sequence - 1);
         let offset = self.position.offset - needed;
         let state = State::Live;
-        let entry = Entry { placement, stored_at: now_ms, segment, offset, sequence, state, summed };
+        let entry = Entry { placement, stored_at, segment, offset, sequence, state, summed };
         batch.changes.insert(shard, Some(entry));
         batch.grown_bytes += needed as i64;
         if let Some(known) = known {
             batch.grown_bytes -= known.disk_bytes() as i64;
             batch.replaced.push((shard, known));
         }
-        Ok(Stored { stored_at: now_ms, new: true })
+        Ok(Stored { stored_at, new: true })
     }
 
     fn append_put(
@@ -175,14 +174,15 @@ impl Writer {
         &mut self,
         batch: &mut Batch,
         shard: ShardHash,
-        now_ms: u64,
+        owed_since: Option<u64>,
     ) -> Result<bool, WriteError> {
         self.check_alive()?;
         let Some(known) = self.known(batch, &shard) else { return Ok(false) };
         match known.state {
             State::Trashed { .. } => Ok(false),
             State::Live if !self.options.trash_retention.is_zero() => {
-                self.mark(batch, shard, known, State::Trashed { at: now_ms })?;
+                let at = owed_since.unwrap_or_else(|| (self.options.clock)());
+                self.mark(batch, shard, known, State::Trashed { at })?;
                 Ok(true)
             }
             State::Live | State::Quarantined => self.delete_for_good(batch, shard, known).map(|()| true),

@@ -32,7 +32,7 @@ pub(super) fn placement(body: &[u8], index: u8) -> ShardPlacement {
 async fn put(store: &Store, number: u32, length: usize) -> ShardHash {
     let body = body(number, length);
     let shard = address(&body);
-    let stored = store.put(shard, placement(&body, number as u8), body, 10).await.unwrap();
+    let stored = store.put(shard, placement(&body, number as u8), body).await.unwrap();
     assert!(stored.new);
     shard
 }
@@ -115,7 +115,7 @@ async fn a_torn_deletion_leaves_the_shard() {
     // Before the deletion gives the blocks back.
     let crashed = crashed_copy(root.path());
     let before = fs::metadata(segment(root.path())).unwrap().len() as usize;
-    assert!(store.delete(shard, 20).await.unwrap());
+    assert!(store.delete(shard).await.unwrap());
     let whole = fs::read(segment(root.path())).unwrap();
     for length in before..=whole.len() {
         edit(crashed.path(), |bytes| {
@@ -170,7 +170,7 @@ async fn a_record_inside_a_shard_is_not_believed() {
     let kind = record::RecordKind::Delete(record::Victim { sequence: 0, segment: 0 });
     let forged = record::Record { sequence: 1 << 30, batch: 0, shard: victim, kind };
     let evil = Bytes::copy_from_slice(&forged.encode(&record::StoreKey([0; 32])));
-    store.put(address(&evil), placement(&evil, 9), evil.clone(), 10).await.unwrap();
+    store.put(address(&evil), placement(&evil, 9), evil.clone()).await.unwrap();
     let last = put(&store, 3, 40).await;
     let crashed = crashed_copy(root.path());
     let header = (SEGMENT_HEADER_BYTES + RECORD_BYTES + 300 + TRAILER_BYTES) as usize;
@@ -201,10 +201,10 @@ async fn a_flipped_byte_is_damage_and_storing_again_heals_it() {
     assert_eq!(report.complaint().unwrap(), "1 damaged shards");
     let used = store.usage().used_bytes;
     let good = body(1, 300);
-    assert!(store.put(shard, placement(&good, 1), good.clone(), 20).await.unwrap().new);
+    assert!(store.put(shard, placement(&good, 1), good.clone()).await.unwrap().new);
     assert_eq!(store.read_blocking(&shard).unwrap().1, good);
     assert_eq!(store.usage().used_bytes, used);
-    assert!(!store.put(shard, placement(&good, 1), good, 30).await.unwrap().new);
+    assert!(!store.put(shard, placement(&good, 1), good).await.unwrap().new);
 }
 
 #[tokio::test]
@@ -276,10 +276,10 @@ async fn the_quota_is_kept_and_freed_by_deletion() {
     let first = put(&store, 1, 300).await;
     put(&store, 2, 300).await;
     let third = body(3, 300);
-    let again = || store.put(address(&third), placement(&third, 3), third.clone(), 10);
+    let again = || store.put(address(&third), placement(&third, 3), third.clone());
     assert_eq!(again().await, Err(WriteError::NoSpace));
-    assert!(store.delete(first, 20).await.unwrap());
-    assert!(!store.delete(first, 20).await.unwrap());
+    assert!(store.delete(first).await.unwrap());
+    assert!(!store.delete(first).await.unwrap());
     assert!(again().await.unwrap().new);
 }
 
@@ -291,13 +291,13 @@ async fn a_full_disk_refuses_shards_and_still_deletes() {
     // The header fits, the body does not: nothing of it may stay.
     disk.set_free_bytes(RECORD_BYTES + 10);
     let second = body(2, 300);
-    let refused = store.put(address(&second), placement(&second, 2), second, 10).await;
+    let refused = store.put(address(&second), placement(&second, 2), second).await;
     assert_eq!(refused, Err(WriteError::NoSpace));
     disk.set_free_bytes(0);
-    assert!(store.delete(shard, 20).await.unwrap());
+    assert!(store.delete(shard).await.unwrap());
     assert!(matches!(store.read_blocking(&shard), Err(ReadError::NotFound)));
     assert!(store.restore(shard).await.unwrap());
-    assert!(store.delete(shard, 20).await.unwrap());
+    assert!(store.delete(shard).await.unwrap());
     drop(store);
     let store = Store::open_on(Arc::new(disk.clone()), quiet()).unwrap();
     assert_eq!(store.report().truncated_bytes, 0);
@@ -315,11 +315,11 @@ async fn after_a_failed_sync_nothing_is_acknowledged_and_reads_go_on() {
     let sync = disk.operations() + 1;
     disk.set_faults(Faults { broken: Some(sync..sync + 1), ..Faults::default() });
     let second = body(2, 300);
-    let again = || store.put(address(&second), placement(&second, 2), second.clone(), 10);
+    let again = || store.put(address(&second), placement(&second, 2), second.clone());
     assert_eq!(again().await, Err(WriteError::Failed));
     assert!(store.is_read_only());
     assert_eq!(again().await, Err(WriteError::Failed));
-    assert_eq!(store.delete(shard, 20).await, Err(WriteError::Failed));
+    assert_eq!(store.delete(shard).await, Err(WriteError::Failed));
     assert!(store.read_blocking(&shard).is_ok());
     assert!(store.stat(&address(&second)).is_none());
     drop(store);
@@ -335,12 +335,12 @@ async fn another_position_for_the_same_bytes_conflicts() {
     let store = open(root.path());
     let shard = put(&store, 1, 300).await;
     let bytes = body(1, 300);
-    let elsewhere = store.put(shard, placement(&bytes, 2), bytes.clone(), 10).await;
+    let elsewhere = store.put(shard, placement(&bytes, 2), bytes.clone()).await;
     assert_eq!(elsewhere, Err(WriteError::Conflict));
-    let wrong = store.put(ShardHash([0; 32]), placement(&bytes, 2), bytes.clone(), 10).await;
+    let wrong = store.put(ShardHash([0; 32]), placement(&bytes, 2), bytes.clone()).await;
     assert_eq!(wrong, Err(WriteError::HashMismatch));
     let longer = ShardPlacement { size: 301, ..placement(&bytes, 1) };
-    assert_eq!(store.put(shard, longer, bytes, 10).await, Err(WriteError::HashMismatch));
+    assert_eq!(store.put(shard, longer, bytes).await, Err(WriteError::HashMismatch));
 }
 
 #[tokio::test]
@@ -364,7 +364,7 @@ async fn many_writers_share_syncs() {
     }
     store.close().await;
     let late = body(1_000, 10);
-    assert_eq!(store.put(address(&late), placement(&late, 1), late, 10).await, Err(WriteError::Closed));
+    assert_eq!(store.put(address(&late), placement(&late, 1), late).await, Err(WriteError::Closed));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering, mpsc},
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -34,8 +34,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The system's clock.
 pub fn system_clock() -> Clock {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    Arc::new(move || u64::try_from(now()).unwrap_or(u64::MAX))
+    Arc::new(arion_daemon::now_ms)
 }
 
 /// Told to end, from outside.

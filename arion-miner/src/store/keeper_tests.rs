@@ -32,16 +32,15 @@ impl Bench {
     }
 
     pub(super) fn put(&mut self, number: u32, length: usize) -> ShardHash {
-        let (body, now_ms) = (body(number, length), self.now.load(Ordering::SeqCst));
+        let body = body(number, length);
         let (shard, placement) = (address(&body), placement(&body, number as u8));
         let checksum = body_checksum(&shard, &body);
-        self.ask(|reply| Change::Put { shard, placement, body, checksum, now_ms, reply }).unwrap();
+        self.ask(|reply| Change::Put { shard, placement, body, checksum, reply }).unwrap();
         shard
     }
 
     pub(super) fn delete(&mut self, shard: ShardHash) -> bool {
-        let now_ms = self.now.load(Ordering::SeqCst);
-        self.ask(|reply| Change::Delete { shard, now_ms, reply }).unwrap()
+        self.ask(|reply| Change::Delete { shard, owed_since: None, reply }).unwrap()
     }
 
     pub(super) fn restore(&mut self, shard: ShardHash) -> bool {
@@ -360,11 +359,11 @@ async fn the_background_thread_works_beside_writers_and_stops() {
     for number in 0..200 {
         let body = body(number, 3_000);
         let shard = address(&body);
-        store.put(shard, placement(&body, 1), body, 1).await.unwrap();
+        store.put(shard, placement(&body, 1), body).await.unwrap();
         if number % 4 == 0 {
             shards.push(shard);
         } else {
-            store.delete(shard, 2).await.unwrap();
+            store.delete(shard).await.unwrap();
         }
     }
     store.close().await;

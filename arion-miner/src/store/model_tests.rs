@@ -1,6 +1,6 @@
 //! The store against a map: random changes with clean and unclean restarts in between.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::atomic::AtomicU64};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -32,8 +32,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-fn options() -> StoreOptions {
-    StoreOptions { segment_bytes: 4_000, checkpoint_bytes: 5_000, ..StoreOptions::default() }
+/// Trash is kept for a few steps.
+fn options(now: &Arc<AtomicU64>) -> StoreOptions {
+    let (now, trash_retention) = (now.clone(), Duration::from_millis(5));
+    let clock: Clock = Arc::new(move || now.load(Ordering::SeqCst));
+    StoreOptions {
+        segment_bytes: 4_000,
+        checkpoint_bytes: 5_000,
+        trash_retention,
+        clock,
+        ..StoreOptions::default()
+    }
 }
 
 fn shard_body(number: u8) -> Bytes {
@@ -42,22 +51,24 @@ fn shard_body(number: u8) -> Bytes {
 
 async fn run(steps: Vec<Step>) {
     let root = TempDir::new().unwrap();
-    let mut store = Store::open(root.path(), options()).unwrap();
+    let clock = Arc::new(AtomicU64::new(0));
+    let mut store = Store::open(root.path(), options(&clock)).unwrap();
     let mut model: HashMap<ShardHash, (Bytes, u64)> = HashMap::new();
     for (now, step) in steps.into_iter().enumerate() {
-        let now = now as u64;
+        let now = 1_000 + now as u64;
+        clock.store(now, Ordering::SeqCst);
         match step {
             Step::Put(number) => {
                 let body = shard_body(number);
                 let shard = address(&body);
-                let stored = store.put(shard, placement(&body, number), body.clone(), now).await.unwrap();
+                let stored = store.put(shard, placement(&body, number), body.clone()).await.unwrap();
                 assert_eq!(stored.new, !model.contains_key(&shard));
                 let kept = model.entry(shard).or_insert((body, now));
                 assert_eq!(stored.stored_at, kept.1);
             }
             Step::Delete(number) => {
                 let shard = address(&shard_body(number));
-                assert_eq!(store.delete(shard, now).await.unwrap(), model.remove(&shard).is_some());
+                assert_eq!(store.delete(shard).await.unwrap(), model.remove(&shard).is_some());
             }
             Step::Read(number) => {
                 let shard = address(&shard_body(number));
@@ -73,12 +84,12 @@ async fn run(steps: Vec<Step>) {
             Step::CloseAndReopen => {
                 store.close().await;
                 drop(store);
-                store = Store::open(root.path(), options()).unwrap();
+                store = Store::open(root.path(), options(&clock)).unwrap();
                 assert_eq!(store.report().scanned_records, 0);
             }
             Step::Reopen => {
                 drop(store);
-                store = Store::open(root.path(), options()).unwrap();
+                store = Store::open(root.path(), options(&clock)).unwrap();
             }
         }
         check_listing(&store, &model);

@@ -18,7 +18,7 @@ use std::{
 use arion_types::ShardHash;
 use tokio::sync::oneshot;
 
-use super::{Change, Queued, Store, WriteError, record::array};
+use super::{Change, Clock, Queued, Store, WriteError, record::array};
 
 const RECORD_BYTES: usize = 48;
 /// Records that one disk may be owed; further deletions fail until it is back or no longer configured.
@@ -29,6 +29,8 @@ const AT_ONCE: usize = 64;
 /// What one disk is owed.
 pub(super) struct Owed {
     path: PathBuf,
+    /// That of the disk's store.
+    clock: Clock,
     file: Option<File>,
     records: u64,
     /// Shards, and when they were deleted.
@@ -38,10 +40,10 @@ pub(super) struct Owed {
 impl Owed {
     /// What was written down in `data_dir` for the disk at `root`. What a crash tore off was not acknowledged and is
     /// cut off.
-    pub(super) fn open(data_dir: &Path, root: &Path) -> io::Result<Self> {
+    pub(super) fn open(data_dir: &Path, root: &Path, clock: Clock) -> io::Result<Self> {
         let name = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
         let path = data_dir.join(format!("owed-{}", &name[..16]));
-        let mut owed = Self { path, file: None, records: 0, deletions: HashMap::new() };
+        let mut owed = Self { path, clock, file: None, records: 0, deletions: HashMap::new() };
         let bytes = match fs::read(&owed.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(owed),
@@ -70,10 +72,11 @@ impl Owed {
     }
 
     /// Writes down, durably, that a shard is deleted.
-    pub(super) fn delete(&mut self, shard: ShardHash, now_ms: u64) -> io::Result<()> {
+    pub(super) fn delete(&mut self, shard: ShardHash) -> io::Result<()> {
         if self.holds(&shard) {
             return Ok(());
         }
+        let now_ms = (self.clock)();
         self.append(shard, now_ms.max(1))
     }
 
@@ -164,13 +167,13 @@ impl Store {
         let mut deleted = 0;
         for some in deletions.chunks(AT_ONCE) {
             let mut answers = Vec::with_capacity(AT_ONCE);
-            for (shard, now_ms) in some {
+            for (shard, deleted_at) in some {
                 let stored_at = self.shared.index().get(shard).map(|entry| entry.stored_at);
-                if stored_at.is_none_or(|stored_at| stored_at > *now_ms) {
+                if stored_at.is_none_or(|stored_at| stored_at > *deleted_at) {
                     continue;
                 }
                 let (reply, answer) = oneshot::channel();
-                let change = Change::Delete { shard: *shard, now_ms: *now_ms, reply };
+                let change = Change::Delete { shard: *shard, owed_since: Some(*deleted_at), reply };
                 queue.send(Queued::alone(change)).map_err(|_| WriteError::Closed)?;
                 answers.push(answer);
             }
@@ -184,18 +187,21 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
     fn what_is_owed_survives_a_restart_and_a_torn_record_does_not() {
         let dir = tempfile::TempDir::new().unwrap();
-        let open = || Owed::open(dir.path(), Path::new("/mnt/disk")).unwrap();
+        let open_at = |root: &str| Owed::open(dir.path(), Path::new(root), Arc::new(|| 7)).unwrap();
+        let open = || open_at("/mnt/disk");
         let shards: Vec<ShardHash> = (0..4).map(|number| ShardHash([number; 32])).collect();
         let mut owed = open();
         assert!(!owed.restore(shards[0]).unwrap());
         for shard in &shards[..3] {
-            owed.delete(*shard, 7).unwrap();
-            owed.delete(*shard, 8).unwrap();
+            owed.delete(*shard).unwrap();
+            owed.delete(*shard).unwrap();
         }
         assert!(owed.restore(shards[1]).unwrap());
         let path = owed.path.clone();
@@ -208,9 +214,9 @@ mod tests {
             let mut owed = open();
             let held: Vec<bool> = shards.iter().map(|shard| owed.holds(shard)).collect();
             assert_eq!(held, [true, false, true, false], "{torn}");
-            owed.delete(shards[3], 9).unwrap();
+            owed.delete(shards[3]).unwrap();
             assert!(open().holds(&shards[3]), "{torn}");
         }
-        assert_eq!(Owed::open(dir.path(), Path::new("/mnt/other")).unwrap().len(), 0);
+        assert_eq!(open_at("/mnt/other").len(), 0);
     }
 }

@@ -134,13 +134,13 @@ impl Life {
                     let (reply, answer) = oneshot::channel();
                     let placement = placement(&bytes, number as u8);
                     let checksum = body_checksum(&shard, &bytes);
-                    queued.push(Change::Put { shard, placement, body: bytes, checksum, now_ms, reply });
+                    queued.push(Change::Put { shard, placement, body: bytes, checksum, reply });
                     asked.push(Asked::Put(number, answer));
                     model.asked(number, Kept::Live);
                 }
                 6..9 => {
                     let (reply, answer) = oneshot::channel();
-                    queued.push(Change::Delete { shard, now_ms, reply });
+                    queued.push(Change::Delete { shard, owed_since: None, reply });
                     asked.push(Asked::Delete(number, answer));
                     // Quarantined shards are deleted for good, but only bit flips make those.
                     model.may_be_trash(number, now_ms);
@@ -418,7 +418,7 @@ async fn a_slow_sync_holds_up_neither_readers_nor_the_queue() {
     let disk = MemoryDisk::default();
     let store = Arc::new(Store::open_on(Arc::new(disk.clone()), quiet()).unwrap());
     let first = shard_body(3);
-    store.put(address(&first), placement(&first, 3), first.clone(), 1).await.unwrap();
+    store.put(address(&first), placement(&first, 3), first.clone()).await.unwrap();
     let (entered, (open, gate)) = (Arc::new(tokio::sync::Notify::new()), mpsc::channel::<()>());
     let (notify, gate) = (entered.clone(), Mutex::new(gate));
     let during_sync: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
@@ -429,9 +429,7 @@ async fn a_slow_sync_holds_up_neither_readers_nor_the_queue() {
     disk.set_faults(Faults { during_sync: Some(during_sync), ..Faults::default() });
     let put = |number: u32| {
         let (store, bytes) = (store.clone(), shard_body(number));
-        tokio::spawn(
-            async move { store.put(address(&bytes), placement(&bytes, number as u8), bytes, 2).await },
-        )
+        tokio::spawn(async move { store.put(address(&bytes), placement(&bytes, number as u8), bytes).await })
     };
     let slow = put(4);
     entered.notified().await;
@@ -459,9 +457,7 @@ async fn the_next_batch_is_written_while_one_is_in_flight() {
     disk.set_faults(Faults { during_sync: Some(during_sync), ..Faults::default() });
     let put = |number: u32| {
         let (store, bytes) = (store.clone(), body(number, LARGE));
-        tokio::spawn(
-            async move { store.put(address(&bytes), placement(&bytes, number as u8), bytes, 2).await },
-        )
+        tokio::spawn(async move { store.put(address(&bytes), placement(&bytes, number as u8), bytes).await })
     };
     let first = put(1);
     entered.notified().await;

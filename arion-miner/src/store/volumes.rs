@@ -20,7 +20,7 @@ use arion_types::ShardHash;
 use bytes::Bytes;
 
 use super::{
-    Entry, LayoutError, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage, WriteError,
+    Clock, Entry, LayoutError, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage, WriteError,
     owed::{Owed, OwedError},
 };
 
@@ -53,9 +53,10 @@ impl Volume {
         Self { root: root.to_owned(), store: Err(LayoutError::NoStore(root.to_owned())), owed: None }
     }
 
-    /// Writes deletions that the disk cannot be told of down in `data_dir`, and tells it those from before. Blocks.
-    pub fn owing(mut self, data_dir: &Path) -> Self {
-        let owed = Owed::open(data_dir, &self.root);
+    /// Writes deletions that the disk cannot be told of down in `data_dir`, with the time by `clock`, that of the store,
+    /// and tells it those from before. Blocks.
+    pub fn owing(mut self, data_dir: &Path, clock: Clock) -> Self {
+        let owed = Owed::open(data_dir, &self.root, clock);
         match owed.map_err(OwedError::from).and_then(|owed| self.settle(owed)) {
             Ok(owed) => self.owed = Some(Arc::new(Mutex::new(owed))),
             Err(error) => {
@@ -115,12 +116,12 @@ impl Volume {
         }
     }
 
-    async fn delete(&self, shard: ShardHash, now_ms: u64) -> Result<bool, WriteError> {
+    async fn delete(&self, shard: ShardHash) -> Result<bool, WriteError> {
         let there = match &self.store {
             Ok(store) if !store.knows(&shard) => return Ok(false),
             Ok(store) => {
                 let there = store.stat(&shard).is_some() && !self.hides(&shard);
-                match store.delete(shard, now_ms).await {
+                match store.delete(shard).await {
                     Err(WriteError::Failed) => there,
                     told => return told,
                 }
@@ -129,7 +130,7 @@ impl Volume {
             Err(_) if self.owed.is_none() => return Ok(false),
             Err(_) => false,
         };
-        self.owe(move |owed| owed.delete(shard, now_ms)).await.map(|()| there)
+        self.owe(move |owed| owed.delete(shard)).await.map(|()| there)
     }
 
     async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
@@ -245,11 +246,10 @@ impl Volumes {
         shard: ShardHash,
         placement: ShardPlacement,
         body: Bytes,
-        now_ms: u64,
     ) -> Result<Stored, WriteError> {
         let mut outcome = Err(WriteError::Failed);
         for store in self.places(&shard) {
-            let tried = store.put(shard, placement, body.clone(), now_ms).await;
+            let tried = store.put(shard, placement, body.clone()).await;
             if !matches!(tried, Err(WriteError::NoSpace | WriteError::Failed)) {
                 return tried;
             }
@@ -263,10 +263,10 @@ impl Volumes {
 
     /// [`Store::delete`], wherever it is: on every disk that can, even where another cannot. A disk that is away or
     /// read-only is told when it is back; until then it does not serve the shard.
-    pub async fn delete(&self, shard: ShardHash, now_ms: u64) -> Result<bool, WriteError> {
+    pub async fn delete(&self, shard: ShardHash) -> Result<bool, WriteError> {
         let (mut existed, mut refused) = (false, None);
         for volume in &self.volumes {
-            match volume.delete(shard, now_ms).await {
+            match volume.delete(shard).await {
                 Ok(there) => existed |= there,
                 Err(error) => refused = Some(error),
             }

@@ -58,12 +58,12 @@ pub(super) enum Change {
         body: Bytes,
         /// Of the body, by [`body_checksum`](super::record::body_checksum).
         checksum: u32,
-        now_ms: u64,
         reply: Reply<Stored>,
     },
     Delete {
         shard: ShardHash,
-        now_ms: u64,
+        /// When it was deleted, by the same clock, if the disk could not be told then.
+        owed_since: Option<u64>,
         reply: Reply<bool>,
     },
     Restore {
@@ -205,12 +205,12 @@ impl Writer {
 
     fn change(&mut self, batch: &mut Batch, change: Change) {
         match change {
-            Change::Put { shard, placement, body, checksum, now_ms, reply } => {
-                let outcome = self.put(batch, shard, placement, &body, checksum, now_ms);
+            Change::Put { shard, placement, body, checksum, reply } => {
+                let outcome = self.put(batch, shard, placement, &body, checksum);
                 answer(batch, reply, outcome);
             }
-            Change::Delete { shard, now_ms, reply } => {
-                let outcome = self.delete(batch, shard, now_ms);
+            Change::Delete { shard, owed_since, reply } => {
+                let outcome = self.delete(batch, shard, owed_since);
                 answer(batch, reply, outcome);
             }
             Change::Restore { shard, reply } => {

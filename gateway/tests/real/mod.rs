@@ -22,7 +22,7 @@ use arion_miner::{
     chain_facts::LiveChain,
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
-    store::{Store, StoreOptions, Volumes},
+    store::{Store, StoreOptions, Volumes, system_clock},
 };
 use arion_net::{CallError, PeerAddr, QuicServer, QuicTransport, Transport};
 use arion_protocol::{Request, Response};
@@ -137,14 +137,16 @@ impl RealNetwork {
         let (mut miners, mut taps, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..MINERS {
             let root = directory.path().join(format!("miner-{number:02}"));
-            let store = Arc::new(Volumes::from(Store::open(&root, StoreOptions::default()).unwrap()));
+            let clock = system_clock();
+            let options = StoreOptions { clock: clock.clone(), ..StoreOptions::default() };
+            let store = Arc::new(Volumes::from(Store::open(&root, options).unwrap()));
             let chain = Arc::new(LiveChain::default());
             let service = MinerService::new(Parts {
                 key: key(number + 1),
                 store: store.clone(),
                 chain: chain.clone(),
-                replays: ReplayGuard::open(&root.join("nonces"), arion_daemon::now_ms()).unwrap(),
-                clock: Arc::new(arion_daemon::now_ms),
+                replays: ReplayGuard::open(&root.join("nonces"), clock()).unwrap(),
+                clock,
                 budgets: Budgets { transfers_max: 64, audits_max: 2 },
                 metrics: arion_miner::metrics::Metrics::new(&mut Default::default()),
             });
