@@ -13,6 +13,7 @@
 mod chain_spec;
 mod cli;
 mod command;
+mod equivocation;
 mod export_runtime;
 mod metadata_hash;
 mod quality;

@@ -26,13 +26,13 @@ use sc_service::{
     error::Error,
 };
 use sc_telemetry::{Telemetry, TelemetryHandle, TelemetryWorker};
-use sc_transaction_pool_api::OffchainTransactionPoolFactory;
+use sc_transaction_pool_api::{OffchainTransactionPoolFactory, RejectAllTxPool};
 use sp_consensus_babe::{SlotDuration, inherents::InherentDataProvider as SlotProvider};
 use sp_inherents::CreateInherentDataProviders;
 use sp_keystore::KeystorePtr;
 use sp_timestamp::InherentDataProvider as TimeProvider;
 
-use crate::{quality, rpc};
+use crate::{equivocation, quality, rpc};
 
 /// Runs the wasm runtime.
 type Executor = WasmExecutor<sp_io::SubstrateHostFunctions>;
@@ -141,7 +141,8 @@ pub(crate) fn parts(config: &Configuration) -> Result<Parts, Error> {
         client.clone(),
         SlotAndTime(slot_duration),
         select_chain.clone(),
-        OffchainTransactionPoolFactory::new(pool.clone()),
+        // Its reports of two blocks in one slot lack signatures; see `equivocation`.
+        OffchainTransactionPoolFactory::new(RejectAllTxPool::default()),
     )?;
     let (import_queue, babe_worker) =
         sc_consensus_babe::import_queue(sc_consensus_babe::ImportQueueParams {
@@ -319,6 +320,12 @@ pub(crate) fn start<N: NetworkBackend<Block, Hash>>(
     let registry = config.prometheus_registry().cloned();
     if role.is_authority() {
         discover_authorities(client.clone(), network.clone(), &config, keystore.keystore(), &task_manager);
+        // A report is taken from the node's own pool only: those of others would never reach a block.
+        task_manager.spawn_handle().spawn_blocking(
+            "equivocation-reports",
+            Some("block-authoring"),
+            equivocation::watch(client.clone(), pool.clone()),
+        );
     }
     sc_service::spawn_tasks(SpawnTasksParams {
         config,

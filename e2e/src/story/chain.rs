@@ -4,6 +4,8 @@
 //! first and looked at when the rest is told. The story of the marketplace is told in between.
 
 use std::{
+    collections::BTreeSet,
+    ops::RangeInclusive,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -43,6 +45,8 @@ const BLOCKS_DEADLINE: Duration = Duration::from_secs(150);
 const ERA_DEADLINE: Duration = Duration::from_secs(13 * 60);
 /// The two nodes have to differ in a vote, which they do only when one of them sees a block later than the other.
 const SLASH_DEADLINE: Duration = Duration::from_secs(8 * 60);
+/// Two blocks in one slot, two votes in one round: what the chain calls them, 16 bytes each.
+const OFFENCES: [&str; 2] = ["babe:equivocatio", "grandpa:equivoca"];
 const POLL: Duration = Duration::from_secs(1);
 const HIPP: u128 = 1_000_000_000_000_000_000;
 /// What the fifth validator bonds, as the others did at genesis.
@@ -209,27 +213,36 @@ impl Stage {
     async fn one_cheats(&mut self, chain: &ChainClient) -> anyhow::Result<()> {
         self.report.step(
             6 + marketplace::STEPS,
-            "a second node with Bob's keys: two votes in a round, which is slashed",
+            "a second node with Bob's keys: two blocks in a slot and two votes in a round, which is slashed",
         );
         let bob = Account::from_secret("//Bob")?.id();
         let stake = chain.stake(&bob).await?;
+        let mut looked_at = chain.finalized().await?.number;
+        let mut reported = BTreeSet::new();
         self.network.add_node(TWIN, &["--bob"]).await?;
         let begun = Instant::now();
-        loop {
-            let left = chain.stake(&bob).await?;
-            if left < stake {
-                self.report.observed(format!(
-                    "Bob lost {} of {} ALPHA, {:.0} s after the second node began",
-                    (stake - left) / HIPP,
-                    stake / HIPP,
-                    begun.elapsed().as_secs_f64()
-                ));
-                break;
-            }
+        while reported.len() < OFFENCES.len() {
             if begun.elapsed() > SLASH_DEADLINE {
-                bail!("nobody was slashed within {} s", SLASH_DEADLINE.as_secs());
+                bail!(
+                    "within {} s, of {OFFENCES:?} only {reported:?} were reported",
+                    SLASH_DEADLINE.as_secs()
+                );
             }
             sleep(POLL).await;
+            let last = chain.finalized().await?.number;
+            for offence in offences(chain, looked_at + 1..=last).await? {
+                let seconds = begun.elapsed().as_secs_f64();
+                if reported.insert(offence.clone()) {
+                    self.report
+                        .observed(format!("{offence} reported, {seconds:.0} s after the second node began"));
+                }
+            }
+            looked_at = last;
+        }
+        let left = chain.stake(&bob).await?;
+        self.report.observed(format!("Bob lost {} of {} ALPHA", (stake - left) / HIPP, stake / HIPP));
+        for offence in OFFENCES {
+            self.report.check(format!("the chain took a proof of {offence}"), reported.contains(offence));
         }
         self.network.kill(&Network::node_name(TWIN))?;
         self.report.check("its stake is slashed", chain.stake(&bob).await? < stake);
@@ -262,6 +275,20 @@ impl Stage {
         }
         Ok(true)
     }
+}
+
+/// Which of `OFFENCES` and others these blocks tell of.
+async fn offences(chain: &ChainClient, blocks: RangeInclusive<u32>) -> anyhow::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for number in blocks {
+        let block = chain.block_hash(number).await?.with_context(|| format!("no block {number}"))?;
+        let events = chain.events(block).await?.into_iter().map(|event| event.event);
+        for offence in events.filter(|event| event.is("Offences", "Offence")) {
+            let kind = offence.bytes("kind").context("an offence without a kind")?;
+            found.insert(String::from_utf8_lossy(&kind).into_owned());
+        }
+    }
+    Ok(found)
 }
 
 async fn stop(stage: &mut Stage) {
