@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     cli::asked_to_end,
-    layout::Layout,
+    layout::{self, Layout},
     network::{Network, Options},
     ports::Ports,
     progress::Progress,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The client: what is run, and what it imports or runs.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 11] = [
     "polkadot-js/client.mjs",
     "polkadot-js/wire.mjs",
     "polkadot-js/calls.mjs",
@@ -23,6 +23,7 @@ const SCRIPTS: [&str; 10] = [
     "polkadot-js/marketplace.mjs",
     "polkadot-js/dapp-run.mjs",
     "polkadot-js/interface.mjs",
+    "polkadot-js/wallet.mjs",
     "../examples/dapp/dapp.mjs",
     "../crush/vectors/chain.json",
 ];
@@ -57,9 +58,12 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn tell(network: &mut Network, progress: &Progress) -> anyhow::Result<(String, bool)> {
     network.start_chain(progress).await?;
     let program = client::beside_modules(&SCRIPTS)?;
+    let (hash, built) = metadata_hash().await?;
     let output = tokio::process::Command::new("node")
         .arg(program)
         .arg(network.ws())
+        .arg(hash)
+        .arg(if built { "built" } else { "unbuilt" })
         .kill_on_drop(true)
         .stdin(std::process::Stdio::null())
         .output()
@@ -70,4 +74,20 @@ async fn tell(network: &mut Network, progress: &Progress) -> anyhow::Result<(Str
         bail!("the client said nothing: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok((text, output.status.success()))
+}
+
+/// The hash of the node's metadata, and whether its runtime was built with it: that is for releases only.
+async fn metadata_hash() -> anyhow::Result<(String, bool)> {
+    let output = tokio::process::Command::new(layout::program("arion-node")?)
+        .args(["metadata-hash", "--check"])
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cannot run arion-node")?;
+    let hash = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if hash.is_empty() {
+        bail!("arion-node metadata-hash: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok((format!("0x{hash}"), output.status.success()))
 }
