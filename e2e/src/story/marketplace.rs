@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use arion_chain::{Account, AccountId, Call, ChainClient, TxOutcome, Wait};
+use arion_chain::{Account, AccountId, BlockEvent, Call, ChainClient, TxOutcome, Wait};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
@@ -205,6 +205,18 @@ impl Market<'_> {
                 bail!("block {} is the last final one for {} s", head.number, STANDSTILL.as_secs());
             }
             sleep(POLL).await;
+        }
+    }
+
+    /// The first block from this one on that does what is due (`on_idle`), and its events, final: the first block of a
+    /// session has no weight left for that.
+    async fn first_with_room(&self, mut number: u32) -> anyhow::Result<(u32, Vec<BlockEvent>)> {
+        loop {
+            let events = self.chain.events(self.until_final(number).await?).await?;
+            if !events.iter().any(|found| found.event.is("Session", "NewSession")) {
+                return Ok((number, events));
+            }
+            number += 1;
         }
     }
 }
