@@ -3,10 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -55,16 +52,55 @@ enum Cheat {
     Replays,
     /// Has nothing; asks an accomplice, who is honest and answers after so long.
     Copies(Duration),
+    /// Has nothing; computes what it is asked about from the other shards of the stripe, as far as these helpers have
+    /// [`K`] of them, and is silent about the rest.
+    Computes(Helpers),
+    /// Begins to compute one of these when it is first asked about it, has it after so long, and forgets it once it has
+    /// answered. It has the others.
+    ComputesSlowly(HashSet<usize>, Duration),
+    /// Proves everything to wardens and serves nobody a byte.
+    NoReads,
+}
+
+/// Shards of a stripe that the others can be computed from, and all of them.
+const K: usize = 10;
+const STRIPE: usize = 30;
+/// Miners of the network but the cheater.
+const OTHERS: usize = 39;
+
+/// The first so many of the others give the cheater what they have.
+#[derive(Clone, Copy, Debug)]
+struct Helpers {
+    count: usize,
+    trial: u64,
+}
+
+impl Helpers {
+    /// Whether they have enough of the stripe of this shard: its others lie on miners drawn for each stripe.
+    fn can_compute(&self, number: usize) -> bool {
+        let seed = self.trial << 8 | number as u64;
+        let holders = rand::seq::index::sample(&mut StdRng::seed_from_u64(seed), OTHERS, STRIPE - 1);
+        holders.into_iter().filter(|holder| *holder < self.count).count() >= K
+    }
+
+    fn missing(&self) -> usize {
+        (0..SHARDS).filter(|number| !self.can_compute(*number)).count()
+    }
 }
 
 struct Miner {
     cheat: Cheat,
     shards: Arc<Vec<(ShardHash, Vec<u8>)>>,
     answers: Mutex<HashMap<ShardHash, Vec<u8>>>,
-    /// Whether the last answer came too late for its challenge.
-    is_slow: AtomicBool,
-    deadline: Mutex<Duration>,
+    /// The test's clock, and by it when what is being computed is there.
+    now: Mutex<Duration>,
+    ready: Mutex<HashMap<ShardHash, Duration>>,
+    /// How long the last answer took.
+    took: Mutex<Duration>,
 }
+
+/// How long an answer takes that nothing holds up.
+const QUICK: Duration = Duration::from_millis(20);
 
 fn refuse(code: ErrorCode) -> (Response, Bytes) {
     (Response::error(code, ""), Bytes::new())
@@ -73,7 +109,12 @@ fn refuse(code: ErrorCode) -> (Response, Bytes) {
 #[async_trait]
 impl Service for Miner {
     async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
-        let Request::Challenge { shard, seed } = request else { panic!("a warden only challenges") };
+        let (shard, seed) = match request {
+            Request::Challenge { shard, seed } => (shard, seed),
+            Request::Fetch { .. } => return refuse(ErrorCode::Busy),
+            other => panic!("nobody asks for {other:?}"),
+        };
+        *self.took.lock().unwrap() = QUICK;
         let number = self.shards.iter().position(|(hash, _)| *hash == shard).unwrap();
         let bytes = &self.shards[number].1;
         let groups = arion_proofs::derive(&seed, SIZE);
@@ -87,7 +128,7 @@ impl Service for Miner {
             proof
         };
         let proof = match &self.cheat {
-            Cheat::Honest => honest(),
+            Cheat::Honest | Cheat::NoReads => honest(),
             Cheat::Dropped(lost) if lost.contains(&number) => return refuse(ErrorCode::NotFound),
             Cheat::Evasive(lost) if lost.contains(&number) => return refuse(ErrorCode::Busy),
             Cheat::Dropped(_) | Cheat::Evasive(_) => honest(),
@@ -103,9 +144,18 @@ impl Service for Miner {
             }
             Cheat::Replays => self.answers.lock().unwrap().entry(shard).or_insert_with(honest).clone(),
             Cheat::Copies(after) => {
-                self.is_slow.store(*after > *self.deadline.lock().unwrap(), Ordering::Relaxed);
+                *self.took.lock().unwrap() = *after;
                 honest()
             }
+            Cheat::Computes(helpers) if !helpers.can_compute(number) => return refuse(ErrorCode::Busy),
+            Cheat::Computes(_) => honest(),
+            Cheat::ComputesSlowly(lost, after) if lost.contains(&number) => {
+                let now = *self.now.lock().unwrap();
+                let ready = *self.ready.lock().unwrap().entry(shard).or_insert(now + *after);
+                *self.took.lock().unwrap() = ready.saturating_sub(now).max(QUICK);
+                honest()
+            }
+            Cheat::ComputesSlowly(..) => honest(),
         };
         (Response::Proof { size: SIZE }, proof.into())
     }
@@ -127,7 +177,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let shards = (0..SHARDS).map(|n| {
+        Self::of(SHARDS)
+    }
+
+    fn of(count: usize) -> Self {
+        let shards = (0..count).map(|n| {
             let bytes: Vec<u8> = (0..SIZE).map(|i| (i.wrapping_mul(40_503) >> 7) as u8 ^ n as u8).collect();
             (ShardHash(blake3::hash(&bytes).into()), bytes)
         });
@@ -151,8 +205,9 @@ impl Bench {
             cheat,
             shards: self.shards.clone(),
             answers: Mutex::default(),
-            is_slow: AtomicBool::new(false),
-            deadline: Mutex::default(),
+            now: Mutex::default(),
+            ready: Mutex::default(),
+            took: Mutex::default(),
         });
         network.listen(ENDPOINT, NODE, miner.clone());
         let transport = network.transport(ME);
@@ -174,16 +229,22 @@ impl Bench {
                 Action::Round(round) if round > rounds => return None,
                 Action::Round(_) => continue,
             };
-            *miner.deadline.lock().unwrap() = ask.deadline;
+            *miner.now.lock().unwrap() = now;
             let request = Request::Challenge { shard: ask.target.shard, seed: ask.seed };
             // The clock is the test's: what comes too late by it is dropped here.
             let answer = transport.call(&ask.peer, request, Bytes::new(), Duration::from_secs(60)).await;
-            let answer = match miner.is_slow.load(Ordering::Relaxed) {
+            let took = *miner.took.lock().unwrap();
+            let answer = match took > ask.deadline {
                 true => Err(CallError::Timeout(ask.deadline)),
-                false => answer,
+                false => {
+                    miner.ready.lock().unwrap().remove(&ask.target.shard);
+                    answer
+                }
             };
+            let elapsed = took.min(ask.deadline);
+            now += elapsed;
             let (id, judgement) = (ask.case, judge(&ask, answer));
-            let Some(verdict) = docket.answered(id, judgement, Duration::from_millis(20), now) else {
+            let Some(verdict) = docket.answered(id, judgement, elapsed, now) else {
                 continue;
             };
             let (result, round) = (verdict.result(), verdict.round);
@@ -326,6 +387,65 @@ async fn copied_answers_pass_within_the_deadline_and_time_out_beyond_it() {
     assert_eq!(bench.audit(Cheat::Copies(Duration::from_millis(500)), 1, 3).await, None);
     let caught = bench.audit(Cheat::Copies(Duration::from_secs(11)), 1, 1).await.unwrap();
     assert_eq!(caught, Caught { challenges: 1, round: 1, result: AttestationResult::Timeout });
+}
+
+/// Ways to take `k` of `n`.
+fn ways(n: u64, k: u64) -> u64 {
+    if k > n { 0 } else { (0..k).fold(1, |ways, i| ways * (n - i) / (i + 1)) }
+}
+
+/// 14 of 39 others help: of the 29 other shards of a stripe they have fewer than 10 as often as the hypergeometric
+/// distribution says, 24 %. Those `m` of 60 shards are what it lacks: (60 + 1) / (m + 1) challenges.
+#[tokio::test]
+async fn computed_answers_where_helpers_are_too_few() {
+    let (count, others, asked) = (14, OTHERS as u64, STRIPE as u64 - 1);
+    let few = (0..K as u64).map(|had| ways(count, had) * ways(others - count, asked - had)).sum::<u64>();
+    let helpers = |trial| Helpers { count: count as usize, trial };
+    let missing: Vec<u64> = (0..TRIALS).map(|trial| helpers(trial).missing() as u64).collect();
+    let expected = TRIALS * SHARDS as u64 * few / ways(others, asked);
+    let found = missing.iter().sum::<u64>();
+    // Three standard deviations of 9,000 shards.
+    assert!(found.abs_diff(expected) <= 122, "{found} shards cannot be computed, expected {expected}");
+    let bench = Bench::new();
+    let (mean, results) = bench.mean(|trial| Cheat::Computes(helpers(trial)), TRIALS).await;
+    let challenges = missing.iter().map(|m| 61_000 / (m + 1)).sum::<u64>() / TRIALS;
+    assert_near("computed with too few helpers", mean, challenges, 1_000);
+    assert_eq!(results, only(AttestationResult::Timeout));
+    // Ten shards of each stripe are always among 20 of its others: nothing is missing, and nothing is found.
+    let enough = Helpers { count: OTHERS - (STRIPE - 1 - K), trial: 1 };
+    assert_eq!(bench.audit(Cheat::Computes(enough), 1, 3).await, None);
+}
+
+/// Who begins to compute at the first attempt has until the end of the last: 10 + 1 + 10 + 2 + 10 s of this warden's
+/// patience. What takes longer is caught at the first challenge.
+#[tokio::test]
+async fn computed_answers_pass_within_all_attempts_together_and_time_out_beyond_them() {
+    let (bench, all) = (Bench::of(1), HashSet::from([0]));
+    let slowly = |ms| Cheat::ComputesSlowly(all.clone(), Duration::from_millis(ms));
+    assert_eq!(bench.audit(slowly(33_000), 1, 3).await, None);
+    let caught = bench.audit(slowly(33_001), 1, 1).await.unwrap();
+    assert_eq!(caught, Caught { challenges: 1, round: 1, result: AttestationResult::Timeout });
+}
+
+/// A miner that is quick about what it has gets less for what it has not: 2 + 1 + 4 + 2 + 10 s, and half a second each
+/// until the warden looks again.
+#[tokio::test]
+async fn who_is_quick_has_less_time_to_compute() {
+    let bench = Bench::new();
+    for seed in 0..10 {
+        let slowly = |ms| Cheat::ComputesSlowly(some(1, seed), Duration::from_millis(ms));
+        assert_eq!(bench.audit(slowly(19_000), seed, 2).await, None);
+        // Unless the lost shard is the first of all, of which nothing is known yet.
+        let caught = bench.audit(slowly(20_100), seed, 2).await.expect("caught within two rounds");
+        assert_eq!(caught.result, AttestationResult::Timeout);
+    }
+}
+
+/// What no audit sees: wardens are known by their keys, and proofs are not reads.
+#[tokio::test]
+async fn serving_challenges_but_no_reads_is_not_found_by_audits() {
+    let bench = Bench::new();
+    assert_eq!(bench.audit(Cheat::NoReads, 1, 5).await, None);
 }
 
 /// The exported chance is a lower bound of what happens: 10 % of the bytes lost, 20 challenges.

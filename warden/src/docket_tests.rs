@@ -1,7 +1,7 @@
 //! The docket with a clock, dice and answers of the test.
 
 use super::*;
-use crate::challenge::Judgement;
+use crate::{challenge::Judgement, samples::record};
 use arion_chain::Registry;
 use arion_protocol::ErrorCode;
 use arion_types::{CrushParams, MinerRecord, map::WEIGHT_ONE};
@@ -76,13 +76,7 @@ fn finding(warden: NodeId, of: &Target, block: u64) -> AttestationRecord {
         shard_hash: of.shard.0,
         miner_uid: of.node.0[0].into(),
         result: AttestationResult::Failed,
-        challenge_seed: [0; 32],
-        block_number: block,
-        timestamp: 0,
-        warden_pubkey: warden.0,
-        signature: [0; 64],
-        merkle_proof_sig_hash: [0; 32],
-        warden_id: Default::default(),
+        ..record(warden, block)
     }
 }
 

@@ -99,7 +99,6 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_types::AttestationResult;
     use proptest::prelude::*;
 
     fn wardens(count: u8) -> BTreeSet<NodeId> {
@@ -155,18 +154,7 @@ mod tests {
     }
 
     fn record(warden: u8, block: u64) -> AttestationRecord {
-        AttestationRecord {
-            shard_hash: [1; 32],
-            miner_uid: 1,
-            result: AttestationResult::Passed,
-            challenge_seed: [0; 32],
-            block_number: block,
-            timestamp: 0,
-            warden_pubkey: [warden; 32],
-            signature: [0; 64],
-            merkle_proof_sig_hash: [0; 32],
-            warden_id: Default::default(),
-        }
+        crate::samples::record(NodeId([warden; 32]), block)
     }
 
     #[test]

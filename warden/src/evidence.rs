@@ -76,7 +76,8 @@ fn forget_oldest(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_types::AttestationResult;
+    use crate::samples::record;
+    use arion_types::{AttestationResult, NodeId};
     use codec::DecodeAll;
 
     #[test]
@@ -87,13 +88,8 @@ mod tests {
                 shard_hash: [0xab; 32],
                 miner_uid: 7,
                 result: AttestationResult::InvalidProof,
-                challenge_seed: [0; 32],
-                block_number: 1,
                 timestamp,
-                warden_pubkey: [0; 32],
-                signature: [0; 64],
-                merkle_proof_sig_hash: [0; 32],
-                warden_id: Default::default(),
+                ..record(NodeId([0; 32]), 1)
             },
             miner: [3; 32],
             size: 64,

@@ -36,3 +36,5 @@ pub mod witness;
 mod cheating_tests;
 #[cfg(test)]
 mod loopback_tests;
+#[cfg(test)]
+mod samples;

@@ -253,18 +253,7 @@ mod tests {
     }
 
     fn record(n: u64) -> AttestationRecord {
-        AttestationRecord {
-            shard_hash: [1; 32],
-            miner_uid: 1,
-            result: arion_types::AttestationResult::Passed,
-            challenge_seed: [0; 32],
-            block_number: n,
-            timestamp: 0,
-            warden_pubkey: [0; 32],
-            signature: [0; 64],
-            merkle_proof_sig_hash: [0; 32],
-            warden_id: Default::default(),
-        }
+        crate::samples::record(NodeId([0; 32]), n)
     }
 
     #[test]

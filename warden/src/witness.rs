@@ -84,9 +84,9 @@ impl Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{challenge::Patience, docket::Pace, duty::Duty, sampler::Sampler};
+    use crate::{challenge::Patience, docket::Pace, duty::Duty, sampler::Sampler, samples::record};
     use arion_chain::{BlockRef, Registry, Snapshot};
-    use arion_types::{AttestationResult, NodeId};
+    use arion_types::NodeId;
 
     const ME: NodeId = NodeId([1; 32]);
     const OTHER: NodeId = NodeId([2; 32]);
@@ -105,18 +105,7 @@ mod tests {
             if self.is_down.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(ChainError::OtherChain);
             }
-            let record = AttestationRecord {
-                shard_hash: [1; 32],
-                miner_uid: 1,
-                result: AttestationResult::Passed,
-                challenge_seed: [0; 32],
-                block_number: 400,
-                timestamp: 0,
-                warden_pubkey: OTHER.0,
-                signature: [0; 64],
-                merkle_proof_sig_hash: [0; 32],
-                warden_id: Default::default(),
-            };
+            let record = record(OTHER, 400);
             Ok(if bucket == 4 { vec![record] } else { Vec::new() })
         }
     }
