@@ -7,19 +7,18 @@ use arion_daemon::{Health, HttpServer, chain, check_writable_dir, read_secret_ke
 use arion_net::{BindError, RelayServer};
 use arion_types::signing::node_id;
 
-use crate::{admission::Registered, config::Config, metrics::Metrics};
+use crate::{admission::Registered, config::Config, metrics::Counted};
 
-/// Pause between looks at what health and metrics say.
+/// Pause between looks at what health says.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 const STOP_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The running relay.
 pub struct Relay {
-    server: RelayServer,
+    server: Counted,
     http: HttpServer,
     view: ChainView,
     health: Health,
-    metrics: Metrics,
 }
 
 impl arion_daemon::Daemon for Relay {
@@ -40,8 +39,8 @@ The relay of Arion: miners that nobody can dial are reached through it.
             _ => BindError::Socket(config.listen, error),
         })?;
         let health = Health::new("arion-relay", env!("CARGO_PKG_VERSION"));
-        let metrics = Metrics::default();
-        let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
+        let counted = Counted::default();
+        let http = HttpServer::bind(&config.http, health.clone(), counted.register()).await?;
         let node_id = node_id(&key);
         health.detail("node_id", node_id.to_string());
         let (_, view) = config.chain.reach(0, &health).await?;
@@ -51,14 +50,14 @@ The relay of Arion: miners that nobody can dial are reached through it.
         let listen = server.local_addr();
         health.detail("listen", listen.to_string());
         tracing::info!(%node_id, %listen, http = %http.local_addr(), "relay started");
-        Ok(Self { server, http, view, health, metrics })
+        counted.begin(server);
+        Ok(Self { server: counted, http, view, health })
     }
 
-    /// Never: it only keeps health and metrics current.
+    /// Never: it only keeps health current.
     async fn failed(&mut self) -> anyhow::Error {
         loop {
             let stats = self.server.stats();
-            self.metrics.refresh(&stats);
             chain::report(&self.view, &self.health);
             self.health.detail("connections", stats.connections);
             self.health.detail("miners_attached", stats.attached);
@@ -68,7 +67,9 @@ The relay of Arion: miners that nobody can dial are reached through it.
     }
 
     async fn stop(self) {
-        self.server.shutdown(STOP_DEADLINE).await;
+        if let Some(server) = self.server.end() {
+            server.shutdown(STOP_DEADLINE).await;
+        }
         self.http.shutdown().await;
         tracing::info!("relay stopped");
     }
