@@ -9,7 +9,16 @@ mod polkadot_js;
 mod relay;
 mod upgrade;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
+
+use crate::{
+    cli::asked_to_end,
+    layout::{DirectoryLock, Layout},
+    network::{Network, Options},
+    ports::Ports,
+    progress::{Progress, show},
+    report::Report,
+};
 
 /// The stories `scripts/e2e` knows.
 #[derive(clap::Subcommand, Debug)]
@@ -46,4 +55,30 @@ impl Story {
             Self::Upgrade(arguments) => upgrade::run(&arguments).await,
         }
     }
+}
+
+/// A network of its own for a story, in a directory of its own, which is its as long as the lock lives.
+fn begin(name: &str, base_port: u16, options: Options) -> anyhow::Result<(Network, DirectoryLock)> {
+    let ports = Ports::new(base_port).map_err(anyhow::Error::msg)?;
+    let mut network = Network::new(Layout::of_story(name, base_port)?, ports, options);
+    let lock = network.take(true)?;
+    show(&format!("{name}: network of its own in {}\n", network.layout().root().display()));
+    Ok((network, lock))
+}
+
+/// Tells a story, unless it takes longer than that or somebody asks to end.
+async fn within<T>(deadline: Duration, story: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        told = tokio::time::timeout(deadline, story) => {
+            told.unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {} s", deadline.as_secs())))
+        }
+        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
+    }
+}
+
+/// Says where the logs are and what held; the exit code says whether all of it did.
+fn conclude(network: &Network, report: &Report, progress: &Progress) -> ExitCode {
+    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
+    show(&format!("{}\n", report.summary()));
+    if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -16,13 +16,13 @@ use anyhow::Context;
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
-    cli::asked_to_end,
     layout::Layout,
     network::{Network, Options},
     ports::{MINERS_MAX, Ports},
     process::ProcessId,
     progress::{Progress, show},
     report::Report,
+    story::{conclude, within},
 };
 
 /// The longest the story may take; then it has failed.
@@ -90,20 +90,13 @@ pub async fn run(arguments: &Arguments, name: &str) -> anyhow::Result<ExitCode> 
     let report = Report::new(name);
     let mut stage = Stage { network, report, progress, dice: StdRng::seed_from_u64(seed), file };
 
-    let told = tokio::select! {
-        told = tokio::time::timeout(DEADLINE, tell(&mut stage)) => {
-            told.unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {} s", DEADLINE.as_secs())))
-        }
-        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
-    };
+    let told = within(DEADLINE, tell(&mut stage)).await;
     if let Err(error) = told {
         stage.report.error("the story ended early", &error);
     }
     stop(&mut stage).await;
     let Stage { report, progress, network, .. } = stage;
-    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
-    show(&format!("{}\n", report.summary()));
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(conclude(&network, &report, &progress))
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

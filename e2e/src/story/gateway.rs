@@ -15,13 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    cli::asked_to_end,
-    layout::{Layout, make, program},
+    layout::{make, program},
     network::{Network, Options},
-    ports::Ports,
-    progress::{Progress, show},
+    progress::Progress,
     report::Report,
-    story::client,
+    story::{begin, client, conclude, within},
 };
 
 /// The longest the story may take; then it has failed.
@@ -60,27 +58,16 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
-    let layout = Layout::of_story("gateway", arguments.base_port)?;
-    let mut network = Network::new(layout, ports, Options { miners: MINERS, validators: 1 });
-    let _lock = network.take(true)?;
-    show(&format!("gateway: network of its own in {}\n", network.layout().root().display()));
+    let (network, _lock) = begin("gateway", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     let mut stage = Stage { network, report: Report::new("gateway"), progress };
-    let told = tokio::select! {
-        told = tokio::time::timeout(DEADLINE, tell(&mut stage, arguments)) => {
-            told.unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {} s", DEADLINE.as_secs())))
-        }
-        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
-    };
+    let told = within(DEADLINE, tell(&mut stage, arguments)).await;
     if let Err(error) = told {
         stage.report.error("the story ended early", &error);
     }
     let stopped = stage.network.stop().await.map(|late| late.is_empty());
     stage.report.check_result("every process ends when it is told to", stopped);
     let Stage { report, progress, network, .. } = stage;
-    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
-    show(&format!("{}\n", report.summary()));
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(conclude(&network, &report, &progress))
 }
 
 async fn tell(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {

@@ -22,16 +22,14 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use self::nat::{INSIDE, Mapping, NAT, Nat, OUTSIDE};
 use crate::{
-    cli::asked_to_end,
     http,
-    layout::Layout,
     network::{
         Network, Options,
         behind_nat::{BehindNat, RELAY},
     },
-    ports::Ports,
     progress::{Progress, show},
     report::Report,
+    story::{begin, conclude, within},
 };
 
 /// The longest the story may take; then it has failed.
@@ -48,6 +46,9 @@ const MINER: u16 = 1;
 const SHARD_BYTES: usize = 1 << 20;
 /// Bytes over the relay of a call that did not go through it: somebody else's.
 const STRAY_BYTES: u64 = 256 << 10;
+/// Pause between two looks, and between two shards fetched one after another: a caller that reads now and then, not one
+/// that fills the relay.
+const POLL: Duration = Duration::from_millis(200);
 
 /// Where the network of the story runs.
 #[derive(clap::Args, Debug)]
@@ -73,11 +74,9 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let progress = Progress::start();
-    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
-    let layout = Layout::of_story("relay", arguments.base_port)?;
-    let mut network = Network::new(layout, ports, Options { miners: MINERS, validators: 1 });
-    let _lock = network.take(true)?;
-    show(&format!("relay: network of its own in {}\n", network.layout().root().display()));
+    let (mut network, _lock) =
+        begin("relay", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    let ports = *network.ports();
     let nat = Nat::new(ports.miner_http(MINER), Mapping::EndpointIndependent)?;
     let forward = forward(ports.spare(), ports.node_rpc(0)).await?;
     network.put_behind_nat(BehindNat {
@@ -89,12 +88,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     let key = network.node_key("gateway")?;
     let mut stage = Stage { network, report: Report::new("relay"), progress, nat, key };
-    let told = tokio::select! {
-        told = tokio::time::timeout(DEADLINE, tell(&mut stage)) => {
-            told.unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {} s", DEADLINE.as_secs())))
-        }
-        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
-    };
+    let told = within(DEADLINE, tell(&mut stage)).await;
     if let Err(error) = told {
         stage.report.error("the story ended early", &error);
     }
@@ -102,9 +96,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     stage.report.check_result("every process ends when it is told to", stopped);
     forward.abort();
     let Stage { report, progress, network, .. } = stage;
-    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
-    show(&format!("{}\n", report.summary()));
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(conclude(&network, &report, &progress))
 }
 
 /// Lets the one behind the NAT reach the JSON-RPC of the chain node, which listens on loopback.
@@ -192,27 +184,15 @@ impl Stage {
         self.report.check("the miner signs a receipt for it", receipt.receipt.shard == hash);
         let (_, back) = caller.call(peer, Request::Fetch { shard: hash }, Bytes::new(), CALL).await?;
         self.report.check("it comes back as it was", back == body);
-        let page = self.until_relayed(SHARD_BYTES as u64).await?;
-        self.report.observed(format!("carried by the relay: {page} bytes"));
-        self.report.check("the relay has carried it", page > SHARD_BYTES as u64);
+        let carried = self.relayed_bytes().await?;
+        self.report.observed(format!("carried by the relay: {carried} bytes"));
+        self.report.check("the relay has carried it", carried > SHARD_BYTES as u64);
 
         self.report.step(3, "the direct path is found and taken");
         let found = self.until_direct(&caller, peer, hash).await?;
         self.report.check("calls no longer go through the relay", found);
         caller.close().await;
         Ok(())
-    }
-
-    /// Waits until the relay says that it has carried so much: it looks every other second.
-    async fn until_relayed(&self, least: u64) -> anyhow::Result<u64> {
-        let begun = Instant::now();
-        loop {
-            let bytes = self.relayed_bytes().await?;
-            if bytes >= least || begun.elapsed() > CALL {
-                return Ok(bytes);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
     }
 
     /// Whether fetching the shard again and again costs the relay nothing after a while.
@@ -227,11 +207,12 @@ impl Stage {
             if !self.is_relayed(caller, peer, hash).await? {
                 return Ok(true);
             }
+            tokio::time::sleep(POLL).await;
         }
         Ok(false)
     }
 
-    /// Whether three fetches over more than the time between two looks of the relay went through it.
+    /// Whether a fetch went through the relay.
     async fn is_relayed(
         &self,
         caller: &QuicTransport,
@@ -239,14 +220,11 @@ impl Stage {
         hash: ShardHash,
     ) -> anyhow::Result<bool> {
         let before = self.relayed_bytes().await?;
-        for _ in 0..3 {
-            let (_, back) = caller.call(peer, Request::Fetch { shard: hash }, Bytes::new(), CALL).await?;
-            if back.len() != SHARD_BYTES {
-                bail!("{} bytes came back", back.len());
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        let (_, back) = caller.call(peer, Request::Fetch { shard: hash }, Bytes::new(), CALL).await?;
+        if back.len() != SHARD_BYTES {
+            bail!("{} bytes came back", back.len());
         }
-        Ok(self.relayed_bytes().await? - before > STRAY_BYTES)
+        Ok(self.relayed_bytes().await?.saturating_sub(before) > STRAY_BYTES)
     }
 
     async fn without_the_relay(&mut self, peer: &PeerAddr) -> anyhow::Result<()> {
@@ -276,7 +254,7 @@ impl Stage {
             if caller.call(peer, Request::Ping, Bytes::new(), CALL).await.is_ok() {
                 return true;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(POLL).await;
         }
         false
     }
@@ -290,6 +268,7 @@ impl Stage {
         let mut relayed = true;
         while begun.elapsed() < NO_DIRECT {
             relayed &= self.is_relayed(&caller, peer, hash).await?;
+            tokio::time::sleep(POLL).await;
         }
         self.report
             .check(format!("all fetches in {} s go through the relay", begun.elapsed().as_secs()), relayed);

@@ -12,12 +12,10 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::{
-    cli::asked_to_end,
-    layout::{self, Layout},
+    layout,
     network::{Network, Options},
-    ports::Ports,
-    progress::{Progress, show},
-    story::client,
+    progress::Progress,
+    story::{begin, client, within},
 };
 
 /// The client: what is run, and what it imports.
@@ -43,17 +41,9 @@ pub struct Arguments {
 /// Tells the story. The client counts and prints the last line.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
-    let layout = Layout::of_story("upgrade", arguments.base_port)?;
-    let mut network = Network::new(layout, ports, Options { miners: 0, validators: VALIDATORS });
-    let _lock = network.take(true)?;
-    show(&format!("upgrade: network of its own in {}\n", network.layout().root().display()));
-    let told = tokio::select! {
-        told = tokio::time::timeout(DEADLINE, tell(&mut network, &progress, &arguments.from)) => {
-            told.context("the story took too long").flatten()
-        }
-        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
-    };
+    let (mut network, _lock) =
+        begin("upgrade", arguments.base_port, Options { miners: 0, validators: VALIDATORS })?;
+    let told = within(DEADLINE, tell(&mut network, &progress, &arguments.from)).await;
     network.stop().await?;
     let (output, holds) = told?;
     // The nodes are gone: what the client said comes last.
