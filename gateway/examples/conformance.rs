@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../tests/network/mod.rs"]
+#[path = "../tests/gateway/network.rs"]
 mod network;
 
 use std::{fmt::Write, sync::Arc, time::Duration};

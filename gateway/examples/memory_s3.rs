@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../tests/network/mod.rs"]
+#[path = "../tests/gateway/network.rs"]
 mod network;
 
 use std::{sync::Arc, time::Duration};

@@ -5,9 +5,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../tests/network/mod.rs"]
+#[path = "../tests/gateway/network.rs"]
 mod network;
-#[path = "../tests/real/mod.rs"]
+#[path = "../tests/gateway/real.rs"]
 mod real;
 
 use std::{

@@ -1,8 +1,11 @@
 //! What a gateway holds while a miner is slow, counted by the allocator.
+//!
+//! A program of its own with one test: the allocator counts for the whole process, so a test beside it would count too.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 #![allow(unsafe_code, reason = "a global allocator that counts")]
 
+#[path = "gateway/network.rs"]
 mod network;
 
 use std::{

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
-#[path = "../../../gateway/tests/network/mod.rs"]
+#[path = "../../../gateway/tests/gateway/network.rs"]
 pub mod network;
 
 use std::{

@@ -1,7 +1,5 @@
 //! S3 over HTTP on miners in memory for two accounts and for somebody anonymous.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
-
 use std::{sync::Arc, time::Duration};
 
 use arion_gateway::{

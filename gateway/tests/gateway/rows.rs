@@ -1,7 +1,5 @@
 //! Rows of objects without a network: each is of one stripe that is told by its number.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
-
 use arion_crypto::{WrappedKey, Wrapping};
 use arion_gateway::{
     manifest::{Manifest, PartManifest, StripeRecord},

@@ -1,10 +1,6 @@
 //! Lifecycle rules, carried out by the walker with a clock that the test turns: what is due goes with all it held, and what
 //! changed since it was looked at stays.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod rows;
-
 use arion_gateway::{
     lifecycle::{Day, Lifecycle, ROWS},
     listing::Query,
@@ -15,7 +11,8 @@ use arion_gateway::{
     object::{Properties, Versioning},
 };
 use futures_util::{StreamExt, stream};
-use rows::{BUCKET, new_object, new_part, stripe};
+
+use crate::rows::{BUCKET, new_object, new_part, stripe};
 
 /// Milliseconds of a day.
 const DAY: u64 = 1_000;

@@ -1,10 +1,5 @@
 //! Server-side encryption as clients see it, and keys replaced under objects that stay where they are.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod network;
-mod s3_client;
-
 use std::{sync::Arc, time::Duration};
 
 use arion_daemon::{Health, Shutdown};
@@ -17,9 +12,12 @@ use arion_gateway::{
     rotation,
     s3::{self, Store},
 };
-use network::{Network, eventually, sample};
 use rusty_s3::Method;
-use s3_client::{Client, Headers};
+
+use crate::{
+    network::{Network, eventually, sample},
+    s3_client::{Client, Headers},
+};
 
 const ONE: Headers<'_> = &[
     ("x-amz-server-side-encryption-customer-algorithm", "AES256"),

@@ -1,9 +1,5 @@
 //! Small uploads share stripes: few stripes for many of them, each read back alone, holes reclaimed, nothing lost.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod network;
-
 use std::{sync::Arc, time::Duration};
 
 use arion_daemon::{Shutdown, now_ms};
@@ -13,9 +9,20 @@ use arion_gateway::{
     meta::{BucketInfo, Condition, DeleteRequest, NewObject},
     object::ObjectInfo,
 };
-use network::{MINERS, Mood, Network, eventually, read, sample, write};
+
+use crate::network::{self, MINERS, Mood, Network, eventually, read, sample, write};
 
 const KIB: usize = 1_024;
+
+/// Small uploads wait for each other long enough to share a stripe.
+fn sharing() -> GridOptions {
+    GridOptions { pack_delay: Duration::from_millis(200), ..Network::options() }
+}
+
+/// The same, and holes are reclaimed as soon as they are seen.
+fn reclaiming() -> GridOptions {
+    GridOptions { compact_bytes_per_second: 1 << 30, ..sharing() }
+}
 
 /// Writes all at once.
 async fn write_all(grid: &Arc<Grid>, plains: Vec<Vec<u8>>) -> Vec<PartManifest> {
@@ -70,6 +77,27 @@ async fn enter(grid: &Grid, key: &str, part: PartManifest) {
     grid.meta.put_object(object, 1).await.unwrap();
 }
 
+/// Two uploads that are stored in one stripe and not entered yet.
+async fn two_members(grid: &Arc<Grid>) -> [(Upload, PartManifest); 2] {
+    let (mut one, mut two) = (Upload::new(grid.clone()), Upload::new(grid.clone()));
+    one.push(&sample(500)).await.unwrap();
+    two.push(&sample(600)).await.unwrap();
+    let (first, second) = tokio::join!(one.finish(), two.finish());
+    let [first, second] = [first, second].map(|ended| {
+        let (sealed, key) = ended.unwrap();
+        sealed.with_key(network::wrapped(&key))
+    });
+    assert_eq!(first.stripes, second.stripes);
+    [(one, first), (two, second)]
+}
+
+async fn enter_and_read(grid: &Arc<Grid>, key: &str, part: PartManifest) {
+    let len = part.plain_len;
+    enter(grid, key, part).await;
+    let kept = part_of(grid, key).await;
+    assert_eq!(read(grid, &kept, 0..len).await.unwrap(), sample(len as usize), "{key}");
+}
+
 async fn part_of(grid: &Grid, key: &str) -> PartManifest {
     let (_, manifest) = grid.meta.object_with_manifest("b".into(), key.into(), None).await.unwrap();
     manifest.parts[0].clone()
@@ -84,8 +112,7 @@ async fn remove(grid: &Grid, key: &str) {
 async fn sixty_four_at_once_are_a_few_stripes_and_each_comes_back_alone() {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
-    let options = GridOptions { pack_delay: Duration::from_millis(200), ..Network::options() };
-    let grid = network.grid_with(directory.path(), options);
+    let grid = network.grid_with(directory.path(), sharing());
     let parts = write_all(&grid, plains(64)).await;
     assert!(stripes_of(&parts) <= 8, "{} stripes", stripes_of(&parts));
     for (number, (part, plain)) in parts.iter().zip(plains(64)).enumerate() {
@@ -121,22 +148,14 @@ async fn alone_nobody_waits_and_large_ones_share_nothing() {
 async fn who_goes_away_leaves_a_hole_and_the_last_takes_the_stripe_back() {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
-    let options = GridOptions { pack_delay: Duration::from_millis(200), ..Network::options() };
-    let grid = network.grid_with(directory.path(), options);
+    let grid = network.grid_with(directory.path(), sharing());
     bucket(&grid).await;
     let stop = Shutdown::new();
     let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
-    let (mut one, mut two) = (Upload::new(grid.clone()), Upload::new(grid.clone()));
-    one.push(&sample(500)).await.unwrap();
-    two.push(&sample(600)).await.unwrap();
-    let (first, second) = tokio::join!(one.finish(), two.finish());
-    let ((first, _), (second, key)) = (first.unwrap(), second.unwrap());
-    assert_eq!(first.stripes, second.stripes);
+    let [(one, _), (two, second)] = two_members(&grid).await;
     drop(one);
-    enter(&grid, "two", second.with_key(network::wrapped(&key))).await;
+    enter_and_read(&grid, "two", second).await;
     drop(two.keep());
-    let kept = part_of(&grid, "two").await;
-    assert_eq!(read(&grid, &kept, 0..600).await.unwrap(), sample(600));
     remove(&grid, "two").await;
     eventually("the last member's stripe is gone", async || {
         network.miners.iter().all(|miner| miner.shard_count() == 0)
@@ -172,30 +191,18 @@ async fn who_goes_away_leaves_a_hole_and_the_last_takes_the_stripe_back() {
 async fn a_stripe_stays_while_a_member_is_still_to_be_entered() {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
-    let options = GridOptions {
-        pack_delay: Duration::from_millis(200),
-        compact_bytes_per_second: 1 << 30,
-        ..Network::options()
-    };
-    let grid = network.grid_with(directory.path(), options);
+    let grid = network.grid_with(directory.path(), reclaiming());
     bucket(&grid).await;
     let stop = Shutdown::new();
     let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
-    let (mut one, mut two) = (Upload::new(grid.clone()), Upload::new(grid.clone()));
-    one.push(&sample(500)).await.unwrap();
-    two.push(&sample(600)).await.unwrap();
-    let (first, second) = tokio::join!(one.finish(), two.finish());
-    let ((first, first_key), (second, key)) = (first.unwrap(), second.unwrap());
+    let [(one, first), (two, second)] = two_members(&grid).await;
     let id = first.stripes[0].id();
-    assert_eq!(second.stripes[0].id(), id);
-    enter(&grid, "one", first.with_key(network::wrapped(&first_key))).await;
+    enter_and_read(&grid, "one", first).await;
     drop(one.keep());
     remove(&grid, "one").await;
     eventually("the hole was looked at", async || grid.meta.holed_stripes(9).await.unwrap().is_empty()).await;
-    enter(&grid, "two", second.with_key(network::wrapped(&key))).await;
+    enter_and_read(&grid, "two", second).await;
     drop(two.keep());
-    let kept = part_of(&grid, "two").await;
-    assert_eq!(read(&grid, &kept, 0..600).await.unwrap(), sample(600));
     remove(&grid, "two").await;
     eventually("nobody is left", async || grid.meta.stripe(id).await.unwrap().is_none()).await;
     stop.trigger();
@@ -206,8 +213,7 @@ async fn a_stripe_stays_while_a_member_is_still_to_be_entered() {
 async fn a_stripe_that_fails_fails_all_its_members() {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
-    let options = GridOptions { pack_delay: Duration::from_millis(200), ..Network::options() };
-    let grid = network.grid_with(directory.path(), options);
+    let grid = network.grid_with(directory.path(), sharing());
     network.miners[..11].iter().for_each(|miner| miner.set(Mood::Forging));
     let (one, two) = (sample(10), sample(11));
     let (one, two) = tokio::join!(write(&grid, &one), write(&grid, &two));
@@ -219,12 +225,7 @@ async fn a_stripe_that_fails_fails_all_its_members() {
 async fn holes_are_reclaimed_and_what_is_left_stays_readable() {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
-    let options = GridOptions {
-        pack_delay: Duration::from_millis(200),
-        compact_bytes_per_second: 1 << 30,
-        ..Network::options()
-    };
-    let grid = network.grid_with(directory.path(), options);
+    let grid = network.grid_with(directory.path(), reclaiming());
     bucket(&grid).await;
     let parts = write_together(&grid, plains(24)).await;
     assert_eq!(stripes_of(&parts), 1);

@@ -2,10 +2,6 @@
 //!
 //! The test runs itself as a child that writes objects and prints each one that is acknowledged, kills it, and looks.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod network;
-
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
@@ -20,7 +16,8 @@ use arion_gateway::{
     meta::{BucketInfo, Condition, NewObject},
     object::ObjectInfo,
 };
-use network::Network;
+
+use crate::network::{self, Network};
 
 const CHILD: &str = "ARION_GATEWAY_CRASH_TEST_DIRECTORY";
 
@@ -69,7 +66,7 @@ async fn acknowledged_objects_survive_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     for round in 1..=3u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["acknowledged_objects_survive_kill_9", "--exact", "--nocapture"])
+            .args(["crash::acknowledged_objects_survive_kill_9", "--exact", "--nocapture"])
             .env(CHILD, directory.path())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,12 +1,11 @@
 //! S3's finer points of objects over HTTP: versions, locks, tags, conditions, checksums, parts.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod network;
-mod signed;
-
 use rusty_s3::Method;
-use signed::{Served, with_client};
+
+use crate::{
+    network,
+    signed::{self, Served, with_client},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_are_read_hidden_and_removed() {

@@ -1,9 +1,5 @@
 //! Links signed by version 2, as clients make them that nobody told otherwise.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod network;
-
 use std::{sync::Arc, time::Duration};
 
 use arion_gateway::{
@@ -13,6 +9,8 @@ use arion_gateway::{
 };
 use base64::Engine;
 use ring::hmac;
+
+use crate::network;
 
 const DAY: u64 = 24 * 3_600;
 

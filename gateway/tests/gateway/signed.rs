@@ -1,7 +1,5 @@
 //! S3 over HTTP on miners in memory, asked with presigned requests of any kind.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
-
 use std::{sync::Arc, time::Duration};
 
 use arion_gateway::{
@@ -15,7 +13,7 @@ use ureq::Agent;
 use crate::network::{self, Network};
 
 pub struct Served {
-    pub network: Network,
+    _network: Network,
     server: S3Server,
     pub endpoint: String,
     pub credentials: Credentials,
@@ -78,7 +76,7 @@ impl Served {
                 .unwrap();
         let endpoint = format!("http://{}", server.local_addr());
         let credentials = Credentials::new(access, secret);
-        Self { network, server, endpoint, credentials, _directory: directory }
+        Self { _network: network, server, endpoint, credentials, _directory: directory }
     }
 
     /// Sends a request; `path` begins with the bucket.

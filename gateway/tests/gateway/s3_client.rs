@@ -1,7 +1,5 @@
 //! An S3 client for tests that send headers of their own: requests are presigned by `rusty-s3`, which nobody here wrote.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
-
 use std::time::Duration;
 
 use rusty_s3::{

@@ -1,11 +1,6 @@
 //! Every operation over HTTP: nobody else's until the owner says so, and what is done with what another account owns.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod accounts;
-mod network;
-
-use accounts::{Served, policy, with_client};
+use crate::accounts::{Served, policy, with_client};
 
 /// Method, path and headers.
 type Asked = (&'static str, &'static str, &'static [(&'static str, &'static str)]);

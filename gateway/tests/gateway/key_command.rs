@@ -1,7 +1,5 @@
 //! `arion-gateway key ...` as an operator meets it.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -1,9 +1,5 @@
 //! S3 over HTTP with a client of another hand (`rusty-s3`), on miners in memory.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod network;
-
 use std::{sync::Arc, time::Duration};
 
 use arion_gateway::{
@@ -11,12 +7,13 @@ use arion_gateway::{
     keys::AccessKeys,
     s3::{self, Store},
 };
-use network::{Network, sample};
 use rusty_s3::{
     Bucket, Credentials, Method, S3Action, UrlStyle,
     actions::{CompleteMultipartUpload, CreateMultipartUpload, ListObjectsV2, UploadPart},
 };
 use ureq::Agent;
+
+use crate::network::{self, Network, sample};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

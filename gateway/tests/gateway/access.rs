@@ -1,12 +1,8 @@
 //! Who may do what, over HTTP: policies, lists, anonymous requests, forms, pages of other origins, websites.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod accounts;
-mod network;
-
-use accounts::{policy, with_client};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+
+use crate::accounts::{policy, with_client};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_gets_anything_until_the_owner_says_so() {

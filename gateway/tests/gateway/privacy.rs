@@ -4,11 +4,6 @@
 //! on the wire and in the messages before the wire encrypts them is searched for all of it. The search itself is checked:
 //! what lies there is found.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod real;
-mod s3_client;
-
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,8 +23,11 @@ use arion_net::{QuicTransport, Transport};
 use arion_protocol::{Action, Command, Request, Response, ShardPlacement};
 use arion_types::{ShardHash, StripeId};
 use memchr::memmem;
-use real::{GENESIS, MINERS, RealNetwork};
-use s3_client::{Client, HOUR};
+
+use crate::{
+    real::{GENESIS, MINERS, RealNetwork},
+    s3_client::{Client, HOUR},
+};
 
 const BUCKET: &str = "ledgers-of-the-quiet-society";
 const PHRASE: &[u8] = b"the combination of the vault is 7-4-19-23 ";

@@ -2,10 +2,6 @@
 //! same as a few lines with a `Vec` for each key, and the stripes that are alive are exactly those of the versions that are
 //! there.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod rows;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use arion_gateway::{
@@ -20,7 +16,8 @@ use arion_gateway::{
 };
 use arion_types::StripeId;
 use proptest::prelude::*;
-use rows::{BUCKET, new_object, stripe, wrapped};
+
+use crate::rows::{BUCKET, new_object, stripe, wrapped};
 
 /// Prefixes and neighbours of each other, so that bounds that are off by one are seen.
 const KEYS: [&str; 5] = ["a", "a\0", "a/1", "a/2", "b"];

@@ -1,9 +1,5 @@
 //! The data path against miners in memory: losses, lies, restarts.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod network;
-
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
@@ -17,7 +13,8 @@ use arion_gateway::{
     object::ObjectInfo,
 };
 use arion_protocol::LedgerRecord;
-use network::{MINERS, Mood, Network, SLOW, eventually, read, sample, write};
+
+use crate::network::{self, MINERS, Mood, Network, SLOW, eventually, read, sample, write};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

@@ -1,0 +1,30 @@
+//! The gateway's tests that go through its public interface: over HTTP, on the data path, on metadata alone, as a process.
+//!
+//! One program, a module for each subject, because linking and optimising the whole gateway is most of what a program of tests
+//! costs to build. Tests share nothing but the process: who needs that for itself is a program of its own beside this one
+//! (`memory.rs`, which counts what the process allocates).
+
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+// What the tests stand on.
+mod accounts;
+mod network;
+mod real;
+mod rows;
+mod s3_client;
+mod signed;
+
+mod access;
+mod crash;
+mod encryption;
+mod grid;
+mod key_command;
+mod lifecycle;
+mod links;
+mod objects;
+mod operations;
+mod packing;
+mod privacy;
+mod process;
+mod s3;
+mod versions;
