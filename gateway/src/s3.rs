@@ -27,6 +27,7 @@ mod lock;
 mod multipart;
 mod objects;
 mod output;
+mod percent;
 mod query;
 mod reads;
 mod stored;

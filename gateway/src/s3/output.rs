@@ -13,7 +13,7 @@ use s3s::{
     stream::{ByteStream, RemainingLength},
 };
 
-use super::input::timestamp;
+use super::{input::timestamp, percent};
 use crate::{checksum::ChecksumKind, grid::read::Plaintext, object::ObjectInfo};
 
 /// Text in a listing; percent-encoded where the client asked for it.
@@ -21,16 +21,7 @@ pub(super) fn encoded(text: &str, encoding: Option<&EncodingType>) -> String {
     if encoding.is_none_or(|encoding| encoding.as_str() != EncodingType::URL) {
         return text.to_owned();
     }
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => {
-                out.push(byte.into())
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    percent::encoded(text, b"*")
 }
 
 /// A folded prefix.

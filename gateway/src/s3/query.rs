@@ -1,30 +1,18 @@
 //! Query strings.
 
-/// Percent-decodes a part of a query string.
-fn decoded(raw: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match first {
-            b'%' => {
-                let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok())?;
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = &rest[2..];
-            }
-            b'+' => bytes.push(b' '),
-            byte => bytes.push(*byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
+use super::percent::form_decoded;
+
+/// The pairs in order, percent-decoded; `None` for one that does not decode. A name without a value has an empty one.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = Option<(String, String)>> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((form_decoded(name)?, form_decoded(value)?))
+    })
 }
 
 /// All parameters in order, percent-decoded; those that do not decode are left out.
 pub(super) fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
-    query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Some((decoded(name)?, decoded(value)?))
-    })
+    pairs(query).flatten()
 }
 
 /// The value of a parameter, percent-decoded.

@@ -2,42 +2,18 @@
 
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
-use super::{Store, account, errors, input::version};
+use super::{Store, account, errors, input::version, query::pairs};
 
 /// Most tags of an object, and longest key and value, in characters (as in AWS).
 const TAGS_MAX: usize = 10;
 const KEY_CHARS_MAX: usize = 128;
 const VALUE_CHARS_MAX: usize = 256;
 
-/// A part of a query string, decoded.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match first {
-            b'%' => {
-                let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok())?;
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = &rest[2..];
-            }
-            b'+' => bytes.push(b' '),
-            byte => bytes.push(*byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 /// The tags in `x-amz-tagging`, which is written like a query string.
 pub(super) fn from_header(header: Option<&str>) -> S3Result<Vec<(String, String)>> {
-    let mut tags = Vec::new();
-    for pair in header.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match (decoded(key), decoded(value)) {
-            (Some(key), Some(value)) => tags.push((key, value)),
-            _ => return Err(s3_error!(InvalidArgument, "x-amz-tagging is not written like a query string")),
-        }
-    }
+    let tags: Option<Vec<_>> = pairs(header.unwrap_or("")).collect();
+    let tags =
+        tags.ok_or_else(|| s3_error!(InvalidArgument, "x-amz-tagging is not written like a query string"))?;
     check(tags)
 }
 

@@ -13,7 +13,7 @@ use super::{
     Store,
     access::Peer,
     front::{Front, refusal},
-    stored,
+    percent, stored,
 };
 use crate::meta::Subresource;
 
@@ -254,16 +254,7 @@ fn rule_for<'a>(rules: &'a [RoutingRule], key: &str, failed: Option<StatusCode>)
 
 /// A key as it stands in an address.
 fn encoded_path(key: &str) -> String {
-    let mut out = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                out.push(byte.into())
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    percent::encoded(key, b"~")
 }
 
 fn moved(status: StatusCode, to: &str) -> HttpResponse {
