@@ -8,14 +8,14 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
+use arion_daemon::secret_file::{self, SecretFileError};
 use rand::Rng;
 use s3s::auth::SecretKey;
 use serde::{Deserialize, Serialize};
@@ -123,14 +123,14 @@ impl AccessKeys {
     }
 
     fn load(&self) -> Result<KeyFile, KeysError> {
-        let metadata = match fs::metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeyFile::default()),
-            found => found.map_err(|error| self.io(error))?,
+        let text = match secret_file::read(&self.path, secret_file::OTHERS) {
+            Err(SecretFileError::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(KeyFile::default());
+            }
+            Err(SecretFileError::Unreadable(error)) => return Err(self.io(error)),
+            Err(SecretFileError::Exposed(_)) => return Err(KeysError::Exposed { path: self.path.clone() }),
+            Ok(text) => text,
         };
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(KeysError::Exposed { path: self.path.clone() });
-        }
-        let text = fs::read_to_string(&self.path).map_err(|error| self.io(error))?;
         // The parser's own text would quote the line, and with it a secret.
         toml::from_str(&text).map_err(|error| KeysError::Invalid {
             path: self.path.clone(),
@@ -141,20 +141,7 @@ impl AccessKeys {
     fn save(&self, file: &KeyFile) -> Result<(), KeysError> {
         let text = toml::to_string(file)
             .map_err(|error| KeysError::Invalid { path: self.path.clone(), reason: error.to_string() })?;
-        let fresh = self.path.with_extension("new");
-        let written = (|| {
-            match fs::remove_file(&fresh) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-            out.write_all(text.as_bytes())?;
-            out.sync_all()?;
-            fs::rename(&fresh, &self.path)?;
-            let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-        })();
-        written.map_err(|error| self.io(error))
+        secret_file::replace(&self.path, &text).map_err(|error| self.io(error))
     }
 
     /// Adds a key for an account; what is not given is made. Returns access key and secret.

@@ -12,15 +12,14 @@
 //! What is wrapped under which generation ([`crate::keyring`]).
 
 use std::{
-    env, fs,
-    fs::OpenOptions,
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    env, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use arion_crypto::{KeyId, OperatorSecret};
+use arion_daemon::secret_file::{self, SecretFileError};
 use zeroize::Zeroizing;
 
 /// Most generations in a store.
@@ -158,21 +157,25 @@ impl KeyStore {
 
     /// What changes when the store does.
     pub fn stamp(&self) -> Result<Stamp, KeyStoreError> {
-        let metadata = fs::metadata(&self.path).map_err(|reason| self.unreadable(reason))?;
-        let mode = metadata.permissions().mode() & 0o7777;
+        let metadata = secret_file::metadata(&self.path, self.forbidden()).map_err(|e| self.refused(e))?;
+        let modified = metadata.modified().map_err(|reason| self.refused(reason.into()))?;
+        Ok(Stamp { modified, bytes: metadata.len(), mode: metadata.permissions().mode() })
+    }
+
+    /// Permission bits that the file must not have.
+    fn forbidden(&self) -> u32 {
         // systemd gives a service's user access to credentials by an ACL, whose mask shows as the group's bits.
-        let forbidden = if self.is_credential { 0o007 } else { 0o077 };
-        if mode & forbidden != 0 {
-            return Err(KeyStoreError::Exposed { path: self.path.clone(), mode });
-        }
-        let modified = metadata.modified().map_err(|reason| self.unreadable(reason))?;
-        Ok(Stamp { modified, bytes: metadata.len(), mode })
+        if self.is_credential { 0o007 } else { secret_file::OTHERS }
+    }
+
+    fn text(&self) -> Result<Zeroizing<String>, KeyStoreError> {
+        let text = secret_file::read(&self.path, self.forbidden()).map_err(|error| self.refused(error))?;
+        Ok(Zeroizing::new(text))
     }
 
     /// Reads the generations.
     pub fn load(&self) -> Result<Generations, KeyStoreError> {
-        self.stamp()?;
-        let text = Zeroizing::new(fs::read_to_string(&self.path).map_err(|reason| self.unreadable(reason))?);
+        let text = self.text()?;
         let mut generations: Vec<OperatorSecret> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -205,7 +208,7 @@ impl KeyStore {
             return Err(KeyStoreError::Full { path: self.path.clone() });
         }
         let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
-        let mut text = Zeroizing::new(fs::read_to_string(&self.path).map_err(|e| self.unreadable(e))?);
+        let mut text = self.text()?;
         if !text.ends_with('\n') {
             text.push('\n');
         }
@@ -220,7 +223,7 @@ impl KeyStore {
         self.check_writable()?;
         let generations = self.load()?;
         let newest = generations.current().id();
-        let text = Zeroizing::new(fs::read_to_string(&self.path).map_err(|e| self.unreadable(e))?);
+        let text = self.text()?;
         let mut kept = Zeroizing::new(String::with_capacity(text.len()));
         let mut removed = 0;
         for line in text.lines() {
@@ -249,30 +252,24 @@ impl KeyStore {
         }
     }
 
-    fn unreadable(&self, reason: io::Error) -> KeyStoreError {
-        KeyStoreError::Unreadable { path: self.path.clone(), reason }
+    fn refused(&self, error: SecretFileError) -> KeyStoreError {
+        let path = self.path.clone();
+        match error {
+            SecretFileError::Unreadable(reason) => KeyStoreError::Unreadable { path, reason },
+            SecretFileError::Exposed(mode) => KeyStoreError::Exposed { path, mode },
+        }
     }
 
     fn replace(&self, text: &str) -> Result<(), KeyStoreError> {
-        let fresh = self.path.with_extension("new");
-        let written = (|| {
-            match fs::remove_file(&fresh) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-            out.write_all(text.as_bytes())?;
-            out.sync_all()?;
-            fs::rename(&fresh, &self.path)?;
-            let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-        })();
-        written.map_err(|reason| KeyStoreError::Unwritable { path: self.path.clone(), reason })
+        secret_file::replace(&self.path, text)
+            .map_err(|reason| KeyStoreError::Unwritable { path: self.path.clone(), reason })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn store(text: &str) -> (tempfile::TempDir, KeyStore) {

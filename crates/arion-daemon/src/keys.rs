@@ -1,15 +1,15 @@
 //! Secret key files: 64 hex digits of the 32-byte Ed25519 seed and a newline, mode 0600.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    fs,
     path::{Path, PathBuf},
 };
 
 use arion_chain::{Account, ss58};
 use arion_types::signing::node_id;
 use ed25519_dalek::SigningKey;
+
+use crate::secret_file::{self, SecretFileError};
 
 /// What a key file holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,12 +101,10 @@ pub fn read_secret_key(path: &Path) -> Result<SigningKey, KeyError> {
 
 /// The 32 bytes in a key file, for keys of another kind (accounts).
 pub fn read_secret_seed(path: &Path) -> Result<[u8; 32], KeyError> {
-    let unreadable = |reason| KeyError::Unreadable { path: path.to_owned(), reason };
-    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = secret_file::read(path, secret_file::OTHERS).map_err(|error| match error {
+        SecretFileError::Unreadable(reason) => KeyError::Unreadable { path: path.to_owned(), reason },
+        SecretFileError::Exposed(mode) => KeyError::Exposed { path: path.to_owned(), mode },
+    })?;
     let digits = text.trim_end();
     let digits = digits.strip_prefix("0x").unwrap_or(digits);
     let mut seed = [0; 32];
@@ -126,15 +124,13 @@ pub fn write_secret_seed(path: &Path, seed: &[u8; 32]) -> Result<(), KeyError> {
     if let Some(parent) = parent {
         fs::create_dir_all(parent).map_err(unwritable)?;
     }
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match secret_file::create(path, &format!("{}\n", hex::encode(seed))) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             return Err(KeyError::Exists { path: path.to_owned() });
         }
-        opened => opened.map_err(unwritable)?,
-    };
-    file.write_all(format!("{}\n", hex::encode(seed)).as_bytes()).map_err(unwritable)?;
-    file.sync_all().map_err(unwritable)?;
-    fs::File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()).map_err(unwritable)
+        written => written.map_err(unwritable)?,
+    }
+    secret_file::sync_directory(path).map_err(unwritable)
 }
 
 /// A new random key.
@@ -144,6 +140,8 @@ pub fn generate_secret_key() -> SigningKey {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -21,6 +21,7 @@ pub mod http;
 pub mod keys;
 pub mod logs;
 pub mod output;
+pub mod secret_file;
 pub mod settings;
 pub mod shutdown;
 pub mod units;
