@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     meta::MetaError,
-    object::{DefaultRetention, LockConfig, LockMode, Retention, RetentionPeriod},
+    object::{DefaultRetention, LockConfig, LockMode, Retention, RetentionPeriod, VersionId},
 };
 
 /// Longest default retention (as in AWS).
@@ -139,15 +139,25 @@ pub(super) async fn get_object_lock_configuration(
     })
 }
 
+/// Which version of an object a request is about, in a bucket of the caller's that has object lock.
+async fn lockable(
+    store: &Store,
+    account: &str,
+    bucket: &str,
+    version_id: Option<&str>,
+) -> S3Result<Option<VersionId>> {
+    let bucket = store.bucket(account, bucket).await?;
+    bucket.lock.ok_or_else(|| errors::meta(MetaError::NoObjectLock))?;
+    version(version_id)
+}
+
 pub(super) async fn put_object_retention(
     store: &Store,
     request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<PutObjectRetentionOutput> {
     let account = account(&request)?;
     let input = request.input;
-    let bucket = store.bucket(&account, &input.bucket).await?;
-    bucket.lock.ok_or_else(|| errors::meta(MetaError::NoObjectLock))?;
-    let which = version(input.version_id.as_deref())?;
+    let which = lockable(store, &account, &input.bucket, input.version_id.as_deref()).await?;
     let given = input.retention.unwrap_or_default();
     let retention = match (given.mode, given.retain_until_date) {
         (None, None) => None,
@@ -171,9 +181,7 @@ pub(super) async fn get_object_retention(
 ) -> S3Result<GetObjectRetentionOutput> {
     let account = account(&request)?;
     let input = request.input;
-    let bucket = store.bucket(&account, &input.bucket).await?;
-    bucket.lock.ok_or_else(|| errors::meta(MetaError::NoObjectLock))?;
-    let which = version(input.version_id.as_deref())?;
+    let which = lockable(store, &account, &input.bucket, input.version_id.as_deref()).await?;
     let found = store.grid.meta.object(input.bucket, input.key, which).await.map_err(errors::lookup)?;
     let retention = found.info.properties.retention.ok_or_else(no_lock)?;
     Ok(GetObjectRetentionOutput {
@@ -190,9 +198,7 @@ pub(super) async fn put_object_legal_hold(
 ) -> S3Result<PutObjectLegalHoldOutput> {
     let account = account(&request)?;
     let input = request.input;
-    let bucket = store.bucket(&account, &input.bucket).await?;
-    bucket.lock.ok_or_else(|| errors::meta(MetaError::NoObjectLock))?;
-    let which = version(input.version_id.as_deref())?;
+    let which = lockable(store, &account, &input.bucket, input.version_id.as_deref()).await?;
     let status = input.legal_hold.and_then(|hold| hold.status);
     let hold = hold_of(status.as_ref()).ok().flatten();
     let hold = hold.ok_or_else(|| s3_error!(MalformedXML, "the legal hold is ON or OFF"))?;
@@ -207,9 +213,7 @@ pub(super) async fn get_object_legal_hold(
 ) -> S3Result<GetObjectLegalHoldOutput> {
     let account = account(&request)?;
     let input = request.input;
-    let bucket = store.bucket(&account, &input.bucket).await?;
-    bucket.lock.ok_or_else(|| errors::meta(MetaError::NoObjectLock))?;
-    let which = version(input.version_id.as_deref())?;
+    let which = lockable(store, &account, &input.bucket, input.version_id.as_deref()).await?;
     let found = store.grid.meta.object(input.bucket, input.key, which).await.map_err(errors::lookup)?;
     let hold = found.info.properties.legal_hold.ok_or_else(no_lock)?;
     Ok(GetObjectLegalHoldOutput { legal_hold: Some(ObjectLockLegalHold { status: Some(hold_name(hold)) }) })
