@@ -18,11 +18,13 @@ struct KeptMap {
     miners: Vec<MinerRecord>,
 }
 
-/// Reads the maps that earlier runs kept; none becomes the current one.
+/// Reads the maps that earlier runs kept; none becomes the current one. One that does not decode is passed over: the chain may
+/// still have it.
 pub async fn recall_maps(meta: &Meta, maps: &Maps) -> Result<usize, MetaError> {
     let mut count = 0;
     for (epoch, row) in meta.kept_maps().await? {
-        let map = KeptMap::decode_all(&mut row.as_slice()).map_err(|_| MetaError::Row("maps"))?;
+        let map = KeptMap::decode_all(&mut row.as_slice()).map_err(|_| MetaError::Row("maps"));
+        let Some(map) = meta.readable(map, epoch)? else { continue };
         if let Ok(placement) = Placement::new(epoch, &map.params, map.miners) {
             maps.remember(placement);
             count += 1;

@@ -6,6 +6,8 @@
 //! # Invariants
 //! - A turn looks at no more than [`ROWS`] rows of one bucket.
 //! - The walker keeps nothing that is worth keeping: after a restart it begins again.
+//! - A row that does not decode stops nothing: its key is left as it is, with all versions of the page, and the walk goes on
+//!   behind it.
 //!
 //! # Not here
 //! Documents of rules (`s3`); what removing a version means ([`crate::meta`]).
@@ -20,9 +22,9 @@ use arion_daemon::{Shutdown, now_ms};
 use futures_util::{TryStreamExt, stream};
 
 use crate::{
-    meta::{Expiring, Meta, MetaError, Subresource, UploadMarker, VersionMarker},
+    meta::{Expiring, Meta, MetaError, Subresource, UploadKey, WalkedTo},
     metrics::Metrics,
-    object::{Version, VersionId},
+    object::Version,
     s3,
 };
 
@@ -54,9 +56,9 @@ impl Default for LifecycleOptions {
 #[derive(Clone, Debug)]
 enum Place {
     /// Behind this version; so many noncurrent versions of its key came before.
-    Versions(Option<VersionMarker>, usize),
+    Versions(Option<WalkedTo>, usize),
     /// Behind this upload.
-    Uploads(Option<UploadMarker>),
+    Uploads(Option<UploadKey>),
 }
 
 /// A bucket that is walked through.
@@ -96,7 +98,8 @@ impl Lifecycle {
                     Ok(next) => self.bucket = next.map(|place| (bucket, place)),
                     // It was deleted meanwhile.
                     Err(MetaError::NoSuchBucket) => {}
-                    Err(error) => return Err(error),
+                    // Of the bucket itself: there are others.
+                    Err(error) => drop(self.meta.readable(Err::<(), _>(error), &bucket.name)?),
                 }
                 Ok(true)
             }
@@ -140,31 +143,33 @@ impl Lifecycle {
     async fn walk_versions(
         &self,
         bucket: &Walked,
-        after: Option<VersionMarker>,
+        after: Option<WalkedTo>,
         before: usize,
         now_ms: u64,
     ) -> Result<Option<Place>, MetaError> {
-        let rules = &bucket.rules;
-        let carried = after.as_ref().map(|marker| marker.key.clone());
-        let none = String::new();
-        let page = self.meta.versions_page(bucket.name.clone(), none.clone(), none, after, ROWS).await?;
+        let carried = after.as_ref().map(|to| to.key.clone());
+        let (lines, next) = self.meta.walk_versions(bucket.name.clone(), after, ROWS).await?;
         let mut behind = before;
         let mut at = 0;
         let mut work = Vec::new();
-        while let Some((key, _)) = page.lines.get(at) {
-            let count = page.lines[at..].iter().take_while(|(other, _)| other == key).count();
+        while let Some((key, _)) = lines.get(at) {
+            let count = lines[at..].iter().take_while(|(other, _)| other == key).count();
             let versions: Vec<&Version> =
-                page.lines[at..at + count].iter().map(|(_, version)| version).collect();
-            let first = at == 0;
-            at += count;
+                lines[at..at + count].iter().filter_map(|(_, version)| version.as_ref()).collect();
             // A key whose versions fill more than a page is decided piece by piece.
-            let newer = if first && carried.as_deref() == Some(key.as_str()) { before } else { 0 };
-            let all = newer == 0 && (at < page.lines.len() || page.next.is_none());
+            let continued = at == 0 && carried.as_deref() == Some(key.as_str());
+            at += count;
+            let newer = if continued { before } else { 0 };
+            let all = !continued && (at < lines.len() || next.is_none());
             let seen: Vec<Seen> = versions.iter().map(|version| self.seen(version, now_ms)).collect();
             behind = newer + seen.iter().filter(|seen| seen.superseded_ms.is_some()).count();
-            for (version, due) in versions.iter().zip(rules.due(key, &seen, (newer, all), now_ms, self.day)) {
+            if versions.len() < count {
+                continue;
+            }
+            let due = bucket.rules.due(key, &seen, (newer, all), now_ms, self.day);
+            for (version, due) in versions.into_iter().zip(due) {
                 if let Some(due) = due {
-                    work.push((key, *version, due));
+                    work.push((key, version, due));
                 }
             }
         }
@@ -173,14 +178,9 @@ impl Lifecycle {
             self.carry_out(bucket, key, version, due, now_ms)
         });
         steps.await?;
-        Ok(match page.next {
-            Some(next) => {
-                // Behind a null version that is gone now its key begins again.
-                let carries = page.lines.last().is_some_and(|(key, _)| *key == next.key)
-                    && next.version != Some(VersionId::Null);
-                Some(Place::Versions(Some(next), if carries { behind } else { 0 }))
-            }
-            None => rules.aborts().then_some(Place::Uploads(None)),
+        Ok(match next {
+            Some(next) => Some(Place::Versions(Some(next), behind)),
+            None => bucket.rules.aborts().then_some(Place::Uploads(None)),
         })
     }
 
@@ -209,11 +209,11 @@ impl Lifecycle {
             rules: bucket.row.clone(),
         };
         let done = match due {
-            Due::Expire => self.meta.expire_current(expiring, now_ms).await?,
-            Due::Remove if version.is_latest() => self.meta.expire_marker(expiring).await?,
-            Due::Remove => self.meta.expire_noncurrent(expiring, now_ms).await?,
+            Due::Expire => self.meta.expire_current(expiring, now_ms).await,
+            Due::Remove if version.is_latest() => self.meta.expire_marker(expiring).await,
+            Due::Remove => self.meta.expire_noncurrent(expiring, now_ms).await,
         };
-        if done {
+        if self.meta.readable(done, format!("{}/{key}", bucket.name))? == Some(true) {
             self.metrics.versions_expired.inc();
         }
         Ok(())
@@ -222,19 +222,24 @@ impl Lifecycle {
     async fn walk_uploads(
         &self,
         bucket: &Walked,
-        after: Option<UploadMarker>,
+        after: Option<UploadKey>,
         now_ms: u64,
     ) -> Result<Option<Place>, MetaError> {
-        let none = String::new();
-        let page = self.meta.uploads_page(bucket.name.clone(), none.clone(), none, after, ROWS).await?;
-        for (upload, info) in &page.uploads {
-            if !bucket.rules.abort_due(&upload.key, info.created_ms, now_ms, self.day) {
-                continue;
+        let (uploads, next) = self.meta.walk_uploads(bucket.name.clone(), after, ROWS).await?;
+        for (upload, info) in &uploads {
+            let Some(info) = info else { continue };
+            if bucket.rules.abort_due(&upload.key, info.created_ms, now_ms, self.day) {
+                let given_up = self.give_up(upload, now_ms).await;
+                self.meta.readable(given_up, upload)?;
             }
-            while !self.meta.give_up_upload(upload.clone(), STRIPES_RELEASED, now_ms).await? {}
-            self.metrics.uploads_expired.inc();
         }
-        Ok(page.next.map(|next| Place::Uploads(Some(next))))
+        Ok(next.map(|next| Place::Uploads(Some(next))))
+    }
+
+    async fn give_up(&self, upload: &UploadKey, now_ms: u64) -> Result<(), MetaError> {
+        while !self.meta.give_up_upload(upload.clone(), STRIPES_RELEASED, now_ms).await? {}
+        self.metrics.uploads_expired.inc();
+        Ok(())
     }
 }
 
@@ -248,7 +253,6 @@ pub async fn run(meta: Meta, metrics: Metrics, options: LifecycleOptions, shutdo
                 Ok(false) => options.pause,
                 Err(error) => {
                     tracing::warn!(%error, "lifecycle rules could not be carried out and are tried again");
-                    walker = Lifecycle::new(meta.clone(), metrics.clone(), options.day);
                     options.pause
                 }
             };

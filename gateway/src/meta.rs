@@ -15,6 +15,7 @@
 //! What rows of objects look like ([`crate::object`], [`crate::manifest`]); who sends what to miners.
 
 mod amend;
+mod batch;
 mod bucket_keys;
 mod buckets;
 mod complete;
@@ -24,9 +25,11 @@ mod expiry;
 mod ledger;
 mod objects;
 mod packs;
+mod queues;
 mod sealed;
 mod stripes;
 mod subresources;
+mod unreadable;
 mod uploads;
 mod versions;
 
@@ -38,28 +41,28 @@ pub use delete::{DeleteRequest, Deletion};
 pub use expiry::Expiring;
 pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
 pub use packs::{Holed, Moved};
+pub use queues::{DeleteRow, MissingRow};
 pub use sealed::{Sealed, SealedCursor, SealedRow};
-pub use stripes::{DeleteRow, MissingRow};
 pub use subresources::{BucketRows, Subresource};
-pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage};
-pub use versions::{VersionMarker, VersionPage};
+pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage, WalkedUpload};
+pub use versions::{VersionMarker, VersionPage, WalkedTo, WalkedVersion};
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::object::VersionId;
-
+use batch::{Job, Operation};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot, watch};
+use unreadable::Unreadable;
+
+use crate::object::VersionId;
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
 const SCHEMA: u32 = 3;
 /// Operations that may wait for the writing thread.
 const QUEUE_MAX: usize = 1_024;
-/// Most operations in one commit.
-const BATCH_MAX: usize = 256;
 /// Bytes of the file that redb may keep in memory.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -140,7 +143,7 @@ pub enum MetaError {
     /// The file or a row in it is broken, or the disk fails.
     #[error("metadata store: {0}")]
     Storage(Arc<redb::Error>),
-    /// A row does not decode.
+    /// A row does not decode, or a row that another one refers to is not there.
     #[error("metadata row in `{0}` does not decode")]
     Row(&'static str),
     /// The writing thread is gone.
@@ -158,6 +161,15 @@ impl MetaError {
     /// Whether the transaction is lost, rather than the one operation refused.
     fn is_fatal(&self) -> bool {
         matches!(self, Self::Storage(_) | Self::Row(_) | Self::Closed)
+    }
+
+    /// The same for another caller, of errors that are nobody's own.
+    fn copy(&self) -> Self {
+        match self {
+            Self::Storage(error) => Self::Storage(error.clone()),
+            Self::Row(table) => Self::Row(table),
+            _ => Self::Closed,
+        }
     }
 }
 
@@ -204,13 +216,10 @@ pub struct DiskFailed(Arc<redb::Error>);
 #[derive(Clone)]
 pub struct Meta {
     db: Arc<Database>,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Box<dyn Job>>,
     failure: watch::Sender<Option<DiskFailed>>,
+    unreadable: Unreadable,
 }
-
-/// Runs an operation inside a transaction; the second half is called once it is known whether it is on disk.
-type Job = Box<dyn FnOnce(&WriteTransaction) -> (Option<MetaError>, Finish) + Send>;
-type Finish = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
 
 impl Meta {
     /// Opens or makes the file and starts the writing thread, which ends with the last handle.
@@ -230,11 +239,11 @@ impl Meta {
     fn start(db: Database) -> Result<Self, MetaError> {
         let db = Arc::new(db);
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
-        let meta = Self { db, jobs, failure: watch::Sender::new(None) };
+        let meta = Self { db, jobs, failure: watch::Sender::new(None), unreadable: Unreadable::default() };
         let (db, failure) = (meta.db.clone(), meta.failure.clone());
         std::thread::Builder::new()
             .name("metadata".into())
-            .spawn(move || write_loop(&db, waiting, &failure))
+            .spawn(move || batch::write_loop(&db, waiting, &failure))
             .map_err(|error| MetaError::Storage(Arc::new(redb::Error::Io(error))))?;
         Ok(meta)
     }
@@ -254,32 +263,14 @@ impl Meta {
 
     /// Runs `operation` in a transaction shared with other callers and returns once it is on disk.
     ///
-    /// Once it is queued it is carried out even if the caller goes away.
+    /// Once it is queued it is carried out even if the caller goes away; more than once if the operation of another caller
+    /// undoes the transaction.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&WriteTransaction) -> Result<T, MetaError> + Send + 'static,
+        operation: impl FnOnce(&WriteTransaction) -> Result<T, MetaError> + Clone + Send + 'static,
     ) -> Result<T, MetaError> {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |transaction| match operation(transaction) {
-            Ok(value) => (
-                None,
-                Box::new(move |committed| {
-                    let _ = reply.send(committed.map(|()| value));
-                }),
-            ),
-            Err(error) if error.is_fatal() => (
-                Some(error),
-                Box::new(move |committed| {
-                    let _ = reply.send(Err(committed.err().unwrap_or(MetaError::Closed)));
-                }),
-            ),
-            Err(error) => (
-                None,
-                Box::new(move |_| {
-                    let _ = reply.send(Err(error));
-                }),
-            ),
-        });
+        let job = Box::new(Operation::new(operation, reply));
         self.jobs.send(job).await.map_err(|_| MetaError::Closed)?;
         answer.await.map_err(|_| MetaError::Closed)?
     }
@@ -342,52 +333,6 @@ fn note(db: &Database, error: &MetaError, failure: &watch::Sender<Option<DiskFai
     {
         failure.send_replace(Some(DiskFailed(error.clone())));
     }
-}
-
-fn write_loop(db: &Database, mut waiting: mpsc::Receiver<Job>, failure: &watch::Sender<Option<DiskFailed>>) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while let Some(first) = waiting.blocking_recv() {
-        batch.push(first);
-        while batch.len() < BATCH_MAX {
-            match waiting.try_recv() {
-                Ok(job) => batch.push(job),
-                Err(_) => break,
-            }
-        }
-        if let Err(error) = commit_batch(db, &mut batch) {
-            tracing::error!(%error, "metadata could not be written");
-            note(db, &error, failure);
-        }
-    }
-}
-
-fn commit_batch(db: &Database, batch: &mut Vec<Job>) -> Result<(), MetaError> {
-    let mut finishes = Vec::with_capacity(batch.len());
-    let outcome = (|| {
-        let transaction = db.begin_write()?;
-        for job in batch.drain(..) {
-            let (fatal, finish) = job(&transaction);
-            finishes.push(finish);
-            if let Some(error) = fatal {
-                return Err(error);
-            }
-        }
-        transaction.commit()?;
-        Ok(())
-    })();
-    // Jobs behind a fatal one are dropped, and all of them where not even the transaction began: their callers see a
-    // closed channel instead of waiting for ever.
-    batch.clear();
-    for finish in finishes {
-        let copy = match &outcome {
-            Ok(()) => Ok(()),
-            Err(MetaError::Storage(error)) => Err(MetaError::Storage(error.clone())),
-            Err(MetaError::Row(table)) => Err(MetaError::Row(table)),
-            Err(_) => Err(MetaError::Closed),
-        };
-        finish(copy);
-    }
-    outcome
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub deletes_queued: Gauge,
     /// Lines of the ledger.
     pub ledger_entries: Gauge,
+    /// Rows of the metadata that background work passed over because they do not decode, each counted once.
+    pub rows_unreadable: Gauge,
     /// Miners that do not answer.
     pub miners_down: Gauge,
     /// Epoch of the map that new stripes are placed by.
@@ -69,6 +71,11 @@ impl Metrics {
         registry.register("versions_expired", "Versions gone by lifecycle", self.versions_expired.clone());
         registry.register("deletes_queued", "Deletions that wait for miners", self.deletes_queued.clone());
         registry.register("ledger_entries", "Lines of the ledger", self.ledger_entries.clone());
+        registry.register(
+            "rows_unreadable",
+            "Metadata rows that do not decode",
+            self.rows_unreadable.clone(),
+        );
         registry.register("miners_down", "Miners that do not answer", self.miners_down.clone());
         registry.register("map_epoch", "Epoch of the current map", self.map_epoch.clone());
     }

@@ -22,7 +22,7 @@ use arion_daemon::{Health, Shutdown};
 use crate::{
     keyring::{KeyPlace, Keyring, KeyringError},
     keystore::{KeyStore, Stamp},
-    meta::{Meta, SealedRow},
+    meta::{Meta, MetaError, SealedRow},
 };
 
 /// Bucket keys, and rows with data keys, that are taken at once.
@@ -115,20 +115,26 @@ pub async fn finish_bucket(keyring: &Keyring, meta: &Meta, bucket: &str) -> Resu
     Ok(count)
 }
 
-/// Does everything that is left to do.
+/// Does everything that is left to do. A bucket with a row that does not decode keeps its keys, and the others do not wait
+/// for it: the error comes last.
 pub async fn finish(keyring: &Keyring, meta: &Meta) -> Result<Rewrapped, KeyringError> {
     let mut done = Rewrapped { bucket_keys: rewrap_bucket_keys(keyring, meta).await?, ..Default::default() };
+    let mut broken = None;
     for bucket in unfinished(meta).await? {
         match finish_bucket(keyring, meta, &bucket).await {
             Ok(keys) => {
                 done.data_keys += keys;
                 done.buckets += 1;
             }
-            Err(KeyringError::Meta(crate::meta::MetaError::NoSuchBucket)) => {}
+            Err(KeyringError::Meta(MetaError::NoSuchBucket)) => {}
+            Err(error @ KeyringError::Meta(MetaError::Row(_))) => {
+                tracing::error!(bucket, %error, "the keys of a bucket cannot be replaced");
+                broken = Some(error);
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(done)
+    broken.map_or(Ok(done), Err)
 }
 
 /// How many bucket keys are wrapped under each generation of the store, the newest last.
@@ -213,4 +219,39 @@ async fn step(
     let done = finish(keyring, meta).await?;
     *seen = Some(stamp);
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        keystore::Generations,
+        meta::{PARTS, UploadInfo, UploadKey, tests::bucket_of},
+    };
+
+    /// Buckets are gone through by name: those behind one with a broken row kept their old keys for ever.
+    #[tokio::test]
+    async fn a_bucket_that_cannot_be_read_keeps_its_keys_and_no_other_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
+        let keyring = Keyring::new(meta.clone(), Generations::one(OperatorSecret::from_bytes([1; 32])));
+        for bucket in ["a", "b"] {
+            bucket_of(&meta, bucket, "x").await;
+            for _ in 0..2 {
+                keyring.new_bucket_key(bucket).await.unwrap().unwrap();
+            }
+        }
+        let upload = UploadKey { bucket: "a".into(), key: "k".into(), id: "u".into() };
+        meta.create_upload(upload, UploadInfo::default()).await.unwrap();
+        let spoilt = meta.write(|transaction| {
+            transaction.open_table(PARTS)?.insert(("u", 1), [0xff].as_slice())?;
+            Ok(())
+        });
+        spoilt.await.unwrap();
+        let told = finish(&keyring, &meta).await;
+        assert!(matches!(told, Err(KeyringError::Meta(MetaError::Row("parts")))), "{told:?}");
+        for (bucket, keys) in [("a", 2), ("b", 1)] {
+            assert_eq!(meta.bucket_keys(bucket.into()).await.unwrap().1.len(), keys, "{bucket}");
+        }
+    }
 }

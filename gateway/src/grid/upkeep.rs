@@ -88,13 +88,19 @@ impl Grid {
         let (expired, next) = self.meta.next_expired(seen.take(), UPLOADS_MAX, before).await?;
         *seen = next;
         let Some(upload) = expired else { return Ok(()) };
-        if self.meta.give_up_upload(upload.clone(), STRIPES_RELEASED, now).await? {
-            self.metrics.uploads_expired.inc();
-            tracing::info!(
-                bucket = upload.bucket,
-                key = upload.key,
-                "an upload in parts was given up: too old"
-            );
+        let given_up = self.meta.give_up_upload(upload.clone(), STRIPES_RELEASED, now).await;
+        match self.meta.readable(given_up, &upload)? {
+            Some(true) => {
+                self.metrics.uploads_expired.inc();
+                tracing::info!(
+                    bucket = upload.bucket,
+                    key = upload.key,
+                    "an upload in parts was given up: too old"
+                );
+            }
+            Some(false) => {}
+            // Others are behind it.
+            None => *seen = Some(upload),
         }
         Ok(())
     }
@@ -106,6 +112,7 @@ impl Grid {
             self.metrics.deletes_queued.set(deletes as i64);
             self.metrics.ledger_entries.set(lines as i64);
         }
+        self.metrics.rows_unreadable.set(self.meta.unreadable_rows() as i64);
         self.metrics.miners_down.set(self.peers.down_count() as i64);
     }
 
@@ -117,12 +124,25 @@ impl Grid {
         let mut alive = HashMap::new();
         for (id, gaps) in by_stripe {
             let shards: Vec<ShardHash> = gaps.iter().map(|(shard, _)| *shard).collect();
-            let Some(record) = self.meta.stripe(id).await? else { continue };
-            if !self.fill_stripe(&record, &gaps, &mut alive).await? {
+            let filled = self.fill_gaps(id, &gaps, &mut alive).await;
+            if !self.meta.readable(filled, id)?.unwrap_or(false) {
                 self.meta.postpone_missing(shards, now_ms()).await?;
             }
         }
         Ok(())
+    }
+
+    /// The same for a stripe that may be gone.
+    async fn fill_gaps(
+        self: &Arc<Self>,
+        id: StripeId,
+        gaps: &[(ShardHash, MissingRow)],
+        alive: &mut HashMap<NodeId, bool>,
+    ) -> Result<bool, MetaError> {
+        match self.meta.stripe(id).await? {
+            Some(record) => self.fill_stripe(&record, gaps, alive).await,
+            None => Ok(true),
+        }
     }
 
     /// Sends a stripe's missing shards to the miners that are alive; whether none is missing any more.

@@ -40,6 +40,14 @@ pub(super) fn owner(row: &[u8]) -> Result<String, MetaError> {
     decode(row).map(|info| info.account)
 }
 
+/// Refuses a bucket that does not exist.
+pub(super) fn exists(transaction: &ReadTransaction, bucket: &str) -> Result<(), MetaError> {
+    match transaction.open_table(BUCKETS)?.get(bucket)? {
+        Some(_) => Ok(()),
+        None => Err(MetaError::NoSuchBucket),
+    }
+}
+
 /// The bucket, if it still exists.
 pub(super) fn require(transaction: &WriteTransaction, bucket: &str) -> Result<BucketInfo, MetaError> {
     match transaction.open_table(BUCKETS)?.get(bucket)? {

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// An upload that is to become an object.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Completion {
     /// The upload.
     pub upload: UploadKey,

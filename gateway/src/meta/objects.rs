@@ -4,7 +4,7 @@ use arion_crypto::WrappedKey;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::{
-    BUCKETS, Condition, MANIFESTS, Meta, MetaError, OBJECTS, bucket_keys, buckets,
+    Condition, MANIFESTS, Meta, MetaError, OBJECTS, bucket_keys, buckets,
     buckets::BucketInfo,
     packs, stripes,
     versions::{Reading, Writing},
@@ -148,9 +148,7 @@ fn find(
     key: &str,
     version: Option<VersionId>,
 ) -> Result<Found, MetaError> {
-    if transaction.open_table(BUCKETS)?.get(bucket)?.is_none() {
-        return Err(MetaError::NoSuchBucket);
-    }
+    buckets::exists(transaction, bucket)?;
     let (found, info) = Reading::open(transaction)?.object(bucket, key, version)?;
     Ok(Found { version: found.id(), info })
 }
@@ -246,9 +244,7 @@ impl Meta {
     /// A page of a bucket's objects in order of key.
     pub async fn list_objects(&self, bucket: String, query: Query) -> Result<ObjectPage, MetaError> {
         self.read(move |transaction| {
-            if transaction.open_table(BUCKETS)?.get(bucket.as_str())?.is_none() {
-                return Err(MetaError::NoSuchBucket);
-            }
+            buckets::exists(transaction, &bucket)?;
             let objects = transaction.open_table(OBJECTS)?;
             listing::list(&query, |from| {
                 let Some(row) = objects.range((bucket.as_str(), from)..)?.next() else { return Ok(None) };

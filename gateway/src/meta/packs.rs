@@ -70,14 +70,21 @@ pub(super) fn leave(
 }
 
 impl Meta {
-    /// Shared stripes that lost a member, at most `limit`; `None` for one that is gone with its last member.
+    /// Shared stripes that lost a member, at most `limit`; `None` for one that is gone with its last member. One that cannot be
+    /// read is passed over.
     pub async fn holed_stripes(&self, limit: usize) -> Result<Vec<(StripeId, Option<Holed>)>, MetaError> {
+        let unreadable = self.unreadable.clone();
         self.read(move |transaction| {
             let (holed, packed) = (transaction.open_table(HOLED)?, transaction.open_table(PACKED)?);
             let mut found = Vec::new();
-            for row in holed.iter()?.take(limit) {
+            for row in holed.iter()? {
+                if found.len() == limit {
+                    break;
+                }
                 let id = row?.0.value();
-                let Some(record) = stripes::record(transaction, &StripeId(id))? else {
+                let record = stripes::record(transaction, &StripeId(id));
+                let Some(record) = unreadable.readable(record, StripeId(id))? else { continue };
+                let Some(record) = record else {
                     found.push((StripeId(id), None));
                     continue;
                 };
@@ -110,19 +117,21 @@ impl Meta {
     }
 
     /// Has manifests refer to the new stripe where their ranges were moved. How many parts of objects moved; where none did,
-    /// the new stripe stays in flight.
+    /// the new stripe stays in flight. A manifest that does not decode stays where it is, and its stripe with it.
     pub async fn move_packed(
         &self,
         moved: Vec<Moved>,
         to: StripeRecord,
         now_ms: u64,
     ) -> Result<usize, MetaError> {
+        let unreadable = self.unreadable.clone();
         self.write(move |transaction| {
             let (new, mut count) = (to.id(), 0);
             for Moved { from, before, after } in moved {
                 let members = members_at(transaction, from, before)?;
                 for (id, len) in members {
-                    let Some(mut manifest) = manifest(transaction, id)? else { continue };
+                    let found = unreadable.readable(manifest(transaction, id), hex::encode(id))?;
+                    let Some(mut manifest) = found.flatten() else { continue };
                     let mut old = Vec::new();
                     for part in &mut manifest.parts {
                         if part.offset == before && part.shared().is_some_and(|record| record.id() == from) {

@@ -1,4 +1,4 @@
-//! Stripes, what is missing of them, and what is to be deleted.
+//! Stripes, and what enters the queues with them ([`super::queues`]).
 //!
 //! Life of a stripe: in flight (sent, nobody refers to it) - stored (receipts in the ledger, gaps in `MISSING`) -
 //! referenced by a part or manifest - released (tombstones in the ledger, deletions queued).
@@ -6,18 +6,15 @@
 use std::collections::HashSet;
 
 use arion_protocol::LedgerRecord;
-use arion_types::{Epoch, NodeId, ShardHash, SignedReceipt, StripeId};
+use arion_types::{Epoch, ShardHash, SignedReceipt, StripeId};
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{DELETES, Hash, INFLIGHT, MISSING, Meta, MetaError, STRIPES, ledger};
+use super::{DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, STRIPES, ledger};
 use crate::manifest::StripeRecord;
 
 /// Shared stripes whose members are being entered; each is one reference.
 pub(super) const PINNED: TableDefinition<'_, Hash, ()> = TableDefinition::new("pinned");
-
-/// First and longest wait between two attempts of the background work.
-const BACKOFF_MS: (u64, u64) = (2_000, 300_000);
 
 #[derive(Encode, Decode)]
 struct StripeRow {
@@ -25,89 +22,8 @@ struct StripeRow {
     record: StripeRecord,
 }
 
-/// A shard that its miner has not confirmed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct MissingRow {
-    /// The stripe it belongs to.
-    pub stripe: StripeId,
-    /// Its position.
-    pub index: u8,
-    /// Attempts made in the background.
-    pub attempts: u32,
-    /// Not before, milliseconds since the Unix epoch.
-    pub next_ms: u64,
-}
-
-/// A shard that a miner may still hold and that nobody wants any more.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct DeleteRow {
-    /// Identity of the stripe it belonged to.
-    pub stripe: StripeId,
-    /// Its position.
-    pub index: u8,
-    /// Epoch of the map that placed it.
-    pub epoch: Epoch,
-    /// When it was queued, milliseconds since the Unix epoch.
-    pub queued_ms: u64,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Not before, milliseconds since the Unix epoch.
-    pub next_ms: u64,
-    /// Miners that have confirmed that they do not hold it.
-    pub done: Vec<NodeId>,
-}
-
-/// A row of a queue that background work goes through.
-trait Queued: Decode {
-    const NAME: &'static str;
-    const TABLE: TableDefinition<'static, Hash, &'static [u8]>;
-
-    fn next_ms(&self) -> u64;
-}
-
-impl Queued for MissingRow {
-    const NAME: &'static str = "missing";
-    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = MISSING;
-
-    fn next_ms(&self) -> u64 {
-        self.next_ms
-    }
-}
-
-impl Queued for DeleteRow {
-    const NAME: &'static str = "deletes";
-    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = DELETES;
-
-    fn next_ms(&self) -> u64 {
-        self.next_ms
-    }
-}
-
-fn due<R: Queued>(
-    transaction: &ReadTransaction,
-    now_ms: u64,
-    limit: usize,
-) -> Result<Vec<(ShardHash, R)>, MetaError> {
-    let mut due = Vec::new();
-    for row in transaction.open_table(R::TABLE)?.iter()? {
-        let (shard, row) = row?;
-        let row = R::decode_all(&mut row.value()).map_err(|_| MetaError::Row(R::NAME))?;
-        if row.next_ms() <= now_ms {
-            due.push((ShardHash(shard.value()), row));
-        }
-        if due.len() == limit {
-            break;
-        }
-    }
-    Ok(due)
-}
-
 fn stripe_row(bytes: &[u8]) -> Result<StripeRow, MetaError> {
     StripeRow::decode_all(&mut &*bytes).map_err(|_| MetaError::Row("stripes"))
-}
-
-fn backoff_ms(attempts: u32) -> u64 {
-    BACKOFF_MS.0.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MS.1)
 }
 
 fn get(transaction: &WriteTransaction, id: &StripeId) -> Result<Option<StripeRow>, MetaError> {
@@ -252,11 +168,13 @@ impl Meta {
         .await
     }
 
-    /// Gives up stripes that nobody refers to.
+    /// Gives up stripes that nobody refers to; not one of which it cannot be read whether somebody does.
     pub async fn discard_stripes(&self, ids: Vec<StripeId>, now_ms: u64) -> Result<(), MetaError> {
+        let unreadable = self.unreadable.clone();
         self.write(move |transaction| {
             for id in &ids {
-                if let Some(StripeRow { refs: 0, record }) = get(transaction, id)? {
+                let row = unreadable.readable(get(transaction, id), id)?.flatten();
+                if let Some(StripeRow { refs: 0, record }) = row {
                     bury(transaction, id, &record, now_ms)?;
                 }
             }
@@ -277,13 +195,15 @@ impl Meta {
         .await
     }
 
-    /// Ends that; stripes that nobody refers to are given up. How many were.
+    /// Ends that; stripes that nobody refers to are given up. How many were. One that cannot be read stays held.
     pub async fn unpin_stripes(&self, ids: Vec<StripeId>, now_ms: u64) -> Result<usize, MetaError> {
+        let unreadable = self.unreadable.clone();
         self.write(move |transaction| {
             let mut given_up = 0;
             for id in &ids {
+                let Some(row) = unreadable.readable(get(transaction, id), id)? else { continue };
                 let was_pinned = transaction.open_table(PINNED)?.remove(id.0)?.is_some();
-                if let (true, Some(row)) = (was_pinned, get(transaction, id)?) {
+                if let (true, Some(row)) = (was_pinned, row) {
                     release(transaction, [&row.record], now_ms)?;
                     given_up += usize::from(row.refs <= 1);
                 }
@@ -319,15 +239,6 @@ impl Meta {
         self.read(move |transaction| record(transaction, &id)).await
     }
 
-    /// Missing shards whose time has come, at most `limit`.
-    pub async fn due_missing(
-        &self,
-        now_ms: u64,
-        limit: usize,
-    ) -> Result<Vec<(ShardHash, MissingRow)>, MetaError> {
-        self.read(move |transaction| due(transaction, now_ms, limit)).await
-    }
-
     /// Which of these shards their miners have not confirmed.
     pub async fn missing_among(&self, shards: Vec<ShardHash>) -> Result<HashSet<ShardHash>, MetaError> {
         self.read(move |transaction| {
@@ -342,70 +253,12 @@ impl Meta {
         })
         .await
     }
-
-    /// Puts missing shards off after an attempt that did not help.
-    pub async fn postpone_missing(&self, shards: Vec<ShardHash>, now_ms: u64) -> Result<(), MetaError> {
-        self.write(move |transaction| {
-            let mut missing = transaction.open_table(MISSING)?;
-            for shard in &shards {
-                let row = missing.get(shard.0)?.map(|row| MissingRow::decode_all(&mut row.value()));
-                let Some(row) = row else { continue };
-                let mut row = row.map_err(|_| MetaError::Row("missing"))?;
-                row.next_ms = now_ms + backoff_ms(row.attempts);
-                row.attempts += 1;
-                missing.insert(shard.0, row.encode().as_slice())?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Number of missing shards and of queued deletions.
-    pub async fn backlog(&self) -> Result<(u64, u64), MetaError> {
-        use redb::ReadableTableMetadata;
-        self.read(|transaction| {
-            Ok((transaction.open_table(MISSING)?.len()?, transaction.open_table(DELETES)?.len()?))
-        })
-        .await
-    }
-
-    /// Deletions whose time has come, at most `limit`.
-    pub async fn due_deletes(
-        &self,
-        now_ms: u64,
-        limit: usize,
-    ) -> Result<Vec<(ShardHash, DeleteRow)>, MetaError> {
-        self.read(move |transaction| due(transaction, now_ms, limit)).await
-    }
-
-    /// Enters what attempts at deletion brought: `None` where nothing is left to do.
-    pub async fn deletes_tried(
-        &self,
-        outcomes: Vec<(ShardHash, Option<DeleteRow>)>,
-        now_ms: u64,
-    ) -> Result<(), MetaError> {
-        self.write(move |transaction| {
-            let mut deletes = transaction.open_table(DELETES)?;
-            for (shard, row) in outcomes {
-                match row {
-                    None => drop(deletes.remove(shard.0)?),
-                    Some(mut row) => {
-                        row.next_ms = now_ms + backoff_ms(row.attempts);
-                        row.attempts += 1;
-                        deletes.insert(shard.0, row.encode().as_slice())?;
-                    }
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_types::Receipt;
+    use arion_types::{NodeId, Receipt};
 
     pub(crate) fn record(seed: u8) -> StripeRecord {
         let hashes = (0..30).map(|i| ShardHash(*blake3::hash(&[seed, i]).as_bytes())).collect();

@@ -136,9 +136,7 @@ impl Meta {
     /// A row of a bucket.
     pub async fn subresource(&self, bucket: String, kind: Subresource) -> Result<Option<Vec<u8>>, MetaError> {
         self.read(move |transaction| {
-            if transaction.open_table(BUCKETS)?.get(bucket.as_str())?.is_none() {
-                return Err(MetaError::NoSuchBucket);
-            }
+            buckets::exists(transaction, &bucket)?;
             let row = transaction.open_table(SUBRESOURCES)?.get((bucket.as_str(), kind as u8))?;
             row.map(|row| decode(row.value())).transpose()
         })
@@ -151,13 +149,14 @@ impl Meta {
     }
 
     /// Looks at the next `rows` rows behind bucket `after` for those of a kind. Returns them with their buckets, and the
-    /// bucket to go on behind; `None` for the latter at the end.
+    /// bucket to go on behind; `None` for the latter at the end. One that does not decode is passed over.
     pub async fn subresources_of_kind(
         &self,
         after: Option<String>,
         kind: Subresource,
         rows: usize,
     ) -> Result<(Vec<(String, Vec<u8>)>, Option<String>), MetaError> {
+        let unreadable = self.unreadable.clone();
         self.read(move |transaction| {
             let table = transaction.open_table(SUBRESOURCES)?;
             let after = after.as_deref().unwrap_or("");
@@ -170,7 +169,8 @@ impl Meta {
                     return Ok((found, last));
                 }
                 if number == kind as u8 {
-                    found.push((bucket.to_owned(), decode(row.value())?));
+                    let row = unreadable.readable(decode(row.value()), bucket)?;
+                    found.extend(row.map(|row| (bucket.to_owned(), row)));
                 }
                 last = Some(bucket.to_owned());
             }

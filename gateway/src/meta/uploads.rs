@@ -1,6 +1,6 @@
 //! Uploads in parts.
 
-use std::ops::Bound;
+use std::{fmt, ops::Bound};
 
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
@@ -8,7 +8,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use super::{BUCKETS, Meta, MetaError, PARTS, UPLOADS, bucket_keys, buckets, stripes};
 use crate::{
     checksum::{Algorithm, ChecksumKind, Checksums},
-    listing::{self, Pairs, Start},
+    listing::{self, PairPage, Pairs, Start},
     manifest::PartManifest,
     object::Properties,
 };
@@ -22,6 +22,12 @@ pub struct UploadKey {
     pub key: String,
     /// Id that the gateway gave.
     pub id: String,
+}
+
+impl fmt::Display for UploadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}?uploadId={}", self.bucket, self.key, self.id)
+    }
 }
 
 /// An upload in progress.
@@ -56,6 +62,9 @@ pub struct UploadMarker {
     /// Which one of the key; `None` for all of them.
     pub id: Option<String>,
 }
+
+/// An upload; none where its row does not decode.
+pub type WalkedUpload = (UploadKey, Option<UploadInfo>);
 
 /// A page of uploads in order of key, then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -201,14 +210,14 @@ impl Meta {
     }
 
     /// Looks at the next `rows` uploads behind `after` for one that was begun before `before_ms`, or whose bucket is gone.
-    /// Returns it, and where to
-    /// go on; `None` for the latter at the end.
+    /// Returns it, and where to go on; `None` for the latter at the end. One that does not decode is passed over.
     pub async fn next_expired(
         &self,
         after: Option<UploadKey>,
         rows: usize,
         before_ms: u64,
     ) -> Result<(Option<UploadKey>, Option<UploadKey>), MetaError> {
+        let unreadable = self.unreadable.clone();
         self.read(move |transaction| {
             let uploads = transaction.open_table(UPLOADS)?;
             let buckets = transaction.open_table(BUCKETS)?;
@@ -222,9 +231,9 @@ impl Meta {
                 let (key, row) = row?;
                 let (bucket, key, id) = key.value();
                 let upload = UploadKey { bucket: bucket.into(), key: key.into(), id: id.into() };
-                if decode_upload(row.value())?.created_ms < before_ms
-                    || buckets.get(upload.bucket.as_str())?.is_none()
-                {
+                let info = unreadable.readable(decode_upload(row.value()), &upload)?;
+                let is_old = info.as_ref().is_some_and(|info| info.created_ms < before_ms);
+                if is_old || (info.is_some() && buckets.get(upload.bucket.as_str())?.is_none()) {
                     return Ok((Some(upload), seen));
                 }
                 seen = Some(upload);
@@ -279,25 +288,8 @@ impl Meta {
         max: usize,
     ) -> Result<UploadPage, MetaError> {
         self.read(move |transaction| {
-            if transaction.open_table(BUCKETS)?.get(bucket.as_str())?.is_none() {
-                return Err(MetaError::NoSuchBucket);
-            }
-            let uploads = transaction.open_table(UPLOADS)?;
             let after = after.map(|marker| (marker.key, marker.id));
-            let pairs = Pairs { prefix, delimiter, after, max };
-            let page = listing::list_pairs(&pairs, |start| {
-                let from = match start {
-                    Start::Key(key) => Bound::Included((bucket.as_str(), key.as_str(), "")),
-                    Start::Behind(key, id) => Bound::Excluded((bucket.as_str(), key.as_str(), id.as_str())),
-                };
-                let mut rows = uploads.range::<(&str, &str, &str)>((from, Bound::Unbounded))?;
-                let Some((at, row)) = rows.next().transpose()? else { return Ok(None) };
-                let (found_in, key, id) = at.value();
-                if found_in != bucket {
-                    return Ok(None);
-                }
-                Ok(Some((key.to_owned(), id.to_owned(), decode_upload(row.value())?)))
-            })?;
+            let page = pairs(transaction, &bucket, Pairs { prefix, delimiter, after, max }, decode_upload)?;
             let named = |(key, id, info)| (UploadKey { bucket: bucket.clone(), key, id }, info);
             Ok(UploadPage {
                 uploads: page.lines.into_iter().map(named).collect(),
@@ -307,4 +299,53 @@ impl Meta {
         })
         .await
     }
+
+    /// The next `max` uploads of a bucket in that order, for work that goes on behind a row that does not decode: none for such
+    /// a one. Where to go on, if there is more.
+    pub async fn walk_uploads(
+        &self,
+        bucket: String,
+        after: Option<UploadKey>,
+        max: usize,
+    ) -> Result<(Vec<WalkedUpload>, Option<UploadKey>), MetaError> {
+        let unreadable = self.unreadable.clone();
+        self.read(move |transaction| {
+            let after = after.map(|upload| (upload.key, Some(upload.id)));
+            let query = Pairs { prefix: String::new(), delimiter: String::new(), after, max };
+            let page = pairs(transaction, &bucket, query, |row| Ok(decode_upload(row)))?;
+            let mut lines = Vec::with_capacity(page.lines.len());
+            for (key, id, info) in page.lines {
+                let upload = UploadKey { bucket: bucket.clone(), key, id };
+                let info = unreadable.readable(info, &upload)?;
+                lines.push((upload, info));
+            }
+            let next = page.next.and(lines.last().map(|(upload, _)| upload.clone()));
+            Ok((lines, next))
+        })
+        .await
+    }
+}
+
+/// Lists uploads of a bucket with what `read` makes of their rows.
+fn pairs<T>(
+    transaction: &ReadTransaction,
+    bucket: &str,
+    query: Pairs<String>,
+    read: impl Fn(&[u8]) -> Result<T, MetaError>,
+) -> Result<PairPage<String, T>, MetaError> {
+    buckets::exists(transaction, bucket)?;
+    let uploads = transaction.open_table(UPLOADS)?;
+    listing::list_pairs(&query, |start| {
+        let from = match start {
+            Start::Key(key) => Bound::Included((bucket, key.as_str(), "")),
+            Start::Behind(key, id) => Bound::Excluded((bucket, key.as_str(), id.as_str())),
+        };
+        let mut rows = uploads.range::<(&str, &str, &str)>((from, Bound::Unbounded))?;
+        let Some((at, row)) = rows.next().transpose()? else { return Ok(None) };
+        let (found_in, key, id) = at.value();
+        if found_in != bucket {
+            return Ok(None);
+        }
+        Ok(Some((key.to_owned(), id.to_owned(), read(row.value())?)))
+    })
 }

@@ -5,7 +5,7 @@
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, NULLS, OBJECTS, VERSIONS};
+use super::{Meta, MetaError, NULLS, OBJECTS, VERSIONS, buckets};
 use crate::{
     listing::{self, Pairs, Start},
     object::{Entry, ObjectInfo, Stamp, Version, VersionId, Versioning},
@@ -36,6 +36,17 @@ pub struct VersionMarker {
     pub key: String,
     /// Which one of the key; `None` for all of them.
     pub version: Option<VersionId>,
+}
+
+/// A version with its key; none where its row does not decode.
+pub type WalkedVersion = (String, Option<Version>);
+
+/// How far a walk through a bucket's versions has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WalkedTo {
+    /// The key it is at.
+    pub key: String,
+    place: u64,
 }
 
 /// A page of versions: of each key the newest one first.
@@ -137,9 +148,20 @@ where
         bucket: &str,
         start: &Start<u64>,
     ) -> Result<Option<(String, u64, Version)>, MetaError> {
+        let found = self.seek_row(bucket, start)?;
+        found.map(|(key, at, version)| Ok((key, at, version.ok_or(MetaError::Row("versions"))?))).transpose()
+    }
+
+    /// The same, with none for a row that does not decode. What it says of its place is unknown too: a current object that does
+    /// not decode comes before all other versions of its key.
+    fn seek_row(
+        &self,
+        bucket: &str,
+        start: &Start<u64>,
+    ) -> Result<Option<(String, u64, Option<Version>)>, MetaError> {
         let (key, from) = match start {
             Start::Key(key) => (key.as_str(), 0),
-            Start::Behind(key, u64::MAX) => return self.seek(bucket, &Start::Key(format!("{key}\0"))),
+            Start::Behind(key, u64::MAX) => return self.seek_row(bucket, &Start::Key(format!("{key}\0"))),
             Start::Behind(key, at) => (key.as_str(), at + 1),
         };
         let mut current = None;
@@ -149,17 +171,18 @@ where
             if found_in != bucket {
                 break;
             }
-            let version = decode(row.value())?;
+            let version = decode(row.value()).ok();
+            let placed = version.as_ref().map_or(0, |version| place(&version.stamp));
             // The key's own current version may be before the place.
-            if at != key || place(&version.stamp) >= from {
-                current = Some((at.to_owned(), place(&version.stamp), version));
+            if at != key || placed >= from {
+                current = Some((at.to_owned(), placed, version));
                 break;
             }
         }
         let other = match self.versions.range((bucket, key, from)..)?.next().transpose()? {
             Some((at, row)) if at.value().0 == bucket => {
                 let (_, at, place) = at.value();
-                Some((at.to_owned(), place, decode(row.value())?))
+                Some((at.to_owned(), place, decode(row.value()).ok()))
             }
             _ => None,
         };
@@ -274,6 +297,32 @@ impl<'t> Writing<'t> {
 }
 
 impl Meta {
+    /// The next `max` versions of a bucket in the order of [`Meta::versions_page`], for work that goes on behind a row that does
+    /// not decode; where to go on, if there is more.
+    pub async fn walk_versions(
+        &self,
+        bucket: String,
+        after: Option<WalkedTo>,
+        max: usize,
+    ) -> Result<(Vec<WalkedVersion>, Option<WalkedTo>), MetaError> {
+        let unreadable = self.unreadable.clone();
+        self.read(move |transaction| {
+            buckets::exists(transaction, &bucket)?;
+            let tables = Reading::open(transaction)?;
+            let after = after.map(|WalkedTo { key, place }| (key, Some(place)));
+            let pairs = Pairs { prefix: String::new(), delimiter: String::new(), after, max };
+            let page = listing::list_pairs(&pairs, |start| tables.seek_row(&bucket, start))?;
+            for (key, _, version) in &page.lines {
+                if version.is_none() {
+                    unreadable.pass_over("versions", format!("{bucket}/{key}"));
+                }
+            }
+            let next = page.next.and_then(|(key, place)| Some(WalkedTo { key, place: place? }));
+            Ok((page.lines.into_iter().map(|(key, _, version)| (key, version)).collect(), next))
+        })
+        .await
+    }
+
     /// A page of a bucket's versions in order of key, of each key the newest first; `max` lines and folded prefixes at the
     /// most.
     pub async fn versions_page(
@@ -285,9 +334,7 @@ impl Meta {
         max: usize,
     ) -> Result<VersionPage, MetaError> {
         self.read(move |transaction| {
-            if transaction.open_table(BUCKETS)?.get(bucket.as_str())?.is_none() {
-                return Err(MetaError::NoSuchBucket);
-            }
+            buckets::exists(transaction, &bucket)?;
             let tables = Reading::open(transaction)?;
             let after = match after {
                 None => None,

@@ -1,18 +1,24 @@
 //! Lifecycle rules, carried out by the walker with a clock that the test turns: what is due goes with all it held, and what
 //! changed since it was looked at stays.
 
+use std::time::{Duration, Instant};
+
 use arion_gateway::{
     lifecycle::{Day, Lifecycle, ROWS},
     listing::Query,
     meta::{
-        BucketInfo, DeleteRequest, Expiring, Meta, PartInfo, Subresource, UploadInfo, UploadKey, VersionPage,
+        BucketInfo, DeleteRequest, Expiring, Meta, MetaError, PartInfo, Subresource, UploadInfo, UploadKey,
+        VersionPage,
     },
     metrics::Metrics,
     object::{Properties, Versioning},
 };
 use futures_util::{StreamExt, stream};
 
-use crate::rows::{BUCKET, new_object, new_part, stripe};
+use crate::{
+    network::open_meta,
+    rows::{BUCKET, new_object, new_part, stripe},
+};
 
 /// Milliseconds of a day.
 const DAY: u64 = 1_000;
@@ -22,7 +28,7 @@ const TURNS_MAX: usize = 100;
 struct Bucket {
     meta: Meta,
     metrics: Metrics,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Bucket {
@@ -33,7 +39,7 @@ impl Bucket {
         if versioning != Versioning::Unversioned {
             meta.set_versioning(BUCKET.into(), versioning).await.unwrap();
         }
-        let bucket = Self { meta, metrics: Metrics::default(), _directory: directory };
+        let bucket = Self { meta, metrics: Metrics::default(), directory };
         bucket.set_rules(Some(rules)).await;
         bucket
     }
@@ -53,6 +59,38 @@ impl Bucket {
     async fn put_many(&self, count: u32, now_ms: u64) {
         let keys: Vec<_> = (1..=count).map(|seed| (format!("old/{seed:04}"), seed)).collect();
         stream::iter(&keys).for_each_concurrent(64, |(key, seed)| self.put(key, *seed, now_ms)).await;
+    }
+
+    async fn begin_upload(&self, key: &str, seed: u32) {
+        let upload = UploadKey { bucket: BUCKET.into(), key: key.into(), id: seed.to_string() };
+        let info = UploadInfo { created_ms: 7, properties: Properties::default(), checksum: None };
+        self.meta.create_upload(upload.clone(), info).await.unwrap();
+        let manifest = new_part(&self.meta, seed).await;
+        let part = PartInfo { md5: [0; 16], modified_ms: 7, manifest, checksums: Default::default() };
+        self.meta.put_part(upload, 1, part, 7).await.unwrap();
+    }
+
+    /// Puts bytes that are no row in the place of one, while nobody has the file.
+    fn spoilt<K: redb::Key + 'static>(self, table: &str, row: K::SelfType<'_>) -> Self {
+        let Self { meta, metrics, directory } = self;
+        drop(meta);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let file = loop {
+            match redb::Database::open(directory.path().join("meta.redb")) {
+                Ok(file) => break file,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::yield_now();
+        };
+        let transaction = file.begin_write().unwrap();
+        {
+            let mut rows = transaction.open_table(redb::TableDefinition::<K, &[u8]>::new(table)).unwrap();
+            let before = rows.insert(row, &[0xff_u8][..]).unwrap();
+            assert!(before.is_some(), "{table} has no such row");
+        }
+        transaction.commit().unwrap();
+        drop(file);
+        Self { meta: open_meta(directory.path()), metrics, directory }
     }
 
     fn walker(&self) -> Lifecycle {
@@ -106,6 +144,8 @@ fn document(rules: &str) -> String {
 }
 
 const AFTER_A_DAY: &str = "<Expiration><Days>1</Days></Expiration>";
+const ABORT_AFTER_A_DAY: &str = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>\
+    </AbortIncompleteMultipartUpload>";
 
 #[tokio::test]
 async fn objects_go_when_their_day_is_over_and_not_before() {
@@ -161,17 +201,9 @@ async fn as_many_newer_versions_stay_as_the_rule_says_wherever_pages_end() {
 
 #[tokio::test]
 async fn uploads_in_parts_are_given_up() {
-    let rules = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>\
-        </AbortIncompleteMultipartUpload>";
-    let bucket = Bucket::new(Versioning::Unversioned, rules).await;
-    for (seed, key) in [(1, "old/k"), (2, "kept")] {
-        let upload = UploadKey { bucket: BUCKET.into(), key: key.into(), id: seed.to_string() };
-        let info = UploadInfo { created_ms: 7, properties: Properties::default(), checksum: None };
-        bucket.meta.create_upload(upload.clone(), info).await.unwrap();
-        let manifest = new_part(&bucket.meta, seed).await;
-        let part = PartInfo { md5: [0; 16], modified_ms: 7, manifest, checksums: Default::default() };
-        bucket.meta.put_part(upload, 1, part, 7).await.unwrap();
-    }
+    let bucket = Bucket::new(Versioning::Unversioned, ABORT_AFTER_A_DAY).await;
+    bucket.begin_upload("old/k", 1).await;
+    bucket.begin_upload("kept", 2).await;
     bucket.round(7 + DAY - 1).await;
     assert!(bucket.is_alive(1).await);
     bucket.round(7 + DAY).await;
@@ -232,4 +264,75 @@ async fn markers_go_only_where_nothing_is_behind_them() {
     }
     bucket.round(1).await;
     assert_eq!(bucket.lines().await, [("old/full".to_owned(), None), ("old/full".to_owned(), Some(1))]);
+}
+
+/// A row that did not decode sent the walker back to the beginning of its round, again and again: what was due behind it never
+/// went.
+#[tokio::test]
+async fn what_is_due_behind_a_broken_row_goes() {
+    let bucket = Bucket::new(Versioning::Unversioned, AFTER_A_DAY).await;
+    let count = ROWS as u32 + 10;
+    bucket.put_many(count, 0).await;
+    let bucket = bucket.spoilt::<(&str, &str)>("objects", (BUCKET, "old/0003"));
+    // A manifest is needed only when its object goes.
+    let mut manifest = [0; 16];
+    manifest[..4].copy_from_slice(&5_u32.to_le_bytes());
+    let bucket = bucket.spoilt::<[u8; 16]>("manifests", manifest);
+    for _ in 0..2 {
+        bucket.round(DAY).await;
+        assert_eq!(bucket.metrics.versions_expired.get(), u64::from(count) - 2);
+        assert_eq!(bucket.meta.unreadable_rows(), 2);
+    }
+    for seed in [1, 2, 4, count] {
+        assert!(!bucket.is_alive(seed).await, "{seed}");
+    }
+    // What cannot be read holds what it may refer to, and a listing does not pass it over.
+    assert!(bucket.is_alive(3).await && bucket.is_alive(5).await);
+    let listed = bucket.meta.list_objects(BUCKET.into(), Query { max: 9, ..Default::default() }).await;
+    assert!(matches!(listed, Err(MetaError::Row("objects"))), "{listed:?}");
+}
+
+#[tokio::test]
+async fn versions_beside_a_broken_one_stay() {
+    let rules = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>\
+        <Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>";
+    let bucket = Bucket::new(Versioning::Enabled, rules).await;
+    for (seed, key) in (1..).zip(["old/a", "old/a", "old/b", "old/b", "old/c", "old/d", "old/d"]) {
+        bucket.put(key, seed, 0).await;
+    }
+    let request = DeleteRequest { bucket: BUCKET.into(), key: "old/c".into(), ..Default::default() };
+    bucket.meta.delete(request, 0).await.unwrap();
+    let lines = bucket.versions().await.lines.into_iter();
+    let mut hidden =
+        lines.filter(|(key, version)| key == "old/c" && !version.is_latest()).map(|(_, version)| version);
+    let order = !hidden.next_back().unwrap().stamp.order;
+    let bucket = bucket
+        .spoilt::<(&str, &str)>("objects", (BUCKET, "old/a"))
+        .spoilt::<(&str, &str, u64)>("versions", (BUCKET, "old/c", order));
+    bucket.round(DAY).await;
+    // The object that a broken version stands before, and the one behind a marker that seems to be alone.
+    assert!(bucket.is_alive(1).await && bucket.is_alive(2).await && bucket.is_alive(5).await);
+    assert!(!bucket.is_alive(3).await && bucket.is_alive(4).await);
+    assert!(!bucket.is_alive(6).await && bucket.is_alive(7).await);
+    assert_eq!(bucket.metrics.versions_expired.get(), 2);
+    assert_eq!(bucket.meta.unreadable_rows(), 2);
+    let page = bucket.meta.versions_page(BUCKET.into(), "old/c".into(), String::new(), None, 9).await;
+    assert!(matches!(page, Err(MetaError::Row("versions"))), "{page:?}");
+    let page = bucket.meta.versions_page(BUCKET.into(), "old/d".into(), String::new(), None, 9).await;
+    assert_eq!(page.unwrap().lines.len(), 1);
+}
+
+#[tokio::test]
+async fn uploads_behind_a_broken_one_are_given_up() {
+    let bucket = Bucket::new(Versioning::Unversioned, ABORT_AFTER_A_DAY).await;
+    for seed in 1..=4 {
+        bucket.begin_upload(&format!("old/{seed}"), seed).await;
+    }
+    let bucket = bucket
+        .spoilt::<(&str, &str, &str)>("uploads", (BUCKET, "old/1", "1"))
+        .spoilt::<(&str, u32)>("parts", ("3", 1));
+    bucket.round(7 + DAY).await;
+    assert!(bucket.is_alive(1).await && bucket.is_alive(3).await);
+    assert!(!bucket.is_alive(2).await && !bucket.is_alive(4).await);
+    assert_eq!(bucket.metrics.uploads_expired.get(), 2);
 }

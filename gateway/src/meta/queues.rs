@@ -1,0 +1,165 @@
+//! The queues of background work: shards that are missing, and shards that are to be deleted.
+
+use arion_types::{Epoch, NodeId, ShardHash, StripeId};
+use codec::{Decode, DecodeAll, Encode};
+use redb::{ReadTransaction, ReadableTable, TableDefinition};
+
+use super::{DELETES, Hash, MISSING, Meta, MetaError, Unreadable};
+
+/// First and longest wait between two attempts of the background work.
+const BACKOFF_MS: (u64, u64) = (2_000, 300_000);
+
+/// A shard that its miner has not confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct MissingRow {
+    /// The stripe it belongs to.
+    pub stripe: StripeId,
+    /// Its position.
+    pub index: u8,
+    /// Attempts made in the background.
+    pub attempts: u32,
+    /// Not before, milliseconds since the Unix epoch.
+    pub next_ms: u64,
+}
+
+/// A shard that a miner may still hold and that nobody wants any more.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct DeleteRow {
+    /// Identity of the stripe it belonged to.
+    pub stripe: StripeId,
+    /// Its position.
+    pub index: u8,
+    /// Epoch of the map that placed it.
+    pub epoch: Epoch,
+    /// When it was queued, milliseconds since the Unix epoch.
+    pub queued_ms: u64,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Not before, milliseconds since the Unix epoch.
+    pub next_ms: u64,
+    /// Miners that have confirmed that they do not hold it.
+    pub done: Vec<NodeId>,
+}
+
+/// A row of a queue that background work goes through.
+trait Queued: Decode {
+    const NAME: &'static str;
+    const TABLE: TableDefinition<'static, Hash, &'static [u8]>;
+
+    fn next_ms(&self) -> u64;
+}
+
+impl Queued for MissingRow {
+    const NAME: &'static str = "missing";
+    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = MISSING;
+
+    fn next_ms(&self) -> u64 {
+        self.next_ms
+    }
+}
+
+impl Queued for DeleteRow {
+    const NAME: &'static str = "deletes";
+    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = DELETES;
+
+    fn next_ms(&self) -> u64 {
+        self.next_ms
+    }
+}
+
+/// Rows whose time has come. One that does not decode stays in the queue and waits for nobody.
+fn due<R: Queued>(
+    transaction: &ReadTransaction,
+    unreadable: &Unreadable,
+    now_ms: u64,
+    limit: usize,
+) -> Result<Vec<(ShardHash, R)>, MetaError> {
+    let mut due = Vec::new();
+    for row in transaction.open_table(R::TABLE)?.iter()? {
+        let (shard, row) = row?;
+        let shard = ShardHash(shard.value());
+        let row = R::decode_all(&mut row.value()).map_err(|_| MetaError::Row(R::NAME));
+        if let Some(row) = unreadable.readable(row, shard)?.filter(|row| row.next_ms() <= now_ms) {
+            due.push((shard, row));
+        }
+        if due.len() == limit {
+            break;
+        }
+    }
+    Ok(due)
+}
+
+fn backoff_ms(attempts: u32) -> u64 {
+    BACKOFF_MS.0.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MS.1)
+}
+
+impl Meta {
+    /// Missing shards whose time has come, at most `limit`.
+    pub async fn due_missing(
+        &self,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ShardHash, MissingRow)>, MetaError> {
+        let unreadable = self.unreadable.clone();
+        self.read(move |transaction| due(transaction, &unreadable, now_ms, limit)).await
+    }
+
+    /// Puts missing shards off after an attempt that did not help.
+    pub async fn postpone_missing(&self, shards: Vec<ShardHash>, now_ms: u64) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let mut missing = transaction.open_table(MISSING)?;
+            for shard in &shards {
+                let row = missing.get(shard.0)?.map(|row| MissingRow::decode_all(&mut row.value()));
+                let Some(row) = row else { continue };
+                let mut row = row.map_err(|_| MetaError::Row("missing"))?;
+                row.next_ms = now_ms + backoff_ms(row.attempts);
+                row.attempts += 1;
+                missing.insert(shard.0, row.encode().as_slice())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Number of missing shards and of queued deletions.
+    pub async fn backlog(&self) -> Result<(u64, u64), MetaError> {
+        use redb::ReadableTableMetadata;
+        self.read(|transaction| {
+            Ok((transaction.open_table(MISSING)?.len()?, transaction.open_table(DELETES)?.len()?))
+        })
+        .await
+    }
+
+    /// Deletions whose time has come, at most `limit`.
+    pub async fn due_deletes(
+        &self,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ShardHash, DeleteRow)>, MetaError> {
+        let unreadable = self.unreadable.clone();
+        self.read(move |transaction| due(transaction, &unreadable, now_ms, limit)).await
+    }
+
+    /// Enters what attempts at deletion brought: `None` where nothing is left to do.
+    pub async fn deletes_tried(
+        &self,
+        outcomes: Vec<(ShardHash, Option<DeleteRow>)>,
+        now_ms: u64,
+    ) -> Result<(), MetaError> {
+        self.write(move |transaction| {
+            let mut deletes = transaction.open_table(DELETES)?;
+            for (shard, row) in outcomes {
+                match row {
+                    None => drop(deletes.remove(shard.0)?),
+                    Some(mut row) => {
+                        row.next_ms = now_ms + backoff_ms(row.attempts);
+                        row.attempts += 1;
+                        deletes.insert(shard.0, row.encode().as_slice())?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
