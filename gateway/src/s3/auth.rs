@@ -30,6 +30,10 @@ const HOISTED: [&str; 6] = [
 const HOISTED_PREFIXES: [&str; 4] =
     ["x-amz-grant-", "x-amz-meta-", "x-amz-object-lock-", "x-amz-server-side-encryption"];
 
+/// Headers with a customer's key, which stand in no address: those end up in logs and histories.
+const CUSTOMERS_KEY_PREFIXES: [&str; 2] =
+    ["x-amz-server-side-encryption-customer-", "x-amz-copy-source-server-side-encryption-customer-"];
+
 /// Secrets for checking signatures.
 pub struct Auth(pub Arc<AccessKeys>);
 
@@ -104,6 +108,15 @@ pub(super) fn hoisted(uri: &hyper::Uri) -> impl Iterator<Item = (String, String)
     })
 }
 
+/// Refuses an address that has a customer's key, or what belongs to one, in its query.
+pub(super) fn refuse_customers_key(uri: &hyper::Uri) -> S3Result<()> {
+    let mut names = parameters(uri.query().unwrap_or("")).map(|(name, _)| name.to_ascii_lowercase());
+    match names.find(|name| CUSTOMERS_KEY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
+        Some(name) => Err(s3_error!(InvalidArgument, "{name} must be sent as a header, not in the address")),
+        None => Ok(()),
+    }
+}
+
 /// The account behind verified credentials.
 pub(super) fn account_of(keys: &AccessKeys, access_key: &str) -> S3Result<String> {
     find(keys, access_key).map(|(_, account)| account)
@@ -158,5 +171,36 @@ mod tests {
         let found: Vec<_> = hoisted(&link).collect();
         assert_eq!(found, [("x-amz-acl".to_owned(), "private".to_owned())]);
         assert_eq!(hoisted(&"/b/k?x-amz-acl=private".parse().unwrap()).count(), 0);
+    }
+
+    #[test]
+    fn a_customers_key_stands_in_no_address() {
+        for (address, refused) in [
+            ("/b/k", None),
+            ("/b/k?x-amz-server-side-encryption=AES256", None),
+            ("/b/k?prefix=x-amz-server-side-encryption-customer-key", None),
+            (
+                "/b/k?a&X-Amz-Server-Side-Encryption-Customer-Key=x",
+                Some("x-amz-server-side-encryption-customer-key"),
+            ),
+            (
+                "/b/k?x-amz-server-side%2Dencryption-customer-algorithm=AES256",
+                Some("x-amz-server-side-encryption-customer-algorithm"),
+            ),
+            (
+                "/b/k?x-amz-copy-source-server-side-encryption-customer-key-MD5=x&X-Amz-Signature=x",
+                Some("x-amz-copy-source-server-side-encryption-customer-key-md5"),
+            ),
+        ] {
+            let error = refuse_customers_key(&address.parse().unwrap()).err();
+            assert_eq!(error.is_some(), refused.is_some(), "{address}");
+            let said =
+                error.map(|error| (error.code().as_str().to_owned(), error.message().unwrap().to_owned()));
+            assert!(
+                said.is_none_or(
+                    |(code, said)| code == "InvalidArgument" && said.starts_with(refused.unwrap())
+                )
+            );
+        }
     }
 }

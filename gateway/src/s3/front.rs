@@ -136,10 +136,14 @@ impl Front {
             });
         }
         let is_post = request.method() == Method::POST;
+        let is_attributes = request.method() == Method::GET
+            && parameter(request.uri().query().unwrap_or(""), "attributes").is_some();
         set_hoisted(&mut request);
-        let mut response = match check_expiry(request.uri()) {
+        let checked = auth::refuse_customers_key(request.uri()).and_then(|()| check_expiry(request.uri()));
+        let mut response = match checked {
             Ok(()) => self.inner.service.call(request).await.map(|response| match is_post {
                 true => judged(response),
+                false if is_attributes => with_bare_etag(response),
                 false => response,
             })?,
             Err(error) => refusal(error),
@@ -222,6 +226,19 @@ fn judged(response: HttpResponse) -> HttpResponse {
         true => refusal(s3_error!(AccessDenied, "Invalid according to Policy: Policy Condition failed")),
         false => response,
     }
+}
+
+/// `s3s` quotes every ETag. In the attributes of an object S3 does not.
+fn with_bare_etag(mut response: HttpResponse) -> HttpResponse {
+    let bytes = response.body().bytes().unwrap_or_default();
+    if let Ok(text) = std::str::from_utf8(&bytes)
+        && text.contains("<ETag>\"")
+    {
+        let text = text.replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(text);
+    }
+    response
 }
 
 /// An error as an answer.

@@ -100,7 +100,7 @@ pub(super) fn headers(
         .map(|value| {
             let kept =
                 value.split(',').map(str::trim).filter(|name| !name.eq_ignore_ascii_case("aws-chunked"));
-            kept.collect::<Vec<_>>().join(",")
+            kept.collect::<Vec<_>>().join(", ")
         })
         .filter(|value| !value.is_empty());
     Ok(ObjectHeaders {

@@ -201,13 +201,15 @@ pub(super) async fn complete_multipart_upload(
         return Err(s3_error!(MalformedXML, "name the parts that make the object"));
     }
     let upload = upload_key!(input);
-    let parts = wanted.iter().map(named_part).collect::<S3Result<Vec<_>>>()?;
-    let etag = etag_of_parts(parts.iter().map(|(_, md5)| *md5));
+    // Whether there is such an upload comes before what is said of its parts.
+    let named = wanted.iter().map(named_part).collect::<S3Result<Vec<_>>>();
+    let named = named.map(|parts| (etag_of_parts(parts.iter().map(|(_, md5)| *md5)), parts));
     let given = given_checksums!(input);
     let begun = match store.grid.meta.upload(upload.clone()).await {
         Err(MetaError::NoSuchUpload) => {
             let earlier = store.grid.meta.completed_upload(upload.clone()).await.map_err(errors::meta)?;
-            return match earlier.filter(|earlier| earlier.info.etag == etag) {
+            let same = |earlier: &Completed| named.is_ok_and(|(etag, _)| earlier.info.etag == etag);
+            return match earlier.filter(same) {
                 Some(earlier) => {
                     store.check_customer(&sealing, &earlier.info.properties.encryption).await?;
                     Ok(completed(upload, earlier, &sealing))
@@ -217,6 +219,7 @@ pub(super) async fn complete_multipart_upload(
         }
         begun => begun.map_err(errors::meta)?,
     };
+    let (etag, parts) = named?;
     store.check_customer(&sealing, &begun.properties.encryption).await?;
     let kept = store.grid.meta.parts(upload.clone()).await.map_err(errors::meta)?;
     let checksums = check_parts(wanted, &kept, checksum_of(&begun), &given)?;

@@ -17,6 +17,7 @@ use rusty_s3::Method;
 use crate::{
     network::{Network, eventually, sample},
     s3_client::{Client, Headers},
+    signed,
 };
 
 const ONE: Headers<'_> = &[
@@ -110,6 +111,36 @@ async fn a_customers_key_is_needed_for_everything_but_deleting() {
         assert_eq!(client.get("b", &[(OURS, "AES256")]).code(), "InvalidArgument");
         assert_eq!(client.head("b", &[(OURS, "AES256")]).status, 400);
         assert_eq!(client.delete("a").status, 204);
+    })
+    .await;
+}
+
+/// Presigned addresses took the key as a parameter, as they take other headers: it would have been in every log on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customers_key_in_an_address_is_refused() {
+    signed::with_client(|served| {
+        served.put("bkt", &[], b"").ok();
+        let refused = |answer: signed::Answer, name: &str| {
+            assert_eq!(answer.error(), (400, "InvalidArgument".into()));
+            assert!(answer.one("Message").starts_with(name), "{}", answer.text());
+            assert!(!answer.text().contains(ONE[1].1));
+        };
+        refused(served.send(Method::Put, "bkt/k", ONE, &[], b"x"), ALGORITHM);
+        refused(served.send(Method::Post, "bkt/k", &[&[("uploads", "")], ONE].concat(), &[], b""), ALGORITHM);
+        assert_eq!(served.head("bkt/k", &[], &[]).status, 404);
+        served.put("bkt/k", ONE, b"x").ok();
+        for pair in ONE {
+            refused(served.get("bkt/k", &[*pair], ONE), pair.0);
+        }
+        for pair in FROM_ONE {
+            let headers = [("x-amz-copy-source", "bkt/k")];
+            refused(served.send(Method::Put, "bkt/copy", &[*pair], &headers, b""), pair.0);
+        }
+        assert_eq!(served.head("bkt/k", ONE, &[]).status, 400);
+        assert_eq!(served.get("bkt/k", &[], ONE).ok().body, b"x");
+        // What is no secret may stand there.
+        let ours = served.send(Method::Put, "bkt/ours", &[(OURS, "AES256")], &[], b"x").ok();
+        assert_eq!(ours.header(OURS), "AES256");
     })
     .await;
 }

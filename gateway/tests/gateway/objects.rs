@@ -230,12 +230,24 @@ async fn parts_have_checksums_and_are_read_by_number() {
             assert_eq!(served.get("bkt/k", &[("partNumber", "1")], &[]).error(), (400, "InvalidPart".into()));
             let both = served.get("bkt/k", &[("partNumber", "3")], &[("range", "bytes=0-1")]);
             assert_eq!(both.error(), (400, "InvalidRequest".into()));
-            let attributes = [("x-amz-object-attributes", "ObjectParts,Checksum,ObjectSize"), ("x-amz-max-parts", "1")];
+            let attributes = [("x-amz-object-attributes", "ETag,ObjectParts,Checksum,ObjectSize"), ("x-amz-max-parts", "1")];
             let told = served.get("bkt/k", &[("attributes", "")], &attributes).ok();
             assert_eq!((told.one("ObjectSize"), told.one("PartsCount")), ("3000".into(), "2".into()));
+            let etag = served.head("bkt/k", &[], &[]).header("etag").trim_matches('"').to_owned();
+            assert_eq!(told.one("ETag"), etag);
             assert_eq!((told.one("PartNumber"), told.one("Size")), ("3".into(), "2000".into()));
             assert_eq!((told.one("ChecksumType"), told.one("IsTruncated")), (kind.into(), "true".into()));
         }
+        // No such upload, whatever is said of its parts.
+        let parts = b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>1234</ETag></Part>\
+            </CompleteMultipartUpload>";
+        let complete = |id: &str| served.send(Method::Post, "bkt/k", &[("uploadId", id)], &[], parts).error();
+        assert_eq!(complete("none"), (404, "NoSuchUpload".into()));
+        let begun = served.send(Method::Post, "bkt/k", &[("uploads", "")], &[], b"").ok();
+        assert_eq!(complete(&begun.one("UploadId")), (400, "InvalidPart".into()));
+        let encodings = [("content-encoding", "aws-chunked,deflate,gzip")];
+        served.put("bkt/encoded", &encodings, b"x").ok();
+        assert_eq!(served.head("bkt/encoded", &[], &[]).header("content-encoding"), "deflate, gzip");
         let bad = [("x-amz-checksum-algorithm", "SHA256"), ("x-amz-checksum-type", "FULL_OBJECT")];
         let refused = served.send(Method::Post, "bkt/k", &[("uploads", "")], &bad, b"");
         assert_eq!(refused.error(), (400, "InvalidRequest".into()));
