@@ -16,17 +16,14 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
-    cli::asked_to_end,
     http,
-    layout::Layout,
     network::{
         Network, Options,
         chain_nodes::{best, finalised},
     },
-    ports::Ports,
-    progress::{Progress, show},
+    progress::Progress,
     report::Report,
-    story::marketplace,
+    story::{begin, conclude, marketplace, within},
 };
 
 /// The longest the story may take; then it has failed.
@@ -69,27 +66,17 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
-    let layout = Layout::of_story("chain", arguments.base_port)?;
-    let mut network = Network::new(layout, ports, Options { miners: 0, validators: VALIDATORS });
-    let _lock = network.take(true)?;
-    show(&format!("chain: network of its own in {}\n", network.layout().root().display()));
+    let (network, _lock) =
+        begin("chain", arguments.base_port, Options { miners: 0, validators: VALIDATORS })?;
     let mut stage = Stage { network, report: Report::new("chain"), progress };
 
-    let told = tokio::select! {
-        told = tokio::time::timeout(DEADLINE, tell(&mut stage)) => {
-            told.unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {} s", DEADLINE.as_secs())))
-        }
-        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
-    };
+    let told = within(DEADLINE, tell(&mut stage)).await;
     if let Err(error) = told {
         stage.report.error("the story ended early", &error);
     }
     stop(&mut stage).await;
     let Stage { report, progress, network } = stage;
-    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
-    show(&format!("{}\n", report.summary()));
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(conclude(&network, &report, &progress))
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

@@ -19,12 +19,11 @@ use arion_chain::{Account, AccountId, BlockEvent, Call, ChainClient, TxOutcome, 
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    cli::asked_to_end,
-    layout::Layout,
     network::{Network, Options},
-    ports::{NODES_MAX, Ports},
-    progress::{Progress, show},
+    ports::NODES_MAX,
+    progress::Progress,
     report::Report,
+    story::{begin, conclude, within},
 };
 use books::{Deed, Entry};
 
@@ -51,28 +50,18 @@ pub struct Arguments {
 /// Tells the story on a network of its own. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
-    let layout = Layout::of_story("marketplace", arguments.base_port)?;
-    let mut network = Network::new(layout, ports, Options { miners: 0, validators: arguments.validators });
-    let _lock = network.take(true)?;
-    show(&format!("marketplace: network of its own in {}\n", network.layout().root().display()));
+    let (mut network, _lock) =
+        begin("marketplace", arguments.base_port, Options { miners: 0, validators: arguments.validators })?;
     let mut report = Report::new("marketplace");
 
-    let told = tokio::select! {
-        told = tokio::time::timeout(DEADLINE, form_and_tell(&mut network, &mut report, &progress)) => {
-            told.unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {} s", DEADLINE.as_secs())))
-        }
-        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
-    };
+    let told = within(DEADLINE, form_and_tell(&mut network, &mut report, &progress)).await;
     if let Err(error) = told {
         report.error("the story ended early", &error);
     }
     if let Err(error) = network.stop().await {
         report.error("stopping", &error);
     }
-    show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
-    show(&format!("{}\n", report.summary()));
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(conclude(&network, &report, &progress))
 }
 
 async fn form_and_tell(

@@ -5,12 +5,10 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, bail};
 
 use crate::{
-    cli::asked_to_end,
-    layout::{self, Layout},
+    layout,
     network::{Network, Options},
-    ports::Ports,
     progress::Progress,
-    story::client,
+    story::{begin, client, within},
 };
 
 /// The client: what is run, and what it imports or runs.
@@ -40,14 +38,9 @@ pub struct Arguments {
 /// Tells the story. The client counts and prints the last line.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let ports = Ports::new(arguments.base_port).map_err(anyhow::Error::msg)?;
-    let layout = Layout::of_story("polkadot-js", arguments.base_port)?;
-    let mut network = Network::new(layout, ports, Options { miners: 0, validators: 1 });
-    let _lock = network.take(true)?;
-    let told = tokio::select! {
-        told = tokio::time::timeout(DEADLINE, tell(&mut network, &progress)) => told.context("the story took too long").flatten(),
-        reason = asked_to_end() => Err(anyhow::anyhow!("{}", reason?)),
-    };
+    let (mut network, _lock) =
+        begin("polkadot-js", arguments.base_port, Options { miners: 0, validators: 1 })?;
+    let told = within(DEADLINE, tell(&mut network, &progress)).await;
     network.stop().await?;
     let (output, holds) = told?;
     // The node is gone: what the client said comes last.
