@@ -15,14 +15,15 @@ use sp_runtime::RuntimeAppPublic;
 use sp_staking::PagedExposureMetadata;
 
 use crate::{
-    AccountId, AllPalletsWithSystem, Arion, Marketplace, Registration, Runtime, configs::ProxyType,
-    constants::HIPP,
+    AccountId, AllPalletsWithSystem, Arion, Marketplace, Registration, Runtime, Snapshots,
+    configs::ProxyType, constants::HIPP,
 };
 
 define_benchmarks!(
     [pallet_registration, Registration]
     [pallet_arion, Arion]
     [pallet_marketplace, Marketplace]
+    [pallet_snapshots, Snapshots]
 );
 
 /// Every benchmark, and what is known about storage.

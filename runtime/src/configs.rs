@@ -157,10 +157,14 @@ impl InstanceFilter<RuntimeCall> for ProxyType {
                     | RuntimeCall::Utility(..)
                     | RuntimeCall::Registration(..)
                     | RuntimeCall::Arion(..)
+                    | RuntimeCall::Snapshots(..)
             ),
             Self::Storage => matches!(
                 call,
-                RuntimeCall::Utility(..) | RuntimeCall::Registration(..) | RuntimeCall::Arion(..)
+                RuntimeCall::Utility(..)
+                    | RuntimeCall::Registration(..)
+                    | RuntimeCall::Arion(..)
+                    | RuntimeCall::Snapshots(..)
             ),
             Self::Staking => matches!(
                 call,
@@ -212,6 +216,13 @@ impl pallet_sudo::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
     type RuntimeCall = RuntimeCall;
     type WeightInfo = pallet_sudo::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_snapshots::Config for Runtime {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type SnapshotDeposit = ConstU128<{ HIPP }>;
+    type WeightInfo = pallet_snapshots::weights::SubstrateWeight<Runtime>;
 }
 
 impl pallet_registration::Config for Runtime {

@@ -117,7 +117,7 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_name: alloc::borrow::Cow::Borrowed("arion"),
     impl_name: alloc::borrow::Cow::Borrowed("arion-node"),
     authoring_version: 1,
-    spec_version: 3,
+    spec_version: 4,
     impl_version: 1,
     apis: apis::RUNTIME_API_VERSIONS,
     transaction_version: 3,
@@ -190,4 +190,6 @@ mod runtime {
     pub type Arion = pallet_arion;
     #[runtime::pallet_index(42)]
     pub type Marketplace = pallet_marketplace;
+    #[runtime::pallet_index(43)]
+    pub type Snapshots = pallet_snapshots;
 }

@@ -24,7 +24,7 @@ pub struct Call {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Arg {
+pub(crate) enum Arg {
     Encoded(Vec<u8>),
     /// A variant without fields of the argument's enum, by name.
     Variant(&'static str),
@@ -32,7 +32,7 @@ enum Arg {
     Calls(Vec<Call>),
 }
 
-fn arg(value: &impl Encode) -> Arg {
+pub(crate) fn arg(value: &impl Encode) -> Arg {
     Arg::Encoded(value.encode())
 }
 
@@ -42,7 +42,7 @@ fn address(account: &AccountId) -> Arg {
 }
 
 impl Call {
-    fn new(pallet: &'static str, name: &'static str, args: Vec<Arg>) -> Self {
+    pub(crate) fn new(pallet: &'static str, name: &'static str, args: Vec<Arg>) -> Self {
         Self { pallet, name, args }
     }
 

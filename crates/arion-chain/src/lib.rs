@@ -20,6 +20,7 @@ mod follow;
 pub mod interface;
 pub mod records;
 mod rpc;
+mod snapshots;
 mod staking;
 mod state;
 pub mod tx;
@@ -33,6 +34,7 @@ pub use interface::InterfaceError;
 pub use records::{
     BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, NodeRecord, OwnerRecord, Registry,
 };
+pub use snapshots::SnapshotRecord;
 pub use state::State;
 pub use tx::{DispatchFailure, TxError, TxOutcome, Wait};
 pub use view::{ChainView, Snapshot, ViewConfig, ViewSource};

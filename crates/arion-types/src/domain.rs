@@ -24,8 +24,14 @@ pub const HEARTBEAT: &[u8] = b"arion/heartbeat/v1";
 /// A validator's node reports the quality of miners (`pallet-arion`).
 pub const QUALITY: &[u8] = b"arion/quality/v1";
 
+/// Where the newest snapshot of a gateway's metadata is: [`crate::snapshot::snapshot_message`].
+pub const SNAPSHOT: &[u8] = b"arion/snapshot/v1";
+/// There is none any more: [`crate::snapshot::removal_message`].
+pub const SNAPSHOT_END: &[u8] = b"arion/no-snapshot/v1";
+
 /// Every tag there is. None begins with another: what follows a tag could otherwise make it the longer one.
-pub const ALL: [&[u8]; 7] = [REGISTRATION, NODE, ATTESTATION, RECEIPT, COMMAND, HEARTBEAT, QUALITY];
+pub const ALL: [&[u8]; 9] =
+    [REGISTRATION, NODE, ATTESTATION, RECEIPT, COMMAND, HEARTBEAT, QUALITY, SNAPSHOT, SNAPSHOT_END];
 
 /// `tag || genesis || SCALE(fields)`.
 pub fn message(tag: &[u8], genesis: &GenesisHash, fields: &impl Encode) -> Vec<u8> {

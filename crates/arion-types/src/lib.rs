@@ -24,6 +24,7 @@ pub mod receipt;
 pub mod registration;
 #[cfg(feature = "sign")]
 pub mod signing;
+pub mod snapshot;
 pub mod stripe;
 pub mod units;
 
@@ -33,3 +34,4 @@ pub use map::{CrushParams, MinerRecord};
 pub use quality::{MinerStatsUpdate, NetworkTotals, NodeQuality};
 pub use receipt::{Receipt, SignedReceipt};
 pub use registration::{Lane, NodeType};
+pub use snapshot::Snapshot;

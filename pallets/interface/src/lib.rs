@@ -16,7 +16,8 @@ use frame_support::__private::metadata_ir::{
 use scale_info::{Field, MetaType, TypeDef, TypeInfo, form::MetaForm};
 
 /// Crates whose records and enums are part of the text.
-const OURS: [&str; 4] = ["arion_types", "pallet_arion", "pallet_marketplace", "pallet_registration"];
+const OURS: [&str; 5] =
+    ["arion_types", "pallet_arion", "pallet_marketplace", "pallet_registration", "pallet_snapshots"];
 
 /// The text of a pallet, growing.
 #[derive(Default)]

@@ -71,7 +71,8 @@ pub fn warden_id(number: u8) -> [u8; 32] {
     warden(number).public().0
 }
 
-fn genesis_hash() -> [u8; 32] {
+/// Hash of block 0.
+pub fn genesis_hash() -> [u8; 32] {
     frame_system::Pallet::<Runtime>::block_hash(0).0
 }
 

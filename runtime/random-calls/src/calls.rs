@@ -3,6 +3,7 @@
 pub(crate) mod arion;
 mod marketplace;
 mod registration;
+mod snapshots;
 mod stake;
 
 use arion_runtime::RuntimeCall;
@@ -15,6 +16,7 @@ pub(crate) fn any(script: &mut Script) -> (Sender, RuntimeCall) {
         0..40 => registration::call(script),
         40..130 => arion::call(script),
         130..220 => marketplace::call(script),
-        _ => stake::call(script),
+        220..250 => stake::call(script),
+        250.. => snapshots::call(script),
     }
 }

@@ -1,6 +1,6 @@
 //! What has to hold whatever was called.
 
-use arion_runtime::{Arion, Balances, Marketplace, Registration, Runtime, RuntimeEvent, System};
+use arion_runtime::{Arion, Balances, Marketplace, Registration, Runtime, RuntimeEvent, Snapshots, System};
 
 /// Issuance before a step.
 pub(crate) struct Issuance {
@@ -59,6 +59,9 @@ pub(crate) fn state() {
     }
     if let Err(error) = Marketplace::do_try_state() {
         panic!("marketplace: {error:?}");
+    }
+    if let Err(error) = Snapshots::do_try_state() {
+        panic!("snapshots: {error:?}");
     }
 }
 

@@ -73,6 +73,7 @@ fn is_lawful_for_root(call: &RuntimeCall) -> bool {
         RuntimeCall::Registration(_)
         | RuntimeCall::Arion(_)
         | RuntimeCall::Marketplace(_)
+        | RuntimeCall::Snapshots(_)
         | RuntimeCall::VoterList(_) => true,
         RuntimeCall::Utility(
             Utility::batch { calls } | Utility::batch_all { calls } | Utility::force_batch { calls },

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use arion_random_calls::{Outcome, run};
-use arion_runtime::{Arion, Marketplace, Registration, Runtime};
+use arion_runtime::{Arion, Marketplace, Registration, Runtime, Snapshots};
 use frame_support::traits::{GetCallName, PalletInfoAccess};
 use scale_info::{TypeDef, TypeInfo};
 
@@ -49,11 +49,12 @@ fn ours() -> Vec<(&'static str, &'static str)> {
         (Registration::name(), pallet_registration::Call::<Runtime>::get_call_names()),
         (Arion::name(), pallet_arion::Call::<Runtime>::get_call_names()),
         (Marketplace::name(), pallet_marketplace::Call::<Runtime>::get_call_names()),
+        (Snapshots::name(), pallet_snapshots::Call::<Runtime>::get_call_names()),
     ]
     .into_iter()
     .flat_map(|(pallet, names)| names.iter().map(move |name| (pallet, *name)))
     .collect();
-    assert!(calls.len() >= 43);
+    assert!(calls.len() >= 45);
     calls
 }
 
@@ -63,6 +64,7 @@ fn our_events() -> Vec<(String, [u8; 2])> {
         (Registration::name(), Registration::index(), pallet_registration::Event::<Runtime>::type_info()),
         (Arion::name(), Arion::index(), pallet_arion::Event::<Runtime>::type_info()),
         (Marketplace::name(), Marketplace::index(), pallet_marketplace::Event::<Runtime>::type_info()),
+        (Snapshots::name(), Snapshots::index(), pallet_snapshots::Event::<Runtime>::type_info()),
     ];
     let events = pallets.into_iter().flat_map(|(pallet, index, info)| {
         let TypeDef::Variant(variants) = info.type_def else { panic!("events of {pallet} are no variants") };
@@ -73,7 +75,7 @@ fn our_events() -> Vec<(String, [u8; 2])> {
         named.collect::<Vec<_>>()
     });
     let events: Vec<_> = events.collect();
-    assert!(events.len() >= 55);
+    assert!(events.len() >= 57);
     events
 }
 

@@ -1,9 +1,10 @@
 //! A signature means one thing: what a key signed for one purpose is worth nothing for any other.
 
 use arion_types::{
-    AttestationRecord, AttestationResult, Lane, NodeId, NodeQuality, NodeType, Receipt, ShardHash, StripeId,
-    domain,
+    AttestationRecord, AttestationResult, Lane, NodeId, NodeQuality, NodeType, Receipt, ShardHash, Snapshot,
+    StripeId, domain,
     registration::{node_message, registration_message},
+    snapshot::{removal_message, snapshot_message},
 };
 use codec::Encode;
 use frame_support::{assert_noop, assert_ok, traits::Authorize};
@@ -13,7 +14,7 @@ use sp_keyring::Sr25519Keyring::{Alice, Eve, Ferdie};
 use sp_runtime::transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidityError};
 
 use super::{GENESIS, account, blocks, chain, signed};
-use crate::{Arion, Proxy, Registration, Runtime, RuntimeCall, RuntimeOrigin, configs::ProxyType};
+use crate::{Arion, Proxy, Registration, Runtime, RuntimeCall, RuntimeOrigin, Snapshots, configs::ProxyType};
 
 /// One key for everything: miner, service node and warden.
 fn key() -> ed25519::Pair {
@@ -43,6 +44,10 @@ fn updates() -> Vec<(crate::AccountId, NodeQuality)> {
     vec![(account(Ferdie), NodeQuality { shard_data_bytes: 1, uptime_permille: 1_000, ..Default::default() })]
 }
 
+fn snapshot() -> Snapshot {
+    Snapshot { sequence: 1, root: [2; 32], root_len: 3, epoch: 4 }
+}
+
 /// What keys sign in the daily life of this network, by tag.
 fn daily() -> Vec<(&'static [u8], Vec<u8>)> {
     let (owner, child) = (account(Eve), account(Ferdie));
@@ -62,6 +67,8 @@ fn daily() -> Vec<(&'static [u8], Vec<u8>)> {
         (domain::ATTESTATION, attestation().message(&GENESIS)),
         (domain::RECEIPT, receipt.message(&GENESIS)),
         (domain::QUALITY, report_message(&GENESIS, 0, &updates())),
+        (domain::SNAPSHOT, snapshot_message(&GENESIS, &id(), &snapshot())),
+        (domain::SNAPSHOT_END, removal_message(&GENESIS, &id(), 2)),
     ]
 }
 
@@ -72,7 +79,7 @@ fn foreign(tag: &[u8], fields: &impl Encode) -> Vec<Vec<u8>> {
     let same_fields = others.map(|other| domain::message(other, &GENESIS, fields));
     let daily = daily().into_iter().filter(|(other, _)| *other != tag).map(|(_, message)| message);
     let all: Vec<_> = daily.chain(same_fields).collect();
-    assert_eq!(all.len(), 4 + 6);
+    assert_eq!(all.len(), 6 + 8);
     all
 }
 
@@ -155,5 +162,23 @@ fn nothing_else_that_a_reporter_signs_is_a_report() {
             }
             assert_eq!(report(&daily()[4].1), Ok(()));
         });
+    });
+}
+
+#[test]
+fn nothing_else_that_a_locator_signs_moves_or_removes_its_snapshot() {
+    chain("local-1").execute_with(|| {
+        let commit =
+            |message: &[u8]| Snapshots::commit_snapshot(signed(Eve), id(), snapshot(), key().sign(message).0);
+        let remove = |message: &[u8]| Snapshots::remove_snapshot(signed(Eve), id(), 2, key().sign(message).0);
+        let error = || pallet_snapshots::Error::<Runtime>::InvalidLocatorSignature;
+        for message in foreign(domain::SNAPSHOT, &(id(), snapshot())) {
+            assert_noop!(commit(&message), error());
+        }
+        assert_ok!(commit(&daily()[5].1));
+        for message in foreign(domain::SNAPSHOT_END, &(id(), 2u64)) {
+            assert_noop!(remove(&message), error());
+        }
+        assert_ok!(remove(&daily()[6].1));
     });
 }

@@ -10,8 +10,9 @@ use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie, Dave, Eve, Ferdie};
 use super::{account, chain, validators};
 use crate::{
     Arion, AuthorityDiscovery, Authorship, Babe, Balances, Council, Grandpa, Historical, Marketplace,
-    Offences, Proxy, Registration, Runtime, RuntimeCall, Session, SessionKeys, Staking, Sudo, System,
-    Timestamp, TransactionPayment, TxExtension, UncheckedExtrinsic, Utility, VERSION, VoterList, Whitelist,
+    Offences, Proxy, Registration, Runtime, RuntimeCall, Session, SessionKeys, Snapshots, Staking, Sudo,
+    System, Timestamp, TransactionPayment, TxExtension, UncheckedExtrinsic, Utility, VERSION, VoterList,
+    Whitelist,
     configs::{ProxyType, RuntimeBlockLength, RuntimeBlockWeights, staking::NOMINATORS_PER_VALIDATOR_MAX},
     constants::VALIDATORS_MAX,
     genesis,
@@ -34,8 +35,9 @@ fn pallets_keep_their_indices() {
         Registration::index(),
         Arion::index(),
         Marketplace::index(),
+        Snapshots::index(),
     ];
-    assert_eq!(indices, [0, 1, 2, 3, 4, 5, 10, 11, 20, 21, 29, 40, 41, 42]);
+    assert_eq!(indices, [0, 1, 2, 3, 4, 5, 10, 11, 20, 21, 29, 40, 41, 42, 43]);
     let indices = [
         Staking::index(),
         Offences::index(),
@@ -202,7 +204,7 @@ fn transactions_carry_these_extensions() {
         "WeightReclaim",
     ];
     assert_eq!(names, expected);
-    assert_eq!((VERSION.spec_version, VERSION.transaction_version), (3, 3));
+    assert_eq!((VERSION.spec_version, VERSION.transaction_version), (4, 3));
 }
 
 #[test]

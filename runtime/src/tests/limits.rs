@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use arion_types::{
     AttestationRecord, AttestationResult, CrushParams, Lane, MinerRecord, MinerStatsUpdate, NodeQuality,
-    NodeType,
+    NodeType, Snapshot,
 };
 use codec::Encode;
 use frame_support::{
@@ -162,6 +162,17 @@ fn marketplace_calls() -> Vec<RuntimeCall> {
     .into()
 }
 
+fn snapshot_calls() -> Vec<RuntimeCall> {
+    use pallet_snapshots::Call;
+    let snapshot = Snapshot { sequence: 0, root: [0; 32], root_len: 0, epoch: 0 };
+    [
+        Call::commit_snapshot { locator: [0; 32], snapshot, signature: [0; 64] },
+        Call::remove_snapshot { locator: [0; 32], sequence: 0, signature: [0; 64] },
+    ]
+    .map(RuntimeCall::from)
+    .into()
+}
+
 /// Names of calls, and those of the calls there are.
 fn assert_complete<Call: GetCallName>(calls: &[RuntimeCall], name: fn(&RuntimeCall) -> &'static str) {
     let names: BTreeSet<&str> = calls.iter().map(name).collect();
@@ -174,6 +185,7 @@ fn name(call: &RuntimeCall) -> &'static str {
         RuntimeCall::Registration(call) => call.get_call_name(),
         RuntimeCall::Arion(call) => call.get_call_name(),
         RuntimeCall::Marketplace(call) => call.get_call_name(),
+        RuntimeCall::Snapshots(call) => call.get_call_name(),
         _ => "none of ours",
     }
 }
@@ -181,14 +193,16 @@ fn name(call: &RuntimeCall) -> &'static str {
 #[test]
 fn every_call_fits_a_block_when_it_is_largest() {
     let (registration, arion, marketplace) = (registration_calls(), arion_calls(), marketplace_calls());
+    let snapshots = snapshot_calls();
     assert_complete::<pallet_registration::Call<Runtime>>(&registration, name);
     assert_complete::<pallet_arion::Call<Runtime>>(&arion, name);
     assert_complete::<pallet_marketplace::Call<Runtime>>(&marketplace, name);
+    assert_complete::<pallet_snapshots::Call<Runtime>>(&snapshots, name);
 
     let most =
         RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap().saturating_mul(SHARES);
     let longest = *RuntimeBlockLength::get().max.get(DispatchClass::Normal) as usize;
-    for call in [registration, arion, marketplace].concat() {
+    for call in [registration, arion, marketplace, snapshots].concat() {
         let weight = call.get_dispatch_info().call_weight;
         assert!(weight.ref_time() > 0, "{} costs nothing", name(&call));
         assert!(weight.all_lte(most), "{}: {weight} of {most}", name(&call));
