@@ -21,7 +21,7 @@ use std::{
 use arion_gateway::{
     grid::{Grid, GridOptions, write::Upload},
     manifest::Manifest,
-    meta::{BucketInfo, Condition, NewObject},
+    meta::{Allowance, BucketInfo, Condition, NewObject},
     object::ObjectInfo,
 };
 use clap::{Parser, ValueEnum};
@@ -63,7 +63,14 @@ async fn put(grid: &Arc<Grid>, key: String, plain: &[u8]) {
     let (sealed, data_key) = upload.finish().await.unwrap();
     let manifest = Manifest::whole(sealed.with_key(network::wrapped(&data_key)));
     let info = ObjectInfo { manifest: rand::random(), size: plain.len() as u64, ..Default::default() };
-    let object = NewObject { bucket: "b".into(), key, info, manifest, condition: Condition::default() };
+    let object = NewObject {
+        bucket: "b".into(),
+        key,
+        info,
+        manifest,
+        condition: Condition::default(),
+        allowance: Allowance::NONE,
+    };
     grid.meta.put_object(object, arion_daemon::now_ms()).await.unwrap();
     upload.keep();
 }

@@ -1,4 +1,4 @@
-//! The command line: what every daemon has, `register` and `access-key`.
+//! The command line: what every daemon has, `register`, `access-key` and `account`.
 
 use std::path::PathBuf;
 
@@ -8,11 +8,9 @@ use arion_daemon::{DaemonCommand, Place, line, read_secret_key};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::Config, daemon::Gateway, key_command::KeyCommand, keys::AccessKeys, register::Registration,
+    access_key_command::AccessKeyCommand, account_command::AccountCommand, config::Config, daemon::Gateway,
+    key_command::KeyCommand, register::Registration,
 };
-
-/// A secret never comes from a flag: other users can see those.
-const NEW_SECRET: &str = "ARION_NEW_SECRET_KEY";
 
 /// Serves S3 and keeps every object, encrypted, in shards on the miners of the Arion network.
 ///
@@ -34,6 +32,9 @@ enum Command {
     /// Access keys of S3 clients. Changes work at once, also in a running gateway.
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
+    /// Accounts that access keys act for: their limits, and what they store.
+    #[command(subcommand)]
+    Account(AccountCommand),
 }
 
 #[derive(Args)]
@@ -54,47 +55,14 @@ struct RegisterArgs {
     json: bool,
 }
 
-#[derive(Subcommand)]
-enum AccessKeyCommand {
-    /// Make an access key. Its secret is printed once; it is kept in the access key file only. The environment
-    /// variable ARION_NEW_SECRET_KEY sets the secret instead of making one.
-    Add {
-        #[command(flatten)]
-        place: Place<Config>,
-        /// Account the key acts for; accounts share no buckets.
-        #[arg(long, value_name = "NAME", default_value = "default")]
-        account: String,
-        /// Access key to use instead of a made one.
-        #[arg(long, value_name = "KEY")]
-        access_key: Option<String>,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// List access keys and their accounts, without secrets.
-    List {
-        #[command(flatten)]
-        place: Place<Config>,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove an access key.
-    Remove {
-        /// The access key.
-        access_key: String,
-        #[command(flatten)]
-        place: Place<Config>,
-    },
-}
-
 impl Cli {
     /// Does what was asked for.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Daemon(command) => command.execute_with::<Gateway>(KeyCommand::run).await,
             Command::Register(args) => register(args).await,
-            Command::AccessKey(command) => access_key(command),
+            Command::AccessKey(command) => command.run(),
+            Command::Account(command) => command.run().await,
         }
     }
 }
@@ -121,40 +89,6 @@ async fn register(args: RegisterArgs) -> anyhow::Result<()> {
         line!("{}", if registered.before { "registered already" } else { "registered" });
         line!("node id: {}", registered.node_id);
         line!("owner: {}", registered.owner);
-    }
-    Ok(())
-}
-
-fn access_key(command: AccessKeyCommand) -> anyhow::Result<()> {
-    let open = |place: Place<Config>| -> anyhow::Result<AccessKeys> {
-        Ok(AccessKeys::new(place.settings()?.access_keys_file()))
-    };
-    match command {
-        AccessKeyCommand::Add { place, account, access_key, json } => {
-            let secret_key = std::env::var(NEW_SECRET).ok().filter(|secret| !secret.is_empty());
-            let (access_key, secret_key) = open(place)?.add(&account, access_key, secret_key)?;
-            if json {
-                let json = serde_json::json!({
-                    "access_key": access_key, "secret_key": secret_key, "account": account,
-                });
-                line!("{json}");
-            } else {
-                line!("access key: {access_key}");
-                line!("secret key: {secret_key}");
-                line!("account: {account}");
-            }
-        }
-        AccessKeyCommand::List { place, json } => {
-            let keys = open(place)?.list()?;
-            if json {
-                line!("{}", serde_json::to_string(&keys)?);
-            } else {
-                for key in keys {
-                    line!("{} {}", key.access_key, key.account);
-                }
-            }
-        }
-        AccessKeyCommand::Remove { access_key, place } => open(place)?.remove(&access_key)?,
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use arion_types::{NodeId, signing};
 use tokio::task::JoinHandle;
 
 use crate::{
-    chain,
+    account_command, chain,
     config::Config,
     grid::Grid,
     http::S3Server,
@@ -20,13 +20,17 @@ use crate::{
     ledger_service::LedgerService,
     lifecycle::{self, LifecycleOptions},
     meta::Meta,
+    metrics::Metrics,
     placement::Maps,
+    rate::Rate,
     rotation,
     s3::{self, Store},
 };
 
 /// Pause between looks at our own state.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// Pause between looks at what accounts store, for metrics.
+const ACCOUNTS_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests under way get this long when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -55,7 +59,7 @@ impl arion_daemon::Daemon for Gateway {
         // A taken port is told at once, not when the chain is there.
         drop(S3Server::listen(config.s3).await?);
         let keys = Arc::new(AccessKeys::new(config.access_keys_file()));
-        if keys.list()?.is_empty() {
+        if keys.list(arion_daemon::now_ms())?.is_empty() {
             tracing::warn!(
                 "there are no access keys: nobody can use S3 until `arion-gateway access-key add`"
             );
@@ -74,9 +78,11 @@ impl arion_daemon::Daemon for Gateway {
 
         // Metrics need the grid, the grid needs the genesis hash: the chain comes first, health before both.
         let mut registry = Registry::default();
-        let metrics = crate::metrics::Metrics::default();
+        let metrics = Metrics::default();
         metrics.register(&mut registry);
-        let http = HttpServer::bind(&config.http, health.clone(), registry).await?;
+        let rate = Arc::new(Rate::default());
+        let routes = account_command::route(keys.clone(), meta.clone(), rate.clone());
+        let http = HttpServer::bind_with(&config.http, health.clone(), registry, routes).await?;
         let (_, view) = config.chain.reach(ViewConfig::default().earlier_maps, &health).await?;
         let options = config.grid_options();
         let (way, files) = (Arc::new(transport.clone()), meta.clone());
@@ -90,7 +96,7 @@ impl arion_daemon::Daemon for Gateway {
             region: config.region.clone(),
             part_bytes_min: s3::PART_BYTES_MIN,
         };
-        let s3 = S3Server::bind(config.s3, s3::service(store, config.domains()), DRAIN).await?;
+        let s3 = S3Server::bind(config.s3, s3::service_with(store, config.domains(), rate), DRAIN).await?;
         health.detail("s3", s3.local_addr().to_string());
         tracing::info!(
             %node_id, s3 = %s3.local_addr(), quic = %quic.local_addr(), http = %http.local_addr(),
@@ -106,6 +112,7 @@ impl arion_daemon::Daemon for Gateway {
                 stop.clone(),
             )),
             tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
+            tokio::spawn(tell_accounts(grid.meta.clone(), grid.metrics.clone(), stop.clone())),
             tokio::spawn(follow_chain(grid, view, health, node_id)),
         ];
         Ok(Self { s3, quic, http, transport, stop, tasks, meta })
@@ -125,6 +132,22 @@ impl arion_daemon::Daemon for Gateway {
         self.transport.close().await;
         self.http.shutdown().await;
         tracing::info!("gateway stopped");
+    }
+}
+
+/// Keeps the metrics of accounts as they are.
+async fn tell_accounts(meta: Meta, metrics: Metrics, stop: Shutdown) {
+    loop {
+        let counted = meta.clone();
+        match tokio::task::spawn_blocking(move || counted.usage()).await {
+            Ok(Ok(usage)) => metrics.tell_accounts(&usage),
+            Ok(Err(error)) => tracing::warn!(%error, "what accounts store cannot be read"),
+            Err(_) => return,
+        }
+        tokio::select! {
+            () = stop.wait() => return,
+            () = tokio::time::sleep(ACCOUNTS_INTERVAL) => {}
+        }
     }
 }
 

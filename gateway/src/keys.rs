@@ -1,30 +1,38 @@
-//! Access keys: who may use the S3 endpoint, and for which account.
+//! Access keys: who may use the S3 endpoint, for which account, and what at most.
 //!
 //! A TOML file that only its owner may read, looked at again whenever it changes. It is the only place where secrets are;
 //! they are never logged.
 //!
 //! # Invariants
 //! - Fail closed: a file that is missing, broken or readable by others grants nothing.
+//!
+//! # Not here
+//! What scopes allow ([`crate::scope`]); what is stored ([`crate::meta`]); what is asked for in a second ([`crate::rate`]).
+
+mod change;
+mod file;
+
+pub use change::{Changed, NewKey, Rotation};
+pub use file::{AccountEntry, BadEntry, ChainAccount, Moment, Rates};
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arion_daemon::secret_file::{self, SecretFileError};
-use rand::Rng;
 use s3s::auth::SecretKey;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-/// Characters of access keys.
-const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-/// Characters of a made access key behind its prefix, and of a made secret.
-const ACCESS_KEY_CHARS: usize = 16;
-const SECRET_BYTES: usize = 30;
+use self::file::{KeyEntry, KeyFile};
+use crate::{
+    account::{AccountName, BadName},
+    meta::Allowance,
+    scope::{Access, Place, Scope},
+};
 
 /// Why the access keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +60,11 @@ pub enum KeysError {
         reason: String,
     },
     /// A name that cannot be used.
-    #[error("`{0}` cannot be used: 1 to 64 letters, digits, `-`, `_` and `.`")]
-    Name(String),
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// Something that cannot be entered.
+    #[error(transparent)]
+    Entry(#[from] BadEntry),
     /// A secret that cannot be used.
     #[error("the secret must have 8 to 128 visible ASCII characters")]
     Secret,
@@ -63,21 +74,17 @@ pub enum KeysError {
     /// The access key does not exist.
     #[error("there is no access key {0}")]
     Unknown(String),
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    #[serde(default, rename = "key")]
-    keys: Vec<KeyEntry>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyEntry {
-    access_key: String,
-    secret_key: String,
-    account: String,
+    /// The access key has a successor.
+    #[error("access key {key} was rotated already: {successor} takes its place; rotate that one")]
+    Rotated {
+        /// The key.
+        key: String,
+        /// The one that takes its place.
+        successor: String,
+    },
+    /// Nothing is said of the account.
+    #[error("nothing is said of the account {0}")]
+    UnknownAccount(AccountName),
 }
 
 /// An access key without its secret.
@@ -86,7 +93,37 @@ pub struct KeyInfo {
     /// Its name.
     pub access_key: String,
     /// The account it acts for.
-    pub account: String,
+    pub account: AccountName,
+    /// Whether it reads, writes or both.
+    pub access: Access,
+    /// Where; everywhere if there is none.
+    pub places: Vec<Place>,
+    /// When it was made.
+    pub created: Option<Moment>,
+    /// From when on it is refused.
+    pub expires: Option<Moment>,
+    /// Whether that is now.
+    pub expired: bool,
+    /// The key that takes its place.
+    pub rotated_to: Option<String>,
+    /// How much may be asked for with it in a second.
+    pub rates: Rates,
+}
+
+/// An access key.
+pub struct Key {
+    /// Its name.
+    pub access_key: String,
+    /// Its secret.
+    pub secret: SecretKey,
+    /// The account it acts for.
+    pub account: AccountName,
+    /// What it may do at most.
+    pub scope: Scope,
+    /// From when on it is refused.
+    pub expires: Option<Moment>,
+    /// How much may be asked for with it in a second.
+    pub rates: Rates,
 }
 
 /// The access keys in a file.
@@ -96,15 +133,48 @@ pub struct AccessKeys {
 }
 
 struct Seen {
-    modified: SystemTime,
-    mode: u32,
-    keys: HashMap<String, (SecretKey, String)>,
+    stamp: Stamp,
+    keys: HashMap<String, Arc<Key>>,
+    accounts: HashMap<AccountName, AccountEntry>,
 }
 
-fn check_name(name: &str) -> Result<(), KeysError> {
-    let fits = (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if fits { Ok(()) } else { Err(KeysError::Name(name.to_owned())) }
+/// By what a changed file is known. It is replaced as a whole: another one has another inode, also within one tick of the
+/// file system's clock.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    modified: (i64, i64),
+    inode: u64,
+    len: u64,
+    mode: u32,
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            mode: metadata.mode(),
+        }
+    }
+}
+
+impl Seen {
+    fn new(stamp: Stamp, file: KeyFile) -> Self {
+        let keys = file.keys.into_iter().map(|entry| {
+            let scope = entry.scope();
+            let KeyEntry { access_key, secret_key, account, expires, rates, .. } = entry;
+            let secret = secret_key.into();
+            (access_key.clone(), Arc::new(Key { access_key, secret, account, scope, expires, rates }))
+        });
+        let keys = keys.collect();
+        let accounts = file.accounts.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
+        Self { stamp, keys, accounts }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &AccountName> {
+        self.keys.values().map(|key| &key.account).chain(self.accounts.keys())
+    }
 }
 
 impl AccessKeys {
@@ -131,81 +201,72 @@ impl AccessKeys {
             Err(SecretFileError::Exposed(_)) => return Err(KeysError::Exposed { path: self.path.clone() }),
             Ok(text) => text,
         };
+        let invalid = |reason| KeysError::Invalid { path: self.path.clone(), reason };
         // The parser's own text would quote the line, and with it a secret.
-        toml::from_str(&text).map_err(|error| KeysError::Invalid {
-            path: self.path.clone(),
-            reason: error.message().to_owned(),
-        })
-    }
-
-    fn save(&self, file: &KeyFile) -> Result<(), KeysError> {
-        let text = toml::to_string(file)
-            .map_err(|error| KeysError::Invalid { path: self.path.clone(), reason: error.to_string() })?;
-        secret_file::replace(&self.path, &text).map_err(|error| self.io(error))
-    }
-
-    /// Adds a key for an account; what is not given is made. Returns access key and secret.
-    pub fn add(
-        &self,
-        account: &str,
-        access_key: Option<String>,
-        secret: Option<String>,
-    ) -> Result<(String, String), KeysError> {
-        check_name(account)?;
-        let access_key = access_key.unwrap_or_else(made_access_key);
-        check_name(&access_key)?;
-        let secret = secret.unwrap_or_else(|| {
-            use base64::Engine;
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; SECRET_BYTES]>())
-        });
-        if !(8..=128).contains(&secret.len()) || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(KeysError::Secret);
-        }
-        let mut file = self.load()?;
-        if file.keys.iter().any(|entry| entry.access_key == access_key) {
-            return Err(KeysError::Exists(access_key));
-        }
-        file.keys.push(KeyEntry {
-            access_key: access_key.clone(),
-            secret_key: secret.clone(),
-            account: account.to_owned(),
-        });
-        self.save(&file)?;
-        Ok((access_key, secret))
+        let file: KeyFile = toml::from_str(&text).map_err(|error| invalid(error.message().to_owned()))?;
+        file.check().map_err(|error| invalid(error.to_string()))?;
+        Ok(file)
     }
 
     /// All keys without their secrets.
-    pub fn list(&self) -> Result<Vec<KeyInfo>, KeysError> {
+    pub fn list(&self, now_ms: u64) -> Result<Vec<KeyInfo>, KeysError> {
         let keys = self.load()?.keys.into_iter();
-        Ok(keys.map(|entry| KeyInfo { access_key: entry.access_key, account: entry.account }).collect())
+        let info = |entry: KeyEntry| KeyInfo {
+            expired: entry.expires.is_some_and(|Moment(at)| at <= now_ms),
+            access_key: entry.access_key,
+            account: entry.account,
+            access: entry.access,
+            places: entry.places,
+            created: entry.created,
+            expires: entry.expires,
+            rotated_to: entry.rotated_to,
+            rates: entry.rates,
+        };
+        Ok(keys.map(info).collect())
     }
 
-    /// Removes a key; it stops working at once, also in a running gateway.
-    pub fn remove(&self, access_key: &str) -> Result<(), KeysError> {
-        let mut file = self.load()?;
-        let before = file.keys.len();
-        file.keys.retain(|entry| entry.access_key != access_key);
-        if file.keys.len() == before {
-            return Err(KeysError::Unknown(access_key.to_owned()));
-        }
-        self.save(&file)
+    /// A key.
+    pub fn find(&self, access_key: &str) -> Result<Option<Arc<Key>>, KeysError> {
+        self.look(|seen| seen.keys.get(access_key).cloned())
     }
 
-    /// Secret and account of a key.
-    pub fn find(&self, access_key: &str) -> Result<Option<(SecretKey, String)>, KeysError> {
-        self.look(|keys| keys.get(access_key).cloned())
-    }
-
-    /// Whether any key acts for an account.
+    /// Whether any key acts for an account or a part of it.
     pub fn has_account(&self, account: &str) -> Result<bool, KeysError> {
-        self.look(|keys| keys.values().any(|(_, found)| found == account))
+        self.look(|seen| seen.keys.values().any(|key| key.account.account() == account))
+    }
+
+    /// What is said of an account or a sub-account, if anything.
+    pub fn account(&self, name: &AccountName) -> Result<Option<AccountEntry>, KeysError> {
+        self.look(|seen| seen.accounts.get(name).cloned())
+    }
+
+    /// All accounts and sub-accounts that keys act for or of which something is said, with how many keys act for each.
+    pub fn accounts(&self) -> Result<BTreeMap<AccountName, (AccountEntry, usize)>, KeysError> {
+        self.look(|seen| {
+            let accounts = seen.names().filter_map(|name| name.account().parse().ok());
+            let names: BTreeSet<AccountName> = seen.names().cloned().chain(accounts).collect();
+            let described = names.into_iter().map(|name| {
+                let entry = seen.accounts.get(&name).cloned();
+                let keys = seen.keys.values().filter(|key| key.account == name).count();
+                (name.clone(), (entry.unwrap_or_else(|| AccountEntry::new(name)), keys))
+            });
+            described.collect()
+        })
+    }
+
+    /// How much may be stored in the name of an account or a sub-account.
+    pub fn allowance(&self, payer: &str) -> Result<Allowance, KeysError> {
+        self.look(|seen| {
+            let quota = |name: &str| {
+                let name: Option<AccountName> = name.parse().ok();
+                name.and_then(|name| seen.accounts.get(&name)).map(AccountEntry::quota).unwrap_or_default()
+            };
+            Allowance { account: quota(crate::account::account_of(payer)), own: quota(payer) }
+        })
     }
 
     /// Looks into the file as it is now; what it does not have is the default.
-    fn look<T: Default>(
-        &self,
-        look: impl FnOnce(&HashMap<String, (SecretKey, String)>) -> T,
-    ) -> Result<T, KeysError> {
+    fn look<T: Default>(&self, look: impl FnOnce(&Seen) -> T) -> Result<T, KeysError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let metadata = match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -214,28 +275,19 @@ impl AccessKeys {
             }
             found => found.map_err(|error| self.io(error))?,
         };
-        let (modified, mode) =
-            (metadata.modified().map_err(|error| self.io(error))?, metadata.permissions().mode());
-        let current = seen.as_ref().is_some_and(|seen| seen.modified == modified && seen.mode == mode);
-        if !current {
+        let stamp = Stamp::of(&metadata);
+        if seen.as_ref().is_none_or(|seen| seen.stamp != stamp) {
             *seen = None;
-            let keys = self.load()?.keys.into_iter();
-            let keys =
-                keys.map(|entry| (entry.access_key, (entry.secret_key.into(), entry.account))).collect();
-            *seen = Some(Seen { modified, mode, keys });
+            *seen = Some(Seen::new(stamp, self.load()?));
         }
-        Ok(seen.as_ref().map(|seen| look(&seen.keys)).unwrap_or_default())
+        Ok(seen.as_ref().map(look).unwrap_or_default())
     }
-}
-
-fn made_access_key() -> String {
-    let mut random = rand::rng();
-    let name = (0..ACCESS_KEY_CHARS).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]));
-    "ARIO".chars().chain(name).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -246,11 +298,11 @@ mod tests {
         let tool = AccessKeys::new(running.path());
         let (access, secret) = tool.add("alice", None, None).unwrap();
         assert_eq!(fs::metadata(running.path()).unwrap().permissions().mode() & 0o777, 0o600);
-        let (found, account) = running.find(&access).unwrap().unwrap();
-        assert_eq!((found.expose(), account.as_str()), (secret.as_str(), "alice"));
+        let found = running.find(&access).unwrap().unwrap();
+        assert_eq!((found.secret.expose(), found.account.as_str()), (secret.as_str(), "alice"));
         tool.add("bob", Some("BOB".into()), Some("12345678".into())).unwrap();
         assert!(matches!(tool.add("bob", Some("BOB".into()), None), Err(KeysError::Exists(_))));
-        assert_eq!(tool.list().unwrap().len(), 2);
+        assert_eq!(tool.list(0).unwrap().len(), 2);
         tool.remove(&access).unwrap();
         assert!(running.find(&access).unwrap().is_none());
         assert!(matches!(tool.remove(&access), Err(KeysError::Unknown(_))));
@@ -262,13 +314,35 @@ mod tests {
         let keys = AccessKeys::new(directory.path().join("keys.toml"));
         let (access, secret) = keys.add("a", None, None).unwrap();
         fs::set_permissions(keys.path(), fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(keys.find(&access).unwrap_err().to_string().contains("chmod 600"));
-        fs::write(keys.path(), format!("[[key]]\nsecret_key = \"{secret}\" x")).unwrap();
-        fs::set_permissions(keys.path(), fs::Permissions::from_mode(0o600)).unwrap();
-        let error = keys.find(&access).unwrap_err();
-        assert!(matches!(error, KeysError::Invalid { .. }) && !error.to_string().contains(&secret));
-        for name in ["", "a b", "ü"] {
+        assert!(keys.find(&access).err().unwrap().to_string().contains("chmod 600"));
+        let key = format!("[[key]]\naccess_key = \"x\"\nsecret_key = \"{secret}\"");
+        for broken in [
+            format!("{key} x"),
+            // Not understood is not unlimited.
+            format!("{key}\naccount = \"a\"\nplaces = [\"a/*/b\"]"),
+            format!("{key}\naccount = \"a\"\naccess = \"read\""),
+            format!("{key}\naccount = \"a\"\nexpires = \"soon\""),
+            format!("{key}\naccount = \"a\"\nscope = \"photos\""),
+        ] {
+            fs::write(keys.path(), broken).unwrap();
+            fs::set_permissions(keys.path(), fs::Permissions::from_mode(0o600)).unwrap();
+            let error = keys.find(&access).err().unwrap();
+            assert!(matches!(error, KeysError::Invalid { .. }) && !error.to_string().contains(&secret));
+        }
+        for name in ["", "a b", "ü", "a/b/c"] {
             assert!(matches!(keys.add(name, None, None), Err(KeysError::Name(_))));
         }
+    }
+
+    /// As it was written before there were scopes.
+    #[test]
+    fn an_earlier_file_means_what_it_meant() {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = AccessKeys::new(directory.path().join("keys.toml"));
+        let text = "[[key]]\naccess_key = \"K\"\nsecret_key = \"12345678\"\naccount = \"alice\"\n";
+        secret_file::replace(keys.path(), text).unwrap();
+        let key = keys.find("K").unwrap().unwrap();
+        assert!(key.scope.is_full() && key.expires.is_none() && key.rates == Rates::default());
+        assert_eq!(keys.allowance("alice/x").unwrap(), Allowance::default());
     }
 }

@@ -12,6 +12,9 @@
 //! # Not here
 //! Auditing (`arion-warden`), rebalancing (`arion-validator`).
 
+pub mod access_key_command;
+pub mod account;
+pub mod account_command;
 pub mod acl;
 pub mod chain;
 pub mod checksum;
@@ -19,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod grid;
+pub mod guesses;
 pub mod http;
 pub mod key_command;
 pub mod keyring;
@@ -33,7 +37,9 @@ pub mod metrics;
 pub mod object;
 pub mod peers;
 pub mod placement;
+pub mod rate;
 pub mod register;
 pub mod rotation;
 pub mod s3;
+pub mod scope;
 pub mod stripe_code;

@@ -9,6 +9,7 @@
 //! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
 //! - The ledger has no gaps and is never rewritten.
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
+//! - `USAGE` has what the rows of versions and uploads come to.
 //! - `NULLS` names the null version of a key if it is in `VERSIONS`.
 //!
 //! # Not here
@@ -31,6 +32,7 @@ mod stripes;
 mod subresources;
 mod unreadable;
 mod uploads;
+mod usage;
 mod versions;
 
 pub use bucket_keys::{BucketKeyName, BucketKeyRow};
@@ -45,6 +47,7 @@ pub use queues::{DeleteRow, MissingRow};
 pub use sealed::{Sealed, SealedCursor, SealedRow};
 pub use subresources::{BucketRows, Subresource};
 pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage, WalkedUpload};
+pub use usage::{Allowance, Quota, QuotaExceeded, Recount, Resource, Usage};
 pub use versions::{VersionMarker, VersionPage, WalkedTo, WalkedVersion};
 
 use std::{
@@ -60,7 +63,7 @@ use unreadable::Unreadable;
 use crate::object::VersionId;
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 /// Operations that may wait for the writing thread.
 const QUEUE_MAX: usize = 1_024;
 /// Bytes of the file that redb may keep in memory.
@@ -137,6 +140,9 @@ pub enum MetaError {
     /// What is entered is wrapped under a key that is not the bucket's any more.
     #[error("the bucket's key was replaced in this moment")]
     KeyReplaced,
+    /// An account would store more than it may.
+    #[error(transparent)]
+    Quota(Box<QuotaExceeded>),
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition failed")]
     PreconditionFailed,
@@ -322,6 +328,7 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     transaction.open_table(packs::PACKED)?;
     transaction.open_table(packs::HOLED)?;
     transaction.open_table(stripes::PINNED)?;
+    usage::prepare(&transaction)?;
     transaction.commit()?;
     Ok(found)
 }

@@ -1,9 +1,13 @@
 //! Counters of a gateway, in Prometheus terms.
 
+use std::collections::BTreeMap;
+
 use arion_daemon::prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+use crate::{account::account_of, meta::Usage};
 
 /// What is counted.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +40,18 @@ pub struct Metrics {
     pub shards_missing: Gauge,
     /// Uploads in parts that were given up because of their age.
     pub uploads_expired: Counter,
+    /// Requests that were refused because there were too many of an access key or an account.
+    pub requests_slowed: Counter,
+    /// Requests that were signed wrongly, or by no access key.
+    pub signatures_wrong: Counter,
+    /// Requests whose signature was not looked at because there were too many wrong ones.
+    pub guesses_slowed: Counter,
+    /// Writes that would have exceeded the quota of an account.
+    pub quota_refused: Counter,
+    /// Bytes that accounts store, of those that store most.
+    pub account_bytes: Family<AccountLabel, Gauge>,
+    /// Objects that accounts store, of those that store most.
+    pub account_objects: Family<AccountLabel, Gauge>,
     /// Versions that went by rules of their bucket's lifecycle.
     pub versions_expired: Counter,
     /// Deletions that wait for miners.
@@ -50,7 +66,28 @@ pub struct Metrics {
     pub map_epoch: Gauge,
 }
 
+/// Whose it is.
+pub type AccountLabel = [(&'static str, String); 1];
+
+/// Accounts that have metrics of their own.
+const ACCOUNTS_MAX: usize = 50;
+
 impl Metrics {
+    /// Takes over what accounts store: of the accounts, without their parts, that store most.
+    pub fn tell_accounts(&self, usage: &BTreeMap<String, Usage>) {
+        let mut accounts: Vec<_> = usage.iter().filter(|(name, _)| account_of(name) == *name).collect();
+        accounts.sort_by_key(|(_, usage)| std::cmp::Reverse((usage.bytes, usage.objects)));
+        accounts.truncate(ACCOUNTS_MAX);
+        self.account_bytes.clear();
+        self.account_objects.clear();
+        for (name, Usage { bytes, objects }) in accounts {
+            let label = [("account", name.clone())];
+            let value = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            self.account_bytes.get_or_create(&label).set(value(*bytes));
+            self.account_objects.get_or_create(&label).set(value(*objects));
+        }
+    }
+
     /// Puts all of them into a registry.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("arion_gateway");
@@ -68,6 +105,20 @@ impl Metrics {
         registry.register("shards_filled", "Shards re-created in the background", self.shards_filled.clone());
         registry.register("shards_missing", "Shards no miner has confirmed", self.shards_missing.clone());
         registry.register("uploads_expired", "Uploads given up for age", self.uploads_expired.clone());
+        registry.register("requests_slowed", "Requests over a rate", self.requests_slowed.clone());
+        registry.register("signatures_wrong", "Wrong signatures", self.signatures_wrong.clone());
+        registry.register("guesses_slowed", "Signatures not looked at", self.guesses_slowed.clone());
+        registry.register("quota_refused", "Writes over a quota", self.quota_refused.clone());
+        registry.register(
+            "account_stored_bytes",
+            "Bytes of the accounts that store most",
+            self.account_bytes.clone(),
+        );
+        registry.register(
+            "account_objects",
+            "Objects of the accounts that store most",
+            self.account_objects.clone(),
+        );
         registry.register("versions_expired", "Versions gone by lifecycle", self.versions_expired.clone());
         registry.register("deletes_queued", "Deletions that wait for miners", self.deletes_queued.clone());
         registry.register("ledger_entries", "Lines of the ledger", self.ledger_entries.clone());

@@ -62,6 +62,8 @@ pub enum Encryption {
 pub struct Properties {
     /// The account that wrote it.
     pub owner: String,
+    /// The account or sub-account whose usage counts it: of the bucket's account.
+    pub payer: String,
     /// Headers that come back.
     pub headers: ObjectHeaders,
     /// Tags, in the order they came.
@@ -132,7 +134,10 @@ mod tests {
         };
         let info =
             ObjectInfo { manifest: [1; 16], size: 5, etag: "x".into(), properties, ..Default::default() };
-        for entry in [Entry::Object(info), Entry::Marker(Marker { modified_ms: 3, owner: "a".into() })] {
+        for entry in [
+            Entry::Object(info),
+            Entry::Marker(Marker { modified_ms: 3, owner: "a".into(), payer: "a".into() }),
+        ] {
             let stamp = Stamp { order: 7, salt: None };
             let version = Version { stamp, superseded_ms: Some(8), entry };
             let mut row = version.to_row();

@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::{
         keystore::Generations,
-        meta::{PARTS, UploadInfo, UploadKey, tests::bucket_of},
+        meta::{Allowance, PARTS, UploadInfo, UploadKey, tests::bucket_of},
     };
 
     /// Buckets are gone through by name: those behind one with a broken row kept their old keys for ever.
@@ -242,7 +242,7 @@ mod tests {
             }
         }
         let upload = UploadKey { bucket: "a".into(), key: "k".into(), id: "u".into() };
-        meta.create_upload(upload, UploadInfo::default()).await.unwrap();
+        meta.create_upload(upload, UploadInfo::default(), Allowance::NONE).await.unwrap();
         let spoilt = meta.write(|transaction| {
             transaction.open_table(PARTS)?.insert(("u", 1), [0xff].as_slice())?;
             Ok(())

@@ -12,6 +12,7 @@ pub(crate) mod access;
 mod acl;
 mod auth;
 mod buckets;
+mod callers;
 mod copies;
 mod cors;
 mod deletes;
@@ -30,29 +31,42 @@ mod output;
 mod percent;
 mod query;
 mod reads;
+mod routes;
 mod stored;
 mod subresources;
 mod tagging;
 mod uploads;
+mod usage;
 mod versioning;
 mod website;
 
-pub use access::Guard;
-pub use auth::{Auth, Names};
 pub use front::{Connection, Domains, Front};
 pub(crate) use lifecycle::rules_of;
-pub use locate::{Locate, Located, LocatedShard, LocatedStripe};
+pub use locate::{Located, LocatedShard, LocatedStripe};
+pub use usage::{AccountUsage, all as usage_of_all};
 
 use std::sync::Arc;
 
 use s3s::{
-    S3, S3Request, S3Response, S3Result,
+    S3, S3Error, S3Request, S3Response, S3Result,
     config::{S3Config, StaticConfigProvider},
     dto::*,
     s3_error,
 };
 
-use crate::{grid::Grid, keyring::Keyring, keys::AccessKeys, meta::BucketInfo};
+use self::{
+    access::Guard,
+    auth::{Auth, Names},
+    callers::Callers,
+    routes::Routes,
+};
+use crate::{
+    grid::Grid,
+    keyring::Keyring,
+    keys::AccessKeys,
+    meta::{Allowance, BucketInfo, MetaError},
+    rate::Rate,
+};
 
 /// Least bytes of every part but the last.
 pub const PART_BYTES_MIN: u64 = 5 << 20;
@@ -75,7 +89,7 @@ pub struct Store {
 }
 
 /// The account whose things a request works on: the owner of its bucket, who need not be who signed it, or who signed it
-/// where there is no bucket yet. Put there by [`Guard`].
+/// where there is no bucket yet. Put there by `access`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account(pub String);
 
@@ -87,6 +101,19 @@ fn account<T>(request: &S3Request<T>) -> S3Result<String> {
 }
 
 impl Store {
+    /// How much may be stored in the name of an account or a sub-account.
+    fn allowance(&self, payer: &str) -> S3Result<Allowance> {
+        Callers::allowance(&self.keys, payer)
+    }
+
+    /// Why something was not stored; counts what a quota refused.
+    fn refused(&self, error: MetaError) -> S3Error {
+        if matches!(error, MetaError::Quota(_)) {
+            self.grid.metrics.quota_refused.inc();
+        }
+        errors::meta(error)
+    }
+
     /// The bucket. Whether the caller may use it was decided by [`Guard`]; `_account` is whose it is.
     async fn bucket(&self, _account: &str, name: &str) -> S3Result<BucketInfo> {
         let found = self.grid.meta.bucket(name.to_owned()).await.map_err(errors::meta)?;
@@ -106,18 +133,23 @@ async fn owned_bucket(grid: &Grid, account: &str, name: &str) -> S3Result<Bucket
 
 /// Builds the service: operations, authentication, access and the location route, with what stands in front of it.
 pub fn service(store: Store, domains: Domains) -> Front {
-    let (keys, meta) = (store.keys.clone(), store.grid.meta.clone());
-    let locate = Locate::new(store.grid.clone(), keys.clone());
+    service_with(store, domains, Arc::default())
+}
+
+/// The same with counts that somebody else sees too.
+pub fn service_with(store: Store, domains: Domains, rate: Arc<Rate>) -> Front {
+    let (grid, meta) = (store.grid.clone(), store.grid.meta.clone());
+    let callers = Arc::new(Callers::new(store.keys.clone(), rate, grid.metrics.clone()));
     let mut builder = s3s::service::S3ServiceBuilder::new(store);
-    builder.set_auth(Auth(keys.clone()));
-    builder.set_access(Guard::new(keys, meta.clone()));
-    builder.set_route(locate);
+    builder.set_auth(Auth(callers.clone()));
+    builder.set_access(Guard::new(callers.clone(), meta.clone()));
+    builder.set_route(Routes::new(grid, callers.clone()));
     builder.set_validation(Names::default());
     builder.set_host(domains.clone());
     let mut config = S3Config::default();
     config.post_object_max_file_size = FORM_BYTES_MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    Front::new(builder.build(), meta, domains)
+    Front::new(builder.build(), meta, domains, callers)
 }
 
 macro_rules! operations {

@@ -48,6 +48,14 @@ pub(super) fn exists(transaction: &ReadTransaction, bucket: &str) -> Result<(), 
     }
 }
 
+/// The bucket, for reading.
+pub(super) fn read(transaction: &ReadTransaction, bucket: &str) -> Result<BucketInfo, MetaError> {
+    match transaction.open_table(BUCKETS)?.get(bucket)? {
+        Some(row) => decode(row.value()),
+        None => Err(MetaError::NoSuchBucket),
+    }
+}
+
 /// The bucket, if it still exists.
 pub(super) fn require(transaction: &WriteTransaction, bucket: &str) -> Result<BucketInfo, MetaError> {
     match transaction.open_table(BUCKETS)?.get(bucket)? {

@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn marker() -> Version {
-        version(Entry::Marker(Marker { modified_ms: 7_000, owner: String::new() }))
+        version(Entry::Marker(Marker { modified_ms: 7_000, owner: String::new(), payer: String::new() }))
     }
 
     #[test]

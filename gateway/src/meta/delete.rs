@@ -2,7 +2,7 @@
 
 use redb::WriteTransaction;
 
-use super::{DeleteCondition, Meta, MetaError, buckets, objects, versions::Writing};
+use super::{DeleteCondition, Meta, MetaError, buckets, objects, usage, versions::Writing};
 use crate::object::{Entry, Marker, Properties, VersionId, Versioning};
 
 /// What is to be deleted.
@@ -20,6 +20,8 @@ pub struct DeleteRequest {
     pub bypass: bool,
     /// The account that asks: a delete marker belongs to it.
     pub account: String,
+    /// The account or sub-account whose usage counts a delete marker.
+    pub payer: String,
 }
 
 /// What was done.
@@ -68,7 +70,7 @@ pub(super) fn delete_key(
     request: DeleteRequest,
     now_ms: u64,
 ) -> Result<Deletion, MetaError> {
-    let DeleteRequest { bucket: name, key, condition, bypass, account, .. } = request;
+    let DeleteRequest { bucket: name, key, condition, bypass, account, payer, .. } = request;
     let bucket = buckets::require(transaction, &name)?;
     let mut tables = Writing::open(transaction)?;
     if condition.is_needed() {
@@ -78,10 +80,7 @@ pub(super) fn delete_key(
         }
     }
     let is_locked = |properties: &Properties| properties.is_locked(bypass, now_ms);
-    let null = match bucket.versioning {
-        Versioning::Enabled => None,
-        Versioning::Unversioned | Versioning::Suspended => tables.find(&name, &key, VersionId::Null)?,
-    };
+    let null = tables.replaced(&name, &key, bucket.versioning)?;
     if null.as_ref().and_then(|null| null.object()).is_some_and(|info| is_locked(&info.properties)) {
         return Err(MetaError::Locked);
     }
@@ -92,7 +91,8 @@ pub(super) fn delete_key(
         objects::free(transaction, &null, now_ms)?;
         return Ok(Deletion::default());
     }
-    let marker = Entry::Marker(Marker { modified_ms: now_ms, owner: account });
+    let payer = usage::payer_of(&bucket.account, &payer).to_owned();
+    let marker = Entry::Marker(Marker { modified_ms: now_ms, owner: account, payer });
     let (stamp, replaced) = tables.enter(&name, &key, marker, bucket.versioning, now_ms)?;
     drop(tables);
     if let Some(replaced) = replaced {

@@ -4,9 +4,9 @@ use arion_crypto::WrappedKey;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::{
-    Condition, MANIFESTS, Meta, MetaError, OBJECTS, bucket_keys, buckets,
+    Allowance, Condition, MANIFESTS, Meta, MetaError, OBJECTS, Usage, bucket_keys, buckets,
     buckets::BucketInfo,
-    packs, stripes,
+    packs, stripes, usage,
     versions::{Reading, Writing},
 };
 use crate::{
@@ -30,6 +30,8 @@ pub struct NewObject {
     pub manifest: Manifest,
     /// What must hold of its predecessor.
     pub condition: Condition,
+    /// How much its payer may store.
+    pub allowance: Allowance,
 }
 
 /// An object that was found.
@@ -73,6 +75,8 @@ pub struct NewCopy {
     pub keys: Vec<WrappedKey>,
     /// What must hold of its predecessor.
     pub condition: Condition,
+    /// How much its payer may store.
+    pub allowance: Allowance,
 }
 
 pub(super) fn decode_manifest(row: &[u8]) -> Result<Manifest, MetaError> {
@@ -111,6 +115,23 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Refuses an object that would exceed a quota.
+fn check_room(
+    transaction: &WriteTransaction,
+    bucket: &BucketInfo,
+    names: (&str, &str),
+    (payer, allowance): (&str, &Allowance),
+    size: u64,
+) -> Result<(), MetaError> {
+    if *allowance == Allowance::NONE {
+        return Ok(());
+    }
+    let tables = Writing::open(transaction)?;
+    let replaced = tables.replaced(names.0, names.1, bucket.versioning)?;
+    let payer = usage::payer_of(&bucket.account, payer);
+    tables.check_room((payer, allowance), Usage::object(size), replaced.as_ref())
+}
+
 /// Makes the object the newest version of its key, with the bucket's retention if it has none. The new stripes are held
 /// already; what it replaces is given back. Returns the version's id, unless it is the null version: writers are not told of
 /// that one.
@@ -126,6 +147,7 @@ pub(super) fn enter(
     if let (None, Some(default)) = (info.properties.retention, default) {
         info.properties.retention = Some(default.at(now_ms));
     }
+    info.properties.payer = usage::payer_of(&bucket.account, &info.properties.payer).to_owned();
     packs::enter(transaction, info.manifest, &manifest)?;
     transaction.open_table(MANIFESTS)?.insert(info.manifest, manifest.to_row().as_slice())?;
     let entry = Entry::Object(info);
@@ -158,9 +180,11 @@ impl Meta {
     /// made.
     pub async fn put_object(&self, object: NewObject, now_ms: u64) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
-            let NewObject { bucket: name, key, info, manifest, condition } = object;
+            let NewObject { bucket: name, key, info, manifest, condition, allowance } = object;
             let bucket = buckets::require(transaction, &name)?;
             check(transaction, &bucket, (&name, &key), &info.properties, &condition)?;
+            let payer = (info.properties.payer.as_str(), &allowance);
+            check_room(transaction, &bucket, (&name, &key), payer, info.size)?;
             bucket_keys::require(transaction, &name, &manifest.parts)?;
             stripes::hold(transaction, manifest.stripes())?;
             enter(transaction, &bucket, (&name, &key), info, manifest, now_ms)
@@ -184,6 +208,8 @@ impl Meta {
                 return Err(MetaError::PreconditionFailed);
             }
             check(transaction, &bucket, names, &to.properties, &to.condition)?;
+            let payer = (to.properties.payer.as_str(), &to.allowance);
+            check_room(transaction, &bucket, names, payer, source.size)?;
             let mut manifest = manifest_of(transaction, source.manifest)?;
             if !manifest.replace_keys(to.keys) {
                 return Err(MetaError::PreconditionFailed);

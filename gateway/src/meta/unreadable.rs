@@ -70,8 +70,8 @@ mod tests {
 
     use super::{
         super::{
-            BUCKETS, DELETES, Hash, MANIFESTS, MISSING, Moved, STRIPES, SUBRESOURCES, Subresource, UPLOADS,
-            UploadInfo, UploadKey,
+            Allowance, BUCKETS, DELETES, Hash, MANIFESTS, MISSING, Moved, STRIPES, SUBRESOURCES, Subresource,
+            UPLOADS, UploadInfo, UploadKey,
             packs::{HOLED, PACKED},
             tests::bucket_of,
         },
@@ -200,7 +200,8 @@ mod tests {
             meta.put_subresource(bucket.into(), Subresource::Lifecycle, rules).await.unwrap();
         }
         for id in ["1", "2", "3"] {
-            meta.create_upload(upload(id), UploadInfo { created_ms: 1, ..Default::default() }).await.unwrap();
+            let info = UploadInfo { created_ms: 1, ..Default::default() };
+            meta.create_upload(upload(id), info, Allowance::NONE).await.unwrap();
         }
         let spoilt = meta.write(|transaction| {
             transaction.open_table(SUBRESOURCES)?.insert(("b", Subresource::Lifecycle as u8), BROKEN)?;

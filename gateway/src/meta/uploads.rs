@@ -5,7 +5,9 @@ use std::{fmt, ops::Bound};
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, PARTS, UPLOADS, bucket_keys, buckets, stripes};
+use super::{
+    Allowance, BUCKETS, Meta, MetaError, PARTS, UPLOADS, Usage, bucket_keys, buckets, stripes, usage,
+};
 use crate::{
     checksum::{Algorithm, ChecksumKind, Checksums},
     listing::{self, PairPage, Pairs, Start},
@@ -77,7 +79,7 @@ pub struct UploadPage {
     pub next: Option<UploadMarker>,
 }
 
-fn decode_upload(row: &[u8]) -> Result<UploadInfo, MetaError> {
+pub(super) fn decode_upload(row: &[u8]) -> Result<UploadInfo, MetaError> {
     UploadInfo::decode_all(&mut &*row).map_err(|_| MetaError::Row("uploads"))
 }
 
@@ -93,10 +95,12 @@ pub(super) fn require(transaction: &WriteTransaction, upload: &UploadKey) -> Res
     }
 }
 
+/// Takes an upload out with all its parts.
 pub(super) fn remove(
     transaction: &WriteTransaction,
     upload: &UploadKey,
 ) -> Result<Vec<(u32, PartInfo)>, MetaError> {
+    let payer = require(transaction, upload)?.properties.payer;
     transaction.open_table(UPLOADS)?.remove((
         upload.bucket.as_str(),
         upload.key.as_str(),
@@ -111,10 +115,18 @@ pub(super) fn remove(
     for (number, _) in &removed {
         parts.remove((upload.id.as_str(), *number))?;
     }
+    usage::count(transaction, &payer, Usage::default(), Usage::object(bytes_of(&removed)))?;
     Ok(removed)
 }
 
-fn require_read(transaction: &ReadTransaction, upload: &UploadKey) -> Result<UploadInfo, MetaError> {
+fn bytes_of(parts: &[(u32, PartInfo)]) -> u64 {
+    parts.iter().map(|(_, part)| part.manifest.plain_len).fold(0, u64::saturating_add)
+}
+
+pub(super) fn require_read(
+    transaction: &ReadTransaction,
+    upload: &UploadKey,
+) -> Result<UploadInfo, MetaError> {
     let uploads = transaction.open_table(UPLOADS)?;
     match uploads.get((upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str()))? {
         Some(row) => decode_upload(row.value()),
@@ -123,14 +135,24 @@ fn require_read(transaction: &ReadTransaction, upload: &UploadKey) -> Result<Upl
 }
 
 impl Meta {
-    /// Begins an upload.
-    pub async fn create_upload(&self, upload: UploadKey, info: UploadInfo) -> Result<(), MetaError> {
+    /// Begins an upload; it counts as an object from now on.
+    pub async fn create_upload(
+        &self,
+        upload: UploadKey,
+        mut info: UploadInfo,
+        allowance: Allowance,
+    ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             let bucket = buckets::require(transaction, &upload.bucket)?;
             let properties = &info.properties;
             if bucket.lock.is_none() && (properties.retention.is_some() || properties.legal_hold.is_some()) {
                 return Err(MetaError::NoObjectLock);
             }
+            let payer = usage::payer_of(&bucket.account, &properties.payer).to_owned();
+            let (more, less) = (Usage::object(0), Usage::default());
+            usage::check_upload(transaction, (&payer, &allowance), more, less)?;
+            usage::count(transaction, &payer, more, less)?;
+            info.properties.payer = payer;
             let key = (upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str());
             transaction.open_table(UPLOADS)?.insert(key, info.encode().as_slice())?;
             Ok(())
@@ -149,16 +171,21 @@ impl Meta {
         upload: UploadKey,
         number: u32,
         part: PartInfo,
+        allowance: Allowance,
         now_ms: u64,
     ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             buckets::require(transaction, &upload.bucket)?;
-            require(transaction, &upload)?;
+            let payer = require(transaction, &upload)?.properties.payer;
             bucket_keys::require(transaction, &upload.bucket, [&part.manifest])?;
-            stripes::hold(transaction, &part.manifest.stripes)?;
             let key = (upload.id.as_str(), number);
             let mut parts = transaction.open_table(PARTS)?;
             let before = parts.get(key)?.map(|row| decode_part(row.value())).transpose()?;
+            let more = Usage::part(part.manifest.plain_len);
+            let less = Usage::part(before.as_ref().map_or(0, |before| before.manifest.plain_len));
+            usage::check_upload(transaction, (&payer, &allowance), more, less)?;
+            stripes::hold(transaction, &part.manifest.stripes)?;
+            usage::count(transaction, &payer, more, less)?;
             if let Some(before) = before {
                 stripes::release(transaction, &before.manifest.stripes, now_ms)?;
             }
@@ -199,7 +226,6 @@ impl Meta {
     /// Gives up an upload.
     pub async fn abort_upload(&self, upload: UploadKey, now_ms: u64) -> Result<(), MetaError> {
         self.write(move |transaction| {
-            require(transaction, &upload)?;
             let parts = remove(transaction, &upload)?;
             for (_, part) in &parts {
                 stripes::release(transaction, &part.manifest.stripes, now_ms)?;
@@ -252,6 +278,11 @@ impl Meta {
         now_ms: u64,
     ) -> Result<bool, MetaError> {
         self.write(move |transaction| {
+            let payer = match require(transaction, &upload) {
+                Ok(info) => info.properties.payer,
+                Err(MetaError::NoSuchUpload) => return Ok(true),
+                Err(error) => return Err(error),
+            };
             let mut parts = transaction.open_table(PARTS)?;
             let mut given_up = Vec::new();
             let (mut count, mut all) = (0, true);
@@ -269,6 +300,8 @@ impl Meta {
                 parts.remove((upload.id.as_str(), *number))?;
                 stripes::release(transaction, &part.manifest.stripes, now_ms)?;
             }
+            let gone = Usage { bytes: bytes_of(&given_up), objects: u64::from(all) };
+            usage::count(transaction, &payer, Usage::default(), gone)?;
             if all {
                 let key = (upload.bucket.as_str(), upload.key.as_str(), upload.id.as_str());
                 transaction.open_table(UPLOADS)?.remove(key)?;

@@ -5,7 +5,10 @@
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, WriteTransaction};
 
-use super::{Meta, MetaError, NULLS, OBJECTS, VERSIONS, buckets};
+use super::{
+    Allowance, Meta, MetaError, NULLS, OBJECTS, Usage, VERSIONS, buckets,
+    usage::{self, USAGE},
+};
 use crate::{
     listing::{self, Pairs, Start},
     object::{Entry, ObjectInfo, Stamp, Version, VersionId, Versioning},
@@ -14,20 +17,30 @@ use crate::{
 type ObjectKey = (&'static str, &'static str);
 type VersionKey = (&'static str, &'static str, u64);
 type Row = &'static [u8];
+type Counts = (u64, u64);
 
-/// The three tables that versions are in.
-pub(super) struct Versions<O, V, N> {
+/// The three tables that versions are in, and what they come to.
+pub(super) struct Versions<O, V, N, U> {
     objects: O,
     versions: V,
     nulls: N,
+    usage: U,
 }
 
 /// For reading.
-pub(super) type Reading =
-    Versions<ReadOnlyTable<ObjectKey, Row>, ReadOnlyTable<VersionKey, Row>, ReadOnlyTable<ObjectKey, u64>>;
+pub(super) type Reading = Versions<
+    ReadOnlyTable<ObjectKey, Row>,
+    ReadOnlyTable<VersionKey, Row>,
+    ReadOnlyTable<ObjectKey, u64>,
+    ReadOnlyTable<&'static str, Counts>,
+>;
 /// For writing.
-pub(super) type Writing<'t> =
-    Versions<Table<'t, ObjectKey, Row>, Table<'t, VersionKey, Row>, Table<'t, ObjectKey, u64>>;
+pub(super) type Writing<'t> = Versions<
+    Table<'t, ObjectKey, Row>,
+    Table<'t, VersionKey, Row>,
+    Table<'t, ObjectKey, u64>,
+    Table<'t, &'static str, Counts>,
+>;
 
 /// Behind which version a page begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,16 +88,28 @@ impl Reading {
             objects: transaction.open_table(OBJECTS)?,
             versions: transaction.open_table(VERSIONS)?,
             nulls: transaction.open_table(NULLS)?,
+            usage: transaction.open_table(USAGE)?,
         })
     }
 }
 
-impl<O, V, N> Versions<O, V, N>
+impl<O, V, N, U> Versions<O, V, N, U>
 where
+    U: ReadableTable<&'static str, Counts>,
     O: ReadableTable<ObjectKey, Row>,
     V: ReadableTable<VersionKey, Row>,
     N: ReadableTable<ObjectKey, u64>,
 {
+    /// Refuses what would exceed a quota; `replaced` goes for it.
+    pub(super) fn check_room(
+        &self,
+        payer: (&str, &Allowance),
+        more: Usage,
+        replaced: Option<&Version>,
+    ) -> Result<(), MetaError> {
+        usage::check(&self.usage, payer, more, replaced.map(|gone| (gone.payer(), Usage::of(gone))))
+    }
+
     /// The newest version, if it is an object.
     pub(super) fn current(&self, bucket: &str, key: &str) -> Result<Option<Version>, MetaError> {
         self.objects.get((bucket, key))?.map(|row| decode(row.value())).transpose()
@@ -119,6 +144,19 @@ where
         let row = self.versions.get((bucket, key, !order))?;
         let found = row.map(|row| decode(row.value())).transpose()?;
         Ok(found.filter(|version| version.id() == id))
+    }
+
+    /// The version that a new one takes the place of: the null version, where the bucket does not keep versions.
+    pub(super) fn replaced(
+        &self,
+        bucket: &str,
+        key: &str,
+        versioning: Versioning,
+    ) -> Result<Option<Version>, MetaError> {
+        match versioning {
+            Versioning::Enabled => Ok(None),
+            Versioning::Unversioned | Versioning::Suspended => self.find(bucket, key, VersionId::Null),
+        }
     }
 
     /// The object that a client means who names this version, or none.
@@ -201,6 +239,7 @@ impl<'t> Writing<'t> {
             objects: transaction.open_table(OBJECTS)?,
             versions: transaction.open_table(VERSIONS)?,
             nulls: transaction.open_table(NULLS)?,
+            usage: transaction.open_table(USAGE)?,
         })
     }
 
@@ -253,26 +292,26 @@ impl<'t> Writing<'t> {
         now_ms: u64,
     ) -> Result<(Stamp, Option<Version>), MetaError> {
         let newest = self.latest(bucket, key)?;
-        let (salt, replaced) = match versioning {
-            Versioning::Enabled => (Some(rand::random()), None),
-            Versioning::Unversioned | Versioning::Suspended => {
-                (None, self.find(bucket, key, VersionId::Null)?)
-            }
-        };
+        let salt = (versioning == Versioning::Enabled).then(rand::random);
+        let replaced = self.replaced(bucket, key, versioning)?;
         let stamp = Stamp::next(now_ms, newest.as_ref().map(|newest| newest.stamp), salt);
         if let Some(replaced) = &replaced {
             self.unput(bucket, key, replaced)?;
+            usage::taken(&mut self.usage, replaced)?;
         }
         if let Some(newest) = newest.filter(|newest| Some(newest) != replaced.as_ref()) {
             self.supersede(bucket, key, newest, Some(now_ms))?;
         }
-        self.put(bucket, key, &Version { stamp, superseded_ms: None, entry })?;
+        let version = Version { stamp, superseded_ms: None, entry };
+        self.put(bucket, key, &version)?;
+        usage::entered(&mut self.usage, &version)?;
         Ok((stamp, replaced))
     }
 
     /// Takes a version out; if it was the newest one, the one before it is that now.
     pub(super) fn take(&mut self, bucket: &str, key: &str, version: &Version) -> Result<(), MetaError> {
         self.unput(bucket, key, version)?;
+        usage::taken(&mut self.usage, version)?;
         if !version.is_latest() {
             return Ok(());
         }

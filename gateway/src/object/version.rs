@@ -100,6 +100,8 @@ pub struct Marker {
     pub modified_ms: u64,
     /// The account that made it.
     pub owner: String,
+    /// The account or sub-account whose usage counts it: of the bucket's account.
+    pub payer: String,
 }
 
 /// What a version is.

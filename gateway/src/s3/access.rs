@@ -1,23 +1,25 @@
 //! Who may do what: every request is decided here, before anything of it is carried out.
 //!
-//! Order: an explicit denial of the bucket's policy; the owner; what the policy allows; access control lists. Nobody is let
-//! in who is named by none of them.
+//! Order: the scope of the access key; an explicit denial of the bucket's policy; the owner; what the policy allows; access
+//! control lists. Nobody is let in who is named by none of the last three.
 //!
 //! # Invariants
 //! - A request on a bucket that passes carries [`Account`]: whose bucket it is, and with it whose key seals its objects.
 //! - What the request makes gets the list in [`NewAcl`] and nothing else.
 //!
 //! # Not here
-//! Signatures (`s3s`); secrets ([`super::auth`]).
+//! Signatures (`s3s`); secrets, rates ([`super::callers`]); what scopes are ([`crate::scope`]).
 
 mod actions;
 mod conditions;
 mod grants;
+mod judged;
 mod policy;
 mod request;
 mod rules;
 
 pub(crate) use grants::{Wanted, of_document, of_headers, shown};
+pub(crate) use judged::Judged;
 pub(crate) use policy::{Policy, PolicyError};
 pub(crate) use request::{Caller, Peer};
 pub(crate) use rules::{Block, Ownership, Rules};
@@ -34,11 +36,13 @@ use s3s::{
 
 use self::{
     actions::{DELETE, LIST, Need, READ, Target},
+    judged::Decided,
     request::{Asked, RequestFacts},
     rules::ObjectFacts,
 };
 use super::{
     Account, auth,
+    callers::Callers,
     copies::source_error,
     deletes::KEYS_MAX,
     errors,
@@ -47,9 +51,9 @@ use super::{
 };
 use crate::{
     acl::Acl,
-    keys::AccessKeys,
     meta::{BucketRows, Meta, MetaError},
-    object::ObjectInfo,
+    rate::Traffic,
+    scope::Reach,
 };
 
 /// The access control list of what a request makes; put there by [`Guard`].
@@ -68,60 +72,33 @@ pub(crate) fn new_acl<T>(request: &S3Request<T>) -> S3Result<Acl> {
     }
 }
 
-/// The objects that a request was decided on; put there by [`Guard`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Judged {
-    object: Option<Decided>,
-    source: Option<Decided>,
-}
-
-/// What counted of an object.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Decided {
-    acl: Acl,
-    /// Its tags, where there is a policy that may ask for them.
-    tags: Option<Vec<(String, String)>>,
-}
-
-impl Judged {
-    /// Of a request that was let in.
-    pub(crate) fn of<T>(request: &S3Request<T>) -> Self {
-        request.extensions.get().cloned().unwrap_or_default()
-    }
-
-    /// Refuses to go on with an object that others may see than the one that the decision was made on.
-    pub(crate) fn check(&self, info: &ObjectInfo) -> S3Result<()> {
-        unchanged(self.object.as_ref(), info)
-    }
-
-    /// The same for the source of a copy.
-    pub(crate) fn check_source(&self, info: &ObjectInfo) -> S3Result<()> {
-        unchanged(self.source.as_ref(), info)
-    }
-}
-
-fn unchanged(decided: Option<&Decided>, info: &ObjectInfo) -> S3Result<()> {
-    let Some(Decided { acl, tags }) = decided else { return Err(denied()) };
-    let found = ObjectFacts::of(info)?;
-    match *acl == found.acl && tags.as_ref().is_none_or(|tags| *tags == found.tags) {
-        true => Ok(()),
-        false => Err(s3_error!(SlowDown, "the object was replaced just now; try again")),
-    }
-}
-
-/// Keys of a request to delete several that the caller may not delete; put there by [`Guard`].
+/// What the answer to a request to delete several says of keys that the caller may not delete; put there by [`Guard`].
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Refused(pub(crate) Vec<ObjectIdentifier>);
+pub(crate) struct Refused(pub(crate) Vec<Error>);
 
-/// What the answer to a request to delete several says of a key that may not be deleted.
-pub(crate) fn refusal_of(object: ObjectIdentifier) -> Error {
+fn refusal_of(object: ObjectIdentifier, error: &S3Error) -> Error {
     Error {
         key: Some(object.key),
-        code: Some("AccessDenied".to_owned()),
-        message: Some("Access Denied".to_owned()),
+        code: Some(error.code().as_str().to_owned()),
+        message: error.message().map(str::to_owned),
         version_id: object.version_id,
     }
 }
+
+/// The account or sub-account whose usage counts what a request stores; put there by [`Guard`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Payer(String);
+
+/// Whose usage counts what a request stores.
+pub(crate) fn payer<T>(request: &S3Request<T>) -> S3Result<String> {
+    match request.extensions.get::<Payer>() {
+        Some(Payer(name)) => Ok(name.clone()),
+        None => Err(denied()),
+    }
+}
+
+/// Says that governance is to yield.
+const BYPASS: &str = "x-amz-bypass-governance-retention";
 
 /// A request that can only be decided once its body is known.
 #[derive(Clone, Debug)]
@@ -130,14 +107,21 @@ struct Deferred(Asked);
 /// What a request that is let in carries.
 struct Admitted {
     owner: String,
+    payer: String,
     rows: BucketRows,
     acl: Option<Acl>,
     judged: Judged,
+    /// Of somebody anonymous; of others it was put there before.
+    traffic: Option<Traffic>,
 }
 
 impl Admitted {
     fn note(self, extensions: &mut Extensions) {
         extensions.insert(Account(self.owner));
+        extensions.insert(Payer(self.payer));
+        if let Some(traffic) = self.traffic {
+            extensions.insert(traffic);
+        }
         extensions.insert(Rows(Arc::new(self.rows)));
         extensions.insert(self.judged);
         if let Some(acl) = self.acl {
@@ -147,8 +131,8 @@ impl Admitted {
 }
 
 /// Lets in what the bucket allows.
-pub struct Guard {
-    keys: Arc<AccessKeys>,
+pub(crate) struct Guard {
+    callers: Arc<Callers>,
     meta: Meta,
 }
 
@@ -156,14 +140,19 @@ fn denied() -> S3Error {
     s3_error!(AccessDenied, "Access Denied")
 }
 
+fn not_offered(operation: &str) -> S3Error {
+    s3_error!(NotImplemented, "this gateway does not offer {operation}")
+}
+
 impl Guard {
     /// For this gateway.
-    pub fn new(keys: Arc<AccessKeys>, meta: Meta) -> Self {
-        Self { keys, meta }
+    pub(crate) fn new(callers: Arc<Callers>, meta: Meta) -> Self {
+        Self { callers, meta }
     }
 
-    fn caller(&self, request: &S3AccessContext<'_>) -> S3Result<Caller> {
-        let Some(credentials) = request.credentials() else { return Ok(Caller::default()) };
+    /// Who asks; notes whose traffic it is.
+    fn caller(&self, request: &mut S3AccessContext<'_>) -> S3Result<Caller> {
+        let Some(credentials) = request.credentials().cloned() else { return Ok(Caller::default()) };
         // Policies of forms are signed, not requests: there the older signature proves as much.
         let operation = request.s3_op().name();
         if operation != "PostObject" {
@@ -175,8 +164,24 @@ impl Guard {
                 }
             }
         }
-        let account = auth::account_of(&self.keys, &credentials.access_key)?;
-        Ok(Caller { account: Some(account), access_key: Some(credentials.access_key.clone()) })
+        let (caller, traffic) = self.callers.admit(&credentials.access_key)?;
+        request.extensions_mut().insert(traffic);
+        Ok(caller)
+    }
+
+    /// What a request carries that is let in, if it is not one too many.
+    fn admitted(
+        &self,
+        caller: &Caller,
+        (owner, rows): (String, BucketRows),
+        acl: Option<Acl>,
+        judged: Judged,
+    ) -> S3Result<Admitted> {
+        let traffic = match caller.account() {
+            Some(_) => None,
+            None => self.callers.admit_anonymous(&owner)?,
+        };
+        Ok(Admitted { payer: caller.payer(&owner), owner, rows, acl, judged, traffic })
     }
 
     async fn rules(&self, bucket: &str) -> S3Result<(Rules, BucketRows)> {
@@ -221,6 +226,11 @@ impl Guard {
         (key, version): (&str, Option<&str>),
         absent: fn(MetaError) -> S3Error,
     ) -> S3Result<Option<Decided>> {
+        let at = match need.reach {
+            Reach::List | Reach::ListUploads => asked.parameter("prefix").unwrap_or_default(),
+            _ => key.to_owned(),
+        };
+        asked.caller.require(need.reach, &rules.bucket, &at)?;
         let about_object = need.target == Target::Object && !matches!(need.acl, Some((Target::Bucket, _)));
         let with_tags = need.target == Target::Object && rules.policy.is_some();
         let looked = match about_object || with_tags {
@@ -245,7 +255,7 @@ impl Guard {
             Some(Err(absent)) if about_object => Err(if told { absent } else { denied() }),
             _ if !allowed => Err(denied()),
             Some(Ok(ObjectFacts { acl, tags })) if about_object => {
-                Ok(Some(Decided { acl, tags: with_tags.then_some(tags) }))
+                Ok(Some(Decided::new(acl, with_tags.then_some(tags))))
             }
             _ => Ok(None),
         }
@@ -269,14 +279,17 @@ impl Guard {
                 return Err(denied());
             }
         }
+        if asked.says(BYPASS) {
+            asked.caller.require(Reach::GovernBucket, &rules.bucket, key)?;
+        }
         // What binds the bucket's owner needs a permission of its own.
         for (action, wanted) in [
             ("s3:PutObjectRetention", has("x-amz-object-lock-mode")),
             ("s3:PutObjectRetention", has("x-amz-object-lock-retain-until-date")),
             ("s3:PutObjectLegalHold", has("x-amz-object-lock-legal-hold")),
-            ("s3:BypassGovernanceRetention", asked.says("x-amz-bypass-governance-retention")),
+            ("s3:BypassGovernanceRetention", asked.says(BYPASS)),
         ] {
-            let need = Need { action, with_version: action, target: Target::Object, acl: None };
+            let need = Need { action, with_version: action, acl: None, ..READ };
             if wanted && !rules.allow(&asked.caller, &need, (key, false), None, &facts) {
                 return Err(denied());
             }
@@ -307,8 +320,7 @@ impl Guard {
 
     async fn admit(&self, asked: &Asked) -> S3Result<Admitted> {
         let (rules, rows) = self.rules(&asked.bucket).await?;
-        let need = actions::need(&asked.operation)
-            .ok_or_else(|| s3_error!(NotImplemented, "this gateway does not offer {}", asked.operation))?;
+        let need = actions::need(&asked.operation).ok_or_else(|| not_offered(&asked.operation))?;
         Self::expected(asked, "x-amz-expected-bucket-owner", &rules.owner)?;
         let version = asked.parameter("versionId");
         let at = (asked.key.as_str(), version.as_deref());
@@ -321,17 +333,17 @@ impl Guard {
         );
         let acl = match makes {
             true => {
-                let wanted = grants::of_headers(&asked.headers, &self.keys)?;
+                let wanted = grants::of_headers(&asked.headers, self.callers.keys())?;
                 Some(rules.object_acl(asked.caller.account(), wanted)?)
             }
             false => None,
         };
-        Ok(Admitted { owner: rules.owner, rows, acl, judged: Judged { object, source } })
+        self.admitted(&asked.caller, (rules.owner, rows), acl, Judged::new(object, source))
     }
 
     /// The list of a bucket that is to be made.
     fn new_bucket(&self, request: &S3AccessContext<'_>, account: &str) -> S3Result<Acl> {
-        let wanted = grants::of_headers(request.headers(), &self.keys)?;
+        let wanted = grants::of_headers(request.headers(), self.callers.keys())?;
         let enforced = request.headers().get("x-amz-object-ownership").is_some_and(|value| {
             value
                 .to_str()
@@ -356,10 +368,14 @@ impl S3Access for Guard {
         request.extensions_mut().insert(caller.clone());
         let Some(bucket) = request.s3_path().get_bucket_name().map(str::to_owned) else {
             let account = caller.account.ok_or_else(denied)?;
+            if operation != "ListBuckets" {
+                return Err(not_offered(&operation));
+            }
             request.extensions_mut().insert(Account(account));
             return Ok(());
         };
         if operation == "CreateBucket" {
+            caller.require(Reach::GovernBucket, &bucket, "")?;
             let account = caller.account.ok_or_else(denied)?;
             let acl = self.new_bucket(request, &account)?;
             request.extensions_mut().insert(NewAcl(acl));
@@ -434,14 +450,16 @@ impl S3Access for Guard {
             let decided = self.decide(&asked, &rules, &DELETE, at, errors::lookup).await;
             match decided.and_then(|_| self.decide_more(&asked, &rules, at)) {
                 Ok(()) => left.push(object),
-                Err(error) if *error.code() == s3s::S3ErrorCode::AccessDenied => refused.push(object),
+                Err(error) if *error.code() == s3s::S3ErrorCode::AccessDenied => {
+                    refused.push(refusal_of(object, &error));
+                }
                 Err(error) => return Err(error),
             }
         }
         request.input.delete.objects = left;
         request.extensions.insert(Refused(refused));
-        let judged = Judged::default();
-        Admitted { owner: rules.owner, rows, acl: None, judged }.note(&mut request.extensions);
+        let admitted = self.admitted(&asked.caller, (rules.owner, rows), None, Judged::default())?;
+        admitted.note(&mut request.extensions);
         Ok(())
     }
 }

@@ -10,10 +10,10 @@ use s3s::{
 };
 
 use super::{
+    callers::Callers,
     link_v2,
     query::{parameter, parameters},
 };
-use crate::keys::AccessKeys;
 
 /// First segment of the path of routes that are not S3; no bucket can have this name.
 pub(super) const ROUTES: &str = "v1";
@@ -35,23 +35,12 @@ const CUSTOMERS_KEY_PREFIXES: [&str; 2] =
     ["x-amz-server-side-encryption-customer-", "x-amz-copy-source-server-side-encryption-customer-"];
 
 /// Secrets for checking signatures.
-pub struct Auth(pub Arc<AccessKeys>);
-
-fn find(keys: &AccessKeys, access_key: &str) -> S3Result<(SecretKey, String)> {
-    match keys.find(access_key) {
-        Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(s3_error!(InvalidAccessKeyId, "there is no such access key")),
-        Err(error) => {
-            tracing::error!(%error, "access keys cannot be used: nobody is let in");
-            Err(s3_error!(ServiceUnavailable, "access keys cannot be checked now"))
-        }
-    }
-}
+pub(super) struct Auth(pub(super) Arc<Callers>);
 
 #[async_trait::async_trait]
 impl S3Auth for Auth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        find(&self.0, access_key).map(|(secret, _)| secret)
+        self.0.secret(access_key)
     }
 }
 
@@ -117,14 +106,9 @@ pub(super) fn refuse_customers_key(uri: &hyper::Uri) -> S3Result<()> {
     }
 }
 
-/// The account behind verified credentials.
-pub(super) fn account_of(keys: &AccessKeys, access_key: &str) -> S3Result<String> {
-    find(keys, access_key).map(|(_, account)| account)
-}
-
 /// Bucket names as in AWS, and the name that our own routes begin with.
 #[derive(Default)]
-pub struct Names(AwsNameValidation);
+pub(super) struct Names(AwsNameValidation);
 
 impl NameValidation for Names {
     fn validate_bucket_name(&self, name: &str) -> bool {

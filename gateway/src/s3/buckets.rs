@@ -5,7 +5,7 @@ use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::{NewAcl, Ownership},
+    access::{Caller, NewAcl, Ownership},
     account,
     auth::ROUTES,
     errors,
@@ -28,12 +28,15 @@ pub(super) async fn list_buckets(
     request: S3Request<ListBucketsInput>,
 ) -> S3Result<ListBucketsOutput> {
     let account = account(&request)?;
+    let scope = request.extensions.get::<Caller>().map(|caller| caller.scope.clone());
+    let scope = scope.ok_or_else(|| s3_error!(AccessDenied))?;
     let prefix = request.input.prefix.unwrap_or_default();
     let after = request.input.continuation_token.unwrap_or_default();
     let max = request.input.max_buckets.map_or(usize::MAX, |max| max.max(1) as usize);
     let all = store.grid.meta.buckets(account.clone()).await.map_err(errors::meta)?;
     let mut found = all
         .into_iter()
+        .filter(|(name, _)| scope.enters(name))
         .filter(|(name, _)| name.starts_with(&prefix) && (after.is_empty() || *name > after))
         .map(|(name, info)| Bucket {
             name: Some(name),

@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::{Judged, new_acl},
+    access::{Judged, new_acl, payer},
     account,
     digest::Digests,
     encryption::{Sealing, check_sse, customer_of, set_encryption},
@@ -121,7 +121,8 @@ pub(super) async fn copy_object(
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<CopyObjectOutput> {
     let account = account(&request)?;
-    let acl = new_acl(&request)?;
+    let (acl, payer) = (new_acl(&request)?, payer(&request)?);
+    let allowance = store.allowance(&payer)?;
     let judged = Judged::of(&request);
     let mut input = request.input;
     refuse_wishes!(input)?;
@@ -151,15 +152,19 @@ pub(super) async fn copy_object(
     let to = NewCopy {
         manifest: rand::random(),
         keys: store.wrap(&sealing, &keys).await?,
-        properties: properties!(acl, input, store.encryption(&sealing).await?),
+        properties: properties!((acl, payer), input, store.encryption(&sealing).await?),
         replace_headers,
         replace_tags,
         condition: condition(None, None),
+        allowance,
         bucket: input.bucket,
         key: input.key,
     };
     let copied = store.grid.meta.copy_object(from, to, now_ms()).await;
-    let (version, info) = copied.map_err(source_error)?;
+    let (version, info) = copied.map_err(|error| match error {
+        MetaError::Quota(_) => store.refused(error),
+        error => source_error(error),
+    })?;
     let mut result = CopyObjectResult {
         e_tag: Some(ETag::Strong(info.etag.clone())),
         last_modified: Some(timestamp(info.modified_ms)),

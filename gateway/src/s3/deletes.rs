@@ -5,7 +5,7 @@ use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::{Refused, refusal_of},
+    access::{Refused, payer},
     account, errors,
     input::{etag_match, etag_named, now_ms, seconds, version},
 };
@@ -26,7 +26,7 @@ pub(super) async fn delete_object(
     store: &Store,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<DeleteObjectOutput> {
-    let account = account(&request)?;
+    let (account, payer) = (account(&request)?, payer(&request)?);
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
     let request = DeleteRequest {
@@ -40,6 +40,7 @@ pub(super) async fn delete_object(
         bucket: input.bucket,
         key: input.key,
         account,
+        payer,
     };
     let done = store.grid.meta.delete(request, now_ms()).await.map_err(errors::meta)?;
     Ok(DeleteObjectOutput {
@@ -73,7 +74,7 @@ pub(super) async fn delete_objects(
     store: &Store,
     mut request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<DeleteObjectsOutput> {
-    let account = account(&request)?;
+    let (account, payer) = (account(&request)?, payer(&request)?);
     let Refused(refused) = request.extensions.remove().unwrap_or_default();
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
@@ -89,6 +90,7 @@ pub(super) async fn delete_objects(
                 key: object.key.clone(),
                 bypass,
                 account: account.clone(),
+                payer: payer.clone(),
                 ..Default::default()
             };
             async move {
@@ -100,7 +102,7 @@ pub(super) async fn delete_objects(
         .collect()
         .await;
     let mut deleted = Vec::new();
-    let mut failed: Vec<Error> = refused.into_iter().map(refusal_of).collect();
+    let mut failed: Vec<Error> = refused;
     for (object, done) in outcomes {
         match done {
             Ok(_) if quiet => {}

@@ -16,7 +16,11 @@ const DELETE_MARKER: &str = "x-amz-delete-marker";
 const VERSION_ID: &str = "x-amz-version-id";
 
 /// An error that `s3s` has no code for.
-pub(super) fn custom(code: &'static str, status: StatusCode, message: &'static str) -> S3Error {
+pub(super) fn custom(
+    code: &'static str,
+    status: StatusCode,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
     error.set_status_code(status);
     error
@@ -83,6 +87,9 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         }
         MetaError::PartTooSmall(number) => {
             s3_error!(EntityTooSmall, "part {number} is below the least size of a part that is not the last")
+        }
+        MetaError::Quota(exceeded) => {
+            custom("QuotaExceeded", StatusCode::FORBIDDEN, format!("the quota is used up: {exceeded}"))
         }
         MetaError::KeyReplaced => {
             s3_error!(SlowDown, "the bucket's key was replaced in this moment; try again")

@@ -16,7 +16,9 @@ use s3s::{
     service::S3Service,
 };
 
-use super::{access::Peer, auth, cors::Page, digest::random_id, query::parameter, stored, website};
+use super::{
+    access::Peer, auth, callers::Callers, cors::Page, digest::random_id, query::parameter, stored, website,
+};
 use crate::meta::{Meta, Subresource};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -70,6 +72,7 @@ struct Inner {
     service: S3Service,
     meta: Meta,
     domains: Domains,
+    callers: Arc<Callers>,
 }
 
 /// [`Front`] for one connection.
@@ -90,8 +93,8 @@ impl Service<hyper::Request<Incoming>> for Connection {
 }
 
 impl Front {
-    pub(super) fn new(service: S3Service, meta: Meta, domains: Domains) -> Self {
-        Self { inner: Arc::new(Inner { service, meta, domains }) }
+    pub(super) fn new(service: S3Service, meta: Meta, domains: Domains, callers: Arc<Callers>) -> Self {
+        Self { inner: Arc::new(Inner { service, meta, domains, callers }) }
     }
 
     /// For a connection from `peer`.
@@ -105,10 +108,13 @@ impl Front {
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
         let host = host.or_else(|| request.uri().authority().map(|authority| authority.to_string()));
         let host = host.unwrap_or_default();
-        let answered = match below(&self.inner.domains.website, &host) {
-            Some(bucket) => website::answer(self, &bucket, request).await,
-            None => self.s3(request, &host).await,
-        };
+        let answered = self.inner.callers.watch(peer.ip(), async {
+            match below(&self.inner.domains.website, &host) {
+                Some(bucket) => website::answer(self, &bucket, request).await,
+                None => self.s3(request, &host).await,
+            }
+        });
+        let answered = answered.await;
         answered.map(|response| with_id(response, &id))
     }
 

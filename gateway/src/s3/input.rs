@@ -60,11 +60,13 @@ macro_rules! kept_headers {
 }
 pub(super) use kept_headers;
 
-/// What an input says of an object besides its bytes, whichever it is; `$encryption` is whose key wraps its keys.
+/// What an input says of an object besides its bytes, whichever it is; `$payer` is whose usage counts it, `$encryption` whose
+/// key wraps its keys.
 macro_rules! properties {
-    ($acl:expr, $input:expr, $encryption:expr) => {
+    (($acl:expr, $payer:expr), $input:expr, $encryption:expr) => {
         $crate::object::Properties {
             owner: $acl.owner.clone(),
+            payer: $payer,
             acl: $acl.to_stored(),
             headers: $crate::s3::input::kept_headers!($input)?,
             tags: $crate::s3::tagging::from_header($input.tagging.as_deref())?,
@@ -160,8 +162,9 @@ macro_rules! take_in_body {
             $also,
             $request.trailing_headers.take(),
         )?;
-        $crate::s3::objects::take_in($store, $sealing, input.body.take(), input.content_length, digests)
-            .await?
+        let length = input.content_length;
+        let body = (input.body.take(), length, $request.extensions.get::<$crate::rate::Traffic>());
+        $crate::s3::objects::take_in($store, $sealing, body, digests).await?
     }};
 }
 pub(super) use take_in_body;

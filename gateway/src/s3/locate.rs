@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use hyper::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_TYPE, http::Extensions};
-use s3s::{Body, S3Request, S3Response, S3Result, route::S3Route, s3_error};
+use s3s::{S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 
-use super::{auth, errors, owned_bucket, query::parameter};
-use crate::{grid::Grid, keys::AccessKeys, placement::Placement};
-
-/// Path of the route.
-const PATH: &str = "/v1/locate";
+use super::{access::Caller, errors, owned_bucket, query::parameter};
+use crate::{grid::Grid, placement::Placement, scope::Reach};
 
 /// Where an object is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -63,87 +59,48 @@ pub struct LocatedShard {
     pub durable: bool,
 }
 
-/// The route.
-pub struct Locate {
-    grid: Arc<Grid>,
-    keys: Arc<AccessKeys>,
+/// The answer of the route.
+pub(super) async fn answer(grid: &Grid, caller: &Caller, query: &str) -> S3Result<Located> {
+    let (Some(bucket), Some(key)) = (parameter(query, "bucket"), parameter(query, "key")) else {
+        return Err(s3_error!(InvalidRequest, "ask with ?bucket=..&key=.."));
+    };
+    caller.require(Reach::ReadKey, &bucket, &key)?;
+    owned_bucket(grid, caller.account().unwrap_or_default(), &bucket).await?;
+    locate(grid, bucket, key).await
 }
 
-struct Question {
-    bucket: String,
-    key: String,
-}
-
-impl Locate {
-    /// For this gateway.
-    pub fn new(grid: Arc<Grid>, keys: Arc<AccessKeys>) -> Self {
-        Self { grid, keys }
-    }
-
-    async fn answer(&self, question: Question) -> S3Result<Located> {
-        let Question { bucket, key } = question;
-        let found = self.grid.meta.object_with_manifest(bucket.clone(), key.clone(), None).await;
-        let (found, manifest) = found.map_err(errors::meta)?;
-        let hashes = manifest.stripes().flat_map(|record| record.hashes.iter().copied()).collect();
-        let missing = self.grid.meta.missing_among(hashes).await.map_err(errors::meta)?;
-        let stripes = manifest.stripes().map(|record| {
-            let id = record.id();
-            let map = self.grid.maps.search_order(record.epoch).into_iter().next();
-            let map: Option<Arc<Placement>> = map.filter(|map| map.epoch() == record.epoch);
-            let places = map.as_ref().map(|map| map.place(&id)).unwrap_or_default();
-            let shards = record.hashes.iter().zip(0u8..).map(|(hash, index)| {
-                let miner = places.get(usize::from(index)).copied().flatten();
-                let peer = miner.map(|miner| self.grid.maps.address(miner));
-                LocatedShard {
-                    index,
-                    hash: hash.to_string(),
-                    uid: miner.map(|miner| miner.uid),
-                    node_id: peer.as_ref().map(|peer| peer.node_id.to_string()),
-                    endpoint: peer.map(|peer| peer.endpoint),
-                    durable: !missing.contains(hash),
-                }
-            });
-            LocatedStripe {
-                stripe: id.to_string(),
-                epoch: record.epoch,
-                pg: map.as_ref().map(|map| map.group(&id)),
-                len: record.len,
-                shard_len: record.shard_len,
-                data_shards: record.data_shards,
-                shards: shards.collect(),
+async fn locate(grid: &Grid, bucket: String, key: String) -> S3Result<Located> {
+    let found = grid.meta.object_with_manifest(bucket.clone(), key.clone(), None).await;
+    let (found, manifest) = found.map_err(errors::meta)?;
+    let hashes = manifest.stripes().flat_map(|record| record.hashes.iter().copied()).collect();
+    let missing = grid.meta.missing_among(hashes).await.map_err(errors::meta)?;
+    let stripes = manifest.stripes().map(|record| {
+        let id = record.id();
+        let map = grid.maps.search_order(record.epoch).into_iter().next();
+        let map: Option<Arc<Placement>> = map.filter(|map| map.epoch() == record.epoch);
+        let places = map.as_ref().map(|map| map.place(&id)).unwrap_or_default();
+        let shards = record.hashes.iter().zip(0u8..).map(|(hash, index)| {
+            let miner = places.get(usize::from(index)).copied().flatten();
+            let peer = miner.map(|miner| grid.maps.address(miner));
+            LocatedShard {
+                index,
+                hash: hash.to_string(),
+                uid: miner.map(|miner| miner.uid),
+                node_id: peer.as_ref().map(|peer| peer.node_id.to_string()),
+                endpoint: peer.map(|peer| peer.endpoint),
+                durable: !missing.contains(hash),
             }
         });
-        let stripes = stripes.collect();
-        Ok(Located { bucket, key, size: found.info.size, etag: found.info.etag, stripes })
-    }
-}
-
-#[async_trait::async_trait]
-impl S3Route for Locate {
-    fn is_match(&self, method: &Method, uri: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
-        method == Method::GET && uri.path() == PATH
-    }
-
-    async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
-        auth::require_v4(&request.headers, &request.uri)?;
-        match request.credentials {
-            Some(_) => Ok(()),
-            None => Err(s3_error!(AccessDenied, "signature version 4 is required")),
+        LocatedStripe {
+            stripe: id.to_string(),
+            epoch: record.epoch,
+            pg: map.as_ref().map(|map| map.group(&id)),
+            len: record.len,
+            shard_len: record.shard_len,
+            data_shards: record.data_shards,
+            shards: shards.collect(),
         }
-    }
-
-    async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
-        let credentials = request.credentials.as_ref().ok_or_else(|| s3_error!(AccessDenied))?;
-        let account = auth::account_of(&self.keys, &credentials.access_key)?;
-        let query = request.uri.query().unwrap_or("");
-        let (Some(bucket), Some(key)) = (parameter(query, "bucket"), parameter(query, "key")) else {
-            return Err(s3_error!(InvalidRequest, "ask with ?bucket=..&key=.."));
-        };
-        owned_bucket(&self.grid, &account, &bucket).await?;
-        let located = self.answer(Question { bucket, key }).await?;
-        let body = serde_json::to_vec(&located).map_err(|_| s3_error!(InternalError))?;
-        let mut response = S3Response::with_status(Body::from(body), StatusCode::OK);
-        response.headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-        Ok(response)
-    }
+    });
+    let stripes = stripes.collect();
+    Ok(Located { bucket, key, size: found.info.size, etag: found.info.etag, stripes })
 }

@@ -6,7 +6,7 @@ use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::{Judged, new_acl},
+    access::{Judged, new_acl, payer},
     account,
     copies::{copy_source, take_in_copy},
     digest::{etag_of_parts, random_id},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     checksum::{self, Algorithm, ChecksumKind, Checksums},
-    meta::{Completed, Completion, MetaError, PartInfo, UploadInfo, UploadKey},
+    meta::{Allowance, Completed, Completion, MetaError, PartInfo, UploadInfo, UploadKey},
 };
 
 /// Highest number of a part.
@@ -73,7 +73,8 @@ pub(super) async fn create_multipart_upload(
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<CreateMultipartUploadOutput> {
     let account = account(&request)?;
-    let acl = new_acl(&request)?;
+    let (acl, payer) = (new_acl(&request)?, payer(&request)?);
+    let allowance = store.allowance(&payer)?;
     let mut input = request.input;
     refuse_wishes!(input)?;
     let customer = customer_of!(input)?;
@@ -81,10 +82,11 @@ pub(super) async fn create_multipart_upload(
     let sealing = Sealing::new(&input.bucket, &input.key, customer);
     store.bucket(&account, &input.bucket).await?;
     let checksum = checksum_wish(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-    let properties = properties!(acl, input, store.encryption(&sealing).await?);
+    let properties = properties!((acl, payer), input, store.encryption(&sealing).await?);
     let info = UploadInfo { created_ms: now_ms(), properties, checksum };
     let upload = UploadKey { bucket: input.bucket, key: input.key, id: random_id() };
-    store.grid.meta.create_upload(upload.clone(), info).await.map_err(errors::meta)?;
+    let begun = store.grid.meta.create_upload(upload.clone(), info, allowance).await;
+    begun.map_err(|error| store.refused(error))?;
     let mut output = CreateMultipartUploadOutput {
         bucket: Some(upload.bucket),
         key: Some(upload.key),
@@ -117,8 +119,10 @@ pub(super) async fn upload_part(
     let upload_key = upload_key!(input);
     let upload = store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
     store.check_customer(&sealing, &upload.properties.encryption).await?;
+    let announced = input.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+    let allowance = part_allowance(store, (&upload_key, &upload), number, announced).await?;
     let taken = take_in_body!(store, &sealing, request, Some(checksum_of(&upload).0));
-    let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
+    let (e_tag, checksums) = enter_part(store, upload_key, number, taken, allowance).await?;
     let mut output = UploadPartOutput { e_tag: Some(e_tag), ..Default::default() };
     set_checksums!(output, checksums);
     set_encryption!(output, sealing.customer);
@@ -149,8 +153,9 @@ pub(super) async fn upload_part_copy(
         return Err(s3_error!(InvalidRequest, "at most {COPY_BYTES_MAX} bytes can be copied into a part"));
     }
     let also = Some(checksum_of(&upload).0);
+    let allowance = part_allowance(store, (&upload_key, &upload), number, range.end - range.start).await?;
     let taken = take_in_copy(store, &sealing, (from, &opening), range, also).await?;
-    let (e_tag, checksums) = enter_part(store, upload_key, number, taken).await?;
+    let (e_tag, checksums) = enter_part(store, upload_key, number, taken, allowance).await?;
     let mut result =
         CopyPartResult { e_tag: Some(e_tag), last_modified: Some(timestamp(now_ms())), ..Default::default() };
     set_checksums!(result, checksums);
@@ -174,16 +179,31 @@ fn copy_range(text: &str, size: u64) -> S3Result<Range<u64>> {
     }
 }
 
+/// How much may be stored in the name of whoever began an upload, if a part of so many bytes does not exceed it.
+async fn part_allowance(
+    store: &Store,
+    (key, upload): (&UploadKey, &UploadInfo),
+    number: u32,
+    bytes: u64,
+) -> S3Result<Allowance> {
+    let allowance = store.allowance(&upload.properties.payer)?;
+    let room = store.grid.meta.check_part_room(key.clone(), number, allowance, bytes).await;
+    room.map_err(|error| store.refused(error))?;
+    Ok(allowance)
+}
+
 /// Enters what was taken in as a part; returns its ETag and checksums.
 async fn enter_part(
     store: &Store,
     upload: UploadKey,
     number: u32,
     (taken, manifest, md5, checksums): Taken,
+    allowance: Allowance,
 ) -> S3Result<(ETag, Checksums)> {
     let now = now_ms();
     let part = PartInfo { md5, modified_ms: now, manifest, checksums: checksums.clone() };
-    store.grid.meta.put_part(upload, number, part, now).await.map_err(errors::meta)?;
+    let entered = store.grid.meta.put_part(upload, number, part, allowance, now).await;
+    entered.map_err(|error| store.refused(error))?;
     taken.keep();
     Ok((ETag::Strong(hex::encode(md5)), checksums))
 }

@@ -5,7 +5,7 @@ use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::new_acl,
+    access::{new_acl, payer},
     account,
     digest::Digests,
     encryption::{Sealing, check_sse, customer_of, set_encryption},
@@ -20,6 +20,7 @@ use crate::{
     manifest::{Manifest, PartManifest},
     meta::NewObject,
     object::ObjectInfo,
+    rate::Traffic,
 };
 
 /// Most bytes in one request (as in AWS): what is longer is uploaded in parts.
@@ -28,12 +29,12 @@ const BODY_BYTES_MAX: u64 = 5 << 30;
 /// What a body became: stripes that stay if the upload is kept, where they are, MD5 and checksums.
 pub(super) type Taken = (Upload, PartManifest, [u8; 16], Checksums);
 
-/// Takes a body in: hashes, encrypts, stores. The stripes are given back if the upload is dropped.
+/// Takes a body in, as long as it says it is and no faster than its sender may: hashes, encrypts, stores. The stripes are
+/// given back if the upload is dropped.
 pub(super) async fn take_in(
     store: &Store,
     sealing: &Sealing,
-    body: Option<StreamingBlob>,
-    length: Option<i64>,
+    (body, length, traffic): (Option<StreamingBlob>, Option<i64>, Option<&Traffic>),
     mut digests: Digests,
 ) -> S3Result<Taken> {
     let too_large = || s3_error!(EntityTooLarge, "one request brings at most {BODY_BYTES_MAX} bytes");
@@ -52,6 +53,9 @@ pub(super) async fn take_in(
                 return Err(too_large());
             }
             upload.push(&bytes).await.map_err(errors::write)?;
+            if let Some(traffic) = traffic {
+                traffic.received(bytes.len() as u64).await;
+            }
         }
     }
     if length.is_some() && announced != Some(received) {
@@ -71,7 +75,8 @@ pub(super) async fn put_object(
     mut request: S3Request<PutObjectInput>,
 ) -> S3Result<PutObjectOutput> {
     let account = account(&request)?;
-    let acl = new_acl(&request)?;
+    let (acl, payer) = (new_acl(&request)?, payer(&request)?);
+    let allowance = store.allowance(&payer)?;
     let expiry = Expiry::of(&request, &request.input.key)?;
     let input = &mut request.input;
     refuse_wishes!(input)?;
@@ -81,7 +86,11 @@ pub(super) async fn put_object(
     let sealing = Sealing::new(&input.bucket, &input.key, customer);
     store.bucket(&account, &input.bucket).await?;
     let condition = condition(input.if_match.take(), input.if_none_match.take());
-    let properties = properties!(acl, input, store.encryption(&sealing).await?);
+    let names = (input.bucket.clone(), input.key.clone());
+    let announced = input.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+    let room = store.grid.meta.check_room(names, payer.clone(), allowance, announced).await;
+    room.map_err(|error| store.refused(error))?;
+    let properties = properties!((acl, payer), input, store.encryption(&sealing).await?);
     let (upload, manifest, md5, checksums) = take_in_body!(store, &sealing, request, None);
     let now = now_ms();
     let info = ObjectInfo {
@@ -109,8 +118,9 @@ pub(super) async fn put_object(
         info,
         manifest: Manifest::whole(manifest),
         condition,
+        allowance,
     };
-    let version = store.grid.meta.put_object(object, now).await.map_err(errors::meta)?;
+    let version = store.grid.meta.put_object(object, now).await.map_err(|error| store.refused(error))?;
     upload.keep();
     output.version_id = version.map(|id| id.to_string());
     Ok(output)

@@ -1,8 +1,9 @@
 //! What objects look like in answers.
 
 use std::{
+    future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -12,9 +13,18 @@ use s3s::{
     dto::*,
     stream::{ByteStream, RemainingLength},
 };
+use tokio::time::Sleep;
 
 use super::{input::timestamp, percent};
-use crate::{checksum::ChecksumKind, grid::read::Plaintext, object::ObjectInfo};
+use crate::{
+    checksum::ChecksumKind,
+    grid::read::Plaintext,
+    object::ObjectInfo,
+    rate::{Traffic, Way},
+};
+
+/// Most bytes that go at once where a rate slows them: otherwise a client waits for long and then gets a lot.
+const PACED_BYTES: usize = 64 << 10;
 
 /// Text in a listing; percent-encoded where the client asked for it.
 pub(super) fn encoded(text: &str, encoding: Option<&EncodingType>) -> String {
@@ -127,12 +137,28 @@ pub(super) struct Body {
     first: Option<Bytes>,
     rest: Plaintext,
     left: u64,
+    traffic: Option<Traffic>,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Body {
     /// `first` is what came already.
-    pub(super) fn new(first: Option<Bytes>, rest: Plaintext, length: u64) -> Self {
-        Self { first, rest, left: length }
+    pub(super) fn new(first: Option<Bytes>, rest: Plaintext, length: u64, traffic: Option<Traffic>) -> Self {
+        Self { first, rest, left: length, traffic, pause: None }
+    }
+
+    /// As much of what there is as goes at once, where a rate slows it.
+    fn paced(&mut self, mut bytes: Bytes) -> Bytes {
+        let Some(traffic) = &self.traffic else { return bytes };
+        if traffic.is_rated(Way::Down) && bytes.len() > PACED_BYTES {
+            let rest = bytes.split_off(PACED_BYTES);
+            self.first = Some(rest);
+        }
+        let wait = traffic.bytes(Way::Down, bytes.len() as u64);
+        if !wait.is_zero() {
+            self.pause = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        bytes
     }
 }
 
@@ -140,6 +166,10 @@ impl Stream for Body {
     type Item = Result<Bytes, StdError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
         let next = match self.first.take() {
             Some(bytes) => Some(Ok(bytes)),
             None => match self.rest.poll_recv(context) {
@@ -149,6 +179,7 @@ impl Stream for Body {
         };
         Poll::Ready(match next {
             Some(Ok(bytes)) => {
+                let bytes = self.paced(bytes);
                 self.left = self.left.saturating_sub(bytes.len() as u64);
                 Some(Ok(bytes))
             }

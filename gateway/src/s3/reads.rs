@@ -15,7 +15,7 @@ use super::{
     lifecycle::Expiry,
     output::{Body, checksum_type, object_fields},
 };
-use crate::{checksum::Checksums, manifest::Manifest, object::ObjectInfo};
+use crate::{checksum::Checksums, manifest::Manifest, object::ObjectInfo, rate::Traffic};
 
 /// Most parts in an answer about attributes.
 const PARTS_MAX: i32 = 1_000;
@@ -152,6 +152,7 @@ pub(super) async fn get_object(
     let judged = Judged::of(&request);
     let expiry = Expiry::of(&request, &request.input.key)?;
     refuse_on_read(&request.headers)?;
+    let traffic = request.extensions.get::<Traffic>().cloned();
     let mut input = request.input;
     let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
     let bucket = store.bucket(&account, &input.bucket).await?;
@@ -172,7 +173,7 @@ pub(super) async fn get_object(
     output.expiration = expiry.told(&found.info);
     output.tag_count = tag_count(&found.info);
     set_encryption!(output, sealing.customer);
-    output.body = Some(StreamingBlob::new(Body::new(first, plaintext, length)));
+    output.body = Some(StreamingBlob::new(Body::new(first, plaintext, length, traffic)));
     Ok(output)
 }
 

@@ -3,10 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use arion_gateway::{
+    grid::Grid,
     http::S3Server,
-    keys::AccessKeys,
+    keys::{AccessKeys, Changed, NewKey},
     s3::{self, Domains, Store},
+    scope::{Access, Scope},
 };
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use ring::hmac;
 use rusty_s3::{Credentials, Method};
 use ureq::Agent;
 
@@ -17,6 +21,8 @@ pub struct Served {
     pub endpoint: String,
     pub alice: Credentials,
     pub bob: Credentials,
+    pub keys: Arc<AccessKeys>,
+    pub grid: Arc<Grid>,
     _network: Network,
     _directory: tempfile::TempDir,
 }
@@ -46,6 +52,7 @@ async fn serve() -> Served {
     let (alice, bob) = (keys.add("alice", None, None).unwrap(), keys.add("bob", None, None).unwrap());
     let region = "us-east-1".to_owned();
     let keyring = network::keyring(&grid.meta);
+    let (served_grid, served_keys) = (grid.clone(), keys.clone());
     let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000 };
     let domains = Domains { s3: vec!["s3.test".into()], website: vec!["web.test".into()] };
     let address = "127.0.0.1:0".parse().unwrap();
@@ -56,6 +63,8 @@ async fn serve() -> Served {
         endpoint,
         alice: Credentials::new(alice.0, alice.1),
         bob: Credentials::new(bob.0, bob.1),
+        keys: served_keys,
+        grid: served_grid,
         _network: network,
         _directory: directory,
     }
@@ -74,6 +83,26 @@ fn agent() -> Agent {
 }
 
 impl Served {
+    /// Another access key, which may do no more than this.
+    pub fn scoped(&self, account: &str, access: Access, places: &[&str]) -> Credentials {
+        let places = places.iter().map(|place| place.parse().unwrap()).collect();
+        self.add_key(NewKey { scope: Scope { access, places }, ..NewKey::full(account.parse().unwrap()) })
+    }
+
+    pub fn add_key(&self, new: NewKey) -> Credentials {
+        let (key, secret) = self.keys.add_key(new).unwrap();
+        Credentials::new(key, secret)
+    }
+
+    pub fn limit(&self, account: &str, changed: Changed) {
+        self.keys.set_account(&account.parse().unwrap(), changed).unwrap();
+    }
+
+    /// Puts an object or a bucket.
+    pub fn put_as(&self, who: &Credentials, path: &str, body: &[u8]) -> Answer {
+        self.ask(Some(who), "PUT", path, body, &[])
+    }
+
     /// The address of a request, signed. `path` may have a query; the headers are signed with it.
     pub fn signed(&self, who: &Credentials, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -151,6 +180,27 @@ impl Served {
         body.push_str("--x--\r\n");
         let kind = [("content-type", "multipart/form-data; boundary=x")];
         self.ask(None, "POST", &format!("/{bucket}"), body.as_bytes(), &kind)
+    }
+}
+
+impl Served {
+    /// A form whose policy somebody signed, as version 2 does it.
+    pub fn signed_form(&self, who: &Credentials, bucket: &str, key: &str, file: &str) -> Answer {
+        let document = format!(
+            r#"{{"expiration":"2099-01-01T00:00:00Z","conditions":[{{"bucket":"{bucket}"}},
+            ["starts-with","$key",""]]}}"#
+        );
+        let policy = BASE64.encode(document);
+        let secret = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, who.secret().as_bytes());
+        let signature = BASE64.encode(hmac::sign(&secret, policy.as_bytes()));
+        let fields = [
+            ("key", key),
+            ("AWSAccessKeyId", who.key()),
+            ("policy", &policy),
+            ("signature", &signature),
+            ("file", file),
+        ];
+        self.form(bucket, &fields)
     }
 }
 

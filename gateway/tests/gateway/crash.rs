@@ -13,7 +13,7 @@ use std::{
 use arion_gateway::{
     grid::Grid,
     manifest::Manifest,
-    meta::{BucketInfo, Condition, NewObject},
+    meta::{Allowance, BucketInfo, Condition, NewObject},
     object::ObjectInfo,
 };
 
@@ -54,6 +54,7 @@ async fn put(grid: &Arc<Grid>, number: u64) {
         info,
         manifest: Manifest::whole(manifest),
         condition: Condition::default(),
+        allowance: Allowance::NONE,
     };
     grid.meta.put_object(object, 1).await.unwrap();
 }

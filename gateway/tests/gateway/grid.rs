@@ -9,7 +9,7 @@ use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     grid::{GridOptions, read::ReadError, write::WriteError},
     manifest::Manifest,
-    meta::{BucketInfo, Condition, MetaError, NewObject, PartInfo, UploadInfo, UploadKey},
+    meta::{Allowance, BucketInfo, Condition, MetaError, NewObject, PartInfo, UploadInfo, UploadKey},
     object::ObjectInfo,
 };
 use arion_protocol::LedgerRecord;
@@ -27,7 +27,14 @@ fn object(manifest: Manifest) -> NewObject {
         modified_ms: 1,
         ..Default::default()
     };
-    NewObject { bucket: "b".into(), key: "k".into(), info, manifest, condition: Condition::default() }
+    NewObject {
+        bucket: "b".into(),
+        key: "k".into(),
+        info,
+        manifest,
+        condition: Condition::default(),
+        allowance: Allowance::NONE,
+    }
 }
 
 fn bucket() -> BucketInfo {
@@ -288,7 +295,7 @@ async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
     let old = now - 8 * 24 * 3_600 * 1_000;
     for (key, created_ms) in [("a young", now), ("b old", old), ("c young", now), ("d old", old)] {
         let info = UploadInfo { created_ms, ..Default::default() };
-        grid.meta.create_upload(upload(key), info).await.unwrap();
+        grid.meta.create_upload(upload(key), info, Allowance::NONE).await.unwrap();
         for number in [1, 2, 3] {
             let manifest = write(&grid, &sample(1_000 + number as usize)).await.unwrap();
             let part = PartInfo {
@@ -297,7 +304,7 @@ async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
                 manifest: manifest.clone(),
                 checksums: Default::default(),
             };
-            grid.meta.put_part(upload(key), number, part, now).await.unwrap();
+            grid.meta.put_part(upload(key), number, part, Allowance::NONE, now).await.unwrap();
             network::let_go(&grid, &manifest).await;
         }
     }
@@ -331,7 +338,7 @@ async fn an_upload_that_is_never_completed_is_given_up_step_by_step() {
         manifest: write(&grid, &sample(9)).await.unwrap(),
         checksums: Default::default(),
     };
-    let refused = grid.meta.put_part(upload("a young"), 9, late, now).await.unwrap_err();
+    let refused = grid.meta.put_part(upload("a young"), 9, late, Allowance::NONE, now).await.unwrap_err();
     assert!(matches!(refused, MetaError::NoSuchBucket), "{refused}");
     eventually("the name is free", async || grid.meta.create_bucket("b".into(), bucket()).await.is_ok())
         .await;

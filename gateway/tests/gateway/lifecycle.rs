@@ -7,8 +7,8 @@ use arion_gateway::{
     lifecycle::{Day, Lifecycle, ROWS},
     listing::Query,
     meta::{
-        BucketInfo, DeleteRequest, Expiring, Meta, MetaError, PartInfo, Subresource, UploadInfo, UploadKey,
-        VersionPage,
+        Allowance, BucketInfo, DeleteRequest, Expiring, Meta, MetaError, PartInfo, Subresource, UploadInfo,
+        UploadKey, VersionPage,
     },
     metrics::Metrics,
     object::{Properties, Versioning},
@@ -64,10 +64,10 @@ impl Bucket {
     async fn begin_upload(&self, key: &str, seed: u32) {
         let upload = UploadKey { bucket: BUCKET.into(), key: key.into(), id: seed.to_string() };
         let info = UploadInfo { created_ms: 7, properties: Properties::default(), checksum: None };
-        self.meta.create_upload(upload.clone(), info).await.unwrap();
+        self.meta.create_upload(upload.clone(), info, Allowance::NONE).await.unwrap();
         let manifest = new_part(&self.meta, seed).await;
         let part = PartInfo { md5: [0; 16], modified_ms: 7, manifest, checksums: Default::default() };
-        self.meta.put_part(upload, 1, part, 7).await.unwrap();
+        self.meta.put_part(upload, 1, part, Allowance::NONE, 7).await.unwrap();
     }
 
     /// Puts bytes that are no row in the place of one, while nobody has the file.

@@ -3,10 +3,10 @@
 use crate::accounts::{Served, policy, with_client};
 
 /// Method, path and headers.
-type Asked = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+pub type Asked = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// All operations on a bucket or an object that is there; `s3s` tells them apart by these.
-const OPERATIONS: [Asked; 58] = [
+pub const OPERATIONS: [Asked; 58] = [
     ("DELETE", "/first/k?uploadId=u", &[]),
     ("POST", "/first/k?uploadId=u", &[]),
     ("PUT", "/first/copy", &[("x-amz-copy-source", "first/k")]),

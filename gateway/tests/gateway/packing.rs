@@ -6,7 +6,7 @@ use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     grid::{Grid, GridOptions, write::Upload},
     manifest::{Manifest, PartManifest},
-    meta::{BucketInfo, Condition, DeleteRequest, NewObject},
+    meta::{Allowance, BucketInfo, Condition, DeleteRequest, NewObject},
     object::ObjectInfo,
 };
 
@@ -73,7 +73,14 @@ async fn bucket(grid: &Grid) {
 async fn enter(grid: &Grid, key: &str, part: PartManifest) {
     let info = ObjectInfo { manifest: rand::random(), size: part.plain_len, ..Default::default() };
     let (bucket, key, manifest) = ("b".to_owned(), key.to_owned(), Manifest::whole(part));
-    let object = NewObject { bucket, key, info, manifest, condition: Condition::default() };
+    let object = NewObject {
+        bucket,
+        key,
+        info,
+        manifest,
+        condition: Condition::default(),
+        allowance: Allowance::NONE,
+    };
     grid.meta.put_object(object, 1).await.unwrap();
 }
 

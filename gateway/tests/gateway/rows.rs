@@ -1,9 +1,14 @@
 //! Rows of objects without a network: each is of one stripe that is told by its number.
 
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
 use arion_crypto::{WrappedKey, Wrapping};
 use arion_gateway::{
     manifest::{Manifest, PartManifest, StripeRecord},
-    meta::{Condition, Meta, NewObject},
+    meta::{Allowance, Condition, Meta, NewObject},
     object::ObjectInfo,
 };
 use arion_types::ShardHash;
@@ -18,6 +23,35 @@ pub fn stripe(seed: u32) -> StripeRecord {
 /// As under a customer's key: no bucket's key is needed.
 pub fn wrapped() -> WrappedKey {
     WrappedKey::V2 { wrapping: Wrapping::Customer, key_id: [0; 8], nonce: [2; 12], sealed: [3; 48] }
+}
+
+/// Opens a file that an earlier handle lets go of a moment after it was dropped.
+pub fn opened<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match open() {
+            Ok(opened) => return opened,
+            Err(error) if Instant::now() > deadline => panic!("{error}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Puts a wrong count of an account into metadata that nobody has.
+pub fn miscount(path: &Path, account: &str, counts: (u64, u64)) {
+    let file = opened(|| redb::Database::open(path));
+    let change = file.begin_write().unwrap();
+    let table = redb::TableDefinition::<&str, (u64, u64)>::new("usage");
+    change.open_table(table).unwrap().insert(account, counts).unwrap();
+    change.commit().unwrap();
+}
+
+/// Takes all counts out of metadata that nobody has.
+pub fn uncount(path: &Path) {
+    let file = opened(|| redb::Database::open(path));
+    let change = file.begin_write().unwrap();
+    change.delete_table(redb::TableDefinition::<&str, (u64, u64)>::new("usage")).unwrap();
+    change.commit().unwrap();
 }
 
 /// A part of one stripe, which is stored.
@@ -47,5 +81,6 @@ pub async fn new_object(meta: &Meta, key: &str, seed: u32) -> NewObject {
         info,
         manifest: Manifest::whole(part),
         condition: Condition::default(),
+        allowance: Allowance::NONE,
     }
 }

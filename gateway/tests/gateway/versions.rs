@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use arion_gateway::{
     listing::Query,
     meta::{
-        BucketInfo, Condition, DeleteRequest, Expiring, Meta, MetaError, NewCopy, Source, Subresource,
-        VersionMarker, VersionPage,
+        Allowance, BucketInfo, Condition, DeleteRequest, Expiring, Meta, MetaError, NewCopy, Source,
+        Subresource, VersionMarker, VersionPage,
     },
     object::{
         DefaultRetention, LockConfig, LockMode, Properties, Retention, RetentionPeriod, VersionId, Versioning,
@@ -145,6 +145,16 @@ async fn check(meta: &Meta, model: &Model, seeds: u32) {
     assert_eq!(alive, model.stripes());
 }
 
+/// What is counted is what there is, and what the model has.
+async fn check_usage(meta: &Meta, model: &Model) {
+    let lines = model.lines();
+    let bytes = lines.iter().map(|(_, _, content, _)| u64::from(content.unwrap_or(0))).sum();
+    let usage = meta.usage_of("a".into()).await.unwrap();
+    assert_eq!((usage.bytes, usage.objects), (bytes, lines.len() as u64));
+    let recount = meta.recount_usage().await.unwrap();
+    assert_eq!((recount.wrong.len(), recount.unreadable), (0, 0));
+}
+
 const RULES: &[u8] = b"rules";
 
 async fn put_rules(meta: &Meta, rules: &[u8]) {
@@ -201,6 +211,7 @@ async fn run(steps: Vec<Step>) {
                     replace_tags: false,
                     keys: vec![wrapped()],
                     condition: Condition::default(),
+                    allowance: Allowance::NONE,
                 };
                 let (id, _) = meta.copy_object(source, copy, now).await.unwrap();
                 model.enter(KEYS[to], id.unwrap_or(VersionId::Null), Some(seed));
@@ -264,12 +275,14 @@ async fn run(steps: Vec<Step>) {
         model.keys.retain(|_, versions| !versions.is_empty());
     }
     check(&meta, &model, seeds).await;
+    check_usage(&meta, &model).await;
     // All of it gone leaves nothing.
     for (key, id, ..) in model.lines() {
         let request = DeleteRequest { bucket: BUCKET.into(), key, version: Some(id), ..Default::default() };
         meta.delete(request, 1).await.unwrap();
     }
     check(&meta, &Model::default(), seeds).await;
+    check_usage(&meta, &Model::default()).await;
     meta.delete_bucket(BUCKET.into()).await.unwrap();
 }
 

@@ -3,12 +3,20 @@
 use std::net::IpAddr;
 
 use hyper::{HeaderMap, Uri, header};
-use s3s::dto::{Timestamp, TimestampFormat};
+use s3s::{
+    S3Result,
+    dto::{Timestamp, TimestampFormat},
+    s3_error,
+};
 
 use super::conditions::Facts;
-use crate::s3::{
-    input::{now_ms, timestamp},
-    query::{parameter, parameters},
+use crate::{
+    account::AccountName,
+    s3::{
+        input::{now_ms, timestamp},
+        query::{parameter, parameters},
+    },
+    scope::{Reach, Scope},
 };
 
 /// Address of the client; put into requests by the HTTP server.
@@ -22,12 +30,36 @@ pub(crate) struct Caller {
     pub(crate) account: Option<String>,
     /// Its access key.
     pub(crate) access_key: Option<String>,
+    /// The account or sub-account that the key acts for.
+    pub(crate) name: Option<AccountName>,
+    /// What the key may do at most; of somebody anonymous, what the bucket allows everyone.
+    pub(crate) scope: Scope,
 }
 
 impl Caller {
     /// The account.
     pub(crate) fn account(&self) -> Option<&str> {
         self.account.as_deref()
+    }
+
+    /// Refuses what the access key's scope does not allow.
+    pub(crate) fn require(&self, reach: Reach, bucket: &str, at: &str) -> S3Result<()> {
+        match self.scope.allows(reach, bucket, at) {
+            true => Ok(()),
+            false => Err(s3_error!(
+                AccessDenied,
+                "the scope of the access key ({}) does not allow this request",
+                self.scope
+            )),
+        }
+    }
+
+    /// Whose usage counts what the caller stores in a bucket of `owner`.
+    pub(super) fn payer(&self, owner: &str) -> String {
+        match &self.name {
+            Some(name) if name.account() == owner => name.to_string(),
+            _ => owner.to_owned(),
+        }
     }
 }
 
@@ -174,7 +206,11 @@ mod tests {
             headers.insert(name, value.parse().unwrap());
         }
         let asked = Asked {
-            caller: Caller { account: Some("alice".into()), access_key: Some("K".into()) },
+            caller: Caller {
+                account: Some("alice".into()),
+                access_key: Some("K".into()),
+                ..Caller::default()
+            },
             operation: "CopyObject".into(),
             bucket: "b".into(),
             key: "k".into(),

@@ -259,7 +259,8 @@ mod tests {
     };
 
     fn caller(account: Option<&str>) -> Caller {
-        Caller { account: account.map(str::to_owned), access_key: account.map(str::to_owned) }
+        let name = account.map(str::to_owned);
+        Caller { account: name.clone(), access_key: name, ..Caller::default() }
     }
 
     fn rules(acl: Canned, policy: Option<&str>) -> Rules {
