@@ -183,11 +183,12 @@ impl Keyring {
     /// The key that wraps in a bucket; made if the bucket has none yet.
     async fn wrapping_key(&self, bucket: &str) -> Result<Arc<BucketKey>, KeyringError> {
         for _ in 0..ADD_ATTEMPTS {
-            let (_, rows) = self.meta.bucket_keys(bucket.to_owned()).await?;
+            let (account, rows) = self.meta.bucket_keys(bucket.to_owned()).await?;
             if let Some((_, row)) = rows.last() {
                 return self.bucket_key(bucket, row);
             }
-            self.new_bucket_key(bucket).await?;
+            // The first, and no other: who comes second uses it.
+            self.meta.add_bucket_key((bucket.to_owned(), 1), self.made(bucket, account)).await?;
         }
         Err(MetaError::KeyReplaced.into())
     }
@@ -278,6 +279,27 @@ mod tests {
         assert_eq!(wrapped[0].key_id(), KeyId(rows[0].1.id));
         let unknown = keyring.wrap(&KeyPlace::new("none", "a"), None, &keys).await;
         assert!(matches!(unknown, Err(KeyringError::Meta(MetaError::NoSuchBucket))));
+    }
+
+    /// Who came second made a second key, and what the first had wrapped was refused: 503 for the first uploads at once.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn first_uploads_at_once_are_wrapped_under_one_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let keyring = Arc::new(keyring(&directory).await);
+        for number in 0..10 {
+            let bucket = format!("fresh-{number}");
+            bucket_of(&keyring.meta, &bucket, "alice").await;
+            let wraps: Vec<_> = (0..32)
+                .map(|number| {
+                    let (keyring, place) = (keyring.clone(), KeyPlace::new(&bucket, number.to_string()));
+                    tokio::spawn(async move { keyring.wrap(&place, None, &[DataKey::random()]).await })
+                })
+                .collect();
+            for wrap in wraps {
+                wrap.await.unwrap().unwrap();
+            }
+            assert_eq!(keyring.meta.bucket_keys(bucket).await.unwrap().1.len(), 1);
+        }
     }
 
     #[tokio::test]
