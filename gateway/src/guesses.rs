@@ -5,9 +5,9 @@
 //! time is refused without looking at its signature, so that nothing is learned from it, and does not count.
 //!
 //! # Invariants
-//! - Memory is bounded: [`WAYS_MAX`] ways of each kind are remembered, the quietest is forgotten.
+//! - Memory is bounded: `WAYS_MAX` ways of each kind are remembered, the quietest is forgotten.
 //! - What others guess closes only ways that a rightful user does not need: who proved a key from an address within
-//!   [`PROVED_MS`] is held up by wrong signatures of that key from that address alone, for [`PAIR_MS_MAX`] at the most.
+//!   `PROVED_MS` is held up by wrong signatures of that key from that address alone, for `PAIR_MS_MAX` at the most.
 //!
 //! # Not here
 //! When a signature is right (`s3s`); what the answers look like (`s3`).

@@ -4,7 +4,7 @@
 //! slowed by TCP and sees no error.
 //!
 //! # Invariants
-//! - Memory is bounded: there is a cell only for who has a rate, and [`CELLS_MAX`] of them at the most that are in use.
+//! - Memory is bounded: there is a cell only for who has a rate, and `CELLS_MAX` of them at the most that are in use.
 //! - Who is refused by one of several rates uses up none of the others.
 //!
 //! # Not here

@@ -1,5 +1,7 @@
 //! What commands change in the file of access keys. A running gateway sees it at once.
 
+use std::{fs::File, path::Path};
+
 use arion_daemon::{now_ms, secret_file};
 use rand::Rng;
 
@@ -93,6 +95,16 @@ impl Changed {
 }
 
 impl AccessKeys {
+    /// The file as it is until the lock is dropped: of two commands at once, each keeps what the other one entered. The lock
+    /// is on the directory, because the file is replaced.
+    fn load_locked(&self) -> Result<(File, KeyFile), KeysError> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let lock = File::open(parent.unwrap_or(Path::new("."))).map_err(|error| self.io(error))?;
+        lock.lock().map_err(|error| self.io(error))?;
+        let file = self.load()?;
+        Ok((lock, file))
+    }
+
     fn save(&self, file: &KeyFile) -> Result<(), KeysError> {
         file.check()?;
         let text = toml::to_string(file)
@@ -113,7 +125,7 @@ impl AccessKeys {
 
     /// Adds a key. Returns access key and secret.
     pub fn add_key(&self, new: NewKey) -> Result<(String, String), KeysError> {
-        let mut file = self.load()?;
+        let (_lock, mut file) = self.load_locked()?;
         let made = enter(&mut file, new)?;
         self.save(&file)?;
         Ok(made)
@@ -122,7 +134,7 @@ impl AccessKeys {
     /// Makes a key like another one, which expires after `keep_ms`. The new one lives as long as the other was meant to.
     pub fn rotate(&self, access_key: &str, keep_ms: u64) -> Result<Rotation, KeysError> {
         let now = now_ms();
-        let mut file = self.load()?;
+        let (_lock, mut file) = self.load_locked()?;
         let old = file.keys.iter().find(|entry| entry.access_key == access_key);
         let old = old.ok_or_else(|| KeysError::Unknown(access_key.to_owned()))?;
         if let Some(successor) = &old.rotated_to {
@@ -154,7 +166,7 @@ impl AccessKeys {
 
     /// Removes a key; it stops working at once, also in a running gateway.
     pub fn remove(&self, access_key: &str) -> Result<(), KeysError> {
-        let mut file = self.load()?;
+        let (_lock, mut file) = self.load_locked()?;
         let before = file.keys.len();
         file.keys.retain(|entry| entry.access_key != access_key);
         if file.keys.len() == before {
@@ -165,7 +177,7 @@ impl AccessKeys {
 
     /// Changes what is said of an account or a sub-account; returns all that is said of it now.
     pub fn set_account(&self, name: &AccountName, changed: Changed) -> Result<AccountEntry, KeysError> {
-        let mut file = self.load()?;
+        let (_lock, mut file) = self.load_locked()?;
         let at = match file.accounts.iter().position(|entry| entry.name == *name) {
             Some(at) => at,
             None => {
@@ -182,7 +194,7 @@ impl AccessKeys {
 
     /// Removes what is said of an account or a sub-account: it has no limits any more. Its keys and objects stay.
     pub fn reset_account(&self, name: &AccountName) -> Result<(), KeysError> {
-        let mut file = self.load()?;
+        let (_lock, mut file) = self.load_locked()?;
         let before = file.accounts.len();
         file.accounts.retain(|entry| entry.name != *name);
         if file.accounts.len() == before {
@@ -311,6 +323,17 @@ mod tests {
         assert!(matches!(bound, Err(KeysError::Entry(BadEntry::ChainOfSub(_)))));
         // What was refused changed nothing.
         assert_eq!(keys.account(&sub).unwrap().unwrap().chain_account, None);
+    }
+
+    #[test]
+    fn commands_at_once_keep_what_others_entered() {
+        let (_directory, keys) = keys();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..4).for_each(|_| drop(keys.add("alice", None, None).unwrap())));
+            }
+        });
+        assert_eq!(keys.list(0).unwrap().len(), 32);
     }
 
     #[test]
