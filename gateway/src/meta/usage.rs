@@ -327,6 +327,9 @@ impl Meta {
         allowance: Allowance,
         bytes: u64,
     ) -> Result<(), MetaError> {
+        if allowance == Allowance::NONE {
+            return Ok(());
+        }
         self.read(move |transaction| {
             let info = buckets::read(transaction, &bucket)?;
             let tables = Reading::open(transaction)?;
@@ -345,6 +348,9 @@ impl Meta {
         allowance: Allowance,
         bytes: u64,
     ) -> Result<(), MetaError> {
+        if allowance == Allowance::NONE {
+            return Ok(());
+        }
         self.read(move |transaction| {
             let info = uploads::require_read(transaction, &upload)?;
             let before = transaction.open_table(PARTS)?.get((upload.id.as_str(), number))?;
