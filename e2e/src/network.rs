@@ -55,6 +55,7 @@ pub struct Network {
     genesis: Option<String>,
     s3: Option<S3Access>,
     behind_nat: Option<behind_nat::BehindNat>,
+    takes_snapshots: bool,
 }
 
 impl Network {
@@ -71,7 +72,13 @@ impl Network {
             genesis: None,
             s3: None,
             behind_nat: None,
+            takes_snapshots: false,
         }
+    }
+
+    /// Has the gateway make snapshots of its metadata, which its owner pays for.
+    pub fn take_snapshots(&mut self) {
+        self.takes_snapshots = true;
     }
 
     /// Begins the chain with the genesis of a specification, not with the one of the node's binary.

@@ -152,7 +152,7 @@ impl Network {
     pub(super) fn plan_gateway(&mut self) -> anyhow::Result<()> {
         let name = "gateway";
         let endpoint = local(self.ports.gateway_s3());
-        let options = vec![
+        let mut options = vec![
             ("config", self.text_of(name, Some("gateway.toml"))?),
             ("s3", endpoint.clone()),
             ("region", REGION.to_owned()),
@@ -161,6 +161,9 @@ impl Network {
             ("chain-genesis", self.genesis()?),
             ("chain-poll", CHAIN_POLL.to_owned()),
         ];
+        if self.takes_snapshots {
+            options.push(("snapshot-account-file", text(&self.account_file(name))?));
+        }
         let (address, http) = (format!("http://{endpoint}"), local(self.ports.gateway_http()));
         self.plan_daemon(Daemon {
             name,

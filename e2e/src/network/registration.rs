@@ -230,7 +230,7 @@ impl Network {
 }
 
 /// Runs one of our programs to its end; returns what it printed.
-pub(super) async fn run(command: &[&str]) -> anyhow::Result<String> {
+pub async fn run(command: &[&str]) -> anyhow::Result<String> {
     let (program, arguments) = command.split_first().context("an empty command cannot be run")?;
     let output = tokio::process::Command::new(layout::program(program)?)
         .args(arguments)

@@ -1,5 +1,7 @@
-//! What people do with a gateway: six S3 clients nobody here wrote, the snippets of docs/use, and a gateway that is killed while
-//! it takes something in.
+//! What people do with a gateway: six S3 clients nobody here wrote, the snippets of docs/use, a gateway that is killed while
+//! it takes something in, and one that is made again after its disk was lost.
+
+mod recovery;
 
 use std::{
     path::{Path, PathBuf},
@@ -58,7 +60,9 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (network, _lock) = begin("gateway", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    let (mut network, _lock) =
+        begin("gateway", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    network.take_snapshots();
     let mut stage = Stage { network, report: Report::new("gateway"), progress };
     let told = within(DEADLINE, tell(&mut stage, arguments)).await;
     if let Err(error) = told {
@@ -88,7 +92,8 @@ async fn tell(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {
         pages.push(client::source(&format!("../docs/use/{name}.md"))?.to_string_lossy().into_owned());
     }
     told_by(stage, "s3/snippets.py", &pages).await?;
-    killed(stage).await
+    killed(stage).await?;
+    recovery::told(stage).await
 }
 
 /// Runs a program of ours that prints `PASS ...` and `FAIL ...`, and takes over what it found.

@@ -1,0 +1,71 @@
+//! Step 5: the gateway's disk is lost. What is left is a copy of its account key, its owner's key, and the chain.
+
+use std::fs;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::{BUCKET, Stage, path, s3};
+use crate::{layout::make, network::registration::run};
+
+const GATEWAY: &str = "gateway";
+
+pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.report.step(
+        5,
+        "the gateway's disk is lost, and a gateway is made again from its account key and the chain",
+    );
+    let (data, files) = (stage.network.directory(GATEWAY), stage.network.layout().of("files"));
+    let payer = stage.network.account_file(GATEWAY);
+    let ws = stage.network.ws();
+    let place = ["--data-dir", path(&data)?, "--chain-url", &ws, "--snapshot-account-file", path(&payer)?];
+    let before = s3(stage, &["get", BUCKET, "large", path(&files.join("back"))?]).await?;
+
+    let said = run(&[&["arion-gateway", "snapshot", "now"], &place[..]].concat()).await?;
+    stage.report.check(
+        "the running gateway makes a snapshot, and the chain has finalised it",
+        said.contains("named under"),
+    );
+    put(stage, "too-late", b"acknowledged after the snapshot").await?;
+    let key = files.join("account.key");
+    fs::copy(data.join("account.key"), &key).context("cannot copy the account key")?;
+    let lost = stage.network.node_id(GATEWAY)?;
+    stage.network.stop_one(GATEWAY).await?;
+    fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+
+    make(&data)?;
+    fs::copy(&key, data.join("account.key")).context("cannot copy the account key back")?;
+    run(&["arion-gateway", "init", "--data-dir", path(&data)?]).await?;
+    let owner = ["--owner-key", path(&payer)?, "--json"];
+    let said = run(&[&["arion-gateway", "recover"], &place[..4], &owner].concat()).await?;
+    let report: Value = serde_json::from_str(&said).context("recover told no numbers")?;
+    stage.report.observed(format!(
+        "recovered: {} objects in {} buckets, {} bytes, from {} nodes, {} s old",
+        report["objects"], report["buckets"], report["bytes"], report["nodes"], report["age_seconds"]
+    ));
+    stage.report.check("its node key is another one", stage.network.node_id(GATEWAY)? != lost);
+    stage.network.start_healthy(&[GATEWAY.to_owned()]).await?;
+
+    let back = path(&files.join("back"))?.to_owned();
+    let small = s3(stage, &["get", BUCKET, "small", &back]).await?;
+    let wanted = blake3::hash(b"acknowledged").to_hex().to_string();
+    let is_read = small["blake3"].as_str() == Some(wanted.as_str());
+    stage.report.check("the same access key reads what was stored, equal", is_read);
+    let large = s3(stage, &["get", BUCKET, "large", &back]).await?;
+    let is_equal = large["blake3"].is_string() && large["blake3"] == before["blake3"];
+    stage.report.check("so it does with 256 MiB", is_equal);
+    let late = s3(stage, &["get", BUCKET, "too-late", &back]).await?;
+    stage.report.check("what was acknowledged after the snapshot is not there", late["error"] == "NoSuchKey");
+    put(stage, "new", b"stored by the new gateway").await?;
+    let new = s3(stage, &["get", BUCKET, "new", &back]).await?;
+    let wanted = blake3::hash(b"stored by the new gateway").to_hex().to_string();
+    stage.report.check("it stores and reads what is new", new["blake3"].as_str() == Some(wanted.as_str()));
+    Ok(())
+}
+
+async fn put(stage: &Stage, key: &str, body: &[u8]) -> anyhow::Result<()> {
+    let file = stage.network.layout().of("files").join(key);
+    fs::write(&file, body).with_context(|| format!("cannot write {}", file.display()))?;
+    s3(stage, &["put", path(&file)?, BUCKET, key]).await?;
+    Ok(())
+}
