@@ -2,7 +2,7 @@
 //!
 //! Every map seen is also kept in the metadata, so that objects written long ago are found without the chain.
 
-use arion_chain::Snapshot;
+use arion_chain::{EpochMap, Snapshot};
 use arion_types::{CrushParams, Epoch, MinerRecord, NodeId};
 use codec::{Decode, DecodeAll, Encode};
 
@@ -31,6 +31,17 @@ pub async fn recall_maps(meta: &Meta, maps: &Maps) -> Result<usize, MetaError> {
         }
     }
     Ok(count)
+}
+
+/// Learns the maps of a snapshot without keeping them.
+pub fn learn(maps: &Maps, snapshot: &Snapshot) {
+    let placement = |map: &EpochMap| Placement::new(map.epoch, &map.params, map.miners.clone());
+    for map in snapshot.earlier.iter().filter_map(|map| placement(map).ok()) {
+        maps.remember(map);
+    }
+    if let Some(Ok(map)) = snapshot.current.as_deref().map(placement) {
+        maps.set_current(map);
+    }
 }
 
 /// Takes over what a snapshot says. Returns the epoch that stripes are placed by now.

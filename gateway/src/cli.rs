@@ -1,4 +1,4 @@
-//! The command line: what every daemon has, `register`, `access-key` and `account`.
+//! The command line: what every daemon has, `register`, `access-key`, `account`, `snapshot` and `recover`.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,13 @@ use arion_daemon::{DaemonCommand, Place, line, read_secret_key};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    access_key_command::AccessKeyCommand, account_command::AccountCommand, config::Config, daemon::Gateway,
-    key_command::KeyCommand, register::Registration,
+    access_key_command::AccessKeyCommand,
+    account_command::AccountCommand,
+    config::Config,
+    daemon::Gateway,
+    key_command::KeyCommand,
+    register::Registration,
+    snapshot::command::{RecoverArgs, SnapshotCommand},
 };
 
 /// Serves S3 and keeps every object, encrypted, in shards on the miners of the Arion network.
@@ -29,6 +34,13 @@ enum Command {
     Daemon(DaemonCommand<Config, KeyCommand>),
     /// Register the node on chain as a gateway. Repeating it is harmless.
     Register(RegisterArgs),
+    /// Snapshots of the metadata.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Make a gateway again whose disk is lost, from its account key and the chain.
+    ///
+    /// Takes a directory with a new node key and no metadata. See docs/operate/gateway.md.
+    Recover(RecoverArgs),
     /// Access keys of S3 clients. Changes work at once, also in a running gateway.
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
@@ -63,6 +75,8 @@ impl Cli {
             Command::Register(args) => register(args).await,
             Command::AccessKey(command) => command.run(),
             Command::Account(command) => command.run().await,
+            Command::Snapshot(command) => command.run().await,
+            Command::Recover(args) => args.run().await,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     grid::GridOptions,
     keystore::{KeyStore, KeyStoreError},
     s3::Domains,
+    snapshot::schedule,
 };
 
 /// Least durable shards beyond k.
@@ -50,6 +51,8 @@ pub struct Config {
     pub read: ReadConfig,
     /// The chain.
     pub chain: ChainConfig,
+    /// Snapshots of the metadata.
+    pub snapshot: SnapshotConfig,
     /// Health and metrics.
     pub http: HttpConfig,
     /// Log lines.
@@ -94,6 +97,18 @@ pub struct ReadConfig {
     pub fetch_timeout: Pause,
     /// Least wait before other miners are asked too.
     pub patience: Pause,
+}
+
+/// Snapshots of the metadata.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotConfig {
+    /// The account that pays; without it there are none.
+    pub account_file: Option<PathBuf>,
+    /// Pause between two.
+    pub interval: Pause,
+    /// What they may store in a second.
+    pub rate: ByteSize,
 }
 
 /// Settings that cannot work.
@@ -141,6 +156,11 @@ impl Config {
     /// Where the metadata are.
     pub fn metadata_file(&self) -> PathBuf {
         self.data_dir.join("gateway.redb")
+    }
+
+    /// Where somebody asks a running gateway for a snapshot.
+    pub fn snapshot_request(&self) -> PathBuf {
+        self.data_dir.join(schedule::REQUEST)
     }
 
     /// What must hold beyond the types.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arion_chain::{ChainView, ViewConfig};
+use arion_chain::{Account, ChainClient, ChainView, ViewConfig};
 use arion_daemon::{
     Health, HttpServer, Shutdown, check_writable_dir, prometheus_client::registry::Registry, read_secret_key,
 };
@@ -25,6 +25,12 @@ use crate::{
     rate::Rate,
     rotation,
     s3::{self, Store},
+    snapshot::{
+        anchor::ChainAnchor,
+        cut::Sizes,
+        schedule::{self, Schedule},
+        take::Snapshotter,
+    },
 };
 
 /// Pause between looks at our own state.
@@ -55,6 +61,7 @@ impl arion_daemon::Daemon for Gateway {
         let key = read_secret_key(&config.key_file)?;
         let key_store = config.key_store()?;
         let generations = key_store.load()?;
+        let payer = config.snapshot.account_file.as_deref().map(Account::from_file).transpose()?;
         check_writable_dir(&config.data_dir)?;
         // A taken port is told at once, not when the chain is there.
         drop(S3Server::listen(config.s3).await?);
@@ -83,11 +90,12 @@ impl arion_daemon::Daemon for Gateway {
         let rate = Arc::new(Rate::default());
         let routes = account_command::route(keys.clone(), meta.clone(), rate.clone());
         let http = HttpServer::bind_with(&config.http, health.clone(), registry, routes).await?;
-        let (_, view) = config.chain.reach(ViewConfig::default().earlier_maps, &health).await?;
+        let (client, view) = config.chain.reach(ViewConfig::default().earlier_maps, &health).await?;
         let options = config.grid_options();
         let (way, files) = (Arc::new(transport.clone()), meta.clone());
         let grid = Arc::new(Grid::new(key, view.genesis(), way, maps, files, options, metrics));
         let taken_back = grid.recover().await?;
+        let snapshots = snapshots(&config, &grid, &keyring, client, payer, &health);
         chain::take_over(&grid, &view.snapshot()).await?;
         let store = Store {
             grid: grid.clone(),
@@ -103,7 +111,7 @@ impl arion_daemon::Daemon for Gateway {
             maps_recalled = recalled, stripes_taken_back = taken_back, "gateway started"
         );
         let stop = Shutdown::new();
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(grid.clone().upkeep(stop.clone())),
             tokio::spawn(lifecycle::run(
                 grid.meta.clone(),
@@ -115,6 +123,7 @@ impl arion_daemon::Daemon for Gateway {
             tokio::spawn(tell_accounts(grid.meta.clone(), grid.metrics.clone(), stop.clone())),
             tokio::spawn(follow_chain(grid, view, health, node_id)),
         ];
+        tasks.extend(snapshots.map(|schedule| tokio::spawn(schedule.run(stop.clone()))));
         Ok(Self { s3, quic, http, transport, stop, tasks, meta })
     }
 
@@ -149,6 +158,36 @@ async fn tell_accounts(meta: Meta, metrics: Metrics, stop: Shutdown) {
             () = tokio::time::sleep(ACCOUNTS_INTERVAL) => {}
         }
     }
+}
+
+/// What makes snapshots, if there is an account that pays for naming them.
+fn snapshots(
+    config: &Config,
+    grid: &Arc<Grid>,
+    keyring: &Arc<Keyring>,
+    client: ChainClient,
+    payer: Option<Account>,
+    health: &Health,
+) -> Option<Schedule> {
+    let Some(payer) = payer else {
+        tracing::warn!("snapshots of the metadata are {}", schedule::OFF);
+        health.detail("snapshot", schedule::OFF);
+        return None;
+    };
+    let snapshotter = Snapshotter {
+        grid: grid.clone(),
+        keyring: keyring.clone(),
+        anchor: Arc::new(ChainAnchor::new(client, Some(payer))),
+        access_keys: config.access_keys_file(),
+        sizes: Sizes::STANDARD,
+        bytes_per_second: config.snapshot.rate.0,
+    };
+    Some(Schedule {
+        snapshotter: Arc::new(snapshotter),
+        interval: config.snapshot.interval.0,
+        request: config.snapshot_request(),
+        health: health.clone(),
+    })
 }
 
 async fn follow_chain(grid: Arc<Grid>, mut view: ChainView, health: Health, node_id: NodeId) {

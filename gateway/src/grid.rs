@@ -11,6 +11,7 @@
 mod compact;
 mod pack;
 pub mod read;
+mod snapshot;
 pub mod upkeep;
 pub mod write;
 
@@ -187,6 +188,11 @@ impl Grid {
             ahead_slots,
             packer,
         }
+    }
+
+    /// Hash of block 0 of the chain.
+    pub fn genesis(&self) -> GenesisHash {
+        self.genesis
     }
 
     async fn call(

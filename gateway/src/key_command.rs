@@ -1,6 +1,7 @@
 //! `arion-gateway key ...`: the operator's generations of account keys, and keys of buckets.
 
 use anyhow::{Context, bail};
+use arion_crypto::KeyId;
 use arion_daemon::{Place, line};
 use clap::Subcommand;
 
@@ -40,7 +41,8 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove the generations that no bucket's key is wrapped under; never the newest. Takes a stopped gateway.
+    /// Remove the generations that no bucket's key is wrapped under; never the newest, nor one that opens the newest snapshot.
+    /// Takes a stopped gateway.
     ///
     /// A copy of the metadata from before the rotation cannot be read any more without them.
     Prune {
@@ -154,12 +156,15 @@ async fn prune(config: &Config) -> anyhow::Result<()> {
     let keyring = keyring(&meta, &store).await?;
     report(rotation::finish(&keyring, &meta).await?)?;
     let newest = keyring.generations().current().id();
-    let unused: Vec<_> = rotation::usage(&keyring, &meta)
-        .await?
-        .into_iter()
-        .filter(|(id, count)| *count == 0 && *id != newest)
-        .map(|(id, _)| id)
-        .collect();
+    let snapshots = meta.snapshots().await?;
+    let snapshots = snapshots.last.into_iter().chain(snapshots.pending);
+    let opening: Vec<_> = snapshots.map(|row| KeyId(row.generation)).collect();
+    let usage = rotation::usage(&keyring, &meta).await?.into_iter();
+    let unused = usage.filter(|(id, count)| *count == 0 && *id != newest).map(|(id, _)| id);
+    let (kept, unused): (Vec<_>, Vec<_>) = unused.partition(|id| opening.contains(id));
+    for id in kept {
+        line!("{id} opens the newest snapshot: make another one (`snapshot now`) and prune again");
+    }
     let removed = if unused.is_empty() { 0 } else { store.remove(&unused)? };
     line!("generations removed: {removed}");
     Ok(())

@@ -42,4 +42,5 @@ pub mod register;
 pub mod rotation;
 pub mod s3;
 pub mod scope;
+pub mod snapshot;
 pub mod stripe_code;

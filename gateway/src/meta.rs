@@ -23,11 +23,13 @@ mod complete;
 mod condition;
 mod delete;
 mod expiry;
+mod export;
 mod ledger;
 mod objects;
 mod packs;
 mod queues;
 mod sealed;
+mod snapshots;
 mod stripes;
 mod subresources;
 mod unreadable;
@@ -41,10 +43,13 @@ pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
 pub use expiry::Expiring;
+pub(crate) use export::MAPS_NUMBER;
+pub use export::{Exported, File};
 pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
 pub use packs::{Holed, Moved};
-pub use queues::{DeleteRow, MissingRow};
+pub use queues::{DeleteRow, MissingRow, ShardPlace};
 pub use sealed::{Sealed, SealedCursor, SealedRow};
+pub use snapshots::{SnapshotRow, Snapshots};
 pub use subresources::{BucketRows, Subresource};
 pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage, WalkedUpload};
 pub use usage::{Allowance, Quota, QuotaExceeded, Recount, Resource, Usage};
@@ -63,13 +68,15 @@ use unreadable::Unreadable;
 use crate::object::VersionId;
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
-const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 4;
 /// Operations that may wait for the writing thread.
 const QUEUE_MAX: usize = 1_024;
 /// Bytes of the file that redb may keep in memory.
 const CACHE_BYTES: usize = 64 << 20;
 
 pub(crate) type Hash = [u8; 32];
+/// Address and position of a shard.
+pub(crate) type PlaceKey = (Hash, u8);
 pub(crate) const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
 pub(crate) const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
 pub(crate) const OBJECTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("objects");
@@ -81,8 +88,8 @@ pub(crate) const UPLOADS: TableDefinition<'_, (&str, &str, &str), &[u8]> = Table
 pub(crate) const PARTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("parts");
 pub(crate) const STRIPES: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("stripes");
 pub(crate) const INFLIGHT: TableDefinition<'_, Hash, ()> = TableDefinition::new("inflight");
-pub(crate) const MISSING: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("missing");
-pub(crate) const DELETES: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("deletes");
+pub(crate) const MISSING: TableDefinition<'_, PlaceKey, &[u8]> = TableDefinition::new("missing");
+pub(crate) const DELETES: TableDefinition<'_, PlaceKey, &[u8]> = TableDefinition::new("deletes");
 pub(crate) const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
 pub(crate) const MAPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("maps");
 
@@ -329,6 +336,9 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     transaction.open_table(packs::HOLED)?;
     transaction.open_table(stripes::PINNED)?;
     usage::prepare(&transaction)?;
+    transaction.open_table(snapshots::SNAPSHOT_NODES)?;
+    transaction.open_table(snapshots::SNAPSHOT_STRIPES)?;
+    transaction.open_table(snapshots::SNAPSHOTS)?;
     transaction.commit()?;
     Ok(found)
 }

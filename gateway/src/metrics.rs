@@ -64,6 +64,16 @@ pub struct Metrics {
     pub miners_down: Gauge,
     /// Epoch of the map that new stripes are placed by.
     pub map_epoch: Gauge,
+    /// Age of what is in the newest final snapshot.
+    pub snapshot_age_seconds: Gauge,
+    /// Bytes that snapshots have on miners.
+    pub snapshot_bytes: Gauge,
+    /// Nodes that were stored for snapshots.
+    pub snapshot_nodes_stored: Counter,
+    /// Nodes that snapshots had in common with earlier ones.
+    pub snapshot_nodes_reused: Counter,
+    /// Snapshots that were not made.
+    pub snapshot_failures: Counter,
 }
 
 /// Whose it is.
@@ -129,5 +139,26 @@ impl Metrics {
         );
         registry.register("miners_down", "Miners that do not answer", self.miners_down.clone());
         registry.register("map_epoch", "Epoch of the current map", self.map_epoch.clone());
+        self.register_snapshots(registry);
+    }
+
+    fn register_snapshots(&self, registry: &mut Registry) {
+        registry.register(
+            "snapshot_age_seconds",
+            "Age of what is in the newest final snapshot",
+            self.snapshot_age_seconds.clone(),
+        );
+        registry.register("snapshot_bytes", "Bytes of snapshots on miners", self.snapshot_bytes.clone());
+        registry.register(
+            "snapshot_nodes_stored",
+            "Nodes stored for snapshots",
+            self.snapshot_nodes_stored.clone(),
+        );
+        registry.register(
+            "snapshot_nodes_reused",
+            "Nodes that did not change since an earlier snapshot",
+            self.snapshot_nodes_reused.clone(),
+        );
+        registry.register("snapshot_failures", "Snapshots not made", self.snapshot_failures.clone());
     }
 }

@@ -17,6 +17,7 @@
 
 pub mod keys;
 pub mod layout;
+mod snapshot;
 pub mod stream;
 pub mod wrap;
 

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use super::Grid;
 use crate::{
     manifest::StripeRecord,
-    meta::{DeleteRow, MetaError, MissingRow, UploadKey},
+    meta::{DeleteRow, MetaError, ShardPlace, UploadKey},
     peers::Standing,
     stripe_code::{self, Shape},
 };
@@ -117,16 +117,15 @@ impl Grid {
     }
 
     async fn fill_missing(self: &Arc<Self>) -> Result<(), MetaError> {
-        let mut by_stripe: BTreeMap<StripeId, Vec<(ShardHash, MissingRow)>> = BTreeMap::new();
-        for (shard, row) in self.meta.due_missing(now_ms(), ROWS_MAX).await? {
-            by_stripe.entry(row.stripe).or_default().push((shard, row));
+        let mut by_stripe: BTreeMap<StripeId, Vec<ShardPlace>> = BTreeMap::new();
+        for (place, row) in self.meta.due_missing(now_ms(), ROWS_MAX).await? {
+            by_stripe.entry(row.stripe).or_default().push(place);
         }
         let mut alive = HashMap::new();
         for (id, gaps) in by_stripe {
-            let shards: Vec<ShardHash> = gaps.iter().map(|(shard, _)| *shard).collect();
             let filled = self.fill_gaps(id, &gaps, &mut alive).await;
             if !self.meta.readable(filled, id)?.unwrap_or(false) {
-                self.meta.postpone_missing(shards, now_ms()).await?;
+                self.meta.postpone_missing(gaps, now_ms()).await?;
             }
         }
         Ok(())
@@ -136,7 +135,7 @@ impl Grid {
     async fn fill_gaps(
         self: &Arc<Self>,
         id: StripeId,
-        gaps: &[(ShardHash, MissingRow)],
+        gaps: &[ShardPlace],
         alive: &mut HashMap<NodeId, bool>,
     ) -> Result<bool, MetaError> {
         match self.meta.stripe(id).await? {
@@ -149,7 +148,7 @@ impl Grid {
     async fn fill_stripe(
         self: &Arc<Self>,
         record: &StripeRecord,
-        gaps: &[(ShardHash, MissingRow)],
+        gaps: &[ShardPlace],
         alive: &mut HashMap<NodeId, bool>,
     ) -> Result<bool, MetaError> {
         let id = record.id();
@@ -159,8 +158,8 @@ impl Grid {
         }
         let places = map.place(&id);
         let mut targets = Vec::new();
-        for (shard, row) in gaps {
-            let Some(Some(miner)) = places.get(usize::from(row.index)) else { continue };
+        for ShardPlace { shard, index } in gaps {
+            let Some(Some(miner)) = places.get(usize::from(*index)) else { continue };
             let peer = self.maps.address(miner);
             let answers = match alive.get(&peer.node_id) {
                 Some(answers) => *answers,
@@ -171,7 +170,7 @@ impl Grid {
                 }
             };
             if answers {
-                targets.push((*shard, row.index, peer));
+                targets.push((*shard, *index, peer));
             }
         }
         if targets.is_empty() {
@@ -239,7 +238,7 @@ impl Grid {
             return Ok(());
         }
         let outcomes: Vec<_> = stream::iter(due)
-            .map(|(shard, row)| async move { (shard, self.delete_everywhere(shard, row).await) })
+            .map(|(place, row)| async move { (place, self.delete_everywhere(place.shard, row).await) })
             .buffer_unordered(DELETES_AT_ONCE)
             .collect()
             .await;

@@ -256,6 +256,16 @@ impl Grid {
     pub(super) async fn store_stripe(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
         let map = self.maps.current().ok_or(WriteError::NoMap)?;
         let shape = Shape { data: map.params().ec_k, parity: map.params().ec_m };
+        self.store_shaped(sealed, map, shape).await
+    }
+
+    /// The same with another shape of as many shards.
+    pub(super) async fn store_shaped(
+        self: Arc<Self>,
+        sealed: Vec<u8>,
+        map: Arc<Placement>,
+        shape: Shape,
+    ) -> Result<StripeRecord, WriteError> {
         let slots = u32::from(shape.data) + u32::from(shape.parity);
         let slots = self.shard_slots.clone().acquire_many_owned(slots).await;
         let slots = slots.map_err(|_| WriteError::Internal)?;
@@ -281,7 +291,8 @@ impl Grid {
 
     async fn spread(self: Arc<Self>, map: &Placement, outgoing: Outgoing) -> Result<(), WriteError> {
         let Outgoing { id, record, shards, mut slots } = outgoing;
-        let quorum = usize::from(record.data_shards) + usize::from(self.options.quorum_extra);
+        // As many for any shape: it is how many miners may vanish that counts.
+        let quorum = usize::from(map.params().ec_k) + usize::from(self.options.quorum_extra);
         let quorum = quorum.min(shards.len());
         let pg = map.group(&id);
         let mut senders: JoinSet<Sent> = JoinSet::new();

@@ -1,13 +1,32 @@
 //! The queues of background work: shards that are missing, and shards that are to be deleted.
+//!
+//! A row is of one place of a stripe ([`ShardPlace`]): where all shards of a stripe are the same bytes, as those of a snapshot's
+//! root are, each of its miners has a row nevertheless.
 
 use arion_types::{Epoch, NodeId, ShardHash, StripeId};
 use codec::{Decode, DecodeAll, Encode};
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
 
-use super::{DELETES, Hash, MISSING, Meta, MetaError, Unreadable};
+use super::{DELETES, MISSING, Meta, MetaError, PlaceKey, Unreadable};
 
 /// First and longest wait between two attempts of the background work.
 const BACKOFF_MS: (u64, u64) = (2_000, 300_000);
+
+/// A shard at its position in a stripe.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ShardPlace {
+    /// Its address.
+    pub shard: ShardHash,
+    /// Its position.
+    pub index: u8,
+}
+
+impl ShardPlace {
+    /// The key of its row.
+    pub(super) fn key(self) -> PlaceKey {
+        (self.shard.0, self.index)
+    }
+}
 
 /// A shard that its miner has not confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -44,14 +63,14 @@ pub struct DeleteRow {
 /// A row of a queue that background work goes through.
 trait Queued: Decode {
     const NAME: &'static str;
-    const TABLE: TableDefinition<'static, Hash, &'static [u8]>;
+    const TABLE: TableDefinition<'static, PlaceKey, &'static [u8]>;
 
     fn next_ms(&self) -> u64;
 }
 
 impl Queued for MissingRow {
     const NAME: &'static str = "missing";
-    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = MISSING;
+    const TABLE: TableDefinition<'static, PlaceKey, &'static [u8]> = MISSING;
 
     fn next_ms(&self) -> u64 {
         self.next_ms
@@ -60,7 +79,7 @@ impl Queued for MissingRow {
 
 impl Queued for DeleteRow {
     const NAME: &'static str = "deletes";
-    const TABLE: TableDefinition<'static, Hash, &'static [u8]> = DELETES;
+    const TABLE: TableDefinition<'static, PlaceKey, &'static [u8]> = DELETES;
 
     fn next_ms(&self) -> u64 {
         self.next_ms
@@ -73,14 +92,15 @@ fn due<R: Queued>(
     unreadable: &Unreadable,
     now_ms: u64,
     limit: usize,
-) -> Result<Vec<(ShardHash, R)>, MetaError> {
+) -> Result<Vec<(ShardPlace, R)>, MetaError> {
     let mut due = Vec::new();
     for row in transaction.open_table(R::TABLE)?.iter()? {
-        let (shard, row) = row?;
-        let shard = ShardHash(shard.value());
+        let (key, row) = row?;
+        let (shard, index) = key.value();
+        let place = ShardPlace { shard: ShardHash(shard), index };
         let row = R::decode_all(&mut row.value()).map_err(|_| MetaError::Row(R::NAME));
-        if let Some(row) = unreadable.readable(row, shard)?.filter(|row| row.next_ms() <= now_ms) {
-            due.push((shard, row));
+        if let Some(row) = unreadable.readable(row, place.shard)?.filter(|row| row.next_ms() <= now_ms) {
+            due.push((place, row));
         }
         if due.len() == limit {
             break;
@@ -99,22 +119,22 @@ impl Meta {
         &self,
         now_ms: u64,
         limit: usize,
-    ) -> Result<Vec<(ShardHash, MissingRow)>, MetaError> {
+    ) -> Result<Vec<(ShardPlace, MissingRow)>, MetaError> {
         let unreadable = self.unreadable.clone();
         self.read(move |transaction| due(transaction, &unreadable, now_ms, limit)).await
     }
 
     /// Puts missing shards off after an attempt that did not help.
-    pub async fn postpone_missing(&self, shards: Vec<ShardHash>, now_ms: u64) -> Result<(), MetaError> {
+    pub async fn postpone_missing(&self, places: Vec<ShardPlace>, now_ms: u64) -> Result<(), MetaError> {
         self.write(move |transaction| {
             let mut missing = transaction.open_table(MISSING)?;
-            for shard in &shards {
-                let row = missing.get(shard.0)?.map(|row| MissingRow::decode_all(&mut row.value()));
+            for place in &places {
+                let row = missing.get(place.key())?.map(|row| MissingRow::decode_all(&mut row.value()));
                 let Some(row) = row else { continue };
                 let mut row = row.map_err(|_| MetaError::Row("missing"))?;
                 row.next_ms = now_ms + backoff_ms(row.attempts);
                 row.attempts += 1;
-                missing.insert(shard.0, row.encode().as_slice())?;
+                missing.insert(place.key(), row.encode().as_slice())?;
             }
             Ok(())
         })
@@ -135,7 +155,7 @@ impl Meta {
         &self,
         now_ms: u64,
         limit: usize,
-    ) -> Result<Vec<(ShardHash, DeleteRow)>, MetaError> {
+    ) -> Result<Vec<(ShardPlace, DeleteRow)>, MetaError> {
         let unreadable = self.unreadable.clone();
         self.read(move |transaction| due(transaction, &unreadable, now_ms, limit)).await
     }
@@ -143,18 +163,18 @@ impl Meta {
     /// Enters what attempts at deletion brought: `None` where nothing is left to do.
     pub async fn deletes_tried(
         &self,
-        outcomes: Vec<(ShardHash, Option<DeleteRow>)>,
+        outcomes: Vec<(ShardPlace, Option<DeleteRow>)>,
         now_ms: u64,
     ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             let mut deletes = transaction.open_table(DELETES)?;
-            for (shard, row) in outcomes {
+            for (place, row) in outcomes {
                 match row {
-                    None => drop(deletes.remove(shard.0)?),
+                    None => drop(deletes.remove(place.key())?),
                     Some(mut row) => {
                         row.next_ms = now_ms + backoff_ms(row.attempts);
                         row.attempts += 1;
-                        deletes.insert(shard.0, row.encode().as_slice())?;
+                        deletes.insert(place.key(), row.encode().as_slice())?;
                     }
                 }
             }

@@ -44,6 +44,30 @@ pub(super) fn record(
     row.map(|row| stripe_row(row.value()).map(|row| row.record)).transpose()
 }
 
+/// The same, in a transaction that changes something.
+pub(super) fn record_for_change(
+    transaction: &WriteTransaction,
+    id: &StripeId,
+) -> Result<Option<StripeRecord>, MetaError> {
+    Ok(get(transaction, id)?.map(|row| row.record))
+}
+
+/// Enters a stripe that was stored by another gateway, and of which nobody knows which shards are where they belong: all of them
+/// are missing until their miners confirm them. Nobody refers to it yet.
+pub(super) fn adopt(transaction: &WriteTransaction, record: &StripeRecord) -> Result<(), MetaError> {
+    let id = record.id();
+    if get(transaction, &id)?.is_some() {
+        return Err(MetaError::Row("stripes"));
+    }
+    put(transaction, &id, &StripeRow { refs: 0, record: record.clone() })?;
+    let mut missing = transaction.open_table(MISSING)?;
+    for (index, shard) in (0u8..).zip(&record.hashes) {
+        let gap = MissingRow { stripe: id, index, attempts: 0, next_ms: 0 };
+        missing.insert((shard.0, index), gap.encode().as_slice())?;
+    }
+    Ok(())
+}
+
 /// One more reference to each stripe; stripes in flight stop being so.
 pub(super) fn hold<'a>(
     transaction: &WriteTransaction,
@@ -88,10 +112,13 @@ fn bury(
     transaction.open_table(INFLIGHT)?.remove(id.0)?;
     let mut missing = transaction.open_table(MISSING)?;
     for (index, shard) in (0u8..).zip(&record.hashes) {
-        missing.remove(shard.0)?;
+        missing.remove((shard.0, index))?;
         queue_delete(transaction, id, index, shard, record.epoch, now_ms)?;
     }
-    ledger::append(transaction, record.hashes.iter().map(|shard| LedgerRecord::Deleted { shard: *shard }))
+    // A tombstone is of an address: one is enough where all shards of a stripe are the same.
+    let mut told = HashSet::new();
+    let shards = record.hashes.iter().filter(|shard| told.insert(**shard));
+    ledger::append(transaction, shards.map(|shard| LedgerRecord::Deleted { shard: *shard }))
 }
 
 fn queue_delete(
@@ -111,7 +138,7 @@ fn queue_delete(
         next_ms: now_ms,
         done: Vec::new(),
     };
-    transaction.open_table(DELETES)?.insert(shard.0, row.encode().as_slice())?;
+    transaction.open_table(DELETES)?.insert((shard.0, index), row.encode().as_slice())?;
     Ok(())
 }
 
@@ -140,7 +167,7 @@ impl Meta {
             for (index, shard) in (0u8..).zip(&row.record.hashes) {
                 if !receipts.iter().any(|signed| signed.receipt.index == index) {
                     let gap = MissingRow { stripe: id, index, attempts: 0, next_ms: missing_from_ms };
-                    missing.insert(shard.0, gap.encode().as_slice())?;
+                    missing.insert((shard.0, index), gap.encode().as_slice())?;
                 }
             }
             ledger::append(transaction, receipts.into_iter().map(LedgerRecord::Stored))
@@ -160,7 +187,7 @@ impl Meta {
             if get(transaction, &id)?.is_none() {
                 return queue_delete(transaction, &id, receipt.index, &receipt.shard, receipt.epoch, now_ms);
             }
-            if transaction.open_table(MISSING)?.remove(receipt.shard.0)?.is_none() {
+            if transaction.open_table(MISSING)?.remove((receipt.shard.0, receipt.index))?.is_none() {
                 return Ok(());
             }
             ledger::append(transaction, [LedgerRecord::Stored(signed)])
@@ -245,7 +272,7 @@ impl Meta {
             let missing = transaction.open_table(MISSING)?;
             let mut found = HashSet::new();
             for shard in shards {
-                if missing.get(shard.0)?.is_some() {
+                if missing.range((shard.0, 0)..=(shard.0, u8::MAX))?.next().is_some() {
                     found.insert(shard);
                 }
             }

@@ -70,7 +70,7 @@ mod tests {
 
     use super::{
         super::{
-            Allowance, BUCKETS, DELETES, Hash, MANIFESTS, MISSING, Moved, STRIPES, SUBRESOURCES, Subresource,
+            Allowance, BUCKETS, DELETES, MANIFESTS, MISSING, Moved, STRIPES, SUBRESOURCES, Subresource,
             UPLOADS, UploadInfo, UploadKey,
             packs::{HOLED, PACKED},
             tests::bucket_of,
@@ -98,7 +98,10 @@ mod tests {
         record
     }
 
-    async fn spoil(meta: &Meta, table: TableDefinition<'static, Hash, Row>, row: Hash) {
+    async fn spoil<K>(meta: &Meta, table: TableDefinition<'static, K, Row>, row: K)
+    where
+        for<'a> K: redb::Key + Copy + Send + 'static + redb::Value<SelfType<'a> = K>,
+    {
         let spoilt = meta.write(move |transaction| {
             transaction.open_table(table)?.insert(row, BROKEN)?;
             Ok(())
@@ -111,7 +114,7 @@ mod tests {
         let (_directory, meta) = open();
         let record = stripe(&meta, 1).await;
         meta.stripe_stored(record.id(), Vec::new(), 0).await.unwrap();
-        spoil(&meta, MISSING, record.hashes[7].0).await;
+        spoil(&meta, MISSING, (record.hashes[7].0, 7)).await;
         for _ in 0..2 {
             assert_eq!(meta.due_missing(1, 100).await.unwrap().len(), 29);
             assert_eq!(meta.unreadable_rows(), 1);
@@ -119,7 +122,7 @@ mod tests {
         assert_eq!(meta.due_missing(1, 5).await.unwrap().len(), 5);
         assert_eq!(meta.backlog().await.unwrap(), (30, 0));
         meta.discard_stripes(vec![record.id()], 1).await.unwrap();
-        spoil(&meta, DELETES, record.hashes[8].0).await;
+        spoil(&meta, DELETES, (record.hashes[8].0, 8)).await;
         assert_eq!(meta.due_deletes(1, 100).await.unwrap().len(), 29);
         assert_eq!(meta.backlog().await.unwrap(), (0, 30));
         assert_eq!(meta.unreadable_rows(), 2);

@@ -8,6 +8,7 @@
 
 // What the tests stand on.
 mod accounts;
+mod machine;
 mod network;
 mod real;
 mod rows;
@@ -29,7 +30,9 @@ mod packing;
 mod privacy;
 mod process;
 mod quotas;
+mod recovery;
 mod s3;
 mod scopes;
+mod snapshots;
 mod usage;
 mod versions;

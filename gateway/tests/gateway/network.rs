@@ -59,7 +59,7 @@ pub const SLOW: Duration = Duration::from_millis(1_500);
 pub struct Miner {
     pub key: SigningKey,
     pub endpoint: String,
-    gateway: NodeId,
+    gateways: [NodeId; 2],
     shards: Mutex<HashMap<ShardHash, (ShardPlacement, Bytes)>>,
     mood: AtomicU8,
     pub fetches: AtomicUsize,
@@ -83,6 +83,16 @@ impl Miner {
         self.shards.lock().unwrap().len()
     }
 
+    /// Whether it holds a shard.
+    pub fn holds(&self, shard: &ShardHash) -> bool {
+        self.shards.lock().unwrap().contains_key(shard)
+    }
+
+    /// Loses a shard.
+    pub fn lose(&self, shard: &ShardHash) {
+        self.shards.lock().unwrap().remove(shard);
+    }
+
     fn store(&self, command: arion_protocol::SignedCommand, body: Bytes) -> Response {
         if let Err(error) = command.check(&GENESIS, &self.node_id(), now_ms()) {
             return Response::error(error.into(), "");
@@ -90,7 +100,7 @@ impl Miner {
         let (Action::Store(placement), shard) = (command.command.action, command.command.shard) else {
             return Response::error(ErrorCode::Malformed, "");
         };
-        if command.signer != self.gateway {
+        if !self.gateways.contains(&command.signer) {
             return Response::error(ErrorCode::Unauthorized, "");
         }
         if *blake3::hash(&body).as_bytes() != shard.0 || body.len() != placement.size as usize {
@@ -117,7 +127,7 @@ impl Miner {
             return Response::error(error.into(), "");
         }
         match command.command.action {
-            Action::Delete if command.signer == self.gateway => {
+            Action::Delete if self.gateways.contains(&command.signer) => {
                 let existed = self.shards.lock().unwrap().remove(&command.command.shard).is_some();
                 Response::Deleted { existed }
             }
@@ -172,6 +182,11 @@ impl Service for Miner {
     }
 }
 
+/// The node key of a second gateway, which miners know too.
+pub fn heir() -> SigningKey {
+    SigningKey::from_bytes(&[201; 32])
+}
+
 pub struct Network {
     pub memory: MemoryNetwork,
     pub miners: Vec<Arc<Miner>>,
@@ -195,7 +210,7 @@ impl Network {
                 Arc::new(Miner {
                     key: SigningKey::from_bytes(&[n + 1; 32]),
                     endpoint: format!("127.0.0.1:{}", 10_000 + u16::from(n)),
-                    gateway: signing::node_id(&gateway),
+                    gateways: [signing::node_id(&gateway), signing::node_id(&heir())],
                     shards: Mutex::default(),
                     mood: AtomicU8::new(Mood::Honest as u8),
                     fetches: AtomicUsize::new(0),
@@ -243,12 +258,15 @@ impl Network {
     }
 
     pub fn grid_with(&self, directory: &Path, options: GridOptions) -> Arc<Grid> {
+        self.grid_of(self.gateway.clone(), open_meta(directory), options)
+    }
+
+    /// Of another gateway, with these metadata.
+    pub fn grid_of(&self, key: SigningKey, meta: Meta, options: GridOptions) -> Arc<Grid> {
         let maps = Maps::default();
         maps.set_current(self.map(1));
-        let transport = Arc::new(self.memory.transport(signing::node_id(&self.gateway)));
-        let meta = open_meta(directory);
-        let metrics = Metrics::default();
-        Arc::new(Grid::new(self.gateway.clone(), GENESIS, transport, maps, meta, options, metrics))
+        let transport = Arc::new(self.memory.transport(signing::node_id(&key)));
+        Arc::new(Grid::new(key, GENESIS, transport, maps, meta, options, Metrics::default()))
     }
 }
 
@@ -323,10 +341,15 @@ pub async fn read(
 }
 
 /// Waits for a condition.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(40);
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    within(Duration::from_secs(40), what, holds).await;
+}
+
+/// Waits for a condition that takes its time.
+pub async fn within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds().await {
-        assert!(Instant::now() < deadline, "{what}: not within 40 s");
+        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

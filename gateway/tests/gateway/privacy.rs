@@ -1,8 +1,8 @@
 //! What miners and the wire see of users' data: nothing but its size.
 //!
-//! Objects with known bytes, names and metadata go through S3 to thirty real miners. Then every byte on the miners' disks,
-//! on the wire and in the messages before the wire encrypts them is searched for all of it. The search itself is checked:
-//! what lies there is found.
+//! Objects with known bytes, names and metadata go through S3 to thirty real miners, and a snapshot of the gateway's metadata
+//! with them. Then every byte on the miners' disks, on the wire and in the messages before the wire encrypts them is searched
+//! for all of it. The search itself is checked: what lies there is found.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,6 +18,7 @@ use arion_gateway::{
     keys::AccessKeys,
     keystore::Generations,
     s3::{self, Store},
+    snapshot::take::Taken,
 };
 use arion_net::{QuicTransport, Transport};
 use arion_protocol::{Action, Command, Request, Response, ShardPlacement};
@@ -25,6 +26,7 @@ use arion_types::{ShardHash, StripeId};
 use memchr::memmem;
 
 use crate::{
+    machine::{Chain, snapshotter},
     real::{GENESIS, MINERS, RealNetwork},
     s3_client::{Client, HOUR},
 };
@@ -143,6 +145,8 @@ async fn neither_miners_nor_the_wire_see_plaintext_or_names() {
     let (name, secret_key) = access.add("alice", None, None).unwrap();
     let operator = OperatorSecret::from_bytes([1; 32]);
     let keyring = Arc::new(Keyring::new(grid.meta.clone(), Generations::one(operator)));
+    let chain = Arc::new(Chain::default());
+    let snapshots = snapshotter(&grid, &chain, gateway.path(), &[1]);
     let store = Store { grid, keyring, keys: access, region: "us-east-1".into(), part_bytes_min: 1_000 };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(store, s3::Domains::default()), HOUR).await.unwrap();
@@ -185,6 +189,10 @@ async fn neither_miners_nor_the_wire_see_plaintext_or_names() {
     .await
     .unwrap();
 
+    // The gateway's metadata, with all the names, and the access keys go to the miners too.
+    assert!(matches!(snapshots.take(false).await.unwrap(), Taken::New { .. }));
+    let root = chain.newest().unwrap().root;
+
     // What lies there is found: a shard with known bytes on a disk, a datagram with known bytes on the wire, a shard of an
     // object in the messages, and names where they belong, in the gateway's own metadata.
     let known = noise(99, 4_096);
@@ -210,6 +218,7 @@ async fn neither_miners_nor_the_wire_see_plaintext_or_names() {
     let wire = std::mem::take(&mut *network.wire.lock().unwrap());
     let messages = std::mem::take(&mut *network.messages.lock().unwrap());
     assert!(wire.len() as u64 > 2 * uploaded, "{} bytes on the wire for {uploaded}", wire.len());
+    assert!(!found(&[secret("the root", root)], &messages).is_empty(), "no snapshot is seen");
     assert!(messages.len() as u64 > 2 * uploaded, "{} bytes of messages for {uploaded}", messages.len());
     assert!(disk_bytes > 2 * uploaded, "{disk_bytes} bytes on disks for {uploaded}");
 
