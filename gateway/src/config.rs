@@ -89,6 +89,8 @@ pub struct WriteConfig {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadConfig {
+    /// Memory for shards that were read lately.
+    pub cache: ByteSize,
     /// Stripes of one download fetched ahead.
     pub stripes_ahead: usize,
     /// Stripes of all downloads fetched ahead.
@@ -222,6 +224,7 @@ impl Config {
             pack_delay: write.pack_delay.0,
             compact_below_percent: write.compact_below_percent,
             compact_bytes_per_second: write.compact_rate.0,
+            cache_bytes: read.cache.0,
             stripes_ahead: read.stripes_ahead,
             stripes_ahead_total: read.stripes_ahead_total,
             fetch_timeout: read.fetch_timeout.0,

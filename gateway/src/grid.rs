@@ -8,6 +8,7 @@
 //! # Not here
 //! What S3 makes of it ([`crate::s3`]); the protocol (`arion-protocol`).
 
+mod cache;
 mod compact;
 mod pack;
 pub mod read;
@@ -44,6 +45,8 @@ pub struct GridOptions {
     pub stripes_in_flight: usize,
     /// Shards of all uploads in memory at once.
     pub shards_in_memory: usize,
+    /// Bytes of shards that were read lately and are kept; 0 for none.
+    pub cache_bytes: u64,
     /// Stripes of one download fetched ahead.
     pub stripes_ahead: usize,
     /// Stripes of all downloads fetched ahead.
@@ -81,6 +84,7 @@ impl Default for GridOptions {
             stripe_bytes: 10 << 20,
             stripes_in_flight: 3,
             shards_in_memory: 150,
+            cache_bytes: 64 << 20,
             stripes_ahead: 2,
             pack_object_bytes: 128 << 10,
             pack_stripe_bytes: 1 << 20,
@@ -158,6 +162,7 @@ pub struct Grid {
     shard_slots: Arc<Semaphore>,
     ahead_slots: Arc<Semaphore>,
     packer: pack::Packer,
+    cache: cache::ShardCache,
 }
 
 impl Grid {
@@ -175,6 +180,7 @@ impl Grid {
         let ahead_slots = Arc::new(Semaphore::new(options.stripes_ahead_total));
         let peers = Peers::default();
         let packer = pack::Packer::new(options.packs_in_flight);
+        let cache = cache::ShardCache::new(options.cache_bytes);
         Self {
             transport,
             maps,
@@ -187,6 +193,7 @@ impl Grid {
             shard_slots,
             ahead_slots,
             packer,
+            cache,
         }
     }
 
@@ -256,6 +263,8 @@ impl Grid {
             ShardError::Corrupt
         })?;
         self.peers.took(began.elapsed());
+        self.cache.keep(shard, &checked);
+        self.metrics.cache_bytes.set(self.cache.bytes().cast_signed());
         Ok(checked)
     }
 

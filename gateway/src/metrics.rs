@@ -30,6 +30,12 @@ pub struct Metrics {
     pub stripes_decoded: Counter,
     /// Times others were asked because somebody was slow.
     pub hedges: Counter,
+    /// Data shards that were wanted and were read lately.
+    pub cache_hits: Counter,
+    /// Data shards that were wanted and were not.
+    pub cache_misses: Counter,
+    /// Bytes of shards that were read lately and are kept.
+    pub cache_bytes: Gauge,
     /// Answers that did not hash to their address.
     pub shards_corrupt: Counter,
     /// Shards that a miner confirmed after the acknowledgement.
@@ -110,6 +116,9 @@ impl Metrics {
         registry.register("objects_compacted", "Objects moved by compaction", self.objects_compacted.clone());
         registry.register("stripes_decoded", "Stripes decoded from parity", self.stripes_decoded.clone());
         registry.register("read_hedges", "Times other miners were asked too", self.hedges.clone());
+        registry.register("cache_hits", "Shards read from memory", self.cache_hits.clone());
+        registry.register("cache_misses", "Shards that were not in memory", self.cache_misses.clone());
+        registry.register("cache_bytes", "Bytes of shards in memory", self.cache_bytes.clone());
         registry.register("shards_corrupt", "Answers with wrong bytes", self.shards_corrupt.clone());
         registry.register("shards_late", "Shards stored after the acknowledgement", self.shards_late.clone());
         registry.register("shards_filled", "Shards re-created in the background", self.shards_filled.clone());

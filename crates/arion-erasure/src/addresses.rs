@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - A [`CheckedShard`] has the length of its stripe's shards and is the one that its index stands for; only
-//!   [`Addresses::check`] makes one.
+//!   [`Addresses::check`] makes one, and [`Addresses::adopt`] another of it.
 //! - [`Addresses::reconstruct`] takes nothing else, and only shards of its own stripe.
 
 use std::{fmt, sync::Arc};
@@ -65,6 +65,14 @@ impl Addresses {
             return Err(Error::Content { index });
         }
         Ok(CheckedShard { stripe: self.clone(), index, bytes })
+    }
+
+    /// Takes a shard that was compared with the same address before, in this stripe or in another, for the one at `index`.
+    pub fn adopt(&self, index: usize, shard: &CheckedShard) -> Option<CheckedShard> {
+        let Inner { hashes, shard_len, .. } = &*self.inner;
+        let known = shard.stripe.inner.hashes.get(shard.index)?;
+        let is_same = hashes.get(index) == Some(known) && shard.bytes.len() == *shard_len;
+        is_same.then(|| CheckedShard { stripe: self.clone(), index, bytes: shard.bytes.clone() })
     }
 
     /// The shards at the positions `wanted`, in that order: those that are among `shards` as they are, the others, data or

@@ -44,6 +44,31 @@ fn hashed_shards_are_the_same_for_any_number_of_threads() {
 }
 
 #[test]
+fn a_shard_is_adopted_where_its_address_and_length_are_the_same() {
+    let codec = Codec::new(2, 2).unwrap();
+    let [first, other] = [stripe(2_000), stripe(3_000)].map(|bytes| codec.encode_hashed(&bytes, 1).unwrap());
+    let (once, again) = (addresses(&codec, &first), addresses(&codec, &first));
+    let shard = &checked(&once, &first, &[1])[0];
+    let adopted = again.adopt(1, shard).unwrap();
+    assert_eq!((adopted.index(), adopted.bytes()), (1, shard.bytes()));
+    // The decoder takes it for one of the stripe it was adopted by, and not for one of where it was.
+    let rest = checked(&again, &first, &[3]);
+    assert_eq!(
+        again.reconstruct(&[adopted.clone(), rest[0].clone()], &[0]).unwrap(),
+        [first[0].bytes.clone()]
+    );
+    let error = once.reconstruct(&[adopted, checked(&once, &first, &[3])[0].clone()], &[0]).unwrap_err();
+    assert_eq!(error, Error::OtherStripe { index: 1 });
+    for index in [0, 2, 3, 4, 100] {
+        assert!(again.adopt(index, shard).is_none(), "{index}");
+    }
+    assert!(addresses(&codec, &other).adopt(1, shard).is_none());
+    // The same address, but shards of another length: nobody makes such a stripe, and it is not believed.
+    let hashes = first.iter().map(|shard| shard.hash).collect();
+    assert!(codec.addresses(hashes, 999).unwrap().adopt(1, shard).is_none());
+}
+
+#[test]
 fn threads_encode_with_one_codec_at_once() {
     let codec = Codec::new(10, 20).unwrap();
     let stripes: Vec<Vec<u8>> = (1..5).map(|n| stripe(n * 300_000)).collect();

@@ -1,7 +1,8 @@
 //! Reading: shards in parallel from whoever answers first, decoded only where a data shard is missing.
 //!
 //! The data shards that hold the wanted bytes are asked for first. As soon as one fails, keeps everybody waiting, or lies
-//! with a miner that is known to be down, others are asked too, until any k shards are there.
+//! with a miner that is known to be down, others are asked too, until any k shards are there. Shards that were read lately
+//! are still there, see [`super::cache`]; nobody is asked for them.
 
 mod pieces;
 
@@ -242,8 +243,13 @@ impl Fetch {
             }
         }
         let sent = wanted.shards().start;
+        let cached = |(index, hash)| addresses.adopt(index, &grid.cache.get(hash)?);
+        let got: Vec<_> = record.hashes.iter().enumerate().map(cached).collect();
+        let hits = wanted.shards().filter(|index| got[*index].is_some()).count();
+        grid.metrics.cache_hits.inc_by(hits as u64);
+        grid.metrics.cache_misses.inc_by((wanted.shards().len() - hits) as u64);
         Ok(Self {
-            got: vec![None; record.hashes.len()],
+            got,
             wanted,
             addresses,
             grid,
@@ -280,7 +286,7 @@ impl Fetch {
 
     async fn fetch(&mut self) -> Result<(), ReadError> {
         for index in self.wanted.shards() {
-            self.decoding |= !self.ask_home(index);
+            self.decoding |= self.got[index].is_none() && !self.ask_home(index);
         }
         let (least, most) = self.grid.options.patience;
         let deadline = Instant::now() + self.grid.options.fetch_timeout * STRIPE_FETCHES;

@@ -17,6 +17,7 @@ mod signed;
 
 mod access;
 mod account_command;
+mod cache;
 mod crash;
 mod encryption;
 mod grid;

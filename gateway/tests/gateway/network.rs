@@ -249,6 +249,8 @@ impl Network {
             store_timeout: Duration::from_secs(2),
             fetch_timeout: Duration::from_secs(2),
             tail: Duration::ZERO,
+            // What is read comes from miners, unless a test wants otherwise.
+            cache_bytes: 0,
             ..GridOptions::default()
         }
     }
