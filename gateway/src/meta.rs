@@ -68,7 +68,7 @@ use unreadable::Unreadable;
 use crate::object::VersionId;
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 /// Operations that may wait for the writing thread.
 const QUEUE_MAX: usize = 1_024;
 /// Bytes of the file that redb may keep in memory.
