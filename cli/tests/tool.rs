@@ -42,9 +42,12 @@ async fn trees_are_synchronised_both_ways() {
             file.set_modified(before).unwrap();
             assert_eq!(tool.json(&["sync", "tree", "s3://trees/a"])["done"]["put"], 0);
             assert_eq!(tool.json(&["sync", "tree", "s3://trees/a", "--checksum"])["done"]["put"], 1);
-            // Newer here.
+            // Newer here, by more than the second that times in S3 are rounded to.
             tool.write(name, &[8; 3 * 37]);
+            let file = std::fs::File::options().write(true).open(tool.files.join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
             assert_eq!(tool.json(&["sync", "tree", "s3://trees/a"])["done"]["put"], 1);
+            file.set_modified(before).unwrap();
 
             std::fs::remove_dir_all(tool.files.join("tree/d2")).unwrap();
             let planned = tool.json(&["sync", "tree", "s3://trees/a", "--delete", "--dry-run"]);
