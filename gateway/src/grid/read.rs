@@ -2,7 +2,7 @@
 //!
 //! The data shards that hold the wanted bytes are asked for first. As soon as one fails, keeps everybody waiting, or lies
 //! with a miner that is known to be down, others are asked too, until any k shards are there. Shards that were read lately
-//! are still there, see [`super::cache`]; nobody is asked for them.
+//! are still there, see `cache.rs`; nobody is asked for them.
 
 mod pieces;
 

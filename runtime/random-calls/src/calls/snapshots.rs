@@ -20,7 +20,7 @@ pub(crate) fn call(script: &mut Script) -> (Sender, RuntimeCall) {
     let locator = key.public().0;
     let newest = Snapshots::<Runtime>::get(locator).map_or(0, |record| record.snapshot.sequence);
     let sequence = newest.saturating_add(u64::from(!script.rarely(8)));
-    let call = if script.byte() % 4 == 0 {
+    let call = if script.byte().is_multiple_of(4) {
         let signature = key.sign(&removal_message(&genesis_hash(), &locator, sequence)).0;
         Call::remove_snapshot { locator, sequence, signature }
     } else {
