@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     control::{self, Control},
     layout::Layout,
-    network::{Network, Options},
+    network::{Network, Options, READ_CACHE},
     ports::{BASE_DEFAULT, MINERS_MAX, NODES_MAX, Ports},
     process::{self, ProcessId},
     progress::{Progress, show},
@@ -105,6 +105,9 @@ struct Up {
     /// Chain nodes that produce blocks, each with a validator service.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=NODES_MAX as i64))]
     validators: u16,
+    /// Memory of the gateway for shards that were read lately; none, so that what is read comes from the miners.
+    #[arg(long, value_name = "SIZE", default_value = READ_CACHE)]
+    read_cache: String,
     /// Return when the network is ready and leave it running.
     #[arg(long)]
     detach: bool,
@@ -180,6 +183,7 @@ async fn foreground(up: &Up) -> anyhow::Result<ExitCode> {
     let options = Options { miners: up.miners, validators: up.validators };
     let ports = Ports::new(up.place.base_port).map_err(anyhow::Error::msg)?;
     let mut network = Network::new(up.place.layout()?, ports, options);
+    network.cache_reads(up.read_cache.clone());
     let lock = network.take(up.fresh)?;
     let formed = tokio::select! {
         formed = network.form(&progress) => formed.map(|_| None),
@@ -267,6 +271,7 @@ async fn detach(up: &Up) -> anyhow::Result<ExitCode> {
     let mut command: Vec<String> = vec![program.to_string_lossy().into_owned(), "up".to_owned()];
     command.extend(["--miners".to_owned(), up.miners.to_string()]);
     command.extend(["--validators".to_owned(), up.validators.to_string()]);
+    command.extend(["--read-cache".to_owned(), up.read_cache.clone()]);
     command.extend(["--base-port".to_owned(), up.place.base_port.to_string()]);
     command.extend(["--data".to_owned(), layout.root().to_string_lossy().into_owned()]);
     let (mut child, supervisor) = process::spawn_detached(&command, &log)?;

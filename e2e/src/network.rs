@@ -41,6 +41,8 @@ impl Options {
 
 /// Wardens of every network.
 pub const WARDENS: u16 = 2;
+/// Memory of the gateway for shards read lately: what is read comes from the miners.
+pub const READ_CACHE: &str = "0B";
 /// How long a process may take until its health page answers.
 const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,7 @@ pub struct Network {
     s3: Option<S3Access>,
     behind_nat: Option<behind_nat::BehindNat>,
     takes_snapshots: bool,
+    read_cache: String,
 }
 
 impl Network {
@@ -73,7 +76,13 @@ impl Network {
             s3: None,
             behind_nat: None,
             takes_snapshots: false,
+            read_cache: READ_CACHE.to_owned(),
         }
+    }
+
+    /// Lets the gateway keep as much of what was read lately.
+    pub fn cache_reads(&mut self, bytes: String) {
+        self.read_cache = bytes;
     }
 
     /// Has the gateway make snapshots of its metadata, which its owner pays for.

@@ -160,8 +160,7 @@ impl Network {
             ("chain-url", self.ws()),
             ("chain-genesis", self.genesis()?),
             ("chain-poll", CHAIN_POLL.to_owned()),
-            // What comes back here comes from the miners.
-            ("read-cache", "0B".to_owned()),
+            ("read-cache", self.read_cache.clone()),
         ];
         if self.takes_snapshots {
             options.push(("snapshot-account-file", text(&self.account_file(name))?));
