@@ -216,7 +216,7 @@ async fn foreground(up: &Up) -> anyhow::Result<ExitCode> {
 
 /// Watches the network until somebody wants it to end.
 async fn serve(network: &mut Network, progress: &Progress) -> anyhow::Result<&'static str> {
-    let control = Control::bind(network.layout().root())?;
+    let mut control = Control::bind(network.layout().root())?;
     let (end, first) = (asked_to_end(), first_attestation(network.ws()));
     tokio::pin!(end, first);
     let mut audited = false;

@@ -9,6 +9,8 @@ use anyhow::{Context, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
+    sync::mpsc,
+    task::JoinSet,
 };
 
 const FILE: &str = "control.sock";
@@ -17,7 +19,9 @@ const LINE_BYTES_MAX: u64 = 1_024;
 /// Where the supervisor listens.
 #[derive(Debug)]
 pub struct Control {
-    listener: UnixListener,
+    asked: mpsc::Receiver<Asked>,
+    // Ends with this.
+    _listening: JoinSet<()>,
     // The path of the socket goes through this descriptor.
     _directory: std::fs::File,
 }
@@ -40,16 +44,29 @@ impl Control {
         let (directory, path) = short_path(directory)?;
         let listener =
             UnixListener::bind(path).with_context(|| format!("cannot listen on {}", socket.display()))?;
-        Ok(Self { listener, _directory: directory })
+        let (sender, asked) = mpsc::channel(1);
+        let mut listening = JoinSet::new();
+        listening.spawn(listen(listener, sender));
+        Ok(Self { asked, _listening: listening, _directory: directory })
     }
 
-    /// The next request. Connections that send none are dropped.
-    pub async fn next(&self) -> Asked {
-        loop {
-            let Ok((stream, _)) = self.listener.accept().await else { continue };
-            if let Ok(asked) = read(stream).await {
-                return asked;
-            }
+    /// The next request. Nothing is lost when it is not waited for to the end.
+    pub async fn next(&mut self) -> Asked {
+        match self.asked.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Passes on what is asked. Connections that send nothing are dropped.
+async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+    while !asked.is_closed() {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        if let Ok(request) = read(stream).await
+            && asked.send(request).await.is_err()
+        {
+            return;
         }
     }
 }
@@ -109,7 +126,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().join("d".repeat(120));
         std::fs::create_dir(&directory).unwrap();
-        let control = Control::bind(&directory).unwrap();
+        let mut control = Control::bind(&directory).unwrap();
         let serve = async {
             for _ in 0..2 {
                 let asked = control.next().await;
@@ -122,5 +139,21 @@ mod tests {
             assert_eq!(start(&directory, "x").await.unwrap_err().to_string(), "a | b");
         };
         tokio::join!(serve, ask);
+    }
+
+    /// The supervisor looks after its processes between requests; a request that came in that moment was dropped once.
+    #[tokio::test]
+    async fn a_request_outlives_a_wait_that_was_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut control = Control::bind(directory.path()).unwrap();
+        let (_descriptor, path) = short_path(directory.path()).unwrap();
+        let mut slow = UnixStream::connect(path).await.unwrap();
+        let given_up = tokio::time::timeout(std::time::Duration::from_millis(50), control.next()).await;
+        assert!(given_up.is_err(), "nothing was asked yet");
+        slow.write_all(b"miner-01\n").await.unwrap();
+        let asked = control.next().await;
+        assert_eq!(asked.name, "miner-01");
+        asked.answer(Ok(7)).await;
+        assert_eq!(read_line(&mut slow).await.unwrap(), "ok 7");
     }
 }
