@@ -145,7 +145,7 @@ impl Target {
         let (status, body) = on.send(Method::GET, &list.sign(SIGNED_FOR), None, Bytes::new()).await?;
         ensure!(status.is_success(), "LIST {prefix}: {status} {}", text(&body));
         let page = rusty_s3::actions::ListObjectsV2::parse_response(std::str::from_utf8(&body)?)?;
-        Ok(page.contents.into_iter().map(|object| object.key.into()).collect())
+        Ok(page.contents.into_iter().map(|object| object.key).collect())
     }
 }
 

@@ -143,6 +143,7 @@ async fn compare(
     directory: &Path,
     network: impl Fn(bool, &str) -> anyhow::Result<Network>,
 ) -> anyhow::Result<()> {
+    memory::touch()?;
     let (first, garage_memory) = measure_garage(program, &directory.join("garage"), false).await?;
     let (synced, _) = measure_garage(program, &directory.join("garage"), true).await?;
 
