@@ -84,27 +84,18 @@ function dropZone(take) {
       input("choose-folder", { webkitdirectory: true }), el("label", { for: "choose-folder", class: "button" }, "Choose a folder")));
 }
 
-/// Takes what is dropped anywhere in the window, for as long as the view is there.
-function watchDrops(view, take) {
+/// Takes what is dropped anywhere in the window, until the reader goes on.
+function watchDrops(left, take) {
   const veil = byId("veil");
-  const end = new AbortController();
   const on = (name, act) => addEventListener(name, (event) => {
-    if (!view.isConnected && view.dataset.shown) {
-      veil.hidden = true;
-      end.abort();
-      return;
-    }
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    act(event);
-  }, { signal: end.signal });
+    if (event.dataTransfer?.types.includes("Files")) act(event);
+  }, { signal: left });
   on("dragover", () => { veil.hidden = false; });
   on("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
   on("drop", async (event) => {
     veil.hidden = true;
     take(await dropped(event.dataTransfer));
   });
-  view.dataset.shown = "yes";
 }
 
 async function removeBucket(gateway, bucket) {
@@ -135,7 +126,7 @@ function finder(bucket, prefix) {
 }
 
 /// A folder, or what in it begins with some letters.
-export async function folder({ gateway, transfers, place: { bucket, key: prefix }, view }) {
+export async function folder({ gateway, transfers, place: { bucket, key: prefix }, view, left }) {
   const inside = prefix.slice(0, prefix.lastIndexOf("/") + 1);
   const take = (files) => transfers.add(bucket, inside, files);
   const parts = [];
@@ -152,7 +143,7 @@ export async function folder({ gateway, transfers, place: { bucket, key: prefix 
     el("div", { class: "head" }, el("h1", { tabindex: -1 }, title),
       prefix === "" && button("Delete bucket", () => removeBucket(gateway, bucket), { class: "quiet" })),
     dropZone(take), finder(bucket, prefix), ...parts.flat());
-  watchDrops(view, take);
+  watchDrops(left, take);
   // What is uploaded appears, unless the reader has gone further down or away.
   transfers.onStored(view, async (at) => {
     if (at.bucket !== bucket || !at.key.startsWith(prefix) || !view.isConnected) return;

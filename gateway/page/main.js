@@ -1,4 +1,5 @@
-// Signing in and out, and which view is shown. Views are functions of `{ gateway, place, view }` that fill `view`.
+// Signing in and out, and which view is shown. Views are functions of `{ gateway, transfers, place, view, left }` that fill `view`; `left`
+// is aborted when the reader goes on.
 
 import { buckets, usage } from "./buckets.js";
 import { byId, el, placeOf, say } from "./dom.js";
@@ -17,6 +18,7 @@ const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
 let session;
 let shown = 0;
+let leaving = new AbortController();
 
 function tellSkew(skew) {
   const way = skew > 0 ? "behind" : "ahead of";
@@ -46,6 +48,7 @@ function leave(why = "") {
   session?.transfers.stop();
   session = undefined;
   shown += 1;
+  leaving.abort();
   byId("view").replaceChildren();
   for (const id of ["bar", "clock"]) byId(id).hidden = true;
   byId("sign-in").hidden = false;
@@ -60,6 +63,8 @@ async function show() {
   if (!session) return;
   const [turn, place] = [(shown += 1), placeOf(location.hash)];
   const view = el("div");
+  leaving.abort();
+  leaving = new AbortController();
   const old = byId("view");
   old.setAttribute("aria-busy", "true");
   for (const link of document.querySelectorAll("nav a")) {
@@ -68,7 +73,7 @@ async function show() {
     else link.removeAttribute("aria-current");
   }
   try {
-    await (VIEWS[place.view] ?? buckets)({ ...session, place, view });
+    await (VIEWS[place.view] ?? buckets)({ ...session, place, view, left: leaving.signal });
   } catch (error) {
     if (turn !== shown) return;
     if (error instanceof Refused && SIGNED_OUT.includes(error.code)) {
@@ -114,6 +119,8 @@ function start() {
     byId("main").focus();
   });
   addEventListener("hashchange", show);
+  // Otherwise a browser leaves the page for a file that was dropped beside its place.
+  for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
   addEventListener("beforeunload", (event) => {
     if (session?.transfers.busy()) event.preventDefault();
   });

@@ -13,7 +13,7 @@ function isThere(shard) {
 }
 
 /// What an answer of `/v1/locate` comes to: of the worst stripe how many shards are there, and can be lost.
-export function health({ stripes }) {
+function health({ stripes }) {
   const counted = stripes.map((stripe) => {
     const there = stripe.shards.filter(isThere).length;
     return { there, total: stripe.shards.length, spare: there - stripe.data_shards };
@@ -52,7 +52,7 @@ function strip(stripe, at) {
 }
 
 /// What each miner holds, the largest holders first.
-export function miners({ stripes }) {
+function miners({ stripes }) {
   const held = new Map();
   stripes.forEach((stripe, at) => stripe.shards.forEach((shard) => {
     const row = held.get(shard.uid) ?? { uid: shard.uid, endpoint: shard.endpoint, shards: 0, there: 0, stripes: new Set() };
@@ -85,7 +85,8 @@ function table(located) {
     left > 0 && el("p", { class: "faint" }, `And ${count(left, "miner")} more; arion locate lists all.`));
 }
 
-function drawn(located) {
+/// An answer of `/v1/locate` as elements.
+export function drawn(located) {
   const [text, state] = verdict(located);
   const left = located.stripes.length - STRIPES_DRAWN;
   const legend = [["data", "data"], ["parity", "parity"], ["waiting", "not confirmed yet"]];
