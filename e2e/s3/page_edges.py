@@ -25,8 +25,7 @@ AUDIT = """const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 
 const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
 const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
 const colour = (layers) => {
-  canvas.fillStyle = "#fff";
-  for (const layer of layers) { canvas.fillStyle = layer; canvas.fillRect(0, 0, 1, 1); }
+  for (const layer of ["#fff", ...layers]) { canvas.fillStyle = layer; canvas.fillRect(0, 0, 1, 1); }
   return canvas.getImageData(0, 0, 1, 1).data;
 };
 const grounds = (e) => (e ? [...grounds(e.parentElement), getComputedStyle(e).backgroundColor] : []);
@@ -188,7 +187,10 @@ def lesser_keys(trial):
     done(trial, "fits")
     browser.choose("#choose-files", trial.file("too-much", bytes(900_000)))
     browser.says("#transfer-list", "The quota is used up")
-    trial.check("a quota is told", True)
+    trial.check("a quota is told before anything is sent", True)
+    browser.choose("#choose-files", trial.file("little-too-much", bytes(100_000)))
+    browser.says("#transfer-list", "(the quota is used up: ")
+    trial.check("and as the gateway tells it", True)
     browser.click("Buckets")
     browser.says("#view .figures", "977 KiB of 1.00 MiB")
     browser.says("#view .figures", "nearly used up")
@@ -249,6 +251,10 @@ def other_eyes(trial):
     """Light and dark, a window and a phone: enough contrast, names for everything, no scrolling sideways"""
     browser = trial.browser
     long = urllib.parse.quote(STRANGE[-1], safe="")
+    browser.go("data:text/html,<html lang=en><h1>x</h1><p style='color:%23999;background:%23fff'>faint</p><button></button>"
+               "<div style='width:2000px'>wide</div>")
+    found = browser.js(AUDIT)
+    trial.check("what is too faint, has no name or is too wide is found", len(found) == 2 and browser.js(WIDTH) > 1999, found)
     places = [("#buckets", "Buckets"), ("#usage", "Usage"), ("#folder/strange/", "strange"), ("#folder/holiday/", "holiday"),
               ("#object/holiday/film.mp4", "film.mp4"), (f"#object/strange/{long}", "long"), ("#object/diary/day", "day")]
     for name, size in [("window", (920, 640, False)), ("phone", (360, 740, True))]:
@@ -344,6 +350,8 @@ def secrecy(trial):
     trial.check("no other host was asked", not others, others)
     leaked = [request for request in [*sent, *headers] if trial.keys[1] in urllib.parse.unquote(str(request))]
     trial.check("the secret key was in no request", not leaked, leaked[:1])
+    named = [request for request in [*sent, *headers] if trial.keys[0] in urllib.parse.unquote(str(request))]
+    trial.check("while the access key was in hundreds", len(named) > 200, len(named))
     trial.check("no file of the page is missing", not [
         event["params"]["response"]["url"] for event in events
         if event["method"] == "Network.responseReceived" and "/-/" in event["params"]["response"]["url"] and event["params"]["response"]["status"] != 200])

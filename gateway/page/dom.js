@@ -5,6 +5,11 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+/// Whether the gateway is on this machine, at an address that leads nowhere from others.
+export function isLocal() {
+  return ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+}
+
 /// An element. `attributes` whose name begins with `on` are listeners; `true` sets one without a value, `undefined` and `false` none.
 export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

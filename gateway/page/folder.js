@@ -1,9 +1,12 @@
 // A folder of a bucket: what begins with a prefix, up to the next `/`. Files dropped on it are uploaded into it.
 
 import { ask, byId, el, button, hrefOf, say } from "./dom.js";
-import { Refused } from "./gateway.js";
+import { LINES, Refused } from "./gateway.js";
 import { chosen, dropped } from "./files.js";
 import { count, explain, nameOf, size, time } from "./words.js";
+
+/// How long to wait for other uploads before the list is asked for again, milliseconds.
+const REFRESH_PAUSE = 300;
 
 /// The way from all buckets to a folder or an object; the last one is where we are.
 export function crumbs(bucket, key) {
@@ -144,15 +147,22 @@ export async function folder({ gateway, transfers, place: { bucket, key: prefix 
       prefix === "" && button("Delete bucket", () => removeBucket(gateway, bucket), { class: "quiet" })),
     dropZone(take), finder(bucket, prefix), ...parts.flat());
   watchDrops(left, take);
-  // What is uploaded appears, unless the reader has gone further down or away.
-  transfers.onStored(view, async (at) => {
-    if (at.bucket !== bucket || !at.key.startsWith(prefix) || !view.isConnected) return;
+  // What is uploaded appears, unless the reader turned pages.
+  let due;
+  const refresh = async () => {
+    due = undefined;
     const old = view.querySelector("table.list");
-    if (!old || old.querySelectorAll("tbody tr").length > 200) return;
+    if (!old || left.aborted || old.querySelectorAll("tbody tr").length > LINES) return;
     const [table, status, more] = listing(gateway, bucket, prefix, await gateway.list(bucket, prefix));
+    const focused = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
     const rest = [old.nextElementSibling, old.nextElementSibling.nextElementSibling];
     old.replaceWith(table);
     rest[0].replaceWith(status);
     rest[1].replaceWith(more);
+    Array.from(table.querySelectorAll("a")).find((link) => link.getAttribute("href") === focused)?.focus();
+  };
+  transfers.onStored((at) => {
+    if (left.aborted || at.bucket !== bucket || !at.key.startsWith(prefix)) return;
+    due ??= setTimeout(() => refresh().catch(() => { /* the list stays as it was */ }), REFRESH_PAUSE);
   });
 }

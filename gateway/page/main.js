@@ -2,7 +2,7 @@
 // is aborted when the reader goes on.
 
 import { buckets, usage } from "./buckets.js";
-import { byId, el, placeOf, say } from "./dom.js";
+import { byId, el, isLocal, placeOf, say } from "./dom.js";
 import { folder } from "./folder.js";
 import { Gateway, Refused } from "./gateway.js";
 import { object } from "./object.js";
@@ -13,8 +13,6 @@ import { duration, explain } from "./words.js";
 const STORE = "arion-keys";
 const VIEWS = { buckets, usage, folder, object };
 const SIGNED_OUT = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"];
-// Where whoever listens to the wire is on this machine.
-const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
 let session;
 let shown = 0;
@@ -53,7 +51,7 @@ function leave(why = "") {
   for (const id of ["bar", "clock"]) byId(id).hidden = true;
   byId("sign-in").hidden = false;
   byId("sign-in-error").textContent = why;
-  byId("plain").hidden = location.protocol === "https:" || LOCAL.includes(location.hostname);
+  byId("plain").hidden = location.protocol === "https:" || isLocal();
   document.title = "Sign in - Arion";
   byId("access").focus();
 }

@@ -1,6 +1,6 @@
 // Links that read an object without a key.
 
-import { button, copy, el, say } from "./dom.js";
+import { button, copy, el, isLocal, say } from "./dom.js";
 import { nameOf, time } from "./words.js";
 
 const LIFETIMES = [["1 hour", 3600], ["1 day", 86_400], ["7 days, the longest", 604_800]];
@@ -29,6 +29,7 @@ export function share(gateway, bucket, key) {
     el("label", { for: "share-lifetime" }, "Works for"), lifetime,
     el("p", { class: "check" }, save, el("label", { for: "share-save" }, "Browsers save the file instead of showing it")),
     el("label", { for: "share-link" }, "Link"), link, until,
+    isLocal() && el("p", { class: "faint small" }, "You opened the gateway at an address of this device: the link works here only."),
     el("p", { class: "actions" }, button("Close", () => dialog.close()), copied));
   dialog.addEventListener("close", () => dialog.remove());
   draw();

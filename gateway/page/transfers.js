@@ -118,9 +118,7 @@ export function startTransfers(gateway) {
     tell();
     const state = transfer.state === "failed" ? `failed: ${why(error)}` : transfer.state === "done" ? "is stored" : "was cancelled";
     say(`${transfer.key} ${state}`);
-    if (transfer.state === "done" && listener?.view.isConnected) {
-      listener.act(transfer).catch(() => { /* the list stays as it was */ });
-    }
+    if (transfer.state === "done") listener?.(transfer);
   };
   const list = {
     next: () => (numbers += 1),
@@ -151,8 +149,8 @@ export function startTransfers(gateway) {
       say(`Uploading ${count(files.length, "file")}.`);
       list.advance();
     },
-    onStored(view, act) {
-      listener = { view, act };
+    onStored(act) {
+      listener = act;
     },
     busy: () => under_way().length > 0,
     stop() {

@@ -8,6 +8,8 @@ const PART_BYTES = 16 * MIB;
 const PARTS_MAX = 10_000;
 const PARTS_AT_ONCE = 3;
 const ATTEMPTS = 4;
+/// Below this a refusal is read even when it comes before the whole file was sent.
+const ASKED_BYTES = MIB / 4;
 
 /// The file changed or went away while it was read.
 export class Unreadable extends Error {}
@@ -78,6 +80,7 @@ async function cause(gateway, file, error) {
 }
 
 async function refuseBeyondQuota(gateway, file) {
+  if (file.size < ASKED_BYTES) return;
   const used = await gateway.usage();
   if (used.quota_bytes !== null && used.bytes + file.size > used.quota_bytes) {
     throw new Refused(403, "QuotaExceeded", "");

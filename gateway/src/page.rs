@@ -147,7 +147,8 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();
-        (found.sort_unstable(), served.sort_unstable());
+        found.sort_unstable();
+        served.sort_unstable();
         assert_eq!(found, served);
         for (name, _, content) in FILES {
             for import in content.split("from \"./").skip(1) {
