@@ -43,6 +43,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Domains below which names are buckets' websites.
     pub website_domains: Vec<String>,
+    /// Whether people are shown the status page.
+    pub page: bool,
     /// UDP address of the ledger.
     pub listen: SocketAddr,
     /// Bounds of writing.

@@ -104,7 +104,8 @@ impl arion_daemon::Daemon for Gateway {
             region: config.region.clone(),
             part_bytes_min: s3::PART_BYTES_MIN,
         };
-        let s3 = S3Server::bind(config.s3, s3::service_with(store, config.domains(), rate), DRAIN).await?;
+        let service = s3::service_with(store, config.domains(), rate).with_page(config.page);
+        let s3 = S3Server::bind(config.s3, service, DRAIN).await?;
         health.detail("s3", s3.local_addr().to_string());
         tracing::info!(
             %node_id, s3 = %s3.local_addr(), quic = %quic.local_addr(), http = %http.local_addr(),

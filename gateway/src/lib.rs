@@ -35,6 +35,7 @@ pub mod manifest;
 pub mod meta;
 pub mod metrics;
 pub mod object;
+mod page;
 pub mod peers;
 pub mod placement;
 pub mod rate;

@@ -19,7 +19,10 @@ use s3s::{
 use super::{
     access::Peer, auth, callers::Callers, cors::Page, digest::random_id, query::parameter, stored, website,
 };
-use crate::meta::{Meta, Subresource};
+use crate::{
+    meta::{Meta, Subresource},
+    page,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// Longest that presigned addresses may be valid, seconds (as in AWS).
@@ -66,6 +69,7 @@ impl S3Host for Domains {
 #[derive(Clone)]
 pub struct Front {
     inner: Arc<Inner>,
+    shows_page: bool,
 }
 
 struct Inner {
@@ -94,7 +98,12 @@ impl Service<hyper::Request<Incoming>> for Connection {
 
 impl Front {
     pub(super) fn new(service: S3Service, meta: Meta, domains: Domains, callers: Arc<Callers>) -> Self {
-        Self { inner: Arc::new(Inner { service, meta, domains, callers }) }
+        Self { inner: Arc::new(Inner { service, meta, domains, callers }), shows_page: false }
+    }
+
+    /// With the status page for people, or without.
+    pub fn with_page(self, shows_page: bool) -> Self {
+        Self { shows_page, ..self }
     }
 
     /// For a connection from `peer`.
@@ -111,11 +120,24 @@ impl Front {
         let answered = self.inner.callers.watch(peer.ip(), async {
             match below(&self.inner.domains.website, &host) {
                 Some(bucket) => website::answer(self, &bucket, request).await,
-                None => self.s3(request, &host).await,
+                None => self.s3_or_page(request, &host).await,
             }
         });
         let answered = answered.await;
         answered.map(|response| with_id(response, &id))
+    }
+
+    /// Addresses of buckets have no page: they are the bucket's alone.
+    async fn s3_or_page(&self, request: HttpRequest, host: &str) -> Result<HttpResponse, HttpError> {
+        if !self.shows_page || below(&self.inner.domains.s3, host).is_some() {
+            return self.s3(request, host).await;
+        }
+        if let Some(response) = page::answer(request.method(), request.uri(), request.headers()) {
+            return Ok(response);
+        }
+        let mut response = self.s3(request, host).await?;
+        page::confine(&mut response);
+        Ok(response)
     }
 
     async fn s3(&self, mut request: HttpRequest, host: &str) -> Result<HttpResponse, HttpError> {

@@ -44,7 +44,7 @@ impl Answer {
     }
 }
 
-async fn serve() -> Served {
+async fn serve(shows_page: bool) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
     let grid = network.grid(directory.path());
@@ -56,7 +56,8 @@ async fn serve() -> Served {
     let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000 };
     let domains = Domains { s3: vec!["s3.test".into()], website: vec!["web.test".into()] };
     let address = "127.0.0.1:0".parse().unwrap();
-    let server = S3Server::bind(address, s3::service(store, domains), Duration::from_secs(1)).await.unwrap();
+    let service = s3::service(store, domains).with_page(shows_page);
+    let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();
     let endpoint = format!("http://{}", server.local_addr());
     Served {
         server,
@@ -72,7 +73,16 @@ async fn serve() -> Served {
 
 /// Runs blocking client code beside the server.
 pub async fn with_client(test: impl FnOnce(&Served) + Send + 'static) {
-    let served = Arc::new(serve().await);
+    run(serve(true).await, test).await;
+}
+
+/// The same without the status page.
+pub async fn with_client_and_no_page(test: impl FnOnce(&Served) + Send + 'static) {
+    run(serve(false).await, test).await;
+}
+
+async fn run(served: Served, test: impl FnOnce(&Served) + Send + 'static) {
+    let served = Arc::new(served);
     let client = served.clone();
     tokio::task::spawn_blocking(move || test(&client)).await.unwrap();
     Arc::into_inner(served).unwrap().server.shutdown().await;

@@ -28,6 +28,7 @@ mod links;
 mod objects;
 mod operations;
 mod packing;
+mod page;
 mod privacy;
 mod process;
 mod quotas;
