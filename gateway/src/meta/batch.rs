@@ -5,10 +5,12 @@
 //! - An operation that meets a row which does not decode fails alone: the transaction is given up, and the others are carried
 //!   out again in a new one.
 
-use redb::{Database, WriteTransaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{DiskFailed, MetaError, note};
+use super::{
+    DiskFailed, MetaError, WriteTransaction, note,
+    store::{Session, Store},
+};
 
 /// Most operations in one commit.
 const BATCH_MAX: usize = 256;
@@ -64,11 +66,12 @@ where
 
 /// Works until the last handle is gone.
 pub(super) fn write_loop(
-    db: &Database,
+    store: &Store,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
     failure: &watch::Sender<Option<DiskFailed>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut session = None;
     while let Some(first) = waiting.blocking_recv() {
         batch.push(first);
         while batch.len() < BATCH_MAX {
@@ -77,17 +80,21 @@ pub(super) fn write_loop(
                 Err(_) => break,
             }
         }
-        if let Err(error) = commit(db, &mut batch) {
+        if let Err(error) = commit(store, &mut session, &mut batch) {
             tracing::error!(%error, "metadata could not be written");
-            note(db, &error, failure);
+            note(store, &error, failure);
         }
     }
 }
 
 /// Carries out what is in the batch and answers all of it.
-fn commit(db: &Database, batch: &mut Vec<Box<dyn Job>>) -> Result<(), MetaError> {
+fn commit(
+    store: &Store,
+    session: &mut Option<Session>,
+    batch: &mut Vec<Box<dyn Job>>,
+) -> Result<(), MetaError> {
     while !batch.is_empty() {
-        match attempt(db, batch) {
+        match attempt(store, session, batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.finish(Ok(()))),
             Err((Some(at), MetaError::Row(table))) => {
                 // Whoever asked tells it.
@@ -104,16 +111,27 @@ fn commit(db: &Database, batch: &mut Vec<Box<dyn Job>>) -> Result<(), MetaError>
 }
 
 /// One transaction; which of the batch it failed by, if by one.
-fn attempt(db: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), (Option<usize>, MetaError)> {
+fn attempt(
+    store: &Store,
+    session: &mut Option<Session>,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), (Option<usize>, MetaError)> {
     let lost = |error: MetaError| (None, error);
-    let transaction = db.begin_write().map_err(|error| lost(error.into()))?;
+    let transaction = store.begin_write(session).map_err(lost)?;
     for (at, job) in batch.iter_mut().enumerate() {
         if let Err(error) = job.run(&transaction) {
-            transaction.abort().map_err(|error| lost(error.into()))?;
-            return Err((Some(at), error));
+            let at = matches!(error, MetaError::Row(_)).then_some(at);
+            match transaction.abort() {
+                Ok(kept) => *session = kept,
+                // What the operation met says more.
+                Err(lost) if at.is_some() => return Err((None, lost)),
+                Err(_) => {}
+            }
+            return Err((at, error));
         }
     }
-    transaction.commit().map_err(|error| lost(error.into()))
+    *session = transaction.commit().map_err(lost)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 use arion_protocol::LedgerRecord;
 use arion_types::StripeId;
 use codec::{DecodeAll, Encode};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, WriteTransaction};
 use tokio::sync::mpsc;
 
 use super::{
     BUCKETS, DELETES, DeleteRow, Hash, INFLIGHT, LEDGER, MANIFESTS, MAPS, MISSING, Meta, MetaError,
-    MissingRow, NULLS, OBJECTS, PARTS, STRIPES, SUBRESOURCES, UPLOADS, Unreadable, VERSIONS,
+    MissingRow, NULLS, OBJECTS, PARTS, ReadTable, ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES,
+    UPLOADS, Unreadable, VERSIONS, WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
     ledger,
     packs::{HOLED, PACKED},
@@ -99,10 +99,11 @@ macro_rules! tables {
                 $($number => {
                     let $decoded = <$key>::decode_all(&mut key).map_err(|_| MetaError::Row($name))?;
                     let value = <$value>::of(value).ok_or(MetaError::Row($name))?;
-                    match transaction.open_table($table)?.insert($borrowed, value)? {
-                        None => Ok(()),
-                        Some(_) => Err(MetaError::Row($name)),
+                    let mut table = transaction.open_table($table)?;
+                    if table.get($borrowed)?.is_some() {
+                        return Err(MetaError::Row($name));
                     }
+                    table.insert($borrowed, value)
                 })*
                 RECEIPTS => {
                     let record = LedgerRecord::decode_all(&mut &*value).map_err(|_| MetaError::Row("receipts"))?;
@@ -115,7 +116,6 @@ macro_rules! tables {
         /// The tables that are in snapshots, by name.
         #[cfg(test)]
         fn exported() -> Vec<String> {
-            use redb::TableHandle;
             vec![LEDGER.name().to_owned(), $($table.name().to_owned(),)*]
         }
     };
@@ -167,7 +167,7 @@ pub type File = (String, Vec<u8>);
 /// One consistent view of everything that a new gateway needs.
 struct View<'a> {
     transaction: &'a ReadTransaction,
-    own: ReadOnlyTable<Hash, &'static [u8]>,
+    own: ReadTable<'a, Hash, &'static [u8]>,
     files: &'a [File],
     unreadable: &'a Unreadable,
 }
@@ -319,8 +319,6 @@ impl Meta {
 
 #[cfg(test)]
 mod tests {
-    use redb::TableHandle;
-
     use super::{
         super::{
             SETTINGS,
@@ -337,9 +335,7 @@ mod tests {
     async fn every_table_is_in_snapshots_or_left_out_on_purpose() {
         let directory = tempfile::tempdir().unwrap();
         let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
-        let tables = meta.read(|transaction| {
-            Ok(transaction.list_tables()?.map(|table| table.name().to_owned()).collect::<Vec<_>>())
-        });
+        let tables = meta.read(|transaction| Ok(transaction.table_names()));
         let notes = [SNAPSHOTS.name(), SNAPSHOT_NODES.name(), SNAPSHOT_STRIPES.name()];
         let left_out = notes.into_iter().chain([SETTINGS.name(), USAGE.name()]);
         let mut known = exported();

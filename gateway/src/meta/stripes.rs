@@ -8,13 +8,69 @@ use std::collections::HashSet;
 use arion_protocol::LedgerRecord;
 use arion_types::{Epoch, ShardHash, SignedReceipt, StripeId};
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, STRIPES, ledger};
+use super::{
+    DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, ReadTransaction, ReadableTable,
+    STRIPES, TableDefinition, WriteTransaction, ledger,
+};
 use crate::manifest::StripeRecord;
 
 /// Shared stripes whose members are being entered; each is one reference.
-pub(super) const PINNED: TableDefinition<'_, Hash, ()> = TableDefinition::new("pinned");
+pub(super) const PINNED: TableDefinition<Hash, ()> = TableDefinition::new("pinned");
+/// Which replica sends a stripe in flight, and which one has it pinned; empty where there is only one gateway.
+const INFLIGHT_BY: TableDefinition<Hash, u32> = TableDefinition::new("inflight-by");
+const PINNED_BY: TableDefinition<Hash, u32> = TableDefinition::new("pinned-by");
+
+/// Notes whose a stripe is, where there may be several.
+fn own(
+    transaction: &WriteTransaction,
+    table: TableDefinition<Hash, u32>,
+    id: &StripeId,
+) -> Result<(), MetaError> {
+    match transaction.replica() {
+        Some(replica) => transaction.open_table(table)?.insert(id.0, replica),
+        None => Ok(()),
+    }
+}
+
+fn disown(
+    transaction: &WriteTransaction,
+    table: TableDefinition<Hash, u32>,
+    id: &StripeId,
+) -> Result<(), MetaError> {
+    match transaction.replica() {
+        Some(_) => transaction.open_table(table)?.remove(id.0),
+        None => Ok(()),
+    }
+}
+
+/// What a replica that is gone left in flight, or pinned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeftBehind {
+    /// The stripe.
+    pub stripe: StripeId,
+    /// Whether it is pinned.
+    pub is_pinned: bool,
+    /// The replica; 0 where none is noted.
+    pub replica: u32,
+}
+
+fn left(
+    transaction: &ReadTransaction,
+    running: &[u32],
+    (table, by, is_pinned): (TableDefinition<Hash, ()>, TableDefinition<Hash, u32>, bool),
+    found: &mut Vec<LeftBehind>,
+) -> Result<(), MetaError> {
+    let by = transaction.open_table(by)?;
+    for row in transaction.open_table(table)?.iter()? {
+        let stripe = row?.0.value();
+        let replica = by.get(stripe)?.map_or(0, |row| row.value());
+        if !running.contains(&replica) {
+            found.push(LeftBehind { stripe: StripeId(stripe), is_pinned, replica });
+        }
+    }
+    Ok(())
+}
 
 #[derive(Encode, Decode)]
 struct StripeRow {
@@ -79,6 +135,7 @@ pub(super) fn hold<'a>(
         row.refs += 1;
         put(transaction, &id, &row)?;
         transaction.open_table(INFLIGHT)?.remove(id.0)?;
+        disown(transaction, INFLIGHT_BY, &id)?;
     }
     Ok(())
 }
@@ -110,6 +167,7 @@ fn bury(
 ) -> Result<(), MetaError> {
     transaction.open_table(STRIPES)?.remove(id.0)?;
     transaction.open_table(INFLIGHT)?.remove(id.0)?;
+    disown(transaction, INFLIGHT_BY, id)?;
     let mut missing = transaction.open_table(MISSING)?;
     for (index, shard) in (0u8..).zip(&record.hashes) {
         missing.remove((shard.0, index))?;
@@ -148,7 +206,7 @@ impl Meta {
         self.write(move |transaction| {
             put(transaction, &id, &StripeRow { refs: 0, record })?;
             transaction.open_table(INFLIGHT)?.insert(id.0, ())?;
-            Ok(())
+            own(transaction, INFLIGHT_BY, &id)
         })
         .await
     }
@@ -187,7 +245,7 @@ impl Meta {
             if get(transaction, &id)?.is_none() {
                 return queue_delete(transaction, &id, receipt.index, &receipt.shard, receipt.epoch, now_ms);
             }
-            if transaction.open_table(MISSING)?.remove((receipt.shard.0, receipt.index))?.is_none() {
+            if transaction.open_table(MISSING)?.take((receipt.shard.0, receipt.index))?.is_none() {
                 return Ok(());
             }
             ledger::append(transaction, [LedgerRecord::Stored(signed)])
@@ -217,7 +275,7 @@ impl Meta {
             let record = get(transaction, &id)?.ok_or(MetaError::Row("stripes"))?.record;
             hold(transaction, [&record])?;
             transaction.open_table(PINNED)?.insert(id.0, ())?;
-            Ok(())
+            own(transaction, PINNED_BY, &id)
         })
         .await
     }
@@ -229,7 +287,8 @@ impl Meta {
             let mut given_up = 0;
             for id in &ids {
                 let Some(row) = unreadable.readable(get(transaction, id), id)? else { continue };
-                let was_pinned = transaction.open_table(PINNED)?.remove(id.0)?.is_some();
+                let was_pinned = transaction.open_table(PINNED)?.take(id.0)?.is_some();
+                disown(transaction, PINNED_BY, id)?;
                 if let (true, Some(row)) = (was_pinned, row) {
                     release(transaction, [&row.record], now_ms)?;
                     given_up += usize::from(row.refs <= 1);
@@ -257,6 +316,18 @@ impl Meta {
                 ids.push(StripeId(row?.0.value()));
             }
             Ok(ids)
+        })
+        .await
+    }
+
+    /// What replicas that do not run any more left in flight or pinned; nothing where there is only one gateway.
+    pub async fn left_behind(&self) -> Result<Vec<LeftBehind>, MetaError> {
+        self.read(|transaction| {
+            let Some(running) = transaction.running()? else { return Ok(Vec::new()) };
+            let mut found = Vec::new();
+            left(transaction, &running, (INFLIGHT, INFLIGHT_BY, false), &mut found)?;
+            left(transaction, &running, (PINNED, PINNED_BY, true), &mut found)?;
+            Ok(found)
         })
         .await
     }

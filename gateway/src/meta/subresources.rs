@@ -1,9 +1,11 @@
 //! What a bucket has besides objects: one row per bucket and kind, each with a version of its own.
 
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, BucketInfo, Meta, MetaError, SUBRESOURCES, buckets};
+use super::{
+    BUCKETS, BucketInfo, Meta, MetaError, ReadTransaction, ReadableTable, SUBRESOURCES, WriteTransaction,
+    buckets,
+};
 
 /// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

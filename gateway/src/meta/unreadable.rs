@@ -66,13 +66,13 @@ impl Meta {
 #[cfg(test)]
 mod tests {
     use arion_types::StripeId;
-    use redb::TableDefinition;
 
     use super::{
         super::{
             Allowance, BUCKETS, DELETES, MANIFESTS, MISSING, Moved, STRIPES, SUBRESOURCES, Subresource,
-            UPLOADS, UploadInfo, UploadKey,
+            TableDefinition, UPLOADS, UploadInfo, UploadKey,
             packs::{HOLED, PACKED},
+            store,
             tests::bucket_of,
         },
         *,
@@ -98,9 +98,9 @@ mod tests {
         record
     }
 
-    async fn spoil<K>(meta: &Meta, table: TableDefinition<'static, K, Row>, row: K)
+    async fn spoil<K>(meta: &Meta, table: TableDefinition<K, Row>, row: K)
     where
-        for<'a> K: redb::Key + Copy + Send + 'static + redb::Value<SelfType<'a> = K>,
+        for<'a> K: store::Key + Copy + Send + redb::Value<SelfType<'a> = K>,
     {
         let spoilt = meta.write(move |transaction| {
             transaction.open_table(table)?.insert(row, BROKEN)?;
@@ -155,7 +155,7 @@ mod tests {
         let ids = [stripe(&meta, 1).await.id(), stripe(&meta, 2).await.id(), StripeId([9; 32])];
         let holed = meta.write(move |transaction| {
             let mut holed = transaction.open_table(HOLED)?;
-            ids.iter().try_for_each(|id| holed.insert(id.0, ()).map(drop))?;
+            ids.iter().try_for_each(|id| holed.insert(id.0, ()))?;
             Ok(())
         });
         holed.await.unwrap();
