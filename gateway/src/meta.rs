@@ -456,6 +456,12 @@ fn note(store: &Store, error: &MetaError, failure: &watch::Sender<Option<DiskFai
 pub(crate) mod tests {
     use super::*;
 
+    #[path = "../../tests/gateway/engine.rs"]
+    #[allow(dead_code, unreachable_pub, missing_docs, reason = "the tests of the program use the rest")]
+    mod engine;
+
+    pub(crate) use engine::{Engine, on_each};
+
     /// Makes a bucket of an account.
     pub(crate) async fn bucket_of(meta: &Meta, name: &str, account: &str) {
         meta.create_bucket(name.into(), BucketInfo::new(account.into(), 1)).await.unwrap();

@@ -137,55 +137,59 @@ fn attempt(
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{BucketInfo, Meta, SETTINGS, tests::bucket_of},
+        super::{
+            BucketInfo, ReadableTable, SETTINGS,
+            tests::{Engine, bucket_of},
+        },
         *,
     };
 
     /// One client's broken row failed whatever others wrote in the same moment, with it and behind it.
     #[tokio::test]
     async fn a_broken_row_fails_only_who_needs_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
-        bucket_of(&meta, "broken", "a").await;
-        // Held until everything below waits, so that all of it is one batch.
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
-        let held = meta.write(move |transaction| {
-            let _ = gate.lock().unwrap().recv();
-            transaction.open_table(super::super::BUCKETS)?.insert("broken", b"\xff".as_slice())?;
-            Ok(())
-        });
-        let enter = |name: &'static str| {
-            meta.write(move |transaction| {
-                transaction.open_table(SETTINGS)?.insert(name, b"x".as_slice())?;
-                Ok(name)
-            })
-        };
-        let fails = meta.write(|transaction| {
-            transaction.open_table(SETTINGS)?.insert("half", b"x".as_slice())?;
-            super::super::buckets::require(transaction, "broken").map(|_| ())
-        });
-        let refused = meta.create_bucket("other".into(), BucketInfo::new("a".into(), 1));
-        let again = meta.create_bucket("other".into(), BucketInfo::new("b".into(), 1));
-        // Opened for good: it may be carried out twice.
-        let go = async move {
-            tokio::task::yield_now().await;
-            drop(open);
-        };
-        let (held, before, fails, behind, made, again, ()) =
-            tokio::join!(held, enter("before"), fails, enter("behind"), refused, again, go);
-        held.unwrap();
-        assert_eq!((before.unwrap(), behind.unwrap()), ("before", "behind"));
-        assert!(matches!(fails, Err(MetaError::Row("buckets"))));
-        made.unwrap();
-        assert!(matches!(again, Err(MetaError::BucketTaken)));
-        let found = meta
-            .read(|transaction| {
-                let settings = transaction.open_table(SETTINGS)?;
-                let has = |name| Ok::<_, MetaError>(settings.get(name)?.is_some());
-                Ok([has("before")?, has("half")?, has("behind")?])
-            })
-            .await;
-        assert_eq!(found.unwrap(), [true, false, true]);
+        for engine in Engine::each() {
+            let meta = engine.open();
+            bucket_of(&meta, "broken", "a").await;
+            // Held until everything below waits, so that all of it is one batch.
+            let (open, gate) = std::sync::mpsc::channel::<()>();
+            let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+            let held = meta.write(move |transaction| {
+                let _ = gate.lock().unwrap().recv();
+                transaction.open_table(super::super::BUCKETS)?.insert("broken", b"\xff".as_slice())?;
+                Ok(())
+            });
+            let enter = |name: &'static str| {
+                meta.write(move |transaction| {
+                    transaction.open_table(SETTINGS)?.insert(name, b"x".as_slice())?;
+                    Ok(name)
+                })
+            };
+            let fails = meta.write(|transaction| {
+                transaction.open_table(SETTINGS)?.insert("half", b"x".as_slice())?;
+                super::super::buckets::require(transaction, "broken").map(|_| ())
+            });
+            let refused = meta.create_bucket("other".into(), BucketInfo::new("a".into(), 1));
+            let again = meta.create_bucket("other".into(), BucketInfo::new("b".into(), 1));
+            // Opened for good: it may be carried out twice.
+            let go = async move {
+                tokio::task::yield_now().await;
+                drop(open);
+            };
+            let (held, before, fails, behind, made, again, ()) =
+                tokio::join!(held, enter("before"), fails, enter("behind"), refused, again, go);
+            held.unwrap();
+            assert_eq!((before.unwrap(), behind.unwrap()), ("before", "behind"));
+            assert!(matches!(fails, Err(MetaError::Row("buckets"))));
+            made.unwrap();
+            assert!(matches!(again, Err(MetaError::BucketTaken)));
+            let found = meta
+                .read(|transaction| {
+                    let settings = transaction.open_table(SETTINGS)?;
+                    let has = |name| Ok::<_, MetaError>(settings.get(name)?.is_some());
+                    Ok([has("before")?, has("half")?, has("behind")?])
+                })
+                .await;
+            assert_eq!(found.unwrap(), [true, false, true]);
+        }
     }
 }

@@ -323,7 +323,7 @@ mod tests {
         super::{
             SETTINGS,
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
-            tests::bucket_of,
+            tests::{Engine, bucket_of},
             usage::USAGE,
         },
         *,
@@ -366,24 +366,29 @@ mod tests {
 
     #[tokio::test]
     async fn what_goes_out_comes_in_again_and_nothing_twice() {
-        let directory = tempfile::tempdir().unwrap();
-        let meta = Meta::open(&directory.path().join("one.redb")).unwrap();
-        bucket_of(&meta, "photos", "alice").await;
-        meta.keep_map(3, vec![1; 10]).await.unwrap();
-        let (sent, summary) = rows(&meta).await;
-        assert_eq!((summary.buckets, summary.rows), (1, sent.len() as u64));
-        let other = Meta::open(&directory.path().join("two.redb")).unwrap();
-        let mut found = Summary::default();
-        let files = other.import(sent.clone(), &mut found).await.unwrap();
-        assert_eq!((found, files), (summary, vec![("f".to_owned(), vec![7; 600_000])]));
-        assert_eq!(rows(&other).await, (sent.clone(), summary));
-        let again = other.import(sent.clone(), &mut found).await;
-        assert!(matches!(again, Err(MetaError::Row("maps"))), "{again:?}");
-        for (table, key, value) in
-            [(99, vec![], vec![]), (7, vec![9], vec![]), (9, sent[0].key.clone(), vec![1])]
-        {
-            let row = Row { table, more: false, key, value };
-            assert!(matches!(other.import(vec![row], &mut found).await, Err(MetaError::Row(_))), "{table}");
+        for engine in Engine::each() {
+            let meta = engine.open();
+            bucket_of(&meta, "photos", "alice").await;
+            meta.keep_map(3, vec![1; 10]).await.unwrap();
+            let (sent, summary) = rows(&meta).await;
+            assert_eq!((summary.buckets, summary.rows), (1, sent.len() as u64));
+            let directory = tempfile::tempdir().unwrap();
+            let other = Meta::open(&directory.path().join("two.redb")).unwrap();
+            let mut found = Summary::default();
+            let files = other.import(sent.clone(), &mut found).await.unwrap();
+            assert_eq!((found, files), (summary, vec![("f".to_owned(), vec![7; 600_000])]));
+            assert_eq!(rows(&other).await, (sent.clone(), summary));
+            let again = other.import(sent.clone(), &mut found).await;
+            assert!(matches!(again, Err(MetaError::Row("maps"))), "{again:?}");
+            for (table, key, value) in
+                [(99, vec![], vec![]), (7, vec![9], vec![]), (9, sent[0].key.clone(), vec![1])]
+            {
+                let row = Row { table, more: false, key, value };
+                assert!(
+                    matches!(other.import(vec![row], &mut found).await, Err(MetaError::Row(_))),
+                    "{table}"
+                );
+            }
         }
     }
 }

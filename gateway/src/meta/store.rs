@@ -16,6 +16,8 @@ mod postgres;
 mod presence;
 mod rows;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::{
     borrow::Borrow,
