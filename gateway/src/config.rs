@@ -53,6 +53,7 @@ pub struct Config {
     /// The chain.
     pub chain: ChainConfig,
     /// Where the metadata are.
+    #[serde(default)]
     pub metadata: MetadataConfig,
     /// Snapshots of the metadata.
     pub snapshot: SnapshotConfig,
@@ -105,7 +106,7 @@ pub struct ReadConfig {
 }
 
 /// Where the metadata are.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetadataConfig {
     /// Address of PostgreSQL; without it they are in a file.
