@@ -218,11 +218,14 @@ async fn follow_chain(grid: Arc<Grid>, mut view: ChainView, health: Health, node
             false => health.failing("registration", "not registered as a gateway: miners refuse its shards"),
         }
         health.detail("registered", registered);
-        if let (Ok((missing, deletes)), Ok(lines)) = (grid.meta.backlog().await, grid.meta.ledger_len().await)
-        {
-            health.detail("shards_missing", missing);
-            health.detail("deletes_queued", deletes);
-            health.detail("ledger_entries", lines);
+        match (grid.meta.backlog().await, grid.meta.ledger_len().await) {
+            (Ok((missing, deletes)), Ok(lines)) => {
+                health.ok("metadata");
+                health.detail("shards_missing", missing);
+                health.detail("deletes_queued", deletes);
+                health.detail("ledger_entries", lines);
+            }
+            (Err(error), _) | (_, Err(error)) => health.failing("metadata", error.to_string()),
         }
         health.detail("miners_down", grid.peers.down_count());
         if let Some((replica, leads)) = grid.meta.replica() {

@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Postgres {
     directory: tempfile::TempDir,
     programs: PathBuf,
+    settings: Vec<String>,
     server: Mutex<Option<Child>>,
     schemas: AtomicUsize,
 }
@@ -71,6 +72,11 @@ fn command(programs: &Path, name: &str) -> Command {
 impl Postgres {
     /// A server of its own, which the test may stop.
     pub fn start() -> Arc<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with settings of its own; it flushes nothing to the disk unless they say so.
+    pub fn start_with(settings: &[&str]) -> Arc<Self> {
         let directory = tempfile::Builder::new().prefix("pg").tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
         if is_root() {
@@ -91,8 +97,9 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let postgres =
-            Arc::new(Self { directory, programs, server: Mutex::default(), schemas: AtomicUsize::new(0) });
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let (server, schemas) = (Mutex::default(), AtomicUsize::new(0));
+        let postgres = Arc::new(Self { directory, programs, settings, server, schemas });
         postgres.resume();
         postgres
     }
@@ -155,6 +162,7 @@ impl Postgres {
             .arg(directory)
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"])
             .args(["-c", "shared_buffers=32MB", "-c", "full_page_writes=off"])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -1,7 +1,5 @@
 //! Metadata of one store in another: what was recovered into a file goes to PostgreSQL.
 
-use redb::Value;
-
 use super::{
     BUCKETS, DELETES, INFLIGHT, LEDGER, MANIFESTS, MAPS, MISSING, Meta, MetaError, NULLS, OBJECTS, PARTS,
     ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES, TableDefinition, UPLOADS, VERSIONS,
@@ -9,7 +7,7 @@ use super::{
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
     packs::{HOLED, PACKED},
     snapshots::{SNAPSHOT_NODES, SNAPSHOT_STRIPES, SNAPSHOTS},
-    store::Key,
+    store::{Key, Value},
     stripes::PINNED,
     usage::USAGE,
 };

@@ -265,7 +265,11 @@ impl Network {
 
     /// A replica with these metadata.
     pub fn replica(&self, meta: Meta) -> Arc<Grid> {
-        self.grid_of(self.gateway.clone(), meta, Self::options())
+        self.replica_with(meta, Self::options())
+    }
+
+    pub fn replica_with(&self, meta: Meta, options: GridOptions) -> Arc<Grid> {
+        self.grid_of(self.gateway.clone(), meta, options)
     }
 
     /// Of another gateway, with these metadata.

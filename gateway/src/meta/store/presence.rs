@@ -31,7 +31,7 @@ const RUNNING: i32 = 1;
 /// The leader's.
 const LEADER: i32 = 2;
 /// Numbers of replicas begin here.
-const REPLICAS: u32 = 16;
+pub(super) const REPLICAS: u32 = 16;
 
 /// What the metadata are opened for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,7 +15,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Session, session::Page};
+use super::{Session, presence::REPLICAS, session::Page};
 use crate::meta::MetaError;
 
 /// Rows of the first page of a range, and of the largest one.
@@ -24,6 +24,9 @@ const PAGE_ROWS: (usize, usize) = (8, 512);
 const PAGE_GROWTH: usize = 8;
 /// What a page may come to, going by the one before.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// Rows of a table that were looked up and are remembered.
+const LOOKED_UP_MAX: usize = 1_024;
 
 /// A value, or a key as redb has it.
 pub(crate) type Bytes = Rc<[u8]>;
@@ -113,6 +116,8 @@ struct Cell {
 #[derive(Default)]
 struct Known {
     cells: BTreeMap<Vec<u8>, Cell>,
+    /// How many were looked up since some were forgotten.
+    looked_up: usize,
     window: Option<Window>,
 }
 
@@ -134,7 +139,7 @@ impl Rows {
     }
 
     pub(super) fn running(&self) -> Result<Vec<u32>, MetaError> {
-        Ok(self.session.borrow_mut().running()?)
+        Ok(self.session.borrow_mut().held(REPLICAS)?)
     }
 
     pub(super) fn count(&self, table: &'static str) -> Result<u64, MetaError> {
@@ -148,6 +153,11 @@ impl Rows {
             return Ok(cell.value.clone());
         }
         let value = self.session.borrow_mut().get(table, &key)?.map(Bytes::from);
+        if known.looked_up == LOOKED_UP_MAX {
+            known.cells.retain(|_, cell| cell.is_changed);
+            known.looked_up = 0;
+        }
+        known.looked_up += 1;
         known.cells.insert(key, Cell { value: value.clone(), is_changed: false });
         Ok(value)
     }

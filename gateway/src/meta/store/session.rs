@@ -31,13 +31,17 @@ const GREETING: &str = "\
     SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
-/// Makes the table where it is missing; one at a time, because making it twice in the same moment fails.
+/// Makes the table where it is missing; one at a time, because making it twice in the same moment fails. Where it is there, no
+/// lock is asked for that would wait for those who use it.
 const MAKE: &str = "\
     BEGIN; SELECT pg_advisory_xact_lock(4711050817); \
-    SET LOCAL client_min_messages = warning; \
-    CREATE TABLE IF NOT EXISTS arion_rows (\
-        tab text COLLATE \"C\" NOT NULL, key bytea NOT NULL, value bytea NOT NULL, PRIMARY KEY (tab, key)); \
-    ALTER TABLE arion_rows ALTER COLUMN value SET STORAGE EXTERNAL; \
+    DO $$ BEGIN \
+        IF to_regclass(format('%I.arion_rows', current_schema())) IS NULL THEN \
+            CREATE TABLE arion_rows (\
+                tab text COLLATE \"C\" NOT NULL, key bytea NOT NULL, value bytea NOT NULL, PRIMARY KEY (tab, key)); \
+            ALTER TABLE arion_rows ALTER COLUMN value SET STORAGE EXTERNAL; \
+        END IF; \
+    END $$; \
     COMMIT";
 
 /// The class of all our locks: no other application has it, nor metadata in another schema.
@@ -173,14 +177,14 @@ impl Session {
         self.script("SELECT 1")
     }
 
-    /// Numbers of the locks that anybody has.
-    pub(super) fn running(&mut self) -> Answer<Vec<u32>> {
+    /// Numbers of the locks from `least` on that anybody has.
+    pub(super) fn held(&mut self, least: u32) -> Answer<Vec<u32>> {
         let rows = self.wait(ANSWER, async |connection| {
             let held = "SELECT DISTINCT objid::int8 FROM pg_locks \
                 WHERE locktype = 'advisory' AND granted AND objsubid = 2 \
-                AND classid = 'arion_rows'::regclass::oid \
+                AND classid = 'arion_rows'::regclass::oid AND objid::int8 >= $1 \
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-            sqlx::query(held).fetch_all(connection).await
+            sqlx::query(held).bind(i64::from(least)).fetch_all(connection).await
         })?;
         rows.iter().map(|row| Ok(row.try_get::<i64, _>(0)? as u32)).collect()
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use proptest::prelude::*;
 
-use super::{super::tests::on_each, *};
+use super::{super::tests::on_each, table::Row, *};
 
 type Key = (&'static str, u32);
 type Model = BTreeMap<(String, u32), Vec<u8>>;
