@@ -131,7 +131,10 @@ impl Meta {
     /// Opens metadata in PostgreSQL, which are made where there are none.
     pub fn connect(postgres: Postgres, role: Role) -> Result<Self, OpenError> {
         let place = postgres.to_string();
-        let failed = |source| OpenError::Open { path: PathBuf::from(&place), source };
+        let failed = |source| match source {
+            MetaError::Unavailable(source) => PostgresError::Server { place: place.clone(), source }.into(),
+            source => OpenError::Open { path: PathBuf::from(&place), source },
+        };
         let store = Store::Postgres(Arc::new(Server::connect(postgres, role)?));
         match store::outside(|| prepare(&store)).unwrap_or(Err(MetaError::Closed)).map_err(failed)? {
             SCHEMA => {}

@@ -138,7 +138,7 @@ fn attempt(
 mod tests {
     use super::{
         super::{
-            BucketInfo, ReadableTable, SETTINGS,
+            BucketInfo, SETTINGS,
             tests::{Engine, bucket_of},
         },
         *,
