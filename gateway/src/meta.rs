@@ -24,6 +24,16 @@ mod complete;
 mod condition;
 mod copy;
 mod delete;
+#[cfg(test)]
+#[path = "../tests/gateway/engine.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "the tests of the program use the rest"
+)]
+mod engine;
 mod error;
 mod expiry;
 mod export;
@@ -277,11 +287,7 @@ fn note(store: &Store, error: &MetaError, failure: &watch::Sender<Option<DiskFai
 pub(crate) mod tests {
     use super::*;
 
-    #[path = "../../tests/gateway/engine.rs"]
-    #[allow(dead_code, unreachable_pub, missing_docs, reason = "the tests of the program use the rest")]
-    mod engine;
-
-    pub(crate) use engine::{Engine, on_each};
+    pub(crate) use super::engine::{Engine, on_each};
 
     /// Makes a bucket of an account.
     pub(crate) async fn bucket_of(meta: &Meta, name: &str, account: &str) {

@@ -113,6 +113,18 @@ struct Cell {
     is_changed: bool,
 }
 
+/// Which row comes first, of those that are changed and the one that is stored at the end of them; without a value where it
+/// is removed.
+fn met<'c>(
+    mut cells: impl Iterator<Item = (&'c Vec<u8>, &'c Cell)>,
+    stored: Option<(Vec<u8>, Bytes)>,
+) -> Option<(Vec<u8>, Option<Bytes>)> {
+    let changed = cells.find(|(_, cell)| cell.is_changed);
+    changed
+        .map(|(key, cell)| (key.clone(), cell.value.clone()))
+        .or_else(|| stored.map(|(key, value)| (key, Some(value))))
+}
+
 #[derive(Default)]
 struct Known {
     cells: BTreeMap<Vec<u8>, Cell>,
@@ -183,14 +195,8 @@ impl Rows {
                 (None, Some(to)) => Bound::Excluded(to.clone()),
                 (None, None) => Bound::Unbounded,
             };
-            let mut cells = known.cells.range((Bound::Included(bounds.from.clone()), upper));
-            let Some((key, value)) = cells
-                .find(|(_, cell)| cell.is_changed)
-                .map(|(key, cell)| (key.clone(), cell.value.clone()))
-                .or(stored.map(|(key, value)| (key, Some(value))))
-            else {
-                break;
-            };
+            let cells = known.cells.range((Bound::Included(bounds.from.clone()), upper));
+            let Some((key, value)) = met(cells, stored) else { break };
             bounds.from = behind(key.clone());
             if let Some(value) = value {
                 return Ok(Some((key, value)));
@@ -240,14 +246,9 @@ impl Rows {
             let stored = self.session.borrow_mut().page(table, &page)?.into_iter().next();
             let lower = stored.as_ref().map_or(&bounds.from, |(key, _)| key).clone();
             let upper = bounds.to.clone().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut cells = known.cells.range((Bound::Included(lower), upper)).rev();
-            let Some((key, value)) = cells
-                .find(|(_, cell)| cell.is_changed)
-                .map(|(key, cell)| (key.clone(), cell.value.clone()))
-                .or(stored.map(|(key, value)| (key, Some(value.into()))))
-            else {
-                break;
-            };
+            let cells = known.cells.range((Bound::Included(lower), upper)).rev();
+            let stored = stored.map(|(key, value)| (key, value.into()));
+            let Some((key, value)) = met(cells, stored) else { break };
             bounds.to = Some(key.clone());
             if let Some(value) = value {
                 return Ok(Some((key, value)));
