@@ -26,13 +26,6 @@ mod copy;
 mod delete;
 #[cfg(test)]
 #[path = "../tests/gateway/engine.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "the tests of the program use the rest"
-)]
 mod engine;
 mod error;
 mod expiry;

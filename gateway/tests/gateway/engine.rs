@@ -1,5 +1,7 @@
 //! What metadata are kept in: tests of metadata run on each.
 
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
 use std::time::{Duration, Instant};
 
 use arion_gateway::meta::{Meta, OpenError, Role};

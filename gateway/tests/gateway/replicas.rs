@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arion_daemon::Shutdown;
+use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     grid::Grid,
     http::S3Server,
@@ -192,7 +192,7 @@ async fn what_a_dead_replica_left_is_taken_back_and_what_a_living_one_sends_is_n
     tasks[0].abort();
     drop(first);
     eventually("the third leads", async || leads(&third)).await;
-    third.meta.discard_stripes(vec![alive], 1).await.unwrap();
+    third.meta.discard_stripes(vec![alive], now_ms()).await.unwrap();
     eventually("nothing is left on miners", async || {
         network.miners.iter().all(|miner| miner.shard_count() == 0)
     })
@@ -234,7 +234,7 @@ async fn a_server_that_crashes_under_load_loses_nothing_that_was_acknowledged() 
             })
         })
         .collect();
-    for round in 1..=2 {
+    for _ in 0..2 {
         let before = done.load(SeqCst);
         eventually("objects are written", async || done.load(SeqCst) >= before + 12).await;
         server.crash();
@@ -252,7 +252,6 @@ async fn a_server_that_crashes_under_load_loses_nothing_that_was_acknowledged() 
         .unwrap();
         let before = done.load(SeqCst);
         eventually("writers go on", async || done.load(SeqCst) > before).await;
-        assert!(round > 0);
     }
     stop.store(true, SeqCst);
     let mut count = 0;
@@ -328,13 +327,16 @@ async fn recovered_metadata_go_to_the_server_whole() {
     for number in 0..20 {
         put(&grid, format!("{number}")).await.unwrap();
     }
+    // Receipts behind the quorum still come.
+    eventually("all shards are confirmed", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
     let meta = connect(&database).unwrap();
     assert!(meta.is_empty().await.unwrap());
     grid.meta.copy_to(&meta).await.unwrap();
     assert!(!meta.is_empty().await.unwrap());
     assert_eq!(meta.usage().unwrap(), grid.meta.usage().unwrap());
     assert!(meta.recount_usage().await.unwrap().wrong.is_empty());
-    assert_eq!(meta.ledger_page(0, 10_000).await.unwrap(), grid.meta.ledger_page(0, 10_000).await.unwrap());
+    let ledger = async |meta: &arion_gateway::meta::Meta| meta.ledger_page(0, 10_000).await.unwrap();
+    assert!(ledger(&meta).await == ledger(&grid.meta).await, "the ledgers differ");
     for number in 0..20 {
         let found = |meta: &arion_gateway::meta::Meta| {
             let meta = meta.clone();
