@@ -111,7 +111,7 @@ async fn of_writers_at_once_that_want_no_object_there_exactly_one_wins() {
             let won: Vec<usize> = std::thread::scope(|scope| {
                 let writers: Vec<_> = (0..8)
                     .map(|writer: usize| {
-                        let (client, key) = (if writer % 2 == 0 { one } else { two }, &key);
+                        let (client, key) = (if writer.is_multiple_of(2) { one } else { two }, &key);
                         scope.spawn(move || {
                             let body = sample(2_000 + writer);
                             let status = client.put(key, &[("if-none-match", "*")], &body).status;

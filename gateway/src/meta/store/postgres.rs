@@ -60,7 +60,7 @@ pub enum PostgresError {
 /// A database that metadata are in.
 #[derive(Clone)]
 pub struct Postgres {
-    options: PgConnectOptions,
+    options: Box<PgConnectOptions>,
 }
 
 impl fmt::Debug for Postgres {
@@ -101,7 +101,8 @@ impl FromStr for Postgres {
                 "the address has a parameter `{unknown}`, which is unknown"
             )));
         }
-        let options = address.parse().map_err(|error| PostgresError::Address(format!("{error}")))?;
+        let options =
+            address.parse().map(Box::new).map_err(|error| PostgresError::Address(format!("{error}")))?;
         Ok(Self { options })
     }
 }
@@ -109,7 +110,7 @@ impl FromStr for Postgres {
 impl Postgres {
     /// With a password.
     pub fn with_password(mut self, password: &str) -> Self {
-        self.options = self.options.password(password);
+        *self.options = self.options.clone().password(password);
         self
     }
 
@@ -141,7 +142,7 @@ impl Server {
         let presence = session::outside(|| {
             let mut session = Session::open(&place.options).map_err(|source| place.failed(source))?;
             session.prepare().map_err(|source| place.failed(source))?;
-            Presence::enter(place.options.clone(), session, role, &place)
+            Presence::enter((*place.options).clone(), session, role, &place)
         });
         let presence = presence.unwrap_or_else(|| Err(PostgresError::Running(place.to_string())))?;
         let readers = Arc::new(Semaphore::new(READERS_MAX));

@@ -135,10 +135,10 @@ impl Watcher {
     fn work(self, session: Session) {
         let (mut session, mut has_lock) = (Some(session), None);
         while !self.stop.wait(LOOK) {
-            if self.cut.swap(false, Ordering::SeqCst) {
-                session = None;
-            }
             let looked = match session.as_mut() {
+                Some(_) if self.cut.swap(false, Ordering::SeqCst) => {
+                    Err(Arc::new(sqlx::Error::Protocol("the session was cut".into())))
+                }
                 Some(session) => self.look(session, &mut has_lock),
                 None => self.again().map(|again| session = Some(again)),
             };

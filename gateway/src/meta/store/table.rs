@@ -31,6 +31,7 @@ impl<V: Value + 'static> Guard<'_, V> {
 }
 
 /// Rows of a table in order of their keys, from both ends.
+#[allow(clippy::large_enum_variant, reason = "ranges of a file are made without an allocation")]
 pub(crate) enum Range<'a, K: Key, V: Value + 'static> {
     Redb(redb::Range<'a, K, V>),
     Postgres(Opened<'a, K, V>, rows::Bounds),
