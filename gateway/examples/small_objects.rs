@@ -2,6 +2,7 @@
 //! disk, QUIC on loopback), through the data path and the metadata, without HTTP.
 //!
 //!     cargo run --release -p arion-gateway --example small_objects -- --miners real --at-once 16 --bytes 1024 --pack on
+//!     cargo run --release -p arion-gateway --example small_objects -- --metadata postgres --bytes 4096
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -20,11 +21,17 @@ use std::{
 
 use arion_gateway::{
     grid::{Grid, GridOptions, write::Upload},
+    listing::Query,
     manifest::Manifest,
-    meta::{Allowance, BucketInfo, Condition, NewObject},
+    meta::{Allowance, BucketInfo, Condition, Meta, NewObject, Role},
     object::ObjectInfo,
 };
+use arion_stranger::Postgres;
 use clap::{Parser, ValueEnum};
+
+/// Keys of a list, and how long lists are made.
+const LISTED: usize = 2_000;
+const LISTING: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Miners {
@@ -38,6 +45,12 @@ enum Pack {
     Off,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Metadata {
+    File,
+    Postgres,
+}
+
 #[derive(Parser)]
 struct Arguments {
     /// Where the shards go.
@@ -46,6 +59,9 @@ struct Arguments {
     /// Whether small objects share stripes.
     #[arg(long, value_enum, default_value = "on")]
     pack: Pack,
+    /// Where the metadata are; a PostgreSQL of its own, which flushes to the disk as the file does.
+    #[arg(long, value_enum, default_value = "file")]
+    metadata: Metadata,
     /// Writers at once.
     #[arg(long, default_value_t = 16)]
     at_once: usize,
@@ -75,6 +91,19 @@ async fn put(grid: &Arc<Grid>, key: String, plain: &[u8]) {
     upload.keep();
 }
 
+/// Lists in pages, as clients do.
+async fn list(grid: &Grid) {
+    let (mut after, mut count) = (String::new(), 0);
+    while count < LISTED {
+        let query = Query { after, max: 1_000, ..Query::default() };
+        let page = grid.meta.list_objects("b".into(), query).await.unwrap();
+        count += page.keys.len();
+        let Some(next) = page.next else { break };
+        after = next;
+    }
+    assert!(count >= LISTED, "only {count} objects were written");
+}
+
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
@@ -84,12 +113,22 @@ async fn main() {
         options.pack_object_bytes = 0;
     }
     let (real, memory);
+    let mut server = None;
     let grid = match arguments.miners {
         Miners::Memory => {
             memory = network::Network::new();
-            memory.grid_with(directory.path(), options)
+            match arguments.metadata {
+                Metadata::File => memory.grid_with(directory.path(), options),
+                Metadata::Postgres => {
+                    let database = Postgres::start_with(&["fsync=on", "full_page_writes=on"]).schema();
+                    let meta = Meta::connect(database.address.parse().unwrap(), Role::Replica).unwrap();
+                    server = Some(database);
+                    memory.replica_with(meta, options)
+                }
+            }
         }
         Miners::Real => {
+            assert!(arguments.metadata == Metadata::File, "real miners are measured with a file");
             real = real::RealNetwork::start(false).await;
             real.grid(directory.path(), options)
         }
@@ -139,4 +178,15 @@ async fn main() {
         total_us.load(Ordering::Relaxed) as f64 / objects.max(1) as f64 / 1_000.0,
         slowest_us.load(Ordering::Relaxed) as f64 / 1_000.0,
     );
+    let (began, mut lists) = (Instant::now(), 0u32);
+    while began.elapsed() < LISTING {
+        list(&grid).await;
+        lists += 1;
+    }
+    println!(
+        "{:?}: {:.1} lists of {LISTED} keys a second",
+        arguments.metadata,
+        f64::from(lists) / began.elapsed().as_secs_f64()
+    );
+    drop((grid, server));
 }

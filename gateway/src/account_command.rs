@@ -13,7 +13,7 @@ use crate::{
     account::AccountName,
     config::Config,
     keys::{AccessKeys, ChainAccount, Changed},
-    meta::{Meta, OpenError, Recount},
+    meta::{Meta, Recount, Role},
     rate::Rate,
     s3::{self, AccountUsage},
 };
@@ -184,14 +184,13 @@ fn set(args: SetArgs) -> anyhow::Result<()> {
 /// What all accounts store: from the metadata, or from the gateway that has them.
 async fn usage(config: &Config, http: Option<SocketAddr>) -> anyhow::Result<Vec<AccountUsage>> {
     let keys = AccessKeys::new(config.access_keys_file());
-    if !config.metadata_file().exists() {
-        bail!("there are no metadata {}: the gateway was never started", config.metadata_file().display());
+    let metadata = config.metadata()?;
+    if !metadata.exists() {
+        bail!("there are no metadata {metadata}: the gateway was never started");
     }
-    match Meta::open(&config.metadata_file()) {
+    match metadata.open(Role::Alone) {
         Ok(meta) => Ok(s3::usage_of_all(&keys, &meta, &Rate::default())?),
-        Err(error @ OpenError::Open { .. }) if error.is_taken() => {
-            ask(http.unwrap_or(config.http.addr)).await
-        }
+        Err(error) if error.is_taken() => ask(http.unwrap_or(config.http.addr)).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -243,8 +242,8 @@ fn print(accounts: &[AccountUsage], json: bool) -> anyhow::Result<()> {
 }
 
 async fn check(config: &Config, repair: bool) -> anyhow::Result<()> {
-    let meta = match Meta::open(&config.metadata_file()) {
-        Err(error @ OpenError::Open { .. }) if error.is_taken() => {
+    let meta = match config.metadata()?.open(Role::Alone) {
+        Err(error) if error.is_taken() => {
             bail!("the gateway is running: stop it before its counts are checked")
         }
         opened => opened?,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     grid::GridOptions,
     keystore::{KeyStore, KeyStoreError},
+    meta::{MetadataPlace, Postgres, PostgresError},
     s3::Domains,
     snapshot::schedule,
 };
@@ -53,6 +54,9 @@ pub struct Config {
     pub read: ReadConfig,
     /// The chain.
     pub chain: ChainConfig,
+    /// Where the metadata are.
+    #[serde(default)]
+    pub metadata: MetadataConfig,
     /// Snapshots of the metadata.
     pub snapshot: SnapshotConfig,
     /// Health and metrics.
@@ -103,6 +107,16 @@ pub struct ReadConfig {
     pub patience: Pause,
 }
 
+/// Where the metadata are.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataConfig {
+    /// Address of PostgreSQL; without it they are in a file.
+    pub postgres: Option<String>,
+    /// Its password.
+    pub postgres_password_file: Option<PathBuf>,
+}
+
 /// Snapshots of the metadata.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +154,12 @@ pub enum ConfigError {
     /// More than everything.
     #[error("write.compact_below_percent must be at most 90: rewriting fuller stripes gains nothing")]
     CompactPercent,
+    /// A password for nothing.
+    #[error("metadata.postgres_password_file is set and metadata.postgres is not")]
+    PasswordOfNothing,
+    /// Not an address of PostgreSQL.
+    #[error("metadata.postgres: {0}")]
+    Postgres(String),
     /// Nothing is told.
     #[error("region must not be empty")]
     Region,
@@ -157,9 +177,21 @@ impl Config {
         Domains { s3: lower(&self.domains), website: lower(&self.website_domains) }
     }
 
-    /// Where the metadata are.
+    /// Where the metadata are if they are in a file.
     pub fn metadata_file(&self) -> PathBuf {
         self.data_dir.join("gateway.redb")
+    }
+
+    /// Where the metadata are.
+    pub fn metadata(&self) -> Result<MetadataPlace, PostgresError> {
+        let file = self.metadata_file();
+        let MetadataConfig { postgres, postgres_password_file } = &self.metadata;
+        let Some(address) = postgres else { return Ok(MetadataPlace::File(file)) };
+        let mut database: Postgres = address.parse()?;
+        if let Some(path) = postgres_password_file {
+            database = database.with_password_file(path)?;
+        }
+        Ok(MetadataPlace::Postgres { database, file })
     }
 
     /// Where somebody asks a running gateway for a snapshot.
@@ -180,6 +212,16 @@ impl Config {
         }
         if self.write.compact_below_percent > COMPACT_PERCENT_MAX {
             return Err(ConfigError::CompactPercent);
+        }
+        match &self.metadata {
+            MetadataConfig { postgres: None, postgres_password_file: Some(_) } => {
+                return Err(ConfigError::PasswordOfNothing);
+            }
+            MetadataConfig { postgres: Some(address), .. } => {
+                let parsed = address.parse::<Postgres>();
+                parsed.map_err(|error| ConfigError::Postgres(error.to_string()))?;
+            }
+            _ => {}
         }
         if self.region.is_empty() {
             return Err(ConfigError::Region);
@@ -274,6 +316,26 @@ mod tests {
         let mut config = good.clone();
         config.write.compact_below_percent = 91;
         assert_eq!(config.check(), Err(ConfigError::CompactPercent));
+        let mut config = good.clone();
+        config.metadata.postgres_password_file = Some("p".into());
+        assert_eq!(config.check(), Err(ConfigError::PasswordOfNothing));
+        for (address, said) in [
+            ("mysql://db/arion", "postgres://"),
+            ("postgres://arion:secret@db/arion", "postgres_password_file"),
+            ("postgres://arion@db/arion?password=secret", "postgres_password_file"),
+            ("postgres://arion@db/arion?sslmod=verify-full", "`sslmod`"),
+            ("postgres://arion@db/arion?sslmode=certainly", "certainly"),
+        ] {
+            config.metadata.postgres = Some(address.into());
+            let told = config.check().unwrap_err().to_string();
+            assert!(told.contains(said) && !told.contains("secret@"), "{told}");
+        }
+        config.metadata.postgres = Some("postgres://arion@db/arion?sslmode=verify-full".into());
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(
+            config.metadata.postgres.map(|text| text.parse::<Postgres>().unwrap().to_string()),
+            Some("PostgreSQL at db:5432, database arion".into())
+        );
         let config = Config { region: String::new(), ..good };
         assert_eq!(config.check(), Err(ConfigError::Region));
     }

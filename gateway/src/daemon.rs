@@ -19,7 +19,7 @@ use crate::{
     keys::AccessKeys,
     ledger_service::LedgerService,
     lifecycle::{self, LifecycleOptions},
-    meta::Meta,
+    meta::{Meta, Role},
     metrics::Metrics,
     placement::Maps,
     rate::Rate,
@@ -71,10 +71,12 @@ impl arion_daemon::Daemon for Gateway {
                 "there are no access keys: nobody can use S3 until `arion-gateway access-key add`"
             );
         }
-        let meta = Meta::open(&config.metadata_file())?;
+        let metadata = config.metadata()?;
+        let meta = tokio::task::spawn_blocking(move || metadata.open(Role::Replica)).await??;
         let keyring = Arc::new(Keyring::new(meta.clone(), generations));
         keyring.check().await?;
         let node_id = signing::node_id(&key);
+        meta.claim(node_id.0).await?;
         let health = Health::new("arion-gateway", env!("CARGO_PKG_VERSION"));
         let maps = Maps::default();
         let recalled = chain::recall_maps(&meta, &maps).await?;
@@ -112,19 +114,12 @@ impl arion_daemon::Daemon for Gateway {
             maps_recalled = recalled, stripes_taken_back = taken_back, "gateway started"
         );
         let stop = Shutdown::new();
-        let mut tasks = vec![
-            tokio::spawn(grid.clone().upkeep(stop.clone())),
-            tokio::spawn(lifecycle::run(
-                grid.meta.clone(),
-                grid.metrics.clone(),
-                LifecycleOptions::default(),
-                stop.clone(),
-            )),
+        let mut tasks = care(&grid, snapshots, &stop);
+        tasks.extend([
             tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
             tokio::spawn(tell_accounts(grid.meta.clone(), grid.metrics.clone(), stop.clone())),
             tokio::spawn(follow_chain(grid, view, health, node_id)),
-        ];
-        tasks.extend(snapshots.map(|schedule| tokio::spawn(schedule.run(stop.clone()))));
+        ]);
         Ok(Self { s3, quic, http, transport, stop, tasks, meta })
     }
 
@@ -143,6 +138,24 @@ impl arion_daemon::Daemon for Gateway {
         self.http.shutdown().await;
         tracing::info!("gateway stopped");
     }
+}
+
+/// What one replica does for all: the queues, rules about the age of objects, snapshots.
+fn care(grid: &Arc<Grid>, snapshots: Option<Schedule>, stop: &Shutdown) -> Vec<JoinHandle<()>> {
+    let (upkeep, until) = (grid.clone(), stop.clone());
+    let upkeep = async move { upkeep.meta.while_leading(|| upkeep.clone().upkeep(until.clone())).await };
+    let (walked, until) = (grid.clone(), stop.clone());
+    let lifecycle = async move {
+        let (meta, options) = (&walked.meta, LifecycleOptions::default());
+        let walk = || lifecycle::run(meta.clone(), walked.metrics.clone(), options, until.clone());
+        meta.while_leading(walk).await;
+    };
+    let mut tasks = vec![tokio::spawn(upkeep), tokio::spawn(lifecycle)];
+    tasks.extend(snapshots.map(|schedule| {
+        let (meta, until) = (grid.meta.clone(), stop.clone());
+        tokio::spawn(async move { meta.while_leading(|| schedule.run(until.clone())).await })
+    }));
+    tasks
 }
 
 /// Keeps the metrics of accounts as they are.
@@ -206,13 +219,20 @@ async fn follow_chain(grid: Arc<Grid>, mut view: ChainView, health: Health, node
             false => health.failing("registration", "not registered as a gateway: miners refuse its shards"),
         }
         health.detail("registered", registered);
-        if let (Ok((missing, deletes)), Ok(lines)) = (grid.meta.backlog().await, grid.meta.ledger_len().await)
-        {
-            health.detail("shards_missing", missing);
-            health.detail("deletes_queued", deletes);
-            health.detail("ledger_entries", lines);
+        match (grid.meta.backlog().await, grid.meta.ledger_len().await) {
+            (Ok((missing, deletes)), Ok(lines)) => {
+                health.ok("metadata");
+                health.detail("shards_missing", missing);
+                health.detail("deletes_queued", deletes);
+                health.detail("ledger_entries", lines);
+            }
+            (Err(error), _) | (_, Err(error)) => health.failing("metadata", error.to_string()),
         }
         health.detail("miners_down", grid.peers.down_count());
+        if let Some((replica, leads)) = grid.meta.replica() {
+            health.detail("replica", replica);
+            health.detail("leads", leads);
+        }
         tokio::select! {
             _ = view.changed() => {}
             () = tokio::time::sleep(STATUS_INTERVAL) => {}

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     keyring::Keyring,
     keystore::KeyStore,
-    meta::{Meta, OpenError},
+    meta::{Meta, Role},
     rotation,
 };
 
@@ -54,9 +54,9 @@ pub enum KeyCommand {
 
 /// The metadata, unless a running gateway has them.
 fn open(config: &Config) -> anyhow::Result<Option<Meta>> {
-    match Meta::open(&config.metadata_file()) {
+    match config.metadata()?.open(Role::Alone) {
         Ok(meta) => Ok(Some(meta)),
-        Err(error @ OpenError::Open { .. }) if error.is_taken() => Ok(None),
+        Err(error) if error.is_taken() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -250,10 +250,10 @@ impl Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::tests::bucket_of;
+    use crate::meta::tests::{Engine, bucket_of};
 
-    async fn keyring(directory: &tempfile::TempDir) -> Keyring {
-        let meta = Meta::open(&directory.path().join("meta.redb")).unwrap();
+    async fn keyring(engine: &Engine) -> Keyring {
+        let meta = engine.open();
         bucket_of(&meta, "photos", "alice").await;
         bucket_of(&meta, "other", "alice").await;
         Keyring::new(meta, Generations::one(OperatorSecret::from_bytes([1; 32])))
@@ -261,76 +261,80 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_wrapped_for_an_object_opens_for_it_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let keyring = keyring(&directory).await;
-        let place = KeyPlace::new("photos", "a");
-        let keys = [DataKey::from_bytes([1; 32]), DataKey::from_bytes([2; 32])];
-        let wrapped = keyring.wrap(&place, None, &keys).await.unwrap();
-        assert_eq!(keyring.unwrap(&place, None, &wrapped).await.unwrap().len(), 2);
-        let elsewhere = keyring.unwrap(&KeyPlace::new("photos", "b"), None, &wrapped).await;
-        assert!(matches!(elsewhere, Err(KeyringError::Unwrap(UnwrapError::Damaged))));
-        // Another bucket has another key; the cache does not lend it.
-        keyring.wrap(&KeyPlace::new("other", "a"), None, &keys).await.unwrap();
-        let elsewhere = keyring.unwrap(&KeyPlace::new("other", "a"), None, &wrapped).await;
-        assert!(matches!(elsewhere, Err(KeyringError::Unwrap(UnwrapError::Damaged))));
-        // All of a bucket's objects are wrapped under one key, which is made once.
-        let (owner, rows) = keyring.meta.bucket_keys("photos".into()).await.unwrap();
-        assert_eq!((owner.as_str(), rows.len()), ("alice", 1));
-        assert_eq!(wrapped[0].key_id(), KeyId(rows[0].1.id));
-        let unknown = keyring.wrap(&KeyPlace::new("none", "a"), None, &keys).await;
-        assert!(matches!(unknown, Err(KeyringError::Meta(MetaError::NoSuchBucket))));
+        for engine in Engine::each() {
+            let keyring = keyring(&engine).await;
+            let place = KeyPlace::new("photos", "a");
+            let keys = [DataKey::from_bytes([1; 32]), DataKey::from_bytes([2; 32])];
+            let wrapped = keyring.wrap(&place, None, &keys).await.unwrap();
+            assert_eq!(keyring.unwrap(&place, None, &wrapped).await.unwrap().len(), 2);
+            let elsewhere = keyring.unwrap(&KeyPlace::new("photos", "b"), None, &wrapped).await;
+            assert!(matches!(elsewhere, Err(KeyringError::Unwrap(UnwrapError::Damaged))));
+            // Another bucket has another key; the cache does not lend it.
+            keyring.wrap(&KeyPlace::new("other", "a"), None, &keys).await.unwrap();
+            let elsewhere = keyring.unwrap(&KeyPlace::new("other", "a"), None, &wrapped).await;
+            assert!(matches!(elsewhere, Err(KeyringError::Unwrap(UnwrapError::Damaged))));
+            // All of a bucket's objects are wrapped under one key, which is made once.
+            let (owner, rows) = keyring.meta.bucket_keys("photos".into()).await.unwrap();
+            assert_eq!((owner.as_str(), rows.len()), ("alice", 1));
+            assert_eq!(wrapped[0].key_id(), KeyId(rows[0].1.id));
+            let unknown = keyring.wrap(&KeyPlace::new("none", "a"), None, &keys).await;
+            assert!(matches!(unknown, Err(KeyringError::Meta(MetaError::NoSuchBucket))));
+        }
     }
 
     /// Who came second made a second key, and what the first had wrapped was refused: 503 for the first uploads at once.
     #[tokio::test(flavor = "multi_thread")]
     async fn first_uploads_at_once_are_wrapped_under_one_key() {
-        let directory = tempfile::tempdir().unwrap();
-        let keyring = Arc::new(keyring(&directory).await);
-        for number in 0..10 {
-            let bucket = format!("fresh-{number}");
-            bucket_of(&keyring.meta, &bucket, "alice").await;
-            let wraps: Vec<_> = (0..32)
-                .map(|number| {
-                    let (keyring, place) = (keyring.clone(), KeyPlace::new(&bucket, number.to_string()));
-                    tokio::spawn(async move { keyring.wrap(&place, None, &[DataKey::random()]).await })
-                })
-                .collect();
-            for wrap in wraps {
-                wrap.await.unwrap().unwrap();
+        for engine in Engine::each() {
+            let keyring = Arc::new(keyring(&engine).await);
+            for number in 0..10 {
+                let bucket = format!("fresh-{number}");
+                bucket_of(&keyring.meta, &bucket, "alice").await;
+                let wraps: Vec<_> = (0..32)
+                    .map(|number| {
+                        let (keyring, place) = (keyring.clone(), KeyPlace::new(&bucket, number.to_string()));
+                        tokio::spawn(async move { keyring.wrap(&place, None, &[DataKey::random()]).await })
+                    })
+                    .collect();
+                for wrap in wraps {
+                    wrap.await.unwrap().unwrap();
+                }
+                assert_eq!(keyring.meta.bucket_keys(bucket).await.unwrap().1.len(), 1);
             }
-            assert_eq!(keyring.meta.bucket_keys(bucket).await.unwrap().1.len(), 1);
         }
     }
 
     #[tokio::test]
     async fn a_customers_key_is_asked_for_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let keyring = keyring(&directory).await;
-        let place = KeyPlace::new("photos", "a");
-        let customer = CustomerKey::from_bytes([9; 32]);
-        let wrapped = keyring.wrap(&place, Some(&customer), &[DataKey::random()]).await.unwrap();
-        assert!(keyring.unwrap(&place, Some(&customer), &wrapped).await.is_ok());
-        let without = keyring.unwrap(&place, None, &wrapped).await;
-        assert!(matches!(without, Err(KeyringError::CustomerKeyMissing)));
-        let other = CustomerKey::from_bytes([8; 32]);
-        let other = keyring.unwrap(&place, Some(&other), &wrapped).await;
-        assert!(matches!(other, Err(KeyringError::Unwrap(UnwrapError::Damaged))));
-        // No bucket key was needed.
-        assert_eq!(keyring.meta.bucket_keys("photos".into()).await.unwrap().1.len(), 0);
+        for engine in Engine::each() {
+            let keyring = keyring(&engine).await;
+            let place = KeyPlace::new("photos", "a");
+            let customer = CustomerKey::from_bytes([9; 32]);
+            let wrapped = keyring.wrap(&place, Some(&customer), &[DataKey::random()]).await.unwrap();
+            assert!(keyring.unwrap(&place, Some(&customer), &wrapped).await.is_ok());
+            let without = keyring.unwrap(&place, None, &wrapped).await;
+            assert!(matches!(without, Err(KeyringError::CustomerKeyMissing)));
+            let other = CustomerKey::from_bytes([8; 32]);
+            let other = keyring.unwrap(&place, Some(&other), &wrapped).await;
+            assert!(matches!(other, Err(KeyringError::Unwrap(UnwrapError::Damaged))));
+            // No bucket key was needed.
+            assert_eq!(keyring.meta.bucket_keys("photos".into()).await.unwrap().1.len(), 0);
+        }
     }
 
     #[tokio::test]
     async fn a_store_without_a_generation_in_use_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = keyring(&directory).await;
-        first.check().await.unwrap();
-        first.wrap(&KeyPlace::new("photos", "a"), None, &[DataKey::random()]).await.unwrap();
-        first.check().await.unwrap();
-        let other = Generations::one(OperatorSecret::from_bytes([2; 32]));
-        let second = Keyring::new(first.meta.clone(), other);
-        let refused = second.check().await.unwrap_err();
-        assert!(matches!(refused, KeyringError::Generation { .. }), "{refused}");
-        let refused = second.wrap(&KeyPlace::new("photos", "b"), None, &[DataKey::random()]).await;
-        assert!(matches!(refused, Err(KeyringError::Generation { .. })));
+        for engine in Engine::each() {
+            let first = keyring(&engine).await;
+            first.check().await.unwrap();
+            first.wrap(&KeyPlace::new("photos", "a"), None, &[DataKey::random()]).await.unwrap();
+            first.check().await.unwrap();
+            let other = Generations::one(OperatorSecret::from_bytes([2; 32]));
+            let second = Keyring::new(first.meta.clone(), other);
+            let refused = second.check().await.unwrap_err();
+            assert!(matches!(refused, KeyringError::Generation { .. }), "{refused}");
+            let refused = second.wrap(&KeyPlace::new("photos", "b"), None, &[DataKey::random()]).await;
+            assert!(matches!(refused, Err(KeyringError::Generation { .. })));
+        }
     }
 }

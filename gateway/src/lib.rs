@@ -12,6 +12,9 @@
 //! # Not here
 //! Auditing (`arion-warden`), rebalancing (`arion-validator`).
 
+#[cfg(test)]
+extern crate self as arion_gateway;
+
 pub mod access_key_command;
 pub mod account;
 pub mod account_command;

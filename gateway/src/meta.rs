@@ -1,10 +1,11 @@
-//! The gateway's metadata: buckets, objects, uploads, stripes, the ledger and the queues, in one redb file.
+//! The gateway's metadata: buckets, objects, uploads, stripes, the ledger and the queues, in one redb file or in PostgreSQL
+//! ([`store`]).
 //!
 //! One thread owns writing and commits everything that waits in one transaction (one fsync for many callers).
 //! Readers see the last commit.
 //!
 //! # Invariants
-//! - A change returns only after it is on disk.
+//! - A change returns only after it is on disk, here or at the server.
 //! - An operation checks before it changes: one that returns a logical error has changed nothing.
 //! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
 //! - The ledger has no gaps and is never rewritten.
@@ -21,15 +22,23 @@ mod bucket_keys;
 mod buckets;
 mod complete;
 mod condition;
+mod copy;
 mod delete;
+#[cfg(test)]
+#[path = "../tests/gateway/engine.rs"]
+mod engine;
+mod error;
 mod expiry;
 mod export;
 mod ledger;
 mod objects;
 mod packs;
+mod place;
 mod queues;
+mod replicas;
 mod sealed;
 mod snapshots;
+mod store;
 mod stripes;
 mod subresources;
 mod unreadable;
@@ -42,14 +51,18 @@ pub use buckets::BucketInfo;
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
+pub use error::{DiskFailed, MetaError, OpenError};
 pub use expiry::Expiring;
 pub(crate) use export::MAPS_NUMBER;
 pub use export::{Exported, File};
 pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
 pub use packs::{Holed, Moved};
+pub use place::{ClaimError, MetadataPlace};
 pub use queues::{DeleteRow, MissingRow, ShardPlace};
+pub use replicas::LeftBehind;
 pub use sealed::{Sealed, SealedCursor, SealedRow};
 pub use snapshots::{SnapshotRow, Snapshots};
+pub use store::{Postgres, PostgresError, Role};
 pub use subresources::{BucketRows, Subresource};
 pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage, WalkedUpload};
 pub use usage::{Allowance, Quota, QuotaExceeded, Recount, Resource, Usage};
@@ -61,11 +74,11 @@ use std::{
 };
 
 use batch::{Job, Operation};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::Database;
+pub(crate) use store::{ReadTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use store::{Server, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 use unreadable::Unreadable;
-
-use crate::object::VersionId;
 
 /// Layout of the file; raised when rows change in a way that their own versions do not tell.
 pub const SCHEMA: u32 = 5;
@@ -77,158 +90,26 @@ const CACHE_BYTES: usize = 64 << 20;
 pub(crate) type Hash = [u8; 32];
 /// Address and position of a shard.
 pub(crate) type PlaceKey = (Hash, u8);
-pub(crate) const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
-pub(crate) const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
-pub(crate) const OBJECTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("objects");
-pub(crate) const VERSIONS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition::new("versions");
-pub(crate) const NULLS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("nulls");
-pub(crate) const MANIFESTS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("manifests");
-pub(crate) const SUBRESOURCES: TableDefinition<'_, (&str, u8), &[u8]> = TableDefinition::new("subresources");
-pub(crate) const UPLOADS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("uploads");
-pub(crate) const PARTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("parts");
-pub(crate) const STRIPES: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("stripes");
-pub(crate) const INFLIGHT: TableDefinition<'_, Hash, ()> = TableDefinition::new("inflight");
-pub(crate) const MISSING: TableDefinition<'_, PlaceKey, &[u8]> = TableDefinition::new("missing");
-pub(crate) const DELETES: TableDefinition<'_, PlaceKey, &[u8]> = TableDefinition::new("deletes");
-pub(crate) const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
-pub(crate) const MAPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("maps");
-
-/// Why metadata cannot be read or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum MetaError {
-    /// The bucket does not exist.
-    #[error("no such bucket")]
-    NoSuchBucket,
-    /// The bucket exists and belongs to another account.
-    #[error("bucket belongs to another account")]
-    BucketTaken,
-    /// The bucket exists and is the caller's own.
-    #[error("bucket is the caller's already")]
-    BucketOwned,
-    /// The bucket has objects or versions.
-    #[error("bucket is not empty")]
-    BucketNotEmpty,
-    /// A bucket of this name was deleted just now and its uploads are still being given up: try again in a moment.
-    #[error("bucket of this name is still going")]
-    BucketGoing,
-    /// The object does not exist.
-    #[error("no such object")]
-    NoSuchKey,
-    /// The newest version of the key is this delete marker.
-    #[error("the object was deleted: delete marker {0}")]
-    Deleted(VersionId),
-    /// The key has no such version.
-    #[error("no such version")]
-    NoSuchVersion,
-    /// The version is a delete marker.
-    #[error("version {0} is a delete marker")]
-    IsMarker(VersionId),
-    /// The version is retained or held.
-    #[error("the version is locked")]
-    Locked,
-    /// The bucket has no object lock.
-    #[error("the bucket has no object lock")]
-    NoObjectLock,
-    /// Object lock needs versions: it cannot be set without them, nor versions be suspended with it.
-    #[error("object lock needs versioning")]
-    LockNeedsVersions,
-    /// The upload does not exist.
-    #[error("no such upload")]
-    NoSuchUpload,
-    /// A part that was named at completion does not exist or has another ETag.
-    #[error("part {0} does not exist or has another etag")]
-    InvalidPart(u32),
-    /// Parts were not named in ascending order, or none was named.
-    #[error("parts are not in ascending order")]
-    InvalidPartOrder,
-    /// A part before the last one is too small.
-    #[error("part {0} is too small")]
-    PartTooSmall(u32),
-    /// What is entered is wrapped under a key that is not the bucket's any more.
-    #[error("the bucket's key was replaced in this moment")]
-    KeyReplaced,
-    /// An account would store more than it may.
-    #[error(transparent)]
-    Quota(Box<QuotaExceeded>),
-    /// `If-Match` or `If-None-Match` does not hold.
-    #[error("precondition failed")]
-    PreconditionFailed,
-    /// The file or a row in it is broken, or the disk fails.
-    #[error("metadata store: {0}")]
-    Storage(Arc<redb::Error>),
-    /// A row does not decode, or a row that another one refers to is not there.
-    #[error("metadata row in `{0}` does not decode")]
-    Row(&'static str),
-    /// The writing thread is gone.
-    #[error("metadata store is closed")]
-    Closed,
-}
-
-impl<E: Into<redb::Error>> From<E> for MetaError {
-    fn from(error: E) -> Self {
-        Self::Storage(Arc::new(error.into()))
-    }
-}
-
-impl MetaError {
-    /// Whether the transaction is lost, rather than the one operation refused.
-    fn is_fatal(&self) -> bool {
-        matches!(self, Self::Storage(_) | Self::Row(_) | Self::Closed)
-    }
-
-    /// The same for another caller, of errors that are nobody's own.
-    fn copy(&self) -> Self {
-        match self {
-            Self::Storage(error) => Self::Storage(error.clone()),
-            Self::Row(table) => Self::Row(table),
-            _ => Self::Closed,
-        }
-    }
-}
-
-/// Why the metadata file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it, it is damaged, or the disk fails.
-    #[error("cannot open the metadata {}: {source}; is another gateway running on this data directory?", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: MetaError,
-    },
-    /// Written by another version.
-    #[error(
-        "the metadata {} has layout {found}, this gateway reads {SCHEMA}; use the version that wrote it",
-        path.display()
-    )]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// Its layout.
-        found: u32,
-    },
-}
-
-impl OpenError {
-    /// Whether a running gateway has the file.
-    pub fn is_taken(&self) -> bool {
-        let Self::Open { source: MetaError::Storage(error), .. } = self else { return false };
-        matches!(**error, redb::Error::DatabaseAlreadyOpen)
-    }
-}
-
-/// The disk failed or is full. What is on it is unknown until the file is opened again.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "the metadata cannot be used any more: {0}; nothing that was acknowledged is lost: make room on the disk, or repair it, and start the gateway again"
-)]
-pub struct DiskFailed(Arc<redb::Error>);
+pub(crate) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
+pub(crate) const BUCKETS: TableDefinition<&str, &[u8]> = TableDefinition::new("buckets");
+pub(crate) const OBJECTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("objects");
+pub(crate) const VERSIONS: TableDefinition<(&str, &str, u64), &[u8]> = TableDefinition::new("versions");
+pub(crate) const NULLS: TableDefinition<(&str, &str), u64> = TableDefinition::new("nulls");
+pub(crate) const MANIFESTS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("manifests");
+pub(crate) const SUBRESOURCES: TableDefinition<(&str, u8), &[u8]> = TableDefinition::new("subresources");
+pub(crate) const UPLOADS: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("uploads");
+pub(crate) const PARTS: TableDefinition<(&str, u32), &[u8]> = TableDefinition::new("parts");
+pub(crate) const STRIPES: TableDefinition<Hash, &[u8]> = TableDefinition::new("stripes");
+pub(crate) const INFLIGHT: TableDefinition<Hash, ()> = TableDefinition::new("inflight");
+pub(crate) const MISSING: TableDefinition<PlaceKey, &[u8]> = TableDefinition::new("missing");
+pub(crate) const DELETES: TableDefinition<PlaceKey, &[u8]> = TableDefinition::new("deletes");
+pub(crate) const LEDGER: TableDefinition<u64, &[u8]> = TableDefinition::new("ledger");
+pub(crate) const MAPS: TableDefinition<u64, &[u8]> = TableDefinition::new("maps");
 
 /// Handle to the metadata; clones share it.
 #[derive(Clone)]
 pub struct Meta {
-    db: Arc<Database>,
+    store: Store,
     jobs: mpsc::Sender<Box<dyn Job>>,
     failure: watch::Sender<Option<DiskFailed>>,
     unreadable: Unreadable,
@@ -242,21 +123,36 @@ impl Meta {
             .set_cache_size(CACHE_BYTES)
             .create(path)
             .map_err(|error| failed(error.into()))?;
-        match prepare(&db).map_err(failed)? {
+        let store = Store::Redb(Arc::new(db));
+        match prepare(&store).map_err(failed)? {
             SCHEMA => {}
-            found => return Err(OpenError::Schema { path: path.to_owned(), found }),
+            found => return Err(OpenError::Schema { place: path.display().to_string(), found }),
         }
-        Self::start(db).map_err(failed)
+        Self::start(store).map_err(failed)
     }
 
-    fn start(db: Database) -> Result<Self, MetaError> {
-        let db = Arc::new(db);
+    /// Opens metadata in PostgreSQL, which are made where there are none.
+    pub fn connect(postgres: Postgres, role: Role) -> Result<Self, OpenError> {
+        let place = postgres.to_string();
+        let failed = |source| match source {
+            MetaError::Unavailable(source) => PostgresError::Server { place: place.clone(), source }.into(),
+            source => OpenError::Open { path: PathBuf::from(&place), source },
+        };
+        let store = Store::Postgres(Arc::new(Server::connect(postgres, role)?));
+        match store::outside(|| prepare(&store)).unwrap_or(Err(MetaError::Closed)).map_err(failed)? {
+            SCHEMA => {}
+            found => return Err(OpenError::Schema { place, found }),
+        }
+        Self::start(store).map_err(failed)
+    }
+
+    fn start(store: Store) -> Result<Self, MetaError> {
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
-        let meta = Self { db, jobs, failure: watch::Sender::new(None), unreadable: Unreadable::default() };
-        let (db, failure) = (meta.db.clone(), meta.failure.clone());
+        let meta = Self { store, jobs, failure: watch::Sender::new(None), unreadable: Unreadable::default() };
+        let (store, failure) = (meta.store.clone(), meta.failure.clone());
         std::thread::Builder::new()
             .name("metadata".into())
-            .spawn(move || batch::write_loop(&db, waiting, &failure))
+            .spawn(move || batch::write_loop(&store, waiting, &failure))
             .map_err(|error| MetaError::Storage(Arc::new(redb::Error::Io(error))))?;
         Ok(meta)
     }
@@ -272,6 +168,32 @@ impl Meta {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Does what only one replica may do, whenever this one leads, until it is done.
+    pub async fn while_leading<F: Future<Output = ()>>(&self, work: impl Fn() -> F) {
+        let Some(mut leads) = self.store.leads() else { return work().await };
+        while leads.wait_for(|leads| *leads).await.is_ok() {
+            tokio::select! {
+                () = work() => return,
+                _ = leads.wait_for(|leads| !*leads) => {}
+            }
+        }
+    }
+
+    /// The number of this replica, and whether it leads; `None` where there is only one gateway.
+    pub fn replica(&self) -> Option<(u32, bool)> {
+        self.store.replica().zip(self.store.leads().map(|leads| *leads.borrow()))
+    }
+
+    /// Whether other replicas may be running on these metadata.
+    pub fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Ends the session that says that this replica runs, as a lost connection does; it comes back by itself.
+    pub fn cut_presence(&self) {
+        self.store.cut_presence();
     }
 
     /// Runs `operation` in a transaction shared with other callers and returns once it is on disk.
@@ -293,18 +215,20 @@ impl Meta {
         &self,
         operation: impl FnOnce(&ReadTransaction) -> Result<T, MetaError> + Send + 'static,
     ) -> Result<T, MetaError> {
-        let (db, failure) = (self.db.clone(), self.failure.clone());
+        let (store, failure) = (self.store.clone(), self.failure.clone());
+        let turn = store.turn().await;
         let read = tokio::task::spawn_blocking(move || {
-            let outcome = db.begin_read().map_err(MetaError::from).and_then(|read| operation(&read));
-            outcome.inspect_err(|error| note(&db, error, &failure))
+            let outcome = store.read(operation);
+            drop(turn);
+            outcome.inspect_err(|error| note(&store, error, &failure))
         });
         read.await.unwrap_or(Err(MetaError::Closed))
     }
 }
 
-/// Makes all tables, so that readers find them, and returns the layout of the file.
-fn prepare(db: &Database) -> Result<u32, MetaError> {
-    let transaction = db.begin_write()?;
+/// Makes all tables, so that readers find them, and returns their layout.
+fn prepare(store: &Store) -> Result<u32, MetaError> {
+    let transaction = store.begin_write(&mut None)?;
     let found = {
         let mut settings = transaction.open_table(SETTINGS)?;
         let found = settings.get("schema")?.map(|row| <[u8; 4]>::try_from(row.value()));
@@ -343,9 +267,9 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     Ok(found)
 }
 
-/// Says that the disk has failed, if that is what the error is: redb refuses everything from then on.
-fn note(db: &Database, error: &MetaError, failure: &watch::Sender<Option<DiskFailed>>) {
-    if let MetaError::Storage(error) = error
+/// Says that the disk has failed, if that is what the error is: redb refuses everything from then on. PostgreSQL may come back.
+fn note(store: &Store, error: &MetaError, failure: &watch::Sender<Option<DiskFailed>>) {
+    if let (MetaError::Storage(error), Store::Redb(db)) = (error, store)
         && db.begin_write().is_err()
     {
         failure.send_replace(Some(DiskFailed(error.clone())));
@@ -355,6 +279,8 @@ fn note(db: &Database, error: &MetaError, failure: &watch::Sender<Option<DiskFai
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    pub(crate) use super::engine::{Engine, on_each};
 
     /// Makes a bucket of an account.
     pub(crate) async fn bucket_of(meta: &Meta, name: &str, account: &str) {
@@ -368,8 +294,9 @@ pub(crate) mod tests {
     async fn a_full_disk_acknowledges_nothing_and_is_told() {
         let disk = SmallDisk::default();
         let db = Database::builder().create_with_backend(disk.clone()).unwrap();
-        prepare(&db).unwrap();
-        let meta = Meta::start(db).unwrap();
+        let store = Store::Redb(Arc::new(db));
+        prepare(&store).unwrap();
+        let meta = Meta::start(store).unwrap();
         let bucket = || BucketInfo::new("a".into(), 1);
         meta.create_bucket("first".into(), bucket()).await.unwrap();
         let mut failed = std::pin::pin!(meta.failed());

@@ -226,32 +226,36 @@ mod tests {
     use super::*;
     use crate::{
         keystore::Generations,
-        meta::{Allowance, PARTS, UploadInfo, UploadKey, tests::bucket_of},
+        meta::{
+            Allowance, PARTS, UploadInfo, UploadKey,
+            tests::{Engine, bucket_of},
+        },
     };
 
     /// Buckets are gone through by name: those behind one with a broken row kept their old keys for ever.
     #[tokio::test]
     async fn a_bucket_that_cannot_be_read_keeps_its_keys_and_no_other_does() {
-        let directory = tempfile::tempdir().unwrap();
-        let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
-        let keyring = Keyring::new(meta.clone(), Generations::one(OperatorSecret::from_bytes([1; 32])));
-        for bucket in ["a", "b"] {
-            bucket_of(&meta, bucket, "x").await;
-            for _ in 0..2 {
-                keyring.new_bucket_key(bucket).await.unwrap().unwrap();
+        for engine in Engine::each() {
+            let meta = engine.open();
+            let keyring = Keyring::new(meta.clone(), Generations::one(OperatorSecret::from_bytes([1; 32])));
+            for bucket in ["a", "b"] {
+                bucket_of(&meta, bucket, "x").await;
+                for _ in 0..2 {
+                    keyring.new_bucket_key(bucket).await.unwrap().unwrap();
+                }
             }
-        }
-        let upload = UploadKey { bucket: "a".into(), key: "k".into(), id: "u".into() };
-        meta.create_upload(upload, UploadInfo::default(), Allowance::NONE).await.unwrap();
-        let spoilt = meta.write(|transaction| {
-            transaction.open_table(PARTS)?.insert(("u", 1), [0xff].as_slice())?;
-            Ok(())
-        });
-        spoilt.await.unwrap();
-        let told = finish(&keyring, &meta).await;
-        assert!(matches!(told, Err(KeyringError::Meta(MetaError::Row("parts")))), "{told:?}");
-        for (bucket, keys) in [("a", 2), ("b", 1)] {
-            assert_eq!(meta.bucket_keys(bucket.into()).await.unwrap().1.len(), keys, "{bucket}");
+            let upload = UploadKey { bucket: "a".into(), key: "k".into(), id: "u".into() };
+            meta.create_upload(upload, UploadInfo::default(), Allowance::NONE).await.unwrap();
+            let spoilt = meta.write(|transaction| {
+                transaction.open_table(PARTS)?.insert(("u", 1), [0xff].as_slice())?;
+                Ok(())
+            });
+            spoilt.await.unwrap();
+            let told = finish(&keyring, &meta).await;
+            assert!(matches!(told, Err(KeyringError::Meta(MetaError::Row("parts")))), "{told:?}");
+            for (bucket, keys) in [("a", 2), ("b", 1)] {
+                assert_eq!(meta.bucket_keys(bucket.into()).await.unwrap().1.len(), keys, "{bucket}");
+            }
         }
     }
 }

@@ -8,11 +8,13 @@
 
 mod disk;
 mod node;
+mod postgres;
 mod program;
 mod stories;
 
 pub use disk::SmallDisk;
 pub use node::FakeNode;
+pub use postgres::{Database, Postgres};
 pub use program::{Program, Running, get};
 
 /// The tests that every daemon has; `$keys` are the flags of the key files that `init` makes, with their names there, or

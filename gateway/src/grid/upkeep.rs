@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arion_daemon::{Shutdown, now_ms};
@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use super::Grid;
 use crate::{
     manifest::StripeRecord,
-    meta::{DeleteRow, MetaError, ShardPlace, UploadKey},
+    meta::{DeleteRow, LeftBehind, MetaError, ShardPlace, UploadKey},
     peers::Standing,
     stripe_code::{self, Shape},
 };
@@ -37,12 +37,18 @@ const DELETE_ATTEMPTS_GONE: u32 = 8;
 /// Uploads looked at in one step of giving up old ones, and stripes that a step releases (one part more at the most).
 const UPLOADS_MAX: usize = 256;
 const STRIPES_RELEASED: usize = 256;
+/// What a replica left is taken back when it was gone for this long.
+const REPLICA_GONE: Duration = Duration::from_secs(10);
 /// Time for a sign of life before a stripe is read for a miner.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Grid {
-    /// Takes back what a crash left in flight; run once before anything is written.
+    /// Takes back what a crash left in flight; run once before anything is written. What replicas left is taken back by the one
+    /// that leads.
     pub async fn recover(&self) -> Result<usize, MetaError> {
+        if self.meta.is_shared() {
+            return Ok(0);
+        }
         let pinned = self.meta.pinned_stripes().await?;
         let left = self.meta.inflight_stripes().await?;
         let mut count = left.len();
@@ -60,12 +66,14 @@ impl Grid {
         let work = async {
             let mut seen = None;
             let mut pace = super::compact::Pace::default();
+            let mut gone = HashMap::new();
             loop {
                 let expired = self.expire_uploads(&mut seen);
                 let compacted = self.compact(&mut pace);
                 let (filled, deleted, expired, compacted) =
                     tokio::join!(self.fill_missing(), self.delete_unwanted(), expired, compacted);
-                let errors = [filled.err(), deleted.err(), expired.err(), compacted.err()];
+                let taken_back = self.take_back(&mut gone).await;
+                let errors = [filled.err(), deleted.err(), expired.err(), compacted.err(), taken_back.err()];
                 for error in errors.into_iter().flatten() {
                     tracing::warn!(%error, "background work failed and is tried again");
                 }
@@ -77,6 +85,30 @@ impl Grid {
             () = work => {}
             () = shutdown.wait() => {}
         }
+    }
+
+    /// Takes back what replicas left that are gone; `gone` is since when. One whose connection was lost for a moment is still
+    /// there, and goes on.
+    async fn take_back(&self, gone: &mut HashMap<u32, Instant>) -> Result<(), MetaError> {
+        let left = self.meta.left_behind().await?;
+        gone.retain(|replica, _| left.iter().any(|left| left.replica == *replica));
+        let mut is_gone =
+            |replica| gone.entry(replica).or_insert_with(Instant::now).elapsed() >= REPLICA_GONE;
+        let (pinned, inflight): (Vec<_>, Vec<_>) =
+            left.into_iter().filter(|left| is_gone(left.replica)).partition(|left| left.is_pinned);
+        let ids = |left: Vec<LeftBehind>| left.into_iter().map(|left| left.stripe).collect::<Vec<_>>();
+        let (pinned, inflight) = (ids(pinned), ids(inflight));
+        if !pinned.is_empty() {
+            self.meta.unpin_stripes(pinned, now_ms()).await?;
+        }
+        if !inflight.is_empty() {
+            tracing::info!(
+                stripes = inflight.len(),
+                "what a replica that is gone left in flight is taken back"
+            );
+            self.meta.discard_stripes(inflight, now_ms()).await?;
+        }
+        Ok(())
     }
 
     /// One step of giving up uploads that were begun too long ago and never completed; `seen` is how far earlier steps

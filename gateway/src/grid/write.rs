@@ -71,8 +71,7 @@ impl WriteError {
         match self {
             Self::NoMap => Self::NoMap,
             Self::Quorum { stored, quorum } => Self::Quorum { stored: *stored, quorum: *quorum },
-            Self::Meta(MetaError::Storage(error)) => Self::Meta(MetaError::Storage(error.clone())),
-            Self::Meta(_) => Self::Meta(MetaError::Closed),
+            Self::Meta(error) => Self::Meta(error.copy()),
             Self::Code(error) => Self::Code(*error),
             Self::TooLong => Self::TooLong,
             Self::Internal => Self::Internal,

@@ -1,8 +1,6 @@
 //! What can be changed of an object that is there: its tags, access control list, retention and legal hold.
 
-use redb::WriteTransaction;
-
-use super::{Meta, MetaError, buckets, buckets::BucketInfo, versions::Writing};
+use super::{Meta, MetaError, WriteTransaction, buckets, buckets::BucketInfo, versions::Writing};
 use crate::object::{Entry, Properties, Retention, VersionId};
 
 /// Changes a version in its place. Returns its id as clients are told it.

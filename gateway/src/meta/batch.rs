@@ -5,10 +5,12 @@
 //! - An operation that meets a row which does not decode fails alone: the transaction is given up, and the others are carried
 //!   out again in a new one.
 
-use redb::{Database, WriteTransaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{DiskFailed, MetaError, note};
+use super::{
+    DiskFailed, MetaError, WriteTransaction, note,
+    store::{Session, Store},
+};
 
 /// Most operations in one commit.
 const BATCH_MAX: usize = 256;
@@ -64,11 +66,12 @@ where
 
 /// Works until the last handle is gone.
 pub(super) fn write_loop(
-    db: &Database,
+    store: &Store,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
     failure: &watch::Sender<Option<DiskFailed>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut session = None;
     while let Some(first) = waiting.blocking_recv() {
         batch.push(first);
         while batch.len() < BATCH_MAX {
@@ -77,17 +80,21 @@ pub(super) fn write_loop(
                 Err(_) => break,
             }
         }
-        if let Err(error) = commit(db, &mut batch) {
+        if let Err(error) = commit(store, &mut session, &mut batch) {
             tracing::error!(%error, "metadata could not be written");
-            note(db, &error, failure);
+            note(store, &error, failure);
         }
     }
 }
 
 /// Carries out what is in the batch and answers all of it.
-fn commit(db: &Database, batch: &mut Vec<Box<dyn Job>>) -> Result<(), MetaError> {
+fn commit(
+    store: &Store,
+    session: &mut Option<Session>,
+    batch: &mut Vec<Box<dyn Job>>,
+) -> Result<(), MetaError> {
     while !batch.is_empty() {
-        match attempt(db, batch) {
+        match attempt(store, session, batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.finish(Ok(()))),
             Err((Some(at), MetaError::Row(table))) => {
                 // Whoever asked tells it.
@@ -104,70 +111,85 @@ fn commit(db: &Database, batch: &mut Vec<Box<dyn Job>>) -> Result<(), MetaError>
 }
 
 /// One transaction; which of the batch it failed by, if by one.
-fn attempt(db: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), (Option<usize>, MetaError)> {
+fn attempt(
+    store: &Store,
+    session: &mut Option<Session>,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), (Option<usize>, MetaError)> {
     let lost = |error: MetaError| (None, error);
-    let transaction = db.begin_write().map_err(|error| lost(error.into()))?;
+    let transaction = store.begin_write(session).map_err(lost)?;
     for (at, job) in batch.iter_mut().enumerate() {
         if let Err(error) = job.run(&transaction) {
-            transaction.abort().map_err(|error| lost(error.into()))?;
-            return Err((Some(at), error));
+            let at = matches!(error, MetaError::Row(_)).then_some(at);
+            match transaction.abort() {
+                Ok(kept) => *session = kept,
+                // What the operation met says more.
+                Err(lost) if at.is_some() => return Err((None, lost)),
+                Err(_) => {}
+            }
+            return Err((at, error));
         }
     }
-    transaction.commit().map_err(|error| lost(error.into()))
+    *session = transaction.commit().map_err(lost)?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{BucketInfo, Meta, SETTINGS, tests::bucket_of},
+        super::{
+            BucketInfo, SETTINGS,
+            tests::{Engine, bucket_of},
+        },
         *,
     };
 
     /// One client's broken row failed whatever others wrote in the same moment, with it and behind it.
     #[tokio::test]
     async fn a_broken_row_fails_only_who_needs_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
-        bucket_of(&meta, "broken", "a").await;
-        // Held until everything below waits, so that all of it is one batch.
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
-        let held = meta.write(move |transaction| {
-            let _ = gate.lock().unwrap().recv();
-            transaction.open_table(super::super::BUCKETS)?.insert("broken", b"\xff".as_slice())?;
-            Ok(())
-        });
-        let enter = |name: &'static str| {
-            meta.write(move |transaction| {
-                transaction.open_table(SETTINGS)?.insert(name, b"x".as_slice())?;
-                Ok(name)
-            })
-        };
-        let fails = meta.write(|transaction| {
-            transaction.open_table(SETTINGS)?.insert("half", b"x".as_slice())?;
-            super::super::buckets::require(transaction, "broken").map(|_| ())
-        });
-        let refused = meta.create_bucket("other".into(), BucketInfo::new("a".into(), 1));
-        let again = meta.create_bucket("other".into(), BucketInfo::new("b".into(), 1));
-        // Opened for good: it may be carried out twice.
-        let go = async move {
-            tokio::task::yield_now().await;
-            drop(open);
-        };
-        let (held, before, fails, behind, made, again, ()) =
-            tokio::join!(held, enter("before"), fails, enter("behind"), refused, again, go);
-        held.unwrap();
-        assert_eq!((before.unwrap(), behind.unwrap()), ("before", "behind"));
-        assert!(matches!(fails, Err(MetaError::Row("buckets"))));
-        made.unwrap();
-        assert!(matches!(again, Err(MetaError::BucketTaken)));
-        let found = meta
-            .read(|transaction| {
-                let settings = transaction.open_table(SETTINGS)?;
-                let has = |name| Ok::<_, MetaError>(settings.get(name)?.is_some());
-                Ok([has("before")?, has("half")?, has("behind")?])
-            })
-            .await;
-        assert_eq!(found.unwrap(), [true, false, true]);
+        for engine in Engine::each() {
+            let meta = engine.open();
+            bucket_of(&meta, "broken", "a").await;
+            // Held until everything below waits, so that all of it is one batch.
+            let (open, gate) = std::sync::mpsc::channel::<()>();
+            let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+            let held = meta.write(move |transaction| {
+                let _ = gate.lock().unwrap().recv();
+                transaction.open_table(super::super::BUCKETS)?.insert("broken", b"\xff".as_slice())?;
+                Ok(())
+            });
+            let enter = |name: &'static str| {
+                meta.write(move |transaction| {
+                    transaction.open_table(SETTINGS)?.insert(name, b"x".as_slice())?;
+                    Ok(name)
+                })
+            };
+            let fails = meta.write(|transaction| {
+                transaction.open_table(SETTINGS)?.insert("half", b"x".as_slice())?;
+                super::super::buckets::require(transaction, "broken").map(|_| ())
+            });
+            let refused = meta.create_bucket("other".into(), BucketInfo::new("a".into(), 1));
+            let again = meta.create_bucket("other".into(), BucketInfo::new("b".into(), 1));
+            // Opened for good: it may be carried out twice.
+            let go = async move {
+                tokio::task::yield_now().await;
+                drop(open);
+            };
+            let (held, before, fails, behind, made, again, ()) =
+                tokio::join!(held, enter("before"), fails, enter("behind"), refused, again, go);
+            held.unwrap();
+            assert_eq!((before.unwrap(), behind.unwrap()), ("before", "behind"));
+            assert!(matches!(fails, Err(MetaError::Row("buckets"))));
+            made.unwrap();
+            assert!(matches!(again, Err(MetaError::BucketTaken)));
+            let found = meta
+                .read(|transaction| {
+                    let settings = transaction.open_table(SETTINGS)?;
+                    let has = |name| Ok::<_, MetaError>(settings.get(name)?.is_some());
+                    Ok([has("before")?, has("half")?, has("behind")?])
+                })
+                .await;
+            assert_eq!(found.unwrap(), [true, false, true]);
+        }
     }
 }

@@ -8,13 +8,14 @@
 
 use arion_crypto::{KeyId, WrappedKey, Wrapping};
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, buckets};
+use super::{
+    BUCKETS, Meta, MetaError, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction, buckets,
+};
 use crate::manifest::PartManifest;
 
-pub(super) const BUCKET_KEYS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("bucket-keys");
-pub(super) const BUCKET_ENCRYPTION: TableDefinition<'_, &str, u8> = TableDefinition::new("bucket-encryption");
+pub(super) const BUCKET_KEYS: TableDefinition<(&str, u32), &[u8]> = TableDefinition::new("bucket-keys");
+pub(super) const BUCKET_ENCRYPTION: TableDefinition<&str, u8> = TableDefinition::new("bucket-encryption");
 
 /// The value in `BUCKET_ENCRYPTION` that means AES256.
 const AES256: u8 = 1;
@@ -90,7 +91,7 @@ pub(super) fn require<'a>(
 /// Forgets the keys of a bucket that is removed: what they opened is gone.
 pub(super) fn remove_all(transaction: &WriteTransaction, bucket: &str) -> Result<(), MetaError> {
     let mut table = transaction.open_table(BUCKET_KEYS)?;
-    table.retain_in((bucket, 0)..=(bucket, u32::MAX), |_, _| false)?;
+    table.remove_range((bucket, 0)..=(bucket, u32::MAX))?;
     transaction.open_table(BUCKET_ENCRYPTION)?.remove(bucket)?;
     Ok(())
 }
@@ -179,7 +180,7 @@ impl Meta {
                 _ => return Ok(()),
             }
             let mut table = transaction.open_table(BUCKET_KEYS)?;
-            table.retain_in((bucket, 0)..(bucket, current), |_, _| false)?;
+            table.remove_range((bucket, 0)..(bucket, current))?;
             Ok(())
         })
         .await
@@ -199,8 +200,8 @@ impl Meta {
             buckets::require(transaction, &bucket)?;
             let mut table = transaction.open_table(BUCKET_ENCRYPTION)?;
             match on {
-                true => drop(table.insert(bucket.as_str(), AES256)?),
-                false => drop(table.remove(bucket.as_str())?),
+                true => table.insert(bucket.as_str(), AES256)?,
+                false => table.remove(bucket.as_str())?,
             }
             Ok(())
         })

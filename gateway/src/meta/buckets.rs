@@ -1,9 +1,11 @@
 //! Buckets. Names are global in a gateway; a bucket belongs to the account that made it.
 
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, Meta, MetaError, OBJECTS, Subresource, UPLOADS, VERSIONS, bucket_keys, subresources};
+use super::{
+    BUCKETS, Meta, MetaError, OBJECTS, ReadTransaction, ReadableTable, Subresource, UPLOADS, VERSIONS,
+    WriteTransaction, bucket_keys, subresources,
+};
 use crate::object::{LockConfig, VersionId, Versioning};
 
 /// A bucket.

@@ -1,8 +1,9 @@
 //! An upload in parts becomes an object.
 
-use redb::{ReadableTable, WriteTransaction};
-
-use super::{Condition, Meta, MetaError, PARTS, UploadKey, buckets, objects, stripes, uploads};
+use super::{
+    Condition, Meta, MetaError, PARTS, ReadableTable, UploadKey, WriteTransaction, buckets, objects, stripes,
+    uploads,
+};
 use crate::{
     checksum::{ChecksumKind, Checksums},
     manifest::{Manifest, ManifestId, PartLabel},

@@ -1,8 +1,6 @@
 //! Deleting: a key is hidden or emptied, a version is gone.
 
-use redb::WriteTransaction;
-
-use super::{DeleteCondition, Meta, MetaError, buckets, objects, usage, versions::Writing};
+use super::{DeleteCondition, Meta, MetaError, WriteTransaction, buckets, objects, usage, versions::Writing};
 use crate::object::{Entry, Marker, Properties, VersionId, Versioning};
 
 /// What is to be deleted.

@@ -1,10 +1,9 @@
 //! What rules about the age of objects may do: each step names the version that was looked at and the rules it goes by, and
 //! does nothing if either is not what is there any more.
 
-use redb::WriteTransaction;
-
 use super::{
-    DeleteRequest, Meta, MetaError, Subresource, buckets, delete, objects, subresources, versions::Writing,
+    DeleteRequest, Meta, MetaError, Subresource, WriteTransaction, buckets, delete, objects, subresources,
+    versions::Writing,
 };
 use crate::object::Version;
 

@@ -7,12 +7,12 @@
 use arion_protocol::LedgerRecord;
 use arion_types::StripeId;
 use codec::{DecodeAll, Encode};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, WriteTransaction};
 use tokio::sync::mpsc;
 
 use super::{
     BUCKETS, DELETES, DeleteRow, Hash, INFLIGHT, LEDGER, MANIFESTS, MAPS, MISSING, Meta, MetaError,
-    MissingRow, NULLS, OBJECTS, PARTS, STRIPES, SUBRESOURCES, UPLOADS, Unreadable, VERSIONS,
+    MissingRow, NULLS, OBJECTS, PARTS, ReadTable, ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES,
+    UPLOADS, Unreadable, VERSIONS, WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
     ledger,
     packs::{HOLED, PACKED},
@@ -99,10 +99,11 @@ macro_rules! tables {
                 $($number => {
                     let $decoded = <$key>::decode_all(&mut key).map_err(|_| MetaError::Row($name))?;
                     let value = <$value>::of(value).ok_or(MetaError::Row($name))?;
-                    match transaction.open_table($table)?.insert($borrowed, value)? {
-                        None => Ok(()),
-                        Some(_) => Err(MetaError::Row($name)),
+                    let mut table = transaction.open_table($table)?;
+                    if table.get($borrowed)?.is_some() {
+                        return Err(MetaError::Row($name));
                     }
+                    table.insert($borrowed, value)
                 })*
                 RECEIPTS => {
                     let record = LedgerRecord::decode_all(&mut &*value).map_err(|_| MetaError::Row("receipts"))?;
@@ -115,7 +116,6 @@ macro_rules! tables {
         /// The tables that are in snapshots, by name.
         #[cfg(test)]
         fn exported() -> Vec<String> {
-            use redb::TableHandle;
             vec![LEDGER.name().to_owned(), $($table.name().to_owned(),)*]
         }
     };
@@ -167,7 +167,7 @@ pub type File = (String, Vec<u8>);
 /// One consistent view of everything that a new gateway needs.
 struct View<'a> {
     transaction: &'a ReadTransaction,
-    own: ReadOnlyTable<Hash, &'static [u8]>,
+    own: ReadTable<'a, Hash, &'static [u8]>,
     files: &'a [File],
     unreadable: &'a Unreadable,
 }
@@ -319,13 +319,11 @@ impl Meta {
 
 #[cfg(test)]
 mod tests {
-    use redb::TableHandle;
-
     use super::{
         super::{
             SETTINGS,
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
-            tests::bucket_of,
+            tests::{Engine, bucket_of},
             usage::USAGE,
         },
         *,
@@ -337,9 +335,7 @@ mod tests {
     async fn every_table_is_in_snapshots_or_left_out_on_purpose() {
         let directory = tempfile::tempdir().unwrap();
         let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
-        let tables = meta.read(|transaction| {
-            Ok(transaction.list_tables()?.map(|table| table.name().to_owned()).collect::<Vec<_>>())
-        });
+        let tables = meta.read(|transaction| Ok(transaction.table_names()));
         let notes = [SNAPSHOTS.name(), SNAPSHOT_NODES.name(), SNAPSHOT_STRIPES.name()];
         let left_out = notes.into_iter().chain([SETTINGS.name(), USAGE.name()]);
         let mut known = exported();
@@ -370,24 +366,29 @@ mod tests {
 
     #[tokio::test]
     async fn what_goes_out_comes_in_again_and_nothing_twice() {
-        let directory = tempfile::tempdir().unwrap();
-        let meta = Meta::open(&directory.path().join("one.redb")).unwrap();
-        bucket_of(&meta, "photos", "alice").await;
-        meta.keep_map(3, vec![1; 10]).await.unwrap();
-        let (sent, summary) = rows(&meta).await;
-        assert_eq!((summary.buckets, summary.rows), (1, sent.len() as u64));
-        let other = Meta::open(&directory.path().join("two.redb")).unwrap();
-        let mut found = Summary::default();
-        let files = other.import(sent.clone(), &mut found).await.unwrap();
-        assert_eq!((found, files), (summary, vec![("f".to_owned(), vec![7; 600_000])]));
-        assert_eq!(rows(&other).await, (sent.clone(), summary));
-        let again = other.import(sent.clone(), &mut found).await;
-        assert!(matches!(again, Err(MetaError::Row("maps"))), "{again:?}");
-        for (table, key, value) in
-            [(99, vec![], vec![]), (7, vec![9], vec![]), (9, sent[0].key.clone(), vec![1])]
-        {
-            let row = Row { table, more: false, key, value };
-            assert!(matches!(other.import(vec![row], &mut found).await, Err(MetaError::Row(_))), "{table}");
+        for engine in Engine::each() {
+            let meta = engine.open();
+            bucket_of(&meta, "photos", "alice").await;
+            meta.keep_map(3, vec![1; 10]).await.unwrap();
+            let (sent, summary) = rows(&meta).await;
+            assert_eq!((summary.buckets, summary.rows), (1, sent.len() as u64));
+            let directory = tempfile::tempdir().unwrap();
+            let other = Meta::open(&directory.path().join("two.redb")).unwrap();
+            let mut found = Summary::default();
+            let files = other.import(sent.clone(), &mut found).await.unwrap();
+            assert_eq!((found, files), (summary, vec![("f".to_owned(), vec![7; 600_000])]));
+            assert_eq!(rows(&other).await, (sent.clone(), summary));
+            let again = other.import(sent.clone(), &mut found).await;
+            assert!(matches!(again, Err(MetaError::Row("maps"))), "{again:?}");
+            for (table, key, value) in
+                [(99, vec![], vec![]), (7, vec![9], vec![]), (9, sent[0].key.clone(), vec![1])]
+            {
+                let row = Row { table, more: false, key, value };
+                assert!(
+                    matches!(other.import(vec![row], &mut found).await, Err(MetaError::Row(_))),
+                    "{table}"
+                );
+            }
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use arion_protocol::{LedgerEntry, LedgerRecord};
 use codec::{DecodeAll, Encode};
-use redb::{ReadableTable, WriteTransaction};
 
-use super::{LEDGER, MAPS, Meta, MetaError};
+use super::{LEDGER, MAPS, Meta, MetaError, ReadableTable, WriteTransaction};
 
 /// Appends lines.
 pub(super) fn append(

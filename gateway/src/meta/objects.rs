@@ -1,10 +1,10 @@
 //! Objects: written, found, copied, listed.
 
 use arion_crypto::WrappedKey;
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::{
-    Allowance, Condition, MANIFESTS, Meta, MetaError, OBJECTS, Usage, bucket_keys, buckets,
+    Allowance, Condition, MANIFESTS, Meta, MetaError, OBJECTS, ReadTransaction, ReadableTable, Usage,
+    WriteTransaction, bucket_keys, buckets,
     buckets::BucketInfo,
     packs, stripes, usage,
     versions::{Reading, Writing},

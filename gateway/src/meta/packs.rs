@@ -4,15 +4,14 @@
 //! that is not completed refers to its stripe without being a member; such a stripe stays until the upload ends.
 
 use arion_types::StripeId;
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{Hash, MANIFESTS, Meta, MetaError, stripes};
+use super::{Hash, MANIFESTS, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction, stripes};
 use crate::manifest::{Manifest, ManifestId, StripeRecord};
 
 /// Stripe, offset in it, manifest - bytes.
-pub(super) const PACKED: TableDefinition<'_, (Hash, u32, [u8; 16]), u32> = TableDefinition::new("packed");
+pub(super) const PACKED: TableDefinition<(Hash, u32, [u8; 16]), u32> = TableDefinition::new("packed");
 /// Shared stripes that lost a member since they were looked at.
-pub(super) const HOLED: TableDefinition<'_, Hash, ()> = TableDefinition::new("holed");
+pub(super) const HOLED: TableDefinition<Hash, ()> = TableDefinition::new("holed");
 
 /// Released stripes are not deleted at once when their members only move: who reads them has this long.
 const READERS_MS: u64 = 120_000;

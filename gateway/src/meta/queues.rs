@@ -5,9 +5,10 @@
 
 use arion_types::{Epoch, NodeId, ShardHash, StripeId};
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, TableDefinition};
 
-use super::{DELETES, MISSING, Meta, MetaError, PlaceKey, Unreadable};
+use super::{
+    DELETES, MISSING, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, TableDefinition, Unreadable,
+};
 
 /// First and longest wait between two attempts of the background work.
 const BACKOFF_MS: (u64, u64) = (2_000, 300_000);
@@ -63,14 +64,14 @@ pub struct DeleteRow {
 /// A row of a queue that background work goes through.
 trait Queued: Decode {
     const NAME: &'static str;
-    const TABLE: TableDefinition<'static, PlaceKey, &'static [u8]>;
+    const TABLE: TableDefinition<PlaceKey, &'static [u8]>;
 
     fn next_ms(&self) -> u64;
 }
 
 impl Queued for MissingRow {
     const NAME: &'static str = "missing";
-    const TABLE: TableDefinition<'static, PlaceKey, &'static [u8]> = MISSING;
+    const TABLE: TableDefinition<PlaceKey, &'static [u8]> = MISSING;
 
     fn next_ms(&self) -> u64 {
         self.next_ms
@@ -79,7 +80,7 @@ impl Queued for MissingRow {
 
 impl Queued for DeleteRow {
     const NAME: &'static str = "deletes";
-    const TABLE: TableDefinition<'static, PlaceKey, &'static [u8]> = DELETES;
+    const TABLE: TableDefinition<PlaceKey, &'static [u8]> = DELETES;
 
     fn next_ms(&self) -> u64 {
         self.next_ms
@@ -143,7 +144,6 @@ impl Meta {
 
     /// Number of missing shards and of queued deletions.
     pub async fn backlog(&self) -> Result<(u64, u64), MetaError> {
-        use redb::ReadableTableMetadata;
         self.read(|transaction| {
             Ok((transaction.open_table(MISSING)?.len()?, transaction.open_table(DELETES)?.len()?))
         })
@@ -170,7 +170,7 @@ impl Meta {
             let mut deletes = transaction.open_table(DELETES)?;
             for (place, row) in outcomes {
                 match row {
-                    None => drop(deletes.remove(place.key())?),
+                    None => deletes.remove(place.key())?,
                     Some(mut row) => {
                         row.next_ms = now_ms + backoff_ms(row.attempts);
                         row.attempts += 1;

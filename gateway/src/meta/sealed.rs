@@ -7,9 +7,11 @@
 
 use arion_crypto::WrappedKey;
 use codec::Encode;
-use redb::{ReadTransaction, ReadableTable};
 
-use super::{MANIFESTS, Meta, MetaError, PARTS, UPLOADS, objects, uploads, versions::Reading};
+use super::{
+    MANIFESTS, Meta, MetaError, PARTS, ReadTransaction, ReadableTable, UPLOADS, objects, uploads,
+    versions::Reading,
+};
 use crate::{
     listing::Start,
     manifest::{Manifest, ManifestId},

@@ -11,9 +11,8 @@
 
 use arion_types::StripeId;
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{Hash, Meta, MetaError, stripes};
+use super::{Hash, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction, stripes};
 use crate::{
     manifest::StripeRecord,
     snapshot::{
@@ -24,13 +23,11 @@ use crate::{
 };
 
 /// Nodes by what is in them.
-pub(super) const SNAPSHOT_NODES: TableDefinition<'_, ContentId, &[u8]> =
-    TableDefinition::new("snapshot-nodes");
+pub(super) const SNAPSHOT_NODES: TableDefinition<ContentId, &[u8]> = TableDefinition::new("snapshot-nodes");
 /// Stripes of nodes and of roots.
-pub(super) const SNAPSHOT_STRIPES: TableDefinition<'_, Hash, &[u8]> =
-    TableDefinition::new("snapshot-stripes");
+pub(super) const SNAPSHOT_STRIPES: TableDefinition<Hash, &[u8]> = TableDefinition::new("snapshot-stripes");
 /// By name: the final snapshot, the one on its way, the number of the newest attempt.
-pub(super) const SNAPSHOTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshots");
+pub(super) const SNAPSHOTS: TableDefinition<&str, &[u8]> = TableDefinition::new("snapshots");
 
 const FINAL: &str = "final";
 const PENDING: &str = "pending";
@@ -178,7 +175,7 @@ impl Meta {
     pub async fn snapshot_final(&self) -> Result<(), MetaError> {
         self.write(|transaction| {
             let mut table = transaction.open_table(SNAPSHOTS)?;
-            let row = table.remove(PENDING)?.map(|row| row.value().to_vec());
+            let row = table.take(PENDING)?.map(|row| row.value().to_vec());
             if let Some(row) = row {
                 table.insert(FINAL, row.as_slice())?;
             }

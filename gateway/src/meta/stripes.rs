@@ -8,13 +8,16 @@ use std::collections::HashSet;
 use arion_protocol::LedgerRecord;
 use arion_types::{Epoch, ShardHash, SignedReceipt, StripeId};
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, STRIPES, ledger};
+use super::{
+    DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, ReadTransaction, ReadableTable,
+    STRIPES, TableDefinition, WriteTransaction, ledger,
+    replicas::{INFLIGHT_BY, PINNED_BY, disown, own},
+};
 use crate::manifest::StripeRecord;
 
 /// Shared stripes whose members are being entered; each is one reference.
-pub(super) const PINNED: TableDefinition<'_, Hash, ()> = TableDefinition::new("pinned");
+pub(super) const PINNED: TableDefinition<Hash, ()> = TableDefinition::new("pinned");
 
 #[derive(Encode, Decode)]
 struct StripeRow {
@@ -79,6 +82,7 @@ pub(super) fn hold<'a>(
         row.refs += 1;
         put(transaction, &id, &row)?;
         transaction.open_table(INFLIGHT)?.remove(id.0)?;
+        disown(transaction, INFLIGHT_BY, &id)?;
     }
     Ok(())
 }
@@ -110,6 +114,7 @@ fn bury(
 ) -> Result<(), MetaError> {
     transaction.open_table(STRIPES)?.remove(id.0)?;
     transaction.open_table(INFLIGHT)?.remove(id.0)?;
+    disown(transaction, INFLIGHT_BY, id)?;
     let mut missing = transaction.open_table(MISSING)?;
     for (index, shard) in (0u8..).zip(&record.hashes) {
         missing.remove((shard.0, index))?;
@@ -148,7 +153,7 @@ impl Meta {
         self.write(move |transaction| {
             put(transaction, &id, &StripeRow { refs: 0, record })?;
             transaction.open_table(INFLIGHT)?.insert(id.0, ())?;
-            Ok(())
+            own(transaction, INFLIGHT_BY, &id)
         })
         .await
     }
@@ -187,7 +192,7 @@ impl Meta {
             if get(transaction, &id)?.is_none() {
                 return queue_delete(transaction, &id, receipt.index, &receipt.shard, receipt.epoch, now_ms);
             }
-            if transaction.open_table(MISSING)?.remove((receipt.shard.0, receipt.index))?.is_none() {
+            if transaction.open_table(MISSING)?.take((receipt.shard.0, receipt.index))?.is_none() {
                 return Ok(());
             }
             ledger::append(transaction, [LedgerRecord::Stored(signed)])
@@ -217,7 +222,7 @@ impl Meta {
             let record = get(transaction, &id)?.ok_or(MetaError::Row("stripes"))?.record;
             hold(transaction, [&record])?;
             transaction.open_table(PINNED)?.insert(id.0, ())?;
-            Ok(())
+            own(transaction, PINNED_BY, &id)
         })
         .await
     }
@@ -229,7 +234,8 @@ impl Meta {
             let mut given_up = 0;
             for id in &ids {
                 let Some(row) = unreadable.readable(get(transaction, id), id)? else { continue };
-                let was_pinned = transaction.open_table(PINNED)?.remove(id.0)?.is_some();
+                let was_pinned = transaction.open_table(PINNED)?.take(id.0)?.is_some();
+                disown(transaction, PINNED_BY, id)?;
                 if let (true, Some(row)) = (was_pinned, row) {
                     release(transaction, [&row.record], now_ms)?;
                     given_up += usize::from(row.refs <= 1);
@@ -284,7 +290,7 @@ impl Meta {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::Engine, *};
     use arion_types::{NodeId, Receipt};
 
     pub(crate) fn record(seed: u8) -> StripeRecord {
@@ -306,68 +312,56 @@ mod tests {
         SignedReceipt { receipt, signature: [0; 64] }
     }
 
-    fn open(directory: &tempfile::TempDir) -> Meta {
-        Meta::open(&directory.path().join("meta.redb")).unwrap()
-    }
-
     #[tokio::test]
     async fn receipts_fill_the_ledger_and_gaps_are_remembered() {
-        let directory = tempfile::tempdir().unwrap();
-        let meta = open(&directory);
-        let stripe = record(1);
-        meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
-        assert_eq!(meta.inflight_stripes().await.unwrap(), [stripe.id()]);
-        let receipts = (0..20).map(|index| receipt(&stripe, index)).collect();
-        meta.stripe_stored(stripe.id(), receipts, 50).await.unwrap();
-        assert_eq!(meta.due_missing(49, 100).await.unwrap(), []);
-        assert_eq!(meta.missing_among(record(1).hashes).await.unwrap().len(), 10);
-        assert_eq!(meta.due_missing(50, 100).await.unwrap().len(), 10);
-        meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();
-        meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();
-        let page = meta.ledger_page(0, 100).await.unwrap();
-        assert_eq!(page.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
-        assert_eq!(meta.ledger_page(20, 100).await.unwrap(), page[20..]);
-        assert_eq!(meta.backlog().await.unwrap(), (9, 0));
-        let shard = meta.due_missing(50, 1).await.unwrap()[0].0;
-        meta.postpone_missing(vec![shard], 50).await.unwrap();
-        assert_eq!(meta.due_missing(50, 100).await.unwrap().len(), 8);
+        for engine in Engine::each() {
+            let meta = engine.open();
+            let stripe = record(1);
+            meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+            assert_eq!(meta.inflight_stripes().await.unwrap(), [stripe.id()]);
+            let receipts = (0..20).map(|index| receipt(&stripe, index)).collect();
+            meta.stripe_stored(stripe.id(), receipts, 50).await.unwrap();
+            assert_eq!(meta.due_missing(49, 100).await.unwrap(), []);
+            assert_eq!(meta.missing_among(record(1).hashes).await.unwrap().len(), 10);
+            assert_eq!(meta.due_missing(50, 100).await.unwrap().len(), 10);
+            meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();
+            meta.late_receipt(stripe.id(), receipt(&stripe, 25), 60).await.unwrap();
+            let page = meta.ledger_page(0, 100).await.unwrap();
+            assert_eq!(
+                page.iter().map(|entry| entry.sequence).collect::<Vec<_>>(),
+                (1..=21).collect::<Vec<_>>()
+            );
+            assert_eq!(meta.ledger_page(20, 100).await.unwrap(), page[20..]);
+            assert_eq!(meta.backlog().await.unwrap(), (9, 0));
+            let shard = meta.due_missing(50, 1).await.unwrap()[0].0;
+            meta.postpone_missing(vec![shard], 50).await.unwrap();
+            assert_eq!(meta.due_missing(50, 100).await.unwrap().len(), 8);
+        }
     }
 
     #[tokio::test]
     async fn what_nobody_refers_to_is_tombstoned_and_deleted_even_after_a_restart() {
-        let directory = tempfile::tempdir().unwrap();
-        let stripe = record(2);
-        {
-            let meta = open(&directory);
-            meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
-            meta.stripe_stored(stripe.id(), vec![receipt(&stripe, 0)], 0).await.unwrap();
-        }
-        let meta = reopen(&directory).await;
-        let left = meta.inflight_stripes().await.unwrap();
-        assert_eq!(left, [stripe.id()]);
-        meta.discard_stripes(left, 5).await.unwrap();
-        assert_eq!(meta.backlog().await.unwrap(), (0, 30));
-        assert_eq!(meta.ledger_len().await.unwrap(), 31);
-        let due = meta.due_deletes(5, 100).await.unwrap();
-        let outcomes =
-            due.iter().map(|(shard, row)| (*shard, (row.index > 0).then(|| row.clone()))).collect();
-        meta.deletes_tried(outcomes, 5).await.unwrap();
-        assert_eq!(meta.backlog().await.unwrap(), (0, 29));
-        assert_eq!(meta.due_deletes(5, 100).await.unwrap(), []);
-        meta.late_receipt(stripe.id(), receipt(&stripe, 0), 6).await.unwrap();
-        assert_eq!(meta.due_deletes(6, 100).await.unwrap().len(), 1);
-    }
-
-    /// The writing thread lets go of the file a moment after the last handle is gone.
-    async fn reopen(directory: &tempfile::TempDir) -> Meta {
-        let path = directory.path().join("meta.redb");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        loop {
-            match Meta::open(&path) {
-                Ok(meta) => return meta,
-                Err(error) if std::time::Instant::now() > deadline => panic!("{error}"),
-                Err(_) => tokio::task::yield_now().await,
+        for engine in Engine::each() {
+            let stripe = record(2);
+            {
+                let meta = engine.open();
+                meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+                meta.stripe_stored(stripe.id(), vec![receipt(&stripe, 0)], 0).await.unwrap();
             }
+            let meta = engine.open();
+            let left = meta.inflight_stripes().await.unwrap();
+            assert_eq!(left, [stripe.id()]);
+            meta.discard_stripes(left, 5).await.unwrap();
+            assert_eq!(meta.backlog().await.unwrap(), (0, 30));
+            assert_eq!(meta.ledger_len().await.unwrap(), 31);
+            let due = meta.due_deletes(5, 100).await.unwrap();
+            let outcomes =
+                due.iter().map(|(shard, row)| (*shard, (row.index > 0).then(|| row.clone()))).collect();
+            meta.deletes_tried(outcomes, 5).await.unwrap();
+            assert_eq!(meta.backlog().await.unwrap(), (0, 29));
+            assert_eq!(meta.due_deletes(5, 100).await.unwrap(), []);
+            meta.late_receipt(stripe.id(), receipt(&stripe, 0), 6).await.unwrap();
+            assert_eq!(meta.due_deletes(6, 100).await.unwrap().len(), 1);
         }
     }
 }

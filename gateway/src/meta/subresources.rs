@@ -1,9 +1,11 @@
 //! What a bucket has besides objects: one row per bucket and kind, each with a version of its own.
 
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{BUCKETS, BucketInfo, Meta, MetaError, SUBRESOURCES, buckets};
+use super::{
+    BUCKETS, BucketInfo, Meta, MetaError, ReadTransaction, ReadableTable, SUBRESOURCES, WriteTransaction,
+    buckets,
+};
 
 /// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,39 +184,40 @@ impl Meta {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::Engine, *};
 
     #[tokio::test]
     async fn rows_belong_to_a_bucket_and_go_with_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
-        let put = |bucket: &str, kind, value: Option<&[u8]>| {
-            meta.put_subresource(bucket.to_owned(), kind, value.map(<[u8]>::to_vec))
-        };
-        assert!(matches!(put("a", Subresource::Cors, None).await, Err(MetaError::NoSuchBucket)));
-        for name in ["a", "ab", "b"] {
+        for engine in Engine::each() {
+            let meta = engine.open();
+            let put = |bucket: &str, kind, value: Option<&[u8]>| {
+                meta.put_subresource(bucket.to_owned(), kind, value.map(<[u8]>::to_vec))
+            };
+            assert!(matches!(put("a", Subresource::Cors, None).await, Err(MetaError::NoSuchBucket)));
+            for name in ["a", "ab", "b"] {
+                let info = BucketInfo::new("x".into(), 1);
+                meta.create_bucket(name.into(), info).await.unwrap();
+                put(name, Subresource::Cors, Some(b"cors")).await.unwrap();
+                put(name, Subresource::Lifecycle, Some(name.as_bytes())).await.unwrap();
+            }
+            let rows = meta.bucket_rows("a".into()).await.unwrap().unwrap();
+            assert_eq!(rows.get(Subresource::Lifecycle), Some(b"a".as_slice()));
+            assert_eq!(rows.get(Subresource::Policy), None);
+            let page = |after: Option<&str>, rows| {
+                meta.subresources_of_kind(after.map(str::to_owned), Subresource::Lifecycle, rows)
+            };
+            let (found, next) = page(None, 3).await.unwrap();
+            assert_eq!(found, [("a".to_owned(), b"a".to_vec()), ("ab".to_owned(), b"ab".to_vec())]);
+            assert_eq!(next.as_deref(), Some("ab"));
+            let (found, next) = page(next.as_deref(), 3).await.unwrap();
+            assert_eq!((found, next), (vec![("b".to_owned(), b"b".to_vec())], None));
+            put("a", Subresource::Cors, None).await.unwrap();
+            assert_eq!(meta.subresource("a".into(), Subresource::Cors).await.unwrap(), None);
+            meta.delete_bucket("a".into()).await.unwrap();
+            assert!(meta.bucket_rows("a".into()).await.unwrap().is_none());
             let info = BucketInfo::new("x".into(), 1);
-            meta.create_bucket(name.into(), info).await.unwrap();
-            put(name, Subresource::Cors, Some(b"cors")).await.unwrap();
-            put(name, Subresource::Lifecycle, Some(name.as_bytes())).await.unwrap();
+            meta.create_bucket("a".into(), info).await.unwrap();
+            assert_eq!(meta.subresource("a".into(), Subresource::Lifecycle).await.unwrap(), None);
         }
-        let rows = meta.bucket_rows("a".into()).await.unwrap().unwrap();
-        assert_eq!(rows.get(Subresource::Lifecycle), Some(b"a".as_slice()));
-        assert_eq!(rows.get(Subresource::Policy), None);
-        let page = |after: Option<&str>, rows| {
-            meta.subresources_of_kind(after.map(str::to_owned), Subresource::Lifecycle, rows)
-        };
-        let (found, next) = page(None, 3).await.unwrap();
-        assert_eq!(found, [("a".to_owned(), b"a".to_vec()), ("ab".to_owned(), b"ab".to_vec())]);
-        assert_eq!(next.as_deref(), Some("ab"));
-        let (found, next) = page(next.as_deref(), 3).await.unwrap();
-        assert_eq!((found, next), (vec![("b".to_owned(), b"b".to_vec())], None));
-        put("a", Subresource::Cors, None).await.unwrap();
-        assert_eq!(meta.subresource("a".into(), Subresource::Cors).await.unwrap(), None);
-        meta.delete_bucket("a".into()).await.unwrap();
-        assert!(meta.bucket_rows("a".into()).await.unwrap().is_none());
-        let info = BucketInfo::new("x".into(), 1);
-        meta.create_bucket("a".into(), info).await.unwrap();
-        assert_eq!(meta.subresource("a".into(), Subresource::Lifecycle).await.unwrap(), None);
     }
 }

@@ -3,10 +3,10 @@
 use std::{fmt, ops::Bound};
 
 use codec::{Decode, DecodeAll, Encode};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::{
-    Allowance, BUCKETS, Meta, MetaError, PARTS, UPLOADS, Usage, bucket_keys, buckets, stripes, usage,
+    Allowance, BUCKETS, Meta, MetaError, PARTS, ReadTransaction, ReadableTable, UPLOADS, Usage,
+    WriteTransaction, bucket_keys, buckets, stripes, usage,
 };
 use crate::{
     checksum::{Algorithm, ChecksumKind, Checksums},

@@ -10,9 +10,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
-
-use super::{Meta, MetaError, OBJECTS, PARTS, UPLOADS, VERSIONS, buckets, uploads, versions::Reading};
+use super::{
+    Meta, MetaError, OBJECTS, PARTS, ReadableTable, Table, TableDefinition, UPLOADS, VERSIONS,
+    WriteTransaction, buckets, uploads, versions::Reading,
+};
 use crate::{
     account::account_of,
     meta::UploadKey,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Account or sub-account - bytes and objects.
-pub(super) const USAGE: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("usage");
+pub(super) const USAGE: TableDefinition<&str, (u64, u64)> = TableDefinition::new("usage");
 
 /// How much may be stored; `None` is unlimited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -132,6 +133,16 @@ fn read(table: &impl ReadableTable<&'static str, (u64, u64)>, name: &str) -> Res
     Ok(Usage { bytes, objects })
 }
 
+fn all(table: &impl ReadableTable<&'static str, (u64, u64)>) -> Result<BTreeMap<String, Usage>, MetaError> {
+    let mut all = BTreeMap::new();
+    for row in table.iter()? {
+        let (name, usage) = row?;
+        let (bytes, objects) = usage.value();
+        all.insert(name.value().to_owned(), Usage { bytes, objects });
+    }
+    Ok(all)
+}
+
 fn change(
     table: &mut Table<'_, &'static str, (u64, u64)>,
     payer: &str,
@@ -139,8 +150,8 @@ fn change(
 ) -> Result<(), MetaError> {
     for name in names(payer) {
         match change(read(table, name)?) {
-            Usage { bytes: 0, objects: 0 } => drop(table.remove(name)?),
-            Usage { bytes, objects } => drop(table.insert(name, (bytes, objects))?),
+            Usage { bytes: 0, objects: 0 } => table.remove(name)?,
+            Usage { bytes, objects } => table.insert(name, (bytes, objects))?,
         }
     }
     Ok(())
@@ -258,14 +269,10 @@ fn recount(transaction: &WriteTransaction) -> Result<Recount, MetaError> {
             }
         }
     }
-    let mut counted = BTreeMap::new();
-    for row in transaction.open_table(USAGE)?.iter()? {
-        let (name, usage) = row?;
-        let (bytes, objects) = usage.value();
-        counted.insert(name.value().to_owned(), Usage { bytes, objects });
-    }
-    let all = recount.found.keys().chain(counted.keys()).cloned().collect::<std::collections::BTreeSet<_>>();
-    for name in all {
+    let counted = all(&transaction.open_table(USAGE)?)?;
+    let names =
+        recount.found.keys().chain(counted.keys()).cloned().collect::<std::collections::BTreeSet<_>>();
+    for name in names {
         let counted = counted.get(&name).copied().unwrap_or_default();
         if recount.found.get(&name).copied().unwrap_or_default() != counted {
             recount.wrong.insert(name, counted);
@@ -279,8 +286,8 @@ fn correct(transaction: &WriteTransaction, recount: &Recount) -> Result<(), Meta
     let mut table = transaction.open_table(USAGE)?;
     for name in recount.wrong.keys() {
         match recount.found.get(name) {
-            Some(Usage { bytes, objects }) => drop(table.insert(name.as_str(), (*bytes, *objects))?),
-            None => drop(table.remove(name.as_str())?),
+            Some(Usage { bytes, objects }) => table.insert(name.as_str(), (*bytes, *objects))?,
+            None => table.remove(name.as_str())?,
         }
     }
     Ok(())
@@ -303,14 +310,7 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), MetaError> {
 impl Meta {
     /// What accounts and sub-accounts store, of those that store anything. Waits for the disk: a short read.
     pub fn usage(&self) -> Result<BTreeMap<String, Usage>, MetaError> {
-        use redb::ReadableDatabase;
-        let mut all = BTreeMap::new();
-        for row in self.db.begin_read()?.open_table(USAGE)?.iter()? {
-            let (name, usage) = row?;
-            let (bytes, objects) = usage.value();
-            all.insert(name.value().to_owned(), Usage { bytes, objects });
-        }
-        Ok(all)
+        self.store.read_at_once(|transaction| all(&transaction.open_table(USAGE)?))
     }
 
     /// What one account or sub-account stores.

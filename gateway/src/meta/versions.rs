@@ -3,10 +3,9 @@
 //! Finding the newest version, a version by its id and the null version each take one or two searches, however many
 //! versions a key has.
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, WriteTransaction};
-
 use super::{
-    Allowance, Meta, MetaError, NULLS, OBJECTS, Usage, VERSIONS, buckets,
+    Allowance, Meta, MetaError, NULLS, OBJECTS, ReadTable, ReadTransaction, ReadableTable, Table, Usage,
+    VERSIONS, WriteTransaction, buckets,
     usage::{self, USAGE},
 };
 use crate::{
@@ -28,11 +27,11 @@ pub(super) struct Versions<O, V, N, U> {
 }
 
 /// For reading.
-pub(super) type Reading = Versions<
-    ReadOnlyTable<ObjectKey, Row>,
-    ReadOnlyTable<VersionKey, Row>,
-    ReadOnlyTable<ObjectKey, u64>,
-    ReadOnlyTable<&'static str, Counts>,
+pub(super) type Reading<'t> = Versions<
+    ReadTable<'t, ObjectKey, Row>,
+    ReadTable<'t, VersionKey, Row>,
+    ReadTable<'t, ObjectKey, u64>,
+    ReadTable<'t, &'static str, Counts>,
 >;
 /// For writing.
 pub(super) type Writing<'t> = Versions<
@@ -82,8 +81,8 @@ fn place(stamp: &Stamp) -> u64 {
     !stamp.order
 }
 
-impl Reading {
-    pub(super) fn open(transaction: &ReadTransaction) -> Result<Self, MetaError> {
+impl<'t> Reading<'t> {
+    pub(super) fn open(transaction: &'t ReadTransaction) -> Result<Self, MetaError> {
         Ok(Self {
             objects: transaction.open_table(OBJECTS)?,
             versions: transaction.open_table(VERSIONS)?,

@@ -97,6 +97,10 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         MetaError::PreconditionFailed => {
             s3_error!(PreconditionFailed, "a condition of the request does not hold")
         }
+        MetaError::Unavailable(error) => {
+            tracing::warn!(%error, "the metadata cannot be reached");
+            s3_error!(ServiceUnavailable, "the gateway's metadata cannot be reached; try again in a moment")
+        }
         error @ (MetaError::Storage(_) | MetaError::Row(_) | MetaError::Closed) => {
             tracing::error!(%error, "metadata failed");
             s3_error!(InternalError, "the gateway's metadata cannot be used")

@@ -23,7 +23,7 @@ use crate::{
     grid::Grid,
     keyring::Keyring,
     keystore::{Generations, KeyStore},
-    meta::{Meta, OpenError},
+    meta::{Meta, MetadataPlace, Role},
     metrics::Metrics,
     placement::{Maps, Placement},
     register::Registration,
@@ -133,17 +133,17 @@ impl SnapshotCommand {
 }
 
 async fn now(config: &Config, replace: bool) -> anyhow::Result<()> {
-    let path = config.metadata_file();
-    if !path.exists() {
-        bail!("there are no metadata at {}", path.display());
+    let metadata = config.metadata()?;
+    if !metadata.exists() {
+        bail!("there are no metadata at {metadata}");
     }
     let account = config
         .snapshot
         .account_file
         .as_ref()
         .context("[snapshot] account_file is not set: nobody pays for naming snapshots on the chain")?;
-    let meta = match Meta::open(&path) {
-        Err(error @ OpenError::Open { .. }) if error.is_taken() => return ask(config, replace).await,
+    let meta = match metadata.open(Role::Alone) {
+        Err(error) if error.is_taken() => return ask(config, replace).await,
         opened => opened?,
     };
     let account = Account::from_file(account)?;
@@ -214,6 +214,10 @@ impl RecoverArgs {
     /// Does what was asked for.
     pub async fn run(self) -> anyhow::Result<()> {
         let config = self.place.settings()?;
+        let target = match config.metadata()? {
+            metadata @ MetadataPlace::Postgres { .. } if !self.check => Some(empty(&metadata).await?),
+            _ => None,
+        };
         let draft = match self.check {
             true => Draft::of_nothing(&config.metadata_file())?,
             false => Draft::new(&config.metadata_file())?,
@@ -235,7 +239,7 @@ impl RecoverArgs {
         let outcome =
             fill(&config, &network, &draft, &wanted, generations_of(&config, &self.account_key)?).await;
         network.transport.close().await;
-        let recovered = match outcome {
+        let (recovered, meta) = match outcome {
             Ok(recovered) => recovered,
             Err(error) => {
                 draft.discard();
@@ -246,7 +250,13 @@ impl RecoverArgs {
             true => draft.discard(),
             false => {
                 self.put_files(&config, &recovered)?;
-                draft.keep()?;
+                match target {
+                    Some(target) => {
+                        meta.copy_to(&target).await?;
+                        draft.discard();
+                    }
+                    None => draft.keep()?,
+                }
             }
         }
         self.report(&recovered)
@@ -367,19 +377,30 @@ fn generations_of(config: &Config, given: &Option<PathBuf>) -> anyhow::Result<Ge
     })
 }
 
+/// Metadata in PostgreSQL that have nothing yet.
+async fn empty(metadata: &MetadataPlace) -> anyhow::Result<Meta> {
+    let meta = metadata.open(Role::Alone)?;
+    if !meta.is_empty().await? {
+        bail!(
+            "there are metadata in {metadata}: a gateway that has metadata is not recovered; give it another database or schema if they are really not wanted"
+        );
+    }
+    Ok(meta)
+}
+
 async fn fill(
     config: &Config,
     network: &Network,
     draft: &Draft,
     wanted: &Wanted<'_>,
     generations: Generations,
-) -> anyhow::Result<Recovered> {
+) -> anyhow::Result<(Recovered, Meta)> {
     let meta = Meta::open(draft.path())?;
     let grid = network.grid(config, meta.clone())?;
     let root = patient_root(&grid, wanted).await?;
     let recovered = recover::fill(&grid, wanted, root).await?;
-    Keyring::new(meta, generations).check().await?;
-    Ok(recovered)
+    Keyring::new(meta.clone(), generations).check().await?;
+    Ok((recovered, meta))
 }
 
 /// The root; miners may need a moment to learn of a registration.

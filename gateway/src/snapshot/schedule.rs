@@ -40,7 +40,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// Works until the shutdown.
-    pub async fn run(self, stop: Shutdown) {
+    pub async fn run(&self, stop: Shutdown) {
         let known = self.snapshotter.grid.meta.snapshots().await;
         let newest = Mutex::new(known.ok().and_then(|known| known.last));
         tokio::select! {

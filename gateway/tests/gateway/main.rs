@@ -8,6 +8,7 @@
 
 // What the tests stand on.
 mod accounts;
+mod engine;
 mod machine;
 mod network;
 mod real;
@@ -33,6 +34,7 @@ mod privacy;
 mod process;
 mod quotas;
 mod recovery;
+mod replicas;
 mod s3;
 mod scopes;
 mod snapshots;

@@ -263,6 +263,15 @@ impl Network {
         self.grid_of(self.gateway.clone(), open_meta(directory), options)
     }
 
+    /// A replica with these metadata.
+    pub fn replica(&self, meta: Meta) -> Arc<Grid> {
+        self.replica_with(meta, Self::options())
+    }
+
+    pub fn replica_with(&self, meta: Meta, options: GridOptions) -> Arc<Grid> {
+        self.grid_of(self.gateway.clone(), meta, options)
+    }
+
     /// Of another gateway, with these metadata.
     pub fn grid_of(&self, key: SigningKey, meta: Meta, options: GridOptions) -> Arc<Grid> {
         let maps = Maps::default();

@@ -120,6 +120,11 @@ impl Client {
         send("HEAD", &url, headers, None)
     }
 
+    pub fn list(&self) -> Answer {
+        let url = self.bucket.list_objects_v2(Some(&self.credentials)).sign(HOUR);
+        send("GET", url.as_str(), &[], None)
+    }
+
     pub fn delete(&self, key: &str) -> Answer {
         let url = self.bucket.delete_object(Some(&self.credentials), key).sign(HOUR);
         send("DELETE", url.as_str(), &[], None)

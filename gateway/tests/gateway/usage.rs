@@ -11,6 +11,7 @@ use arion_gateway::{
 };
 use proptest::prelude::*;
 
+use crate::engine::{Engine, on_each};
 use crate::rows::{BUCKET, miscount, new_object, new_part, opened, uncount};
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
@@ -74,9 +75,8 @@ async fn check(meta: &Meta, done: Result<(), MetaError>, allowance: Allowance, b
     }
 }
 
-async fn run(steps: Vec<Step>) {
-    let directory = tempfile::tempdir().unwrap();
-    let meta = Meta::open(&directory.path().join("meta.redb")).unwrap();
+async fn run(steps: Vec<Step>, engine: Engine) {
+    let meta = engine.open();
     meta.create_bucket(BUCKET.into(), BucketInfo::new("owner".into(), 1)).await.unwrap();
     let mut uploads: Vec<UploadKey> = Vec::new();
     let mut seed = 0;
@@ -175,12 +175,9 @@ async fn run(steps: Vec<Step>) {
     assert!(parts(|usage| usage.objects).iter().sum::<u64>() <= owner.objects);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-    #[test]
-    fn what_is_counted_is_what_there_is(steps in steps()) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(steps));
-    }
+#[test]
+fn what_is_counted_is_what_there_is() {
+    on_each(&steps(), run);
 }
 
 /// The check can fail: a counter that is wrong is found, and repaired.

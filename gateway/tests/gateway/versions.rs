@@ -17,6 +17,7 @@ use arion_gateway::{
 use arion_types::StripeId;
 use proptest::prelude::*;
 
+use crate::engine::{Engine, on_each};
 use crate::rows::{BUCKET, new_object, stripe, wrapped};
 
 /// Prefixes and neighbours of each other, so that bounds that are off by one are seen.
@@ -168,9 +169,8 @@ async fn expiring(meta: &Meta, key: &str, id: VersionId) -> Expiring {
     Expiring { bucket: BUCKET.into(), key: key.into(), version, rules: RULES.to_vec() }
 }
 
-async fn run(steps: Vec<Step>) {
-    let directory = tempfile::tempdir().unwrap();
-    let meta = Meta::open(&directory.path().join("meta.redb")).unwrap();
+async fn run(steps: Vec<Step>, engine: Engine) {
+    let meta = engine.open();
     meta.create_bucket(BUCKET.into(), BucketInfo::new("a".into(), 1)).await.unwrap();
     put_rules(&meta, RULES).await;
     let mut model = Model::default();
@@ -299,12 +299,9 @@ fn remove(model: &mut Model, key: &'static str, id: VersionId) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-    #[test]
-    fn any_sequence_leaves_what_the_model_says(steps in steps()) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(steps));
-    }
+#[test]
+fn any_sequence_leaves_what_the_model_says() {
+    on_each(&steps(), run);
 }
 
 async fn versioned() -> (tempfile::TempDir, Meta) {
