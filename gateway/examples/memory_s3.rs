@@ -2,21 +2,29 @@
 //! until it is stopped. Nothing is kept.
 //!
 //! `--port N` chooses the port (default 0: a free one), `MEMORY_S3_ACCESS_KEY` and `MEMORY_S3_SECRET_KEY` the key (default: a new
-//! one).
+//! one). Rules of buckets can name a webhook `audit`; nothing is told to it.
 
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/gateway/network.rs"]
 mod network;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use arion_daemon::Shutdown;
+use arion_daemon::{Shutdown, secret_file};
 use arion_gateway::{
     http::S3Server,
     keys::AccessKeys,
+    notify::{WebhookConfig, Webhooks},
     s3::{self, Store},
 };
+
+fn webhooks(directory: &Path) -> Webhooks {
+    let path = directory.join("audit.secret");
+    secret_file::replace(&path, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let (name, url) = ("audit".to_owned(), "http://127.0.0.1:1/".to_owned());
+    Webhooks::load(&[WebhookConfig { name, url, secret_file: path, accounts: Vec::new() }]).unwrap()
+}
 
 #[tokio::main]
 async fn main() {
@@ -33,7 +41,8 @@ async fn main() {
     let region = "us-east-1".to_owned();
     let keyring = network::keyring(&grid.meta);
     let part_bytes_min = s3::PART_BYTES_MIN;
-    let store = Store { grid, keyring, keys, region, part_bytes_min };
+    let webhooks = Arc::new(webhooks(directory.path()));
+    let store = Store { grid, keyring, keys, region, part_bytes_min, webhooks };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let port: u16 = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => 0,

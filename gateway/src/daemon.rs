@@ -21,6 +21,7 @@ use crate::{
     lifecycle::{self, LifecycleOptions},
     meta::Meta,
     metrics::Metrics,
+    notify::{Senders, Webhooks, event::Teller},
     placement::Maps,
     rate::Rate,
     rotation,
@@ -61,6 +62,7 @@ impl arion_daemon::Daemon for Gateway {
         let key = read_secret_key(&config.key_file)?;
         let key_store = config.key_store()?;
         let generations = key_store.load()?;
+        let webhooks = Arc::new(Webhooks::load(&config.webhook)?);
         let payer = config.snapshot.account_file.as_deref().map(Account::from_file).transpose()?;
         check_writable_dir(&config.data_dir)?;
         // A taken port is told at once, not when the chain is there.
@@ -102,6 +104,7 @@ impl arion_daemon::Daemon for Gateway {
             keyring: keyring.clone(),
             keys,
             region: config.region.clone(),
+            webhooks: webhooks.clone(),
             part_bytes_min: s3::PART_BYTES_MIN,
         };
         let s3 = S3Server::bind(config.s3, s3::service_with(store, config.domains(), rate), DRAIN).await?;
@@ -110,6 +113,14 @@ impl arion_daemon::Daemon for Gateway {
             %node_id, s3 = %s3.local_addr(), quic = %quic.local_addr(), http = %http.local_addr(),
             maps_recalled = recalled, stripes_taken_back = taken_back, "gateway started"
         );
+        let senders = Senders {
+            meta: meta.clone(),
+            metrics: grid.metrics.clone(),
+            health: health.clone(),
+            webhooks,
+            teller: Teller { region: config.region.clone(), host: node_id.to_string() },
+            options: config.sender_options(),
+        };
         let stop = Shutdown::new();
         let mut tasks = vec![
             tokio::spawn(grid.clone().upkeep(stop.clone())),
@@ -120,6 +131,7 @@ impl arion_daemon::Daemon for Gateway {
                 stop.clone(),
             )),
             tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
+            tokio::spawn(senders.run(stop.clone())),
             tokio::spawn(tell_accounts(grid.meta.clone(), grid.metrics.clone(), stop.clone())),
             tokio::spawn(follow_chain(grid, view, health, node_id)),
         ];

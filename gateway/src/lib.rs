@@ -34,6 +34,7 @@ pub mod listing;
 pub mod manifest;
 pub mod meta;
 pub mod metrics;
+pub mod notify;
 pub mod object;
 pub mod peers;
 pub mod placement;

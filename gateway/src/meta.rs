@@ -11,6 +11,7 @@
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
 //! - `USAGE` has what the rows of versions and uploads come to.
 //! - `NULLS` names the null version of a key if it is in `VERSIONS`.
+//! - What a bucket's rules tell of is in `EVENTS` with the change itself.
 //!
 //! # Not here
 //! What rows of objects look like ([`crate::object`], [`crate::manifest`]); who sends what to miners.
@@ -22,6 +23,7 @@ mod buckets;
 mod complete;
 mod condition;
 mod delete;
+mod events;
 mod expiry;
 mod export;
 mod ledger;
@@ -42,6 +44,7 @@ pub use buckets::BucketInfo;
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
+pub use events::Left;
 pub use expiry::Expiring;
 pub(crate) use export::MAPS_NUMBER;
 pub use export::{Exported, File};
@@ -335,6 +338,7 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     transaction.open_table(packs::PACKED)?;
     transaction.open_table(packs::HOLED)?;
     transaction.open_table(stripes::PINNED)?;
+    transaction.open_table(events::EVENTS)?;
     usage::prepare(&transaction)?;
     transaction.open_table(snapshots::SNAPSHOT_NODES)?;
     transaction.open_table(snapshots::SNAPSHOT_STRIPES)?;
