@@ -57,7 +57,7 @@ fn filter(rule: &Rule) -> Option<NotificationConfigurationFilter> {
     });
     let rules: Vec<_> = rules.collect();
     (!rules.is_empty())
-        .then(|| NotificationConfigurationFilter { key: Some(S3KeyFilter { filter_rules: Some(rules) }) })
+        .then_some(NotificationConfigurationFilter { key: Some(S3KeyFilter { filter_rules: Some(rules) }) })
 }
 
 impl Store {
