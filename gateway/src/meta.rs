@@ -30,6 +30,7 @@ mod ledger;
 mod objects;
 mod packs;
 mod queues;
+mod receipts;
 mod sealed;
 mod snapshots;
 mod stripes;
@@ -339,6 +340,7 @@ fn prepare(db: &Database) -> Result<u32, MetaError> {
     transaction.open_table(packs::HOLED)?;
     transaction.open_table(stripes::PINNED)?;
     transaction.open_table(events::EVENTS)?;
+    transaction.open_table(receipts::RECEIPTS)?;
     usage::prepare(&transaction)?;
     transaction.open_table(snapshots::SNAPSHOT_NODES)?;
     transaction.open_table(snapshots::SNAPSHOT_STRIPES)?;

@@ -32,6 +32,7 @@ mod output;
 mod percent;
 mod query;
 mod reads;
+mod receipt;
 mod routes;
 mod stored;
 mod subresources;

@@ -63,9 +63,14 @@ impl Grid {
             loop {
                 let expired = self.expire_uploads(&mut seen);
                 let compacted = self.compact(&mut pace);
-                let (filled, deleted, expired, compacted) =
-                    tokio::join!(self.fill_missing(), self.delete_unwanted(), expired, compacted);
-                let errors = [filled.err(), deleted.err(), expired.err(), compacted.err()];
+                let (filled, deleted, expired, compacted, indexed) = tokio::join!(
+                    self.fill_missing(),
+                    self.delete_unwanted(),
+                    expired,
+                    compacted,
+                    self.meta.index_receipts()
+                );
+                let errors = [filled.err(), deleted.err(), expired.err(), compacted.err(), indexed.err()];
                 for error in errors.into_iter().flatten() {
                     tracing::warn!(%error, "background work failed and is tried again");
                 }

@@ -33,6 +33,7 @@ mod packing;
 mod privacy;
 mod process;
 mod quotas;
+mod receipts;
 mod recovery;
 mod s3;
 mod scopes;
