@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use arion_daemon::{HumanDuration, Peer, line};
+use arion_types::NodeId;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -160,6 +161,9 @@ enum Command {
     /// What a gateway had stored and deleted, by the receipts of miners.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Files that prove that miners signed for an object.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -230,6 +234,38 @@ enum LedgerCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ReceiptCommand {
+    /// Ask the gateway for the receipt of an object: get s3://bucket/key, or get s3://bucket/key FILE.
+    ///
+    /// What comes is verified before it is written.
+    Get {
+        /// The object.
+        at: ObjectUrl,
+        /// The file. Default: standard output.
+        file: Option<PathBuf>,
+        /// A version of the object. Default: the newest one.
+        #[arg(long, value_name = "ID")]
+        version: Option<String>,
+    },
+    /// Verify a receipt, without asking anybody. Exit code 1 if it proves nothing, or something else than was asked for.
+    ///
+    /// Whether the keys that signed are those of a gateway and of miners is said by the chain: compare with --gateway and --map.
+    Verify {
+        /// The file; - for standard input.
+        file: PathBuf,
+        /// A file that has to have the size and the ETag of the object.
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// The gateway that has to have signed.
+        #[arg(long, value_name = "NODE_ID")]
+        gateway: Option<NodeId>,
+        /// A map that `arion map --json` printed: every miner has to be in the place that it gives. Repeat it for several epochs.
+        #[arg(long, value_name = "FILE")]
+        map: Vec<PathBuf>,
+    },
+}
+
 impl Cli {
     /// Whether JSON was asked for.
     pub fn json(&self) -> bool {
@@ -282,6 +318,14 @@ impl Cli {
                 let files = command::ledger::Files { saved, save };
                 command::ledger::check(&settings, gateway, &files, json).await
             }
+            Command::Receipt(ReceiptCommand::Get { at, file, version }) => {
+                command::receipt::get(settings, at, version, file.as_deref(), json).await
+            }
+            Command::Receipt(ReceiptCommand::Verify { file, against, gateway, map }) => {
+                let wanted =
+                    command::receipt::Wanted { against, gateway, genesis: settings.chain_genesis, maps: map };
+                command::receipt::verify(&file, &wanted, json)
+            }
             // Answered above: it needs no settings.
             Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
@@ -302,6 +346,8 @@ mod tests {
         assert!(Cli::try_parse_from(["arion", "sync", "d", "s3://b/p", "--delete", "--dry-run"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "share", "s3://b/k", "--expires", "2h"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "share", "s3://b/k", "--expires", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["arion", "receipt", "get", "s3://b/k", "r.json"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "receipt", "verify", "r.json", "--gateway", "x"]).is_err());
         assert!(Cli::try_parse_from(["arion", "completions", "csh"]).is_err());
         assert!(Cli::try_parse_from(["arion", "miner", "list", "--chain-url", "ws://x"]).is_ok());
     }

@@ -7,6 +7,7 @@ pub mod locate;
 pub mod map;
 pub mod miners;
 pub mod objects;
+pub mod receipt;
 pub mod status;
 pub mod sync;
 mod tree;

@@ -350,6 +350,14 @@ impl Client {
         let answer = self.text(self.accept(self.agent.get(url).call())?)?;
         Ok(serde_json::from_str(&answer)?)
     }
+
+    /// Asks the gateway for the receipt of an object, or of one of its versions; the answer as it came.
+    pub fn receipt(&self, at: &ObjectUrl, version: Option<&str>) -> anyhow::Result<String> {
+        let mut query = vec![("bucket", at.bucket.as_str()), ("key", at.key.as_str())];
+        query.extend(version.map(|version| ("versionId", version)));
+        let url = self.signed(Method::Get, "/v1/receipt", &query)?;
+        Ok(self.text(self.accept(self.agent.get(url).call())?)?)
+    }
 }
 
 /// `/key`, percent-encoded as in a URL.

@@ -119,6 +119,56 @@ async fn objects_are_copied_moved_linked_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn receipts_are_fetched_and_verified_offline() {
+    let served = serve().await;
+    served
+        .while_serving(|tool| {
+            tool.ok(&["mb", "s3://bucket"]);
+            tool.write("film", &sample(300_000));
+            tool.ok(&["put", "film", "s3://bucket/a/film"]);
+            let said = tool.ok(&["receipt", "get", "s3://bucket/a/film", "r.json"]);
+            assert!(
+                said.contains("30 miners signed") || said.contains("miners signed for s3://bucket/a/film")
+            );
+            // Nobody is asked: there is nobody at these addresses.
+            let nowhere =
+                ["--s3-endpoint", "http://127.0.0.1:1", "--chain-url", "ws://127.0.0.1:1", "--json"];
+            let verify = |more: &[&str]| {
+                let arguments = [&nowhere[..], &["receipt", "verify"], more].concat();
+                let (code, out, err) = tool.run(&arguments);
+                (code, serde_json::from_str::<serde_json::Value>(&out).unwrap_or_default(), err)
+            };
+            let (code, told, err) = verify(&["r.json", "--against", "film"]);
+            assert_eq!((code, &told["against"], &told["key"]), (0, &true.into(), &"a/film".into()), "{err}");
+            assert_eq!((&told["size"], &told["stripes"]), (&300_000.into(), &1.into()));
+            assert!(told["miners_per_stripe_min"].as_u64().unwrap() >= 20);
+            let gateway = told["gateway"].as_str().unwrap();
+            assert_eq!(verify(&["r.json", "--gateway", gateway]).0, 0);
+            tool.write("other", &sample(299_999));
+            let (code, told, _) = verify(&["r.json", "--against", "other"]);
+            assert_eq!((code, &told["against"]), (1, &false.into()));
+            let another = "1".repeat(64);
+            let (code, _, err) = verify(&["r.json", "--gateway", &another]);
+            assert!(code == 1 && err.contains("another gateway"), "{err}");
+            let (code, _, err) = verify(&["r.json", "--chain-genesis", &another]);
+            assert!(code == 1 && err.contains("another chain"), "{err}");
+            let text = String::from_utf8(tool.read("r.json")).unwrap();
+            tool.write("forged.json", text.replace("a/film", "b/film").as_bytes());
+            let (code, _, err) = verify(&["forged.json"]);
+            assert!(code == 1 && err.contains("signature of the gateway"), "{err}");
+            tool.write("none.json", b"{}");
+            assert!(verify(&["none.json"]).2.contains("no receipt"));
+            assert_eq!(tool.run(&["receipt", "get", "s3://bucket/nothing"]).0, 3);
+            // On standard output it is the file.
+            assert_eq!(
+                tool.ok(&["receipt", "get", "s3://bucket/a/film"]).lines().count(),
+                text.lines().count()
+            );
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_have_their_exit_codes_and_say_what_to_do() {
     let served = serve().await;
     served

@@ -2,19 +2,25 @@
 //! until it is stopped. Nothing is kept.
 //!
 //! `--port N` chooses the port (default 0: a free one), `--keys FILE` where access keys are, so that others can be added (default: a new
-//! file), `MEMORY_S3_ACCESS_KEY` and `MEMORY_S3_SECRET_KEY` the key (default: a new one).
+//! file), `MEMORY_S3_ACCESS_KEY` and `MEMORY_S3_SECRET_KEY` the key (default: a new one). Rules of buckets can name a webhook `audit`;
+//! nothing is told to it.
 
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/gateway/network.rs"]
 mod network;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use arion_daemon::Shutdown;
+use arion_daemon::{Shutdown, secret_file};
 use arion_gateway::{
     http::S3Server,
     keys::AccessKeys,
+    notify::{WebhookConfig, Webhooks},
     s3::{self, Store},
 };
 
@@ -39,6 +45,13 @@ fn options() -> Options {
     options
 }
 
+fn webhooks(directory: &Path) -> Webhooks {
+    let path = directory.join("audit.secret");
+    secret_file::replace(&path, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let (name, url) = ("audit".to_owned(), "http://127.0.0.1:1/".to_owned());
+    Webhooks::load(&[WebhookConfig { name, url, secret_file: path, accounts: Vec::new() }]).unwrap()
+}
+
 #[tokio::main]
 async fn main() {
     let options = options();
@@ -56,7 +69,8 @@ async fn main() {
     let region = "us-east-1".to_owned();
     let keyring = network::keyring(&grid.meta);
     let part_bytes_min = s3::PART_BYTES_MIN;
-    let store = Store { grid, keyring, keys, region, part_bytes_min };
+    let webhooks = Arc::new(webhooks(directory.path()));
+    let store = Store { grid, keyring, keys, region, part_bytes_min, webhooks };
     let address = ([127, 0, 0, 1], options.port).into();
     let service = s3::service(store, s3::Domains::default()).with_page(true);
     let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();

@@ -86,6 +86,7 @@ async fn put(grid: &Arc<Grid>, key: String, plain: &[u8]) {
         manifest,
         condition: Condition::default(),
         allowance: Allowance::NONE,
+        origin: Default::default(),
     };
     grid.meta.put_object(object, arion_daemon::now_ms()).await.unwrap();
     upload.keep();

@@ -9,6 +9,7 @@ use crate::{
     grid::GridOptions,
     keystore::{KeyStore, KeyStoreError},
     meta::{MetadataPlace, Postgres, PostgresError},
+    notify::{SenderOptions, WebhookConfig},
     s3::Domains,
     snapshot::schedule,
 };
@@ -48,6 +49,9 @@ pub struct Config {
     pub page: bool,
     /// UDP address of the ledger.
     pub listen: SocketAddr,
+    /// Where events of buckets can be told.
+    #[serde(default)]
+    pub webhook: Vec<WebhookConfig>,
     /// Bounds of writing.
     pub write: WriteConfig,
     /// Bounds of reading.
@@ -59,6 +63,8 @@ pub struct Config {
     pub metadata: MetadataConfig,
     /// Snapshots of the metadata.
     pub snapshot: SnapshotConfig,
+    /// Bounds of what webhooks are told.
+    pub notify: NotifyConfig,
     /// Health and metrics.
     pub http: HttpConfig,
     /// Log lines.
@@ -129,6 +135,18 @@ pub struct SnapshotConfig {
     pub rate: ByteSize,
 }
 
+/// Bounds of what webhooks are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// Time for a webhook to take an event.
+    pub timeout: Pause,
+    /// How long an event is kept.
+    pub age_max: Pause,
+    /// How many events of a webhook are kept.
+    pub backlog_max: u64,
+}
+
 /// Settings that cannot work.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -160,6 +178,9 @@ pub enum ConfigError {
     /// Not an address of PostgreSQL.
     #[error("metadata.postgres: {0}")]
     Postgres(String),
+    /// Two of one name.
+    #[error("there are two webhooks called {0}")]
+    Webhook(String),
     /// Nothing is told.
     #[error("region must not be empty")]
     Region,
@@ -226,6 +247,11 @@ impl Config {
         if self.region.is_empty() {
             return Err(ConfigError::Region);
         }
+        for (position, webhook) in self.webhook.iter().enumerate() {
+            if self.webhook[..position].iter().any(|other| other.name == webhook.name) {
+                return Err(ConfigError::Webhook(webhook.name.clone()));
+            }
+        }
         self.check_domains()
     }
 
@@ -244,6 +270,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The bounds of what webhooks are told.
+    pub fn sender_options(&self) -> SenderOptions {
+        let NotifyConfig { timeout, age_max, backlog_max } = self.notify;
+        SenderOptions { timeout: timeout.0, age_max: age_max.0, backlog_max, ..SenderOptions::default() }
     }
 
     /// Where what account keys are derived from is kept.
@@ -304,6 +336,7 @@ mod tests {
         let good = arion_daemon::Flags::<Config>::default().settings().unwrap();
         assert_eq!(good.check(), Ok(()));
         assert_eq!(good.grid_options(), GridOptions::default());
+        assert_eq!(good.sender_options(), SenderOptions::default());
         let mut config = good.clone();
         config.write.quorum_extra = 9;
         assert_eq!(config.check(), Err(ConfigError::Quorum));
@@ -336,6 +369,14 @@ mod tests {
             config.metadata.postgres.map(|text| text.parse::<Postgres>().unwrap().to_string()),
             Some("PostgreSQL at db:5432, database arion".into())
         );
+        let webhook = WebhookConfig {
+            name: "a".into(),
+            url: "http://h".into(),
+            secret_file: "/s".into(),
+            accounts: Vec::new(),
+        };
+        let config = Config { webhook: vec![webhook.clone(), webhook], ..good.clone() };
+        assert_eq!(config.check(), Err(ConfigError::Webhook("a".into())));
         let config = Config { region: String::new(), ..good };
         assert_eq!(config.check(), Err(ConfigError::Region));
     }

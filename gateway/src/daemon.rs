@@ -21,6 +21,7 @@ use crate::{
     lifecycle::{self, LifecycleOptions},
     meta::{Meta, Role},
     metrics::Metrics,
+    notify::{Senders, Webhooks, event::Teller},
     placement::Maps,
     rate::Rate,
     rotation,
@@ -61,6 +62,7 @@ impl arion_daemon::Daemon for Gateway {
         let key = read_secret_key(&config.key_file)?;
         let key_store = config.key_store()?;
         let generations = key_store.load()?;
+        let webhooks = Arc::new(Webhooks::load(&config.webhook)?);
         let payer = config.snapshot.account_file.as_deref().map(Account::from_file).transpose()?;
         check_writable_dir(&config.data_dir)?;
         // A taken port is told at once, not when the chain is there.
@@ -104,6 +106,7 @@ impl arion_daemon::Daemon for Gateway {
             keyring: keyring.clone(),
             keys,
             region: config.region.clone(),
+            webhooks: webhooks.clone(),
             part_bytes_min: s3::PART_BYTES_MIN,
         };
         let service = s3::service_with(store, config.domains(), rate).with_page(config.page);
@@ -113,8 +116,16 @@ impl arion_daemon::Daemon for Gateway {
             %node_id, s3 = %s3.local_addr(), quic = %quic.local_addr(), http = %http.local_addr(),
             maps_recalled = recalled, stripes_taken_back = taken_back, "gateway started"
         );
+        let senders = Senders {
+            meta: meta.clone(),
+            metrics: grid.metrics.clone(),
+            health: health.clone(),
+            webhooks,
+            teller: Teller { region: config.region.clone(), host: node_id.to_string() },
+            options: config.sender_options(),
+        };
         let stop = Shutdown::new();
-        let mut tasks = care(&grid, snapshots, &stop);
+        let mut tasks = care(&grid, snapshots, senders, &stop);
         tasks.extend([
             tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
             tokio::spawn(tell_accounts(grid.meta.clone(), grid.metrics.clone(), stop.clone())),
@@ -140,8 +151,13 @@ impl arion_daemon::Daemon for Gateway {
     }
 }
 
-/// What one replica does for all: the queues, rules about the age of objects, snapshots.
-fn care(grid: &Arc<Grid>, snapshots: Option<Schedule>, stop: &Shutdown) -> Vec<JoinHandle<()>> {
+/// What one replica does for all: the queues, rules about the age of objects, events, snapshots.
+fn care(
+    grid: &Arc<Grid>,
+    snapshots: Option<Schedule>,
+    senders: Senders,
+    stop: &Shutdown,
+) -> Vec<JoinHandle<()>> {
     let (upkeep, until) = (grid.clone(), stop.clone());
     let upkeep = async move { upkeep.meta.while_leading(|| upkeep.clone().upkeep(until.clone())).await };
     let (walked, until) = (grid.clone(), stop.clone());
@@ -150,7 +166,9 @@ fn care(grid: &Arc<Grid>, snapshots: Option<Schedule>, stop: &Shutdown) -> Vec<J
         let walk = || lifecycle::run(meta.clone(), walked.metrics.clone(), options, until.clone());
         meta.while_leading(walk).await;
     };
-    let mut tasks = vec![tokio::spawn(upkeep), tokio::spawn(lifecycle)];
+    let until = stop.clone();
+    let events = async move { senders.meta.while_leading(|| senders.run(until.clone())).await };
+    let mut tasks = vec![tokio::spawn(upkeep), tokio::spawn(lifecycle), tokio::spawn(events)];
     tasks.extend(snapshots.map(|schedule| {
         let (meta, until) = (grid.meta.clone(), stop.clone());
         tokio::spawn(async move { meta.while_leading(|| schedule.run(until.clone())).await })

@@ -24,7 +24,7 @@ use std::{
 use arion_erasure::{Addresses, CheckedShard};
 use arion_net::{CallError, PeerAddr, Transport};
 use arion_protocol::{Action, Command, ErrorCode, Request, Response, ShardPlacement};
-use arion_types::{GenesisHash, NodeId, ShardHash, SignedReceipt};
+use arion_types::{GenesisHash, NodeId, ObjectStatement, ShardHash, Signature, SignedReceipt, signing};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use tokio::sync::Semaphore;
@@ -200,6 +200,16 @@ impl Grid {
     /// Hash of block 0 of the chain.
     pub fn genesis(&self) -> GenesisHash {
         self.genesis
+    }
+
+    /// The gateway itself.
+    pub fn node_id(&self) -> NodeId {
+        signing::node_id(&self.key)
+    }
+
+    /// Signs what the gateway states of an object.
+    pub fn state(&self, statement: &ObjectStatement) -> Signature {
+        signing::sign(&self.key, &statement.message(&self.genesis))
     }
 
     async fn call(

@@ -37,6 +37,7 @@ pub mod listing;
 pub mod manifest;
 pub mod meta;
 pub mod metrics;
+pub mod notify;
 pub mod object;
 mod page;
 pub mod peers;

@@ -210,7 +210,7 @@ impl Lifecycle {
         };
         let done = match due {
             Due::Expire => self.meta.expire_current(expiring, now_ms).await,
-            Due::Remove if version.is_latest() => self.meta.expire_marker(expiring).await,
+            Due::Remove if version.is_latest() => self.meta.expire_marker(expiring, now_ms).await,
             Due::Remove => self.meta.expire_noncurrent(expiring, now_ms).await,
         };
         if self.meta.readable(done, format!("{}/{key}", bucket.name))? == Some(true) {

@@ -12,6 +12,7 @@
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
 //! - `USAGE` has what the rows of versions and uploads come to.
 //! - `NULLS` names the null version of a key if it is in `VERSIONS`.
+//! - What a bucket's rules tell of is in `EVENTS` with the change itself.
 //!
 //! # Not here
 //! What rows of objects look like ([`crate::object`], [`crate::manifest`]); who sends what to miners.
@@ -28,6 +29,7 @@ mod delete;
 #[path = "../tests/gateway/engine.rs"]
 mod engine;
 mod error;
+mod events;
 mod expiry;
 mod export;
 mod ledger;
@@ -35,6 +37,7 @@ mod objects;
 mod packs;
 mod place;
 mod queues;
+mod receipts;
 mod replicas;
 mod sealed;
 mod snapshots;
@@ -52,6 +55,7 @@ pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
 pub use error::{DiskFailed, MetaError, OpenError};
+pub use events::Left;
 pub use expiry::Expiring;
 pub(crate) use export::MAPS_NUMBER;
 pub use export::{Exported, File};
@@ -259,6 +263,8 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     transaction.open_table(packs::PACKED)?;
     transaction.open_table(packs::HOLED)?;
     transaction.open_table(stripes::PINNED)?;
+    transaction.open_table(events::EVENTS)?;
+    transaction.open_table(receipts::RECEIPTS)?;
     usage::prepare(&transaction)?;
     transaction.open_table(snapshots::SNAPSHOT_NODES)?;
     transaction.open_table(snapshots::SNAPSHOT_STRIPES)?;

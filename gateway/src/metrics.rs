@@ -58,6 +58,14 @@ pub struct Metrics {
     pub account_bytes: Family<AccountLabel, Gauge>,
     /// Objects that accounts store, of those that store most.
     pub account_objects: Family<AccountLabel, Gauge>,
+    /// Events that webhooks have taken.
+    pub events_told: Counter,
+    /// Attempts to tell an event that failed.
+    pub events_failed: Counter,
+    /// Events that no webhook took in time.
+    pub events_dropped: Counter,
+    /// Events that wait for webhooks.
+    pub events_queued: Gauge,
     /// Versions that went by rules of their bucket's lifecycle.
     pub versions_expired: Counter,
     /// Deletions that wait for miners.
@@ -148,6 +156,10 @@ impl Metrics {
         );
         registry.register("miners_down", "Miners that do not answer", self.miners_down.clone());
         registry.register("map_epoch", "Epoch of the current map", self.map_epoch.clone());
+        registry.register("events_told", "Events that webhooks took", self.events_told.clone());
+        registry.register("events_failed", "Failed attempts to tell an event", self.events_failed.clone());
+        registry.register("events_dropped", "Events no webhook took in time", self.events_dropped.clone());
+        registry.register("events_queued", "Events that wait for webhooks", self.events_queued.clone());
         self.register_snapshots(registry);
     }
 

@@ -26,11 +26,13 @@ mod link_v2;
 mod locate;
 mod lock;
 mod multipart;
+mod notification;
 mod objects;
 mod output;
 mod percent;
 mod query;
 mod reads;
+mod receipt;
 mod routes;
 mod stored;
 mod subresources;
@@ -65,6 +67,7 @@ use crate::{
     keyring::Keyring,
     keys::AccessKeys,
     meta::{Allowance, BucketInfo, MetaError},
+    notify::Webhooks,
     rate::Rate,
 };
 
@@ -84,6 +87,8 @@ pub struct Store {
     pub keys: Arc<AccessKeys>,
     /// The region that is told to clients.
     pub region: String,
+    /// Where events of buckets can be told.
+    pub webhooks: Arc<Webhooks>,
     /// Least bytes of every part but the last; [`PART_BYTES_MIN`] outside tests.
     pub part_bytes_min: u64,
 }
@@ -211,6 +216,8 @@ operations! {
     put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput, lifecycle;
     get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, lifecycle;
     delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, lifecycle;
+    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput, notification;
+    get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, notification;
     put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput, website;
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, website;
     delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, website;

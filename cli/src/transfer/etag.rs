@@ -122,9 +122,49 @@ pub fn file_has(path: &Path, length: u64, etag: &str) -> std::io::Result<Option<
     }
 }
 
+/// The ETag of a file that is uploaded in parts of these sizes, or in one piece. None if it has another length.
+pub fn of_file(path: &Path, parts: &[u64], in_parts: bool) -> std::io::Result<Option<String>> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() != parts.iter().sum::<u64>() {
+        return Ok(None);
+    }
+    let (mut md5s, mut buffer) = (Vec::with_capacity(parts.len()), vec![0; BUFFER_BYTES]);
+    for size in parts {
+        let (mut md5, mut left) = (Md5::new(), *size);
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let read = file.read(&mut buffer[..most])?;
+            if read == 0 {
+                return Ok(None);
+            }
+            md5.update(&buffer[..read]);
+            left -= read as u64;
+        }
+        md5s.push(md5.finalize().into());
+    }
+    Ok(match (in_parts, md5s.as_slice()) {
+        (true, md5s) => Some(of_parts(md5s)),
+        (false, [md5]) => Some(hex::encode::<[u8; 16]>(*md5)),
+        (false, _) => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_have_the_etag_of_their_parts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        std::fs::write(&path, b"abcdef").unwrap();
+        let whole = Some(hex::encode(Md5::digest(b"abcdef")));
+        assert_eq!(of_file(&path, &[6], false).unwrap(), whole);
+        let parts = of_parts(&[Md5::digest(b"abcd").into(), Md5::digest(b"ef").into()]);
+        assert_eq!(of_file(&path, &[4, 2], true).unwrap(), Some(parts));
+        assert_eq!(of_file(&path, &[4, 3], true).unwrap(), None);
+        assert_eq!(of_file(&path, &[4, 2], false).unwrap(), None);
+    }
 
     fn follow(etag: &str, bytes: &[u8], step: usize) -> Option<bool> {
         let mut follower = Follower::new(etag, bytes.len() as u64);

@@ -8,16 +8,19 @@
 //!   epoch gives its shard ([`ReceiptChecker`]).
 //! - A ledger is read in order and without gaps; what was taken over and how far are handed over together
 //!   ([`Book::apply`]).
+//! - What a file proves of an object is signed, all of it ([`PutReceipt`]).
 //!
 //! # Not here
 //! Writing a ledger (`gateway`); what is kept of it (`warden`, `validator`).
 
 mod follower;
+pub mod put_receipt;
 mod receipt;
 pub mod segment;
 pub mod verify;
 
 pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach};
+pub use put_receipt::{PutReceipt, PutReceiptFault};
 pub use receipt::{ReceiptChecker, ReceiptFault};
 pub use segment::{Ledger, LineProof, SegmentFault};
 pub use verify::{Anchor, Fault, Finding, Report, verify};

@@ -29,9 +29,22 @@ pub const SNAPSHOT: &[u8] = b"arion/snapshot/v1";
 /// There is none any more: [`crate::snapshot::removal_message`].
 pub const SNAPSHOT_END: &[u8] = b"arion/no-snapshot/v1";
 
+/// What a gateway states of an object: [`crate::statement::ObjectStatement::message`].
+pub const STATEMENT: &[u8] = b"arion/object-statement/v1";
+
 /// Every tag there is. None begins with another: what follows a tag could otherwise make it the longer one.
-pub const ALL: [&[u8]; 9] =
-    [REGISTRATION, NODE, ATTESTATION, RECEIPT, COMMAND, HEARTBEAT, QUALITY, SNAPSHOT, SNAPSHOT_END];
+pub const ALL: [&[u8]; 10] = [
+    REGISTRATION,
+    NODE,
+    ATTESTATION,
+    RECEIPT,
+    COMMAND,
+    HEARTBEAT,
+    QUALITY,
+    SNAPSHOT,
+    SNAPSHOT_END,
+    STATEMENT,
+];
 
 /// `tag || genesis || SCALE(fields)`.
 pub fn message(tag: &[u8], genesis: &GenesisHash, fields: &impl Encode) -> Vec<u8> {

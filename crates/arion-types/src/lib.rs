@@ -25,6 +25,7 @@ pub mod registration;
 #[cfg(feature = "sign")]
 pub mod signing;
 pub mod snapshot;
+pub mod statement;
 pub mod stripe;
 pub mod units;
 
@@ -35,3 +36,4 @@ pub use quality::{MinerStatsUpdate, NetworkTotals, NodeQuality};
 pub use receipt::{Receipt, SignedReceipt};
 pub use registration::{Lane, NodeType};
 pub use snapshot::Snapshot;
+pub use statement::{ObjectStatement, StatedPart, StatedStripe};

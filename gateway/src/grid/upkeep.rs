@@ -70,10 +70,22 @@ impl Grid {
             loop {
                 let expired = self.expire_uploads(&mut seen);
                 let compacted = self.compact(&mut pace);
-                let (filled, deleted, expired, compacted) =
-                    tokio::join!(self.fill_missing(), self.delete_unwanted(), expired, compacted);
+                let (filled, deleted, expired, compacted, indexed) = tokio::join!(
+                    self.fill_missing(),
+                    self.delete_unwanted(),
+                    expired,
+                    compacted,
+                    self.meta.index_receipts()
+                );
                 let taken_back = self.take_back(&mut gone).await;
-                let errors = [filled.err(), deleted.err(), expired.err(), compacted.err(), taken_back.err()];
+                let errors = [
+                    filled.err(),
+                    deleted.err(),
+                    expired.err(),
+                    compacted.err(),
+                    indexed.err(),
+                    taken_back.err(),
+                ];
                 for error in errors.into_iter().flatten() {
                     tracing::warn!(%error, "background work failed and is tried again");
                 }

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     checksum::{ChecksumKind, Checksums},
     manifest::{Manifest, ManifestId, PartLabel},
+    notify::{EventName, Origin},
     object::{ObjectInfo, VersionId},
 };
 
@@ -29,6 +30,8 @@ pub struct Completion {
     pub part_bytes_min: u64,
     /// What must hold of its predecessor.
     pub condition: Condition,
+    /// Who completes it.
+    pub origin: Origin,
 }
 
 /// What an upload became.
@@ -64,7 +67,7 @@ fn complete(
     completion: Completion,
     now_ms: u64,
 ) -> Result<Completed, MetaError> {
-    let Completion { upload, parts: wanted, part_bytes_min, condition, .. } = completion;
+    let Completion { upload, parts: wanted, part_bytes_min, condition, origin, .. } = completion;
     let bucket = buckets::require(transaction, &upload.bucket)?;
     let info = uploads::require(transaction, &upload)?;
     if wanted.is_empty() || !wanted.is_sorted_by(|a, b| a.0 < b.0) {
@@ -103,6 +106,7 @@ fn complete(
         checksum_kind: completion.checksum_kind,
         properties: info.properties,
     };
-    let version = objects::enter(transaction, &bucket, names, object.clone(), manifest, now_ms)?;
+    let cause = (EventName::CreatedComplete, &origin);
+    let version = objects::enter(transaction, &bucket, names, object.clone(), manifest, cause, now_ms)?;
     Ok(Completed { version, info: object })
 }

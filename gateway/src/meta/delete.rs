@@ -1,7 +1,16 @@
 //! Deleting: a key is hidden or emptied, a version is gone.
 
-use super::{DeleteCondition, Meta, MetaError, WriteTransaction, buckets, objects, usage, versions::Writing};
-use crate::object::{Entry, Marker, Properties, VersionId, Versioning};
+use super::{
+    DeleteCondition, Meta, MetaError, WriteTransaction,
+    buckets::{self, BucketInfo},
+    events::{self, Happened},
+    objects, usage,
+    versions::Writing,
+};
+use crate::{
+    notify::{EventName, Origin},
+    object::{Entry, Marker, Properties, VersionId, Versioning},
+};
 
 /// What is to be deleted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -20,6 +29,8 @@ pub struct DeleteRequest {
     pub account: String,
     /// The account or sub-account whose usage counts a delete marker.
     pub payer: String,
+    /// Who deletes it.
+    pub origin: Origin,
 }
 
 /// What was done.
@@ -42,13 +53,26 @@ impl Meta {
     }
 }
 
+/// Tells that a version is gone, or a delete marker made.
+pub(super) fn tell(
+    transaction: &WriteTransaction,
+    (name, bucket): (&str, &BucketInfo),
+    key: &str,
+    (what, version): (EventName, VersionId),
+    origin: &Origin,
+    now_ms: u64,
+) -> Result<(), MetaError> {
+    let gone = Happened { name: what, origin, version, object: None };
+    events::happened(transaction, (name, bucket), key, gone, now_ms)
+}
+
 fn delete_version(
     transaction: &WriteTransaction,
     request: &DeleteRequest,
     id: VersionId,
     now_ms: u64,
 ) -> Result<Deletion, MetaError> {
-    buckets::require(transaction, &request.bucket)?;
+    let bucket = buckets::require(transaction, &request.bucket)?;
     let mut tables = Writing::open(transaction)?;
     let Some(version) = tables.find(&request.bucket, &request.key, id)? else {
         return Ok(Deletion { marker: false, version: Some(id) });
@@ -60,6 +84,8 @@ fn delete_version(
     tables.take(&request.bucket, &request.key, &version)?;
     drop(tables);
     objects::free(transaction, &version, now_ms)?;
+    let (at, what) = ((request.bucket.as_str(), &bucket), (request.origin.removed(), id));
+    tell(transaction, at, &request.key, what, &request.origin, now_ms)?;
     Ok(Deletion { marker: version.object().is_none(), version: Some(id) })
 }
 
@@ -68,7 +94,7 @@ pub(super) fn delete_key(
     request: DeleteRequest,
     now_ms: u64,
 ) -> Result<Deletion, MetaError> {
-    let DeleteRequest { bucket: name, key, condition, bypass, account, payer, .. } = request;
+    let DeleteRequest { bucket: name, key, condition, bypass, account, payer, origin, .. } = request;
     let bucket = buckets::require(transaction, &name)?;
     let mut tables = Writing::open(transaction)?;
     if condition.is_needed() {
@@ -87,6 +113,8 @@ pub(super) fn delete_key(
         tables.take(&name, &key, &null)?;
         drop(tables);
         objects::free(transaction, &null, now_ms)?;
+        let what = (origin.removed(), null.id());
+        tell(transaction, (&name, &bucket), &key, what, &origin, now_ms)?;
         return Ok(Deletion::default());
     }
     let payer = usage::payer_of(&bucket.account, &payer).to_owned();
@@ -96,5 +124,7 @@ pub(super) fn delete_key(
     if let Some(replaced) = replaced {
         objects::free(transaction, &replaced, now_ms)?;
     }
+    let what = (origin.hidden(), stamp.id());
+    tell(transaction, (&name, &bucket), &key, what, &origin, now_ms)?;
     Ok(Deletion { marker: true, version: bucket.shown(stamp.id()) })
 }

@@ -5,7 +5,7 @@ use super::{
     DeleteRequest, Meta, MetaError, Subresource, WriteTransaction, buckets, delete, objects, subresources,
     versions::Writing,
 };
-use crate::object::Version;
+use crate::{notify::Origin, object::Version};
 
 /// A version that is due.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,16 @@ pub struct Expiring {
 }
 
 impl Expiring {
+    /// Takes the version out and tells it.
+    fn take(&self, transaction: &WriteTransaction, now_ms: u64) -> Result<(), MetaError> {
+        let bucket = buckets::require(transaction, &self.bucket)?;
+        Writing::open(transaction)?.take(&self.bucket, &self.key, &self.version)?;
+        objects::free(transaction, &self.version, now_ms)?;
+        let origin = Origin::lifecycle();
+        let (at, what) = ((self.bucket.as_str(), &bucket), (origin.removed(), self.version.id()));
+        delete::tell(transaction, at, &self.key, what, &origin, now_ms)
+    }
+
     /// Whether all is as it was when it was looked at. The null version has the same id whatever it is: an object that was
     /// written meanwhile is told by its row.
     fn is_still_due(&self, transaction: &WriteTransaction) -> Result<bool, MetaError> {
@@ -44,7 +54,8 @@ impl Meta {
                 return Ok(false);
             }
             let Expiring { bucket, key, .. } = due;
-            let request = DeleteRequest { bucket, key, account, ..Default::default() };
+            let origin = Origin::lifecycle();
+            let request = DeleteRequest { bucket, key, account, origin, ..Default::default() };
             match delete::delete_key(transaction, request, now_ms) {
                 Ok(_) => Ok(true),
                 Err(MetaError::Locked) => Ok(false),
@@ -62,24 +73,22 @@ impl Meta {
             if version.is_latest() || is_locked || !due.is_still_due(transaction)? {
                 return Ok(false);
             }
-            Writing::open(transaction)?.take(&due.bucket, &due.key, version)?;
-            objects::free(transaction, version, now_ms)?;
+            due.take(transaction, now_ms)?;
             Ok(true)
         })
         .await
     }
 
     /// Removes a delete marker that is all that is left of its key. Whether it was done.
-    pub async fn expire_marker(&self, due: Expiring) -> Result<bool, MetaError> {
+    pub async fn expire_marker(&self, due: Expiring, now_ms: u64) -> Result<bool, MetaError> {
         self.write(move |transaction| {
             if due.version.object().is_some() || !due.is_still_due(transaction)? {
                 return Ok(false);
             }
-            let mut tables = Writing::open(transaction)?;
-            if !tables.is_alone(&due.bucket, &due.key, &due.version)? {
+            if !Writing::open(transaction)?.is_alone(&due.bucket, &due.key, &due.version)? {
                 return Ok(false);
             }
-            tables.take(&due.bucket, &due.key, &due.version)?;
+            due.take(transaction, now_ms)?;
             Ok(true)
         })
         .await

@@ -6,12 +6,14 @@ use super::{
     Allowance, Condition, MANIFESTS, Meta, MetaError, OBJECTS, ReadTransaction, ReadableTable, Usage,
     WriteTransaction, bucket_keys, buckets,
     buckets::BucketInfo,
+    events::{self, Happened},
     packs, stripes, usage,
     versions::{Reading, Writing},
 };
 use crate::{
     listing::{self, Query},
     manifest::{Manifest, ManifestId},
+    notify::{EventName, Origin},
     object::{Entry, ObjectHeaders, ObjectInfo, Properties, Version, VersionId},
 };
 
@@ -32,6 +34,8 @@ pub struct NewObject {
     pub condition: Condition,
     /// How much its payer may store.
     pub allowance: Allowance,
+    /// Who writes it.
+    pub origin: Origin,
 }
 
 /// An object that was found.
@@ -77,6 +81,8 @@ pub struct NewCopy {
     pub condition: Condition,
     /// How much its payer may store.
     pub allowance: Allowance,
+    /// Who copies it.
+    pub origin: Origin,
 }
 
 pub(super) fn decode_manifest(row: &[u8]) -> Result<Manifest, MetaError> {
@@ -133,7 +139,7 @@ fn check_room(
 }
 
 /// Makes the object the newest version of its key, with the bucket's retention if it has none. The new stripes are held
-/// already; what it replaces is given back. Returns the version's id, unless it is the null version: writers are not told of
+/// already; what it replaces is given back; it is told as `cause` says. Returns the version's id, unless it is the null version: writers are not told of
 /// that one.
 pub(super) fn enter(
     transaction: &WriteTransaction,
@@ -141,6 +147,7 @@ pub(super) fn enter(
     names: (&str, &str),
     mut info: ObjectInfo,
     manifest: Manifest,
+    cause: (EventName, &Origin),
     now_ms: u64,
 ) -> Result<Option<VersionId>, MetaError> {
     let default = bucket.lock.and_then(|lock| lock.default);
@@ -150,12 +157,16 @@ pub(super) fn enter(
     info.properties.payer = usage::payer_of(&bucket.account, &info.properties.payer).to_owned();
     packs::enter(transaction, info.manifest, &manifest)?;
     transaction.open_table(MANIFESTS)?.insert(info.manifest, manifest.to_row().as_slice())?;
+    let (size, etag) = (info.size, info.etag.clone());
     let entry = Entry::Object(info);
     let (stamp, replaced) =
         Writing::open(transaction)?.enter(names.0, names.1, entry, bucket.versioning, now_ms)?;
     if let Some(replaced) = replaced {
         free(transaction, &replaced, now_ms)?;
     }
+    let (name, origin) = cause;
+    let written = Happened { name, origin, version: stamp.id(), object: Some((size, &etag)) };
+    events::happened(transaction, (names.0, bucket), names.1, written, now_ms)?;
     Ok(told(stamp.id()))
 }
 
@@ -180,14 +191,15 @@ impl Meta {
     /// made.
     pub async fn put_object(&self, object: NewObject, now_ms: u64) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
-            let NewObject { bucket: name, key, info, manifest, condition, allowance } = object;
+            let NewObject { bucket: name, key, info, manifest, condition, allowance, origin } = object;
             let bucket = buckets::require(transaction, &name)?;
             check(transaction, &bucket, (&name, &key), &info.properties, &condition)?;
             let payer = (info.properties.payer.as_str(), &allowance);
             check_room(transaction, &bucket, (&name, &key), payer, info.size)?;
             bucket_keys::require(transaction, &name, &manifest.parts)?;
             stripes::hold(transaction, manifest.stripes())?;
-            enter(transaction, &bucket, (&name, &key), info, manifest, now_ms)
+            let cause = (origin.written(), &origin);
+            enter(transaction, &bucket, (&name, &key), info, manifest, cause, now_ms)
         })
         .await
     }
@@ -235,7 +247,8 @@ impl Meta {
                 checksum_kind: source.checksum_kind,
             };
             stripes::hold(transaction, manifest.stripes())?;
-            let version = enter(transaction, &bucket, names, info.clone(), manifest, now_ms)?;
+            let cause = (EventName::CreatedCopy, &to.origin);
+            let version = enter(transaction, &bucket, names, info.clone(), manifest, cause, now_ms)?;
             Ok((version, info))
         })
         .await

@@ -27,7 +27,7 @@ pub enum Subresource {
     Website = 7,
     /// Lifecycle rules, XML.
     Lifecycle = 8,
-    /// Notifications, XML.
+    /// What is told to webhooks ([`crate::notify::Rules`]).
     Notification = 9,
 }
 

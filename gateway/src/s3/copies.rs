@@ -13,6 +13,7 @@ use super::{
     encryption::{Sealing, check_sse, customer_of, set_encryption},
     errors,
     input::{condition, now_ms, properties, refuse, refuse_wishes, timestamp},
+    notification::origin,
     objects::Taken,
     output::{checksum_type, set_checksums},
 };
@@ -123,7 +124,7 @@ pub(super) async fn copy_object(
     let account = account(&request)?;
     let (acl, payer) = (new_acl(&request)?, payer(&request)?);
     let allowance = store.allowance(&payer)?;
-    let judged = Judged::of(&request);
+    let (judged, origin) = (Judged::of(&request), origin(&request));
     let mut input = request.input;
     refuse_wishes!(input)?;
     let replace_headers = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
@@ -157,6 +158,7 @@ pub(super) async fn copy_object(
         replace_tags,
         condition: condition(None, None),
         allowance,
+        origin,
         bucket: input.bucket,
         key: input.key,
     };

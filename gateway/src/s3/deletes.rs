@@ -8,6 +8,7 @@ use super::{
     access::{Refused, payer},
     account, errors,
     input::{etag_match, etag_named, now_ms, seconds, version},
+    notification::origin,
 };
 use crate::meta::{DeleteCondition, DeleteRequest};
 
@@ -27,6 +28,7 @@ pub(super) async fn delete_object(
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<DeleteObjectOutput> {
     let (account, payer) = (account(&request)?, payer(&request)?);
+    let origin = origin(&request);
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
     let request = DeleteRequest {
@@ -41,6 +43,7 @@ pub(super) async fn delete_object(
         key: input.key,
         account,
         payer,
+        origin,
     };
     let done = store.grid.meta.delete(request, now_ms()).await.map_err(errors::meta)?;
     Ok(DeleteObjectOutput {
@@ -75,6 +78,7 @@ pub(super) async fn delete_objects(
     mut request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<DeleteObjectsOutput> {
     let (account, payer) = (account(&request)?, payer(&request)?);
+    let origin = origin(&request);
     let Refused(refused) = request.extensions.remove().unwrap_or_default();
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
@@ -91,6 +95,7 @@ pub(super) async fn delete_objects(
                 bypass,
                 account: account.clone(),
                 payer: payer.clone(),
+                origin: origin.clone(),
                 ..Default::default()
             };
             async move {

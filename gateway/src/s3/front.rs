@@ -24,6 +24,10 @@ use crate::{
     page,
 };
 
+/// What answers have in `x-amz-request-id`; put into requests here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// Longest that presigned addresses may be valid, seconds (as in AWS).
 const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
@@ -114,6 +118,7 @@ impl Front {
     async fn answer(&self, mut request: HttpRequest, peer: SocketAddr) -> Result<HttpResponse, HttpError> {
         request.extensions_mut().insert(Peer(peer.ip()));
         let id = random_id();
+        request.extensions_mut().insert(RequestId(id.clone()));
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
         let host = host.or_else(|| request.uri().authority().map(|authority| authority.to_string()));
         let host = host.unwrap_or_default();

@@ -13,6 +13,7 @@ use super::{
     encryption::{Sealing, check_sse, customer_of, refuse_on_read, set_encryption},
     errors,
     input::{condition, given_checksums, now_ms, properties, refuse, refuse_wishes, take_in_body, timestamp},
+    notification::origin,
     objects::Taken,
     output::{checksum_type, kind, set_checksums},
 };
@@ -213,6 +214,7 @@ pub(super) async fn complete_multipart_upload(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let account = account(&request)?;
+    let origin = origin(&request);
     let mut input = request.input;
     let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
     store.bucket(&account, &input.bucket).await?;
@@ -261,6 +263,7 @@ pub(super) async fn complete_multipart_upload(
         manifest: rand::random(),
         part_bytes_min: store.part_bytes_min,
         condition: condition(input.if_match.take(), input.if_none_match.take()),
+        origin,
     };
     let done = store.grid.meta.complete_upload(completion, now_ms()).await.map_err(errors::meta)?;
     Ok(completed(upload, done, &sealing))

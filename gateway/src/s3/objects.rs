@@ -1,6 +1,7 @@
 //! Putting objects.
 
 use futures_util::StreamExt;
+use hyper::Method;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
     errors,
     input::{condition, now_ms, properties, refuse, refuse_wishes, take_in_body},
     lifecycle::Expiry,
+    notification::origin,
     output::{checksum_type, set_checksums},
 };
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
     grid::write::Upload,
     manifest::{Manifest, PartManifest},
     meta::NewObject,
+    notify::Source,
     object::ObjectInfo,
     rate::Traffic,
 };
@@ -78,6 +81,10 @@ pub(super) async fn put_object(
     let (acl, payer) = (new_acl(&request)?, payer(&request)?);
     let allowance = store.allowance(&payer)?;
     let expiry = Expiry::of(&request, &request.input.key)?;
+    let mut origin = origin(&request);
+    if request.method == Method::POST {
+        origin.source = Source::Form;
+    }
     let input = &mut request.input;
     refuse_wishes!(input)?;
     refuse(&[("appending to objects", input.write_offset_bytes.is_some())])?;
@@ -119,6 +126,7 @@ pub(super) async fn put_object(
         manifest: Manifest::whole(manifest),
         condition,
         allowance,
+        origin,
     };
     let version = store.grid.meta.put_object(object, now).await.map_err(|error| store.refused(error))?;
     upload.keep();

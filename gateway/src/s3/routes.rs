@@ -9,11 +9,12 @@ use hyper::{
 };
 use s3s::{Body, S3Request, S3Response, S3Result, route::S3Route, s3_error};
 
-use super::{auth, callers::Callers, locate, usage};
+use super::{auth, callers::Callers, locate, receipt, usage};
 use crate::grid::Grid;
 
 const LOCATE: &str = "/v1/locate";
 const USAGE: &str = "/v1/usage";
+const RECEIPT: &str = "/v1/receipt";
 
 /// All of them.
 pub(super) struct Routes {
@@ -30,7 +31,7 @@ impl Routes {
 #[async_trait::async_trait]
 impl S3Route for Routes {
     fn is_match(&self, method: &Method, uri: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
-        method == Method::GET && [LOCATE, USAGE].contains(&uri.path())
+        method == Method::GET && [LOCATE, USAGE, RECEIPT].contains(&uri.path())
     }
 
     async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
@@ -47,6 +48,7 @@ impl S3Route for Routes {
         let query = request.uri.query().unwrap_or("");
         let body = match request.uri.path() {
             LOCATE => serde_json::to_vec(&locate::answer(&self.grid, &caller, query).await?),
+            RECEIPT => serde_json::to_vec_pretty(&receipt::answer(&self.grid, &caller, query).await?),
             USAGE => serde_json::to_vec(&usage::answer(&self.grid.meta, &self.callers, &caller)?),
             _ => return Err(s3_error!(NotImplemented)),
         };

@@ -6,6 +6,7 @@ use arion_gateway::{
     grid::Grid,
     http::S3Server,
     keys::{AccessKeys, Changed, NewKey},
+    notify::Webhooks,
     s3::{self, Domains, Store},
     scope::{Access, Scope},
 };
@@ -44,7 +45,7 @@ impl Answer {
     }
 }
 
-async fn serve(shows_page: bool) -> Served {
+async fn serve(shows_page: bool, webhooks: Arc<Webhooks>) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
     let grid = network.grid(directory.path());
@@ -53,7 +54,7 @@ async fn serve(shows_page: bool) -> Served {
     let region = "us-east-1".to_owned();
     let keyring = network::keyring(&grid.meta);
     let (served_grid, served_keys) = (grid.clone(), keys.clone());
-    let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000 };
+    let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000, webhooks };
     let domains = Domains { s3: vec!["s3.test".into()], website: vec!["web.test".into()] };
     let address = "127.0.0.1:0".parse().unwrap();
     let service = s3::service(store, domains).with_page(shows_page);
@@ -73,12 +74,17 @@ async fn serve(shows_page: bool) -> Served {
 
 /// Runs blocking client code beside the server.
 pub async fn with_client(test: impl FnOnce(&Served) + Send + 'static) {
-    run(serve(true).await, test).await;
+    run(serve(true, Arc::default()).await, test).await;
 }
 
 /// The same without the status page.
 pub async fn with_client_and_no_page(test: impl FnOnce(&Served) + Send + 'static) {
-    run(serve(false).await, test).await;
+    run(serve(false, Arc::default()).await, test).await;
+}
+
+/// The same with webhooks that buckets can name.
+pub async fn with_webhooks(webhooks: Arc<Webhooks>, test: impl FnOnce(&Served) + Send + 'static) {
+    run(serve(true, webhooks).await, test).await;
 }
 
 async fn run(served: Served, test: impl FnOnce(&Served) + Send + 'static) {

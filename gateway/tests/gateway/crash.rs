@@ -55,6 +55,7 @@ async fn put(grid: &Arc<Grid>, number: u64) {
         manifest: Manifest::whole(manifest),
         condition: Condition::default(),
         allowance: Allowance::NONE,
+        origin: Default::default(),
     };
     grid.meta.put_object(object, 1).await.unwrap();
 }

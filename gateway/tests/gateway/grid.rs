@@ -34,6 +34,7 @@ fn object(manifest: Manifest) -> NewObject {
         manifest,
         condition: Condition::default(),
         allowance: Allowance::NONE,
+        origin: Default::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::accounts::{Served, policy, with_client};
 pub type Asked = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// All operations on a bucket or an object that is there; `s3s` tells them apart by these.
-pub const OPERATIONS: [Asked; 58] = [
+pub const OPERATIONS: [Asked; 60] = [
     ("DELETE", "/first/k?uploadId=u", &[]),
     ("POST", "/first/k?uploadId=u", &[]),
     ("PUT", "/first/copy", &[("x-amz-copy-source", "first/k")]),
@@ -26,6 +26,7 @@ pub const OPERATIONS: [Asked; 58] = [
     ("GET", "/first?cors", &[]),
     ("GET", "/first?lifecycle", &[]),
     ("GET", "/first?location", &[]),
+    ("GET", "/first?notification", &[]),
     ("GET", "/first?ownershipControls", &[]),
     ("GET", "/first?policy", &[]),
     ("GET", "/first?policyStatus", &[]),
@@ -52,6 +53,7 @@ pub const OPERATIONS: [Asked; 58] = [
     ("PUT", "/first?acl", &[("x-amz-acl", "public-read")]),
     ("PUT", "/first?cors", &[]),
     ("PUT", "/first?lifecycle", &[]),
+    ("PUT", "/first?notification", &[]),
     ("PUT", "/first?ownershipControls", &[]),
     ("PUT", "/first?policy", &[]),
     ("PUT", "/first?tagging", &[]),

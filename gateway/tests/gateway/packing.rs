@@ -80,6 +80,7 @@ async fn enter(grid: &Grid, key: &str, part: PartManifest) {
         manifest,
         condition: Condition::default(),
         allowance: Allowance::NONE,
+        origin: Default::default(),
     };
     grid.meta.put_object(object, 1).await.unwrap();
 }

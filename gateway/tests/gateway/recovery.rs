@@ -44,7 +44,8 @@ async fn put(grid: &Arc<Grid>, number: usize) {
     let manifest = Manifest::whole(part.clone());
     let (bucket, condition, allowance) =
         (format!("bulk-{}", number % 3), Condition::default(), Allowance::NONE);
-    let object = NewObject { bucket, key: name(number), info, manifest, condition, allowance };
+    let origin = Default::default();
+    let object = NewObject { bucket, key: name(number), info, manifest, condition, allowance, origin };
     grid.meta.put_object(object, 1).await.unwrap();
 }
 
@@ -66,7 +67,14 @@ async fn serve(grid: &Arc<Grid>, directory: &Path) -> Served {
     let keys = Arc::new(AccessKeys::new(directory.join(ACCESS_KEYS)));
     let keyring = machine::keyring(&grid.meta, SEED);
     let region = "us-east-1".to_owned();
-    let store = Store { grid: grid.clone(), keyring, keys, region, part_bytes_min: 1_000 };
+    let store = Store {
+        grid: grid.clone(),
+        keyring,
+        keys,
+        region,
+        part_bytes_min: 1_000,
+        webhooks: Default::default(),
+    };
     let address = "127.0.0.1:0".parse().unwrap();
     let service = s3::service(store, s3::Domains::default());
     let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();

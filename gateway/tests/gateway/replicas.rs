@@ -36,6 +36,7 @@ async fn serve(grid: &Arc<Grid>, keys: &Arc<AccessKeys>) -> S3Server {
         keys: keys.clone(),
         region: "us-east-1".into(),
         part_bytes_min: 1_000,
+        webhooks: Arc::default(),
     };
     let address = "127.0.0.1:0".parse().unwrap();
     S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1)).await.unwrap()
@@ -147,6 +148,7 @@ async fn put(grid: &Arc<Grid>, key: String) -> Result<(), String> {
         manifest: Manifest::whole(part),
         condition: Condition::default(),
         allowance: Allowance::NONE,
+        origin: Default::default(),
     };
     grid.meta.put_object(object, 1).await.map(drop).map_err(|error| error.to_string())
 }

@@ -82,5 +82,6 @@ pub async fn new_object(meta: &Meta, key: &str, seed: u32) -> NewObject {
         manifest: Manifest::whole(part),
         condition: Condition::default(),
         allowance: Allowance::NONE,
+        origin: Default::default(),
     }
 }

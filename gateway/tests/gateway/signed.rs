@@ -68,7 +68,14 @@ impl Served {
         let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
         let (access, secret) = keys.add("alice", None, None).unwrap();
         let keyring = network::keyring(&grid.meta);
-        let store = Store { grid, keyring, keys, region: "us-east-1".into(), part_bytes_min: 1_000 };
+        let store = Store {
+            grid,
+            keyring,
+            keys,
+            region: "us-east-1".into(),
+            part_bytes_min: 1_000,
+            webhooks: Default::default(),
+        };
         let address = "127.0.0.1:0".parse().unwrap();
         let server =
             S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1))

@@ -144,6 +144,7 @@ async fn run(steps: Vec<Step>, engine: Engine) {
                     manifest,
                     part_bytes_min: 0,
                     condition: Condition::default(),
+                    origin: Default::default(),
                 };
                 meta.complete_upload(completion, now).await.unwrap();
                 uploads.retain(|other| *other != upload);

@@ -212,6 +212,7 @@ async fn run(steps: Vec<Step>, engine: Engine) {
                     keys: vec![wrapped()],
                     condition: Condition::default(),
                     allowance: Allowance::NONE,
+                    origin: Default::default(),
                 };
                 let (id, _) = meta.copy_object(source, copy, now).await.unwrap();
                 model.enter(KEYS[to], id.unwrap_or(VersionId::Null), Some(seed));
@@ -265,7 +266,7 @@ async fn run(steps: Vec<Step>, engine: Engine) {
                 let Some((id, content)) = nth(&model, key, 0) else { continue };
                 let alone = content.is_none() && model.keys[KEYS[key]].len() == 1;
                 let due = expiring(&meta, KEYS[key], id).await;
-                let done = meta.expire_marker(due).await.unwrap();
+                let done = meta.expire_marker(due, now).await.unwrap();
                 assert_eq!(done, alone);
                 if done {
                     remove(&mut model, KEYS[key], id);

@@ -35,7 +35,7 @@ struct PrintedMiner {
 }
 
 /// Reads a map that `arion map --json` printed, as it is or edited to see what would move.
-fn read(text: &str) -> anyhow::Result<EpochMap> {
+pub(in crate::command) fn read(text: &str) -> anyhow::Result<EpochMap> {
     let printed: Printed = serde_json::from_str(text).context("not a map as `arion map --json` prints it")?;
     let Printed { epoch, pg_count, ec_k, ec_m, family_shards_max, choose_tries, miners } = printed;
     let params = CrushParams { pg_count, ec_k, ec_m, family_shards_max, choose_tries };

@@ -1,0 +1,183 @@
+//! Where in the ledger the receipts for shards are.
+//!
+//! The index follows the ledger: lines are looked at in order, in the background and before somebody asks, and how far it came is
+//! kept with it. So a ledger that is older than the index, or that was imported, needs nothing else.
+//!
+//! # Invariants
+//! - A place has the line with the newest receipt for it; a shard that was deleted since has none.
+
+use super::{LEDGER, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, SETTINGS, TableDefinition};
+use crate::manifest::StripeRecord;
+use arion_protocol::LedgerRecord;
+use arion_types::SignedReceipt;
+use codec::DecodeAll;
+
+/// Address and position of a shard - the line with its newest receipt.
+pub(super) const RECEIPTS: TableDefinition<PlaceKey, u64> = TableDefinition::new("receipts");
+/// The last line that was looked at, among the settings.
+const REACHED: &str = "receipts";
+/// Lines that one step looks at.
+const LINES: usize = 4_096;
+/// Steps that are made for somebody who asks; what is left is for the background.
+const STEPS_MAX: usize = 64;
+
+fn reached(settings: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, MetaError> {
+    let row = settings.get(REACHED)?.map(|row| <[u8; 8]>::try_from(row.value()));
+    Ok(row.transpose().map_err(|_| MetaError::Row("settings"))?.map_or(0, u64::from_le_bytes))
+}
+
+/// The receipt that a stripe has for one of its places.
+fn receipt_of(
+    transaction: &ReadTransaction,
+    record: &StripeRecord,
+    index: u8,
+) -> Result<Option<SignedReceipt>, MetaError> {
+    let Some(hash) = record.hashes.get(usize::from(index)) else { return Ok(None) };
+    let line = transaction.open_table(RECEIPTS)?.get((hash.0, index))?.map(|line| line.value());
+    let Some(line) = line else { return Ok(None) };
+    let row = transaction.open_table(LEDGER)?.get(line)?.ok_or(MetaError::Row("receipts"))?;
+    match LedgerRecord::decode_all(&mut row.value()).map_err(|_| MetaError::Row("ledger"))? {
+        LedgerRecord::Stored(signed) => Ok((signed.receipt.stripe == record.id()).then_some(signed)),
+        LedgerRecord::Deleted { .. } => Err(MetaError::Row("receipts")),
+    }
+}
+
+impl Meta {
+    /// Looks at the next lines of the ledger; whether that were all. Lines that do not decode are passed over.
+    pub async fn index_receipts(&self) -> Result<bool, MetaError> {
+        let is_behind = self.read(|transaction| {
+            let last = transaction.open_table(LEDGER)?.last()?.map_or(0, |(line, _)| line.value());
+            Ok(reached(&transaction.open_table(SETTINGS)?)? < last)
+        });
+        if !is_behind.await? {
+            return Ok(true);
+        }
+        let unreadable = self.unreadable.clone();
+        self.write(move |transaction| {
+            let mut settings = transaction.open_table(SETTINGS)?;
+            let ledger = transaction.open_table(LEDGER)?;
+            let mut receipts = transaction.open_table(RECEIPTS)?;
+            let (mut at, mut seen) = (reached(&settings)?, 0);
+            for row in ledger.range(at.saturating_add(1)..)?.take(LINES) {
+                let (line, record) = row?;
+                (at, seen) = (line.value(), seen + 1);
+                let record =
+                    LedgerRecord::decode_all(&mut record.value()).map_err(|_| MetaError::Row("ledger"));
+                match unreadable.readable(record, at)? {
+                    Some(LedgerRecord::Stored(signed)) => {
+                        let receipt = &signed.receipt;
+                        receipts.insert((receipt.shard.0, receipt.index), at)?;
+                    }
+                    Some(LedgerRecord::Deleted { shard }) => {
+                        let places = receipts.range((shard.0, 0)..=(shard.0, u8::MAX))?;
+                        let gone =
+                            places.map(|row| Ok(row?.0.value())).collect::<Result<Vec<_>, MetaError>>()?;
+                        for place in gone {
+                            receipts.remove(place)?;
+                        }
+                    }
+                    None => {}
+                }
+            }
+            settings.insert(REACHED, at.to_le_bytes().as_slice())?;
+            Ok(seen < LINES)
+        })
+        .await
+    }
+
+    /// The receipts for each of these stripes, by index; none if the ledger was not looked through yet, which goes on in the
+    /// background.
+    pub async fn receipts_of(
+        &self,
+        stripes: Vec<StripeRecord>,
+    ) -> Result<Option<Vec<Vec<SignedReceipt>>>, MetaError> {
+        let mut steps = 0;
+        while !self.index_receipts().await? {
+            steps += 1;
+            if steps == STEPS_MAX {
+                return Ok(None);
+            }
+        }
+        self.read(move |transaction| {
+            let of = |record: &StripeRecord| {
+                let places = (0..=u8::MAX).take(record.hashes.len());
+                places.filter_map(|index| receipt_of(transaction, record, index).transpose()).collect()
+            };
+            stripes.iter().map(of).collect::<Result<_, _>>().map(Some)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arion_types::{NodeId, Receipt, ShardHash};
+
+    use super::{super::ledger, *};
+
+    fn record(seed: u8) -> StripeRecord {
+        let hash = |index| ShardHash(*blake3::hash(&[seed, index]).as_bytes());
+        let hashes = (0..30).map(hash).collect();
+        StripeRecord { epoch: 1, len: 640, shard_len: 64, data_shards: 10, hashes }
+    }
+
+    fn receipt(record: &StripeRecord, index: u8, miner: u8) -> SignedReceipt {
+        let receipt = Receipt {
+            shard: record.hashes[usize::from(index)],
+            size: 64,
+            stripe: record.id(),
+            pg: 1,
+            index,
+            epoch: 1,
+            node_id: NodeId([miner; 32]),
+            stored_at: 1,
+        };
+        SignedReceipt { receipt, signature: [0; 64] }
+    }
+
+    async fn append(meta: &Meta, lines: Vec<LedgerRecord>) {
+        meta.write(move |transaction| ledger::append(transaction, lines)).await.unwrap();
+    }
+
+    async fn miners(meta: &Meta, record: &StripeRecord) -> Vec<(u8, u8)> {
+        let found = meta.receipts_of(vec![record.clone()]).await.unwrap().unwrap().remove(0);
+        found.iter().map(|signed| (signed.receipt.index, signed.receipt.node_id.0[0])).collect()
+    }
+
+    #[tokio::test]
+    async fn the_newest_receipt_of_each_place_is_found_and_goes_with_its_shard() {
+        let directory = tempfile::tempdir().unwrap();
+        let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
+        let (one, other) = (record(1), record(2));
+        assert_eq!(miners(&meta, &one).await, []);
+        let stored = |index, miner| LedgerRecord::Stored(receipt(&one, index, miner));
+        append(&meta, vec![stored(3, 9), stored(0, 8), stored(3, 7)]).await;
+        assert_eq!(miners(&meta, &one).await, [(0, 8), (3, 7)]);
+        assert_eq!(miners(&meta, &other).await, []);
+        let gone = LedgerRecord::Deleted { shard: one.hashes[3] };
+        append(&meta, vec![gone, LedgerRecord::Deleted { shard: other.hashes[0] }, stored(5, 6)]).await;
+        assert_eq!(miners(&meta, &one).await, [(0, 8), (5, 6)]);
+        append(&meta, vec![stored(3, 5)]).await;
+        assert_eq!(miners(&meta, &one).await, [(0, 8), (3, 5), (5, 6)]);
+        assert!(meta.index_receipts().await.unwrap());
+    }
+
+    /// The same from a ledger that was there before anybody looked, longer than one step, with a line that does not decode.
+    #[tokio::test]
+    async fn an_old_ledger_is_looked_through_step_by_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let meta = Meta::open(&directory.path().join("m.redb")).unwrap();
+        let one = record(1);
+        let many = (0..LINES + 10).map(|line| LedgerRecord::Stored(receipt(&one, (line % 30) as u8, 1)));
+        append(&meta, many.collect()).await;
+        let spoilt = meta.write(|transaction| {
+            transaction.open_table(LEDGER)?.insert(5, [0xff].as_slice())?;
+            Ok(())
+        });
+        spoilt.await.unwrap();
+        assert!(!meta.index_receipts().await.unwrap());
+        assert_eq!(miners(&meta, &one).await.len(), 30);
+        assert!(meta.index_receipts().await.unwrap());
+        assert_eq!(meta.unreadable_rows(), 1);
+    }
+}
