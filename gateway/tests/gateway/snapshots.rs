@@ -73,7 +73,7 @@ fn new(taken: Taken) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_costs_what_changed_and_gives_back_the_rest() {
     let Machine { network, chain, grid, snapshotter, .. } = machine().await;
-    enter(&grid, 0..2_000).await;
+    enter(&grid, 0..1_200).await;
     let (stored, reused) = new(snapshotter.take(false).await.unwrap());
     assert!(stored > 100 && reused == 0, "{stored} stored, {reused} reused");
     // Whatever only queues have does not count.
@@ -92,7 +92,7 @@ async fn a_snapshot_costs_what_changed_and_gives_back_the_rest() {
     let root = ShardHash(chain.newest().unwrap().root);
     assert!(network.miners.iter().all(|miner| miner.holds(&root)), "every miner has the root");
     // The rows of objects here have no shards; what miners have is of snapshots.
-    for number in (0..2_000).chain([5_000]) {
+    for number in (0..1_200).chain([5_000]) {
         remove(&grid, number).await;
     }
     settle(&grid).await;
