@@ -1,5 +1,5 @@
 //! The gateway's metadata: buckets, objects, uploads, stripes, the ledger and the queues, in one redb file or in PostgreSQL
-//! ([`store`]).
+//! (`store`).
 //!
 //! One thread owns writing and commits everything that waits in one transaction (one fsync for many callers).
 //! Readers see the last commit.

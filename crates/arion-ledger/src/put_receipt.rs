@@ -5,7 +5,7 @@
 //! - Whatever a file claims is signed: by the gateway, or by a miner. [`PutReceipt::verify`] takes nothing else.
 //!
 //! # Not here
-//! Whether the keys that signed are a gateway's and miners': the chain says so ([`PutReceipt::receipts`] is what is compared with
+//! Whether the keys that signed are a gateway's and miners': the chain says so ([`Proven::receipts`] is what is compared with
 //! its maps).
 //!
 //! Specified in docs/spec/receipt.md; frozen by vectors/put-receipt.json.

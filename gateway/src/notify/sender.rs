@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - Of a webhook one event is under way at a time; the next goes when it was taken.
-//! - An event that was taken is removed at most [`TURN`] and one event later: a crash tells it again, under the same id.
+//! - An event that was taken is removed at most `TURN` and one event later: a crash tells it again, under the same id.
 
 use std::{
     sync::Arc,
