@@ -1,6 +1,7 @@
 //! Stories: what a user of the network would do, told by real processes, each on a network of its own.
 
 mod chain;
+mod chaos;
 pub mod client;
 pub mod demo;
 mod gateway;
@@ -27,6 +28,8 @@ pub enum Story {
     Demo(demo::Arguments),
     /// The whole story with a file of 12 MiB.
     DemoShort(demo::Arguments),
+    /// Continuous S3 load while processes are killed, stopped, wiped and cut off; `scripts/chaos` calls it.
+    Chaos(chaos::Arguments),
     /// Four validators: two are lost and come back, one joins, one cheats; in between the story of the marketplace.
     Chain(chain::Arguments),
     /// Credits are bought, services paid and refunded, revenue settled to the unit.
@@ -48,6 +51,7 @@ impl Story {
             Self::Demo(arguments) => demo::run(&arguments, "demo").await,
             Self::DemoShort(arguments) => demo::run(&arguments, "demo-short").await,
             Self::Chain(arguments) => chain::run(&arguments).await,
+            Self::Chaos(arguments) => chaos::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
