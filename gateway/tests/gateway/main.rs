@@ -29,6 +29,7 @@ mod limits;
 mod links;
 mod notifications;
 mod objects;
+mod occupancy;
 mod operations;
 mod packing;
 mod page;
