@@ -10,6 +10,7 @@
 mod accounts;
 mod engine;
 mod machine;
+mod market;
 mod network;
 mod real;
 mod receiver;
@@ -19,6 +20,7 @@ mod signed;
 
 mod access;
 mod account_command;
+mod billing;
 mod cache;
 mod crash;
 mod encryption;

@@ -49,7 +49,7 @@ pub async fn stored(meta: &Meta, seed: u32, receipts: u8) -> StripeRecord {
     record
 }
 
-fn part(record: &StripeRecord, offset: u32, cipher_len: u64) -> PartManifest {
+pub fn part(record: &StripeRecord, offset: u32, cipher_len: u64) -> PartManifest {
     PartManifest { plain_len: 1, cipher_len, offset, key: wrapped(), stripes: vec![record.clone()] }
 }
 
