@@ -314,10 +314,9 @@ async fn many_accounts_are_billed_in_several_commitments() {
 async fn a_long_ledger_has_the_root_of_its_lines() {
     for engine in Engine::each() {
         let stage = Stage::new(engine.open()).await;
-        let puts = (1..=290u32).map(|seed| stage.put("alice", "x", seed));
-        for put in puts {
-            put.await;
-        }
+        let keys: Vec<String> = (0..280).map(|number| number.to_string()).collect();
+        let puts = keys.iter().zip(1u32..).map(|(key, seed)| stage.put("alice", key, seed));
+        futures_util::future::join_all(puts).await;
         stage.biller().bill().await.unwrap();
         stage.check_anchor().await;
         for seed in 291..=300u32 {
@@ -328,7 +327,7 @@ async fn a_long_ledger_has_the_root_of_its_lines() {
         let stage = Stage { meta: engine.open(), keys, market, directory };
         stage.biller().bill().await.unwrap();
         stage.check_anchor().await;
-        assert!(stage.meta.ledger_len().await.unwrap() > 4 * 4_096);
+        assert!(stage.meta.ledger_len().await.unwrap() > 2 * 4_096);
         let other = arion_types::NodeId([43; 32]);
         assert!(stage.meta.keep_segment_roots((GENESIS, other)).await.unwrap());
         let cut = stage.meta.ledger_cut((GENESIS, other)).await.unwrap();
@@ -485,7 +484,7 @@ async fn what_expired_unpaid_is_deleted_after_a_while_and_nothing_else() {
         assert_eq!(look(22_050).await, (true, Some((600, Some(22_000)))));
         assert!(!has(&stage, "alice").await && has(&stage, "bob").await && has(&stage, "carol").await);
         // What is held stays, and is not looked for all the time; so does the bucket.
-        assert_eq!(look(22_060).await.0, false);
+        assert!(!look(22_060).await.0);
         assert!(stage.meta.object("alice".into(), "held".into(), None).await.is_ok());
         assert!(stage.meta.bucket("alice".into()).await.unwrap().is_some());
         assert_eq!(expirer.metrics.versions_unpaid.get(), 2);
