@@ -84,10 +84,10 @@ async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     stage.network.form(&stage.progress).await?;
     let chain = stage.network.chain().await?;
     let governance = Account::from_secret(Network::validator_account(0))?;
-    let calls = vec![Call::set_storage_price(STORAGE_PRICE), Call::transfer(&stage.client.id(), ENDOWMENT)];
-    let [price, endowment] = &calls[..] else { bail!("two calls") };
-    chain.submit(&governance, &Call::sudo(price.clone()), Wait::Finalized).await?;
-    chain.submit(&governance, endowment, Wait::Finalized).await?;
+    let price = Call::sudo(Call::set_storage_price(STORAGE_PRICE));
+    chain.submit(&governance, &price, Wait::Finalized).await?;
+    let endowment = Call::transfer(&stage.client.id(), ENDOWMENT);
+    chain.submit(&governance, &endowment, Wait::Finalized).await?;
     make(&stage.network.layout().of("files"))?;
     stage.s3(&["make-bucket", BUCKET]).await?;
 

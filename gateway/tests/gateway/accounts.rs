@@ -109,7 +109,9 @@ async fn run(served: Served, test: impl FnOnce(&Served) + Send + 'static) {
     let served = Arc::new(served);
     let client = served.clone();
     tokio::task::spawn_blocking(move || test(&client)).await.unwrap();
-    Arc::into_inner(served).unwrap().server.shutdown().await;
+    let Served { server, grid, .. } = Arc::into_inner(served).unwrap();
+    server.shutdown().await;
+    assert!(grid.meta.recount_occupied().await.unwrap(), "what is noted as occupied is not what there is");
 }
 
 fn agent() -> Agent {

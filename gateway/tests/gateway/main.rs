@@ -23,6 +23,7 @@ mod account_command;
 mod billing;
 mod cache;
 mod crash;
+mod credits;
 mod encryption;
 mod grid;
 mod key_command;
