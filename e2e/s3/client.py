@@ -70,6 +70,24 @@ def put(s3, arguments):
     return {"seconds": seconds, "etag": head["ETag"], "head_bytes": head["ContentLength"], **digest(arguments.file)}
 
 
+def credit(answer):
+    """What an answer says of the credits of who asked."""
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    return {"credit_state": headers.get("x-arion-credit-state"), "credit_until": headers.get("x-arion-credit-until")}
+
+
+def store(s3, arguments):
+    """Uploads a file with one plain PUT."""
+    with open(arguments.file, "rb") as file:
+        answer = s3.put_object(Bucket=arguments.bucket, Key=arguments.key, Body=file)
+    return {"etag": answer["ETag"], **credit(answer), **digest(arguments.file)}
+
+
+def delete(s3, arguments):
+    """Deletes an object."""
+    return credit(s3.delete_object(Bucket=arguments.bucket, Key=arguments.key))
+
+
 def get(s3, arguments):
     """Downloads an object with one plain GET."""
     begun = time.monotonic()
@@ -77,7 +95,7 @@ def get(s3, arguments):
     with open(arguments.file, "wb") as file:
         for block in answer["Body"].iter_chunks(MIB):
             file.write(block)
-    return {"seconds": time.monotonic() - begun, **digest(arguments.file)}
+    return {"seconds": time.monotonic() - begun, **credit(answer), **digest(arguments.file)}
 
 
 def get_range(s3, arguments):
@@ -95,9 +113,19 @@ def list_keys(s3, arguments):
 
 
 def locate(s3, arguments):
-    """Where the shards of an object are: the gateway's own route, signed like any S3 request."""
+    """Where the shards of an object are."""
     query = urllib.parse.urlencode({"bucket": arguments.bucket, "key": arguments.key})
-    request = AWSRequest("GET", f"{os.environ['S3_ENDPOINT']}/v1/locate?{query}")
+    return route(s3, f"v1/locate?{query}")
+
+
+def usage(s3, _arguments):
+    """What the account stores and what that costs."""
+    return route(s3, "v1/usage")
+
+
+def route(s3, path):
+    """One of the gateway's own routes, signed like any S3 request."""
+    request = AWSRequest("GET", f"{os.environ['S3_ENDPOINT']}/{path}")
     S3SigV4Auth(boto3.Session().get_credentials(), "s3", s3.meta.region_name).add_auth(request)
     answer = URLLib3Session().send(request.prepare())
     if answer.status_code != 200:
@@ -116,6 +144,9 @@ def main():
         ("get-range", get_range, ["bucket", "key", "offset", "length"]),
         ("list", list_keys, ["bucket"]),
         ("locate", locate, ["bucket", "key"]),
+        ("store", store, ["file", "bucket", "key"]),
+        ("delete", delete, ["bucket", "key"]),
+        ("usage", usage, []),
     ]:
         command = commands.add_parser(name, help=run.__doc__)
         command.set_defaults(run=run)
@@ -130,6 +161,7 @@ def main():
             "error": answer["Error"].get("Code", "?"),
             "message": answer["Error"].get("Message", ""),
             "status": answer["ResponseMetadata"]["HTTPStatusCode"],
+            **credit(answer),
         }
     except (BotoCoreError, Boto3Error) as error:
         print(f"no answer: {error}", file=sys.stderr)

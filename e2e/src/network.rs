@@ -60,6 +60,7 @@ pub struct Network {
     s3: Option<S3Access>,
     behind_nat: Option<behind_nat::BehindNat>,
     takes_snapshots: bool,
+    bills_every: Option<String>,
     read_cache: String,
     out_after: String,
 }
@@ -79,6 +80,7 @@ impl Network {
             s3: None,
             behind_nat: None,
             takes_snapshots: false,
+            bills_every: None,
             read_cache: READ_CACHE.to_owned(),
             out_after: OUT_AFTER.to_owned(),
         }
@@ -97,6 +99,11 @@ impl Network {
     /// Has the gateway make snapshots of its metadata, which its owner pays for.
     pub fn take_snapshots(&mut self) {
         self.takes_snapshots = true;
+    }
+
+    /// Has the gateway commit to its ledger and bill what accounts of the chain store, which its owner pays for.
+    pub fn bill(&mut self, interval: &str) {
+        self.bills_every = Some(interval.to_owned());
     }
 
     /// Begins the chain with the genesis of a specification, not with the one of the node's binary.

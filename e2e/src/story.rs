@@ -1,5 +1,6 @@
 //! Stories: what a user of the network would do, told by real processes, each on a network of its own.
 
+mod billing;
 mod chain;
 mod chaos;
 pub mod client;
@@ -34,6 +35,8 @@ pub enum Story {
     Chain(chain::Arguments),
     /// Credits are bought, services paid and refunded, revenue settled to the unit.
     Marketplace(marketplace::Arguments),
+    /// An account on chain is billed for what it stores, runs out of credits, and pays again; miners are paid for it.
+    Billing(billing::Arguments),
     /// S3 clients nobody here wrote, the snippets of docs/use, and a gateway that is killed.
     Gateway(gateway::Arguments),
     /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
@@ -53,6 +56,7 @@ impl Story {
             Self::Chain(arguments) => chain::run(&arguments).await,
             Self::Chaos(arguments) => chaos::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
+            Self::Billing(arguments) => billing::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,

@@ -70,7 +70,7 @@ async fn main() {
     let keyring = network::keyring(&grid.meta);
     let part_bytes_min = s3::PART_BYTES_MIN;
     let webhooks = Arc::new(webhooks(directory.path()));
-    let store = Store { grid, keyring, keys, region, part_bytes_min, webhooks };
+    let store = Store { grid, keyring, keys, region, part_bytes_min, webhooks, credit: Default::default() };
     let address = ([127, 0, 0, 1], options.port).into();
     let service = s3::service(store, s3::Domains::default()).with_page(true);
     let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();

@@ -25,14 +25,63 @@ function gauge(label, used, bound, words) {
     bound !== null && share >= 0.9 && el("dd", { class: "wrong" }, share >= 1 ? "used up" : "nearly used up"));
 }
 
+/// What the state of an account's credits means, as `GET /v1/usage` names it; nothing if all is well.
+const STATES = {
+  low: "The credits run out soon.",
+  arrears: "The credits have run out. Everything still works.",
+  grace: "The credits have run out. Everything still works for a while.",
+  suspended: "The credits have run out, and nothing more can be stored. Reading and deleting go on.",
+  "deletion-notice": "The credits have run out, and what is stored will be deleted.",
+  "not-authorized": "The account on chain does not let this gateway bill it, so nothing can be stored. Reading and deleting go on.",
+};
+
+function plain(label, text) {
+  return el("div", { class: "figure" }, el("dt", {}, label), el("dd", {}, text));
+}
+
+/// What an account pays, in a few words.
+function cost({ account, bill }) {
+  if (bill) return `${bill.cost_day} credits a day`;
+  return account.includes("/") ? "its account pays" : "nothing is charged";
+}
+
+/// What an account is to know of its credits before anything else.
+function warning(bill) {
+  const words = bill && STATES[bill.state];
+  if (!words) return false;
+  const owed = bill.owed === "0" ? "" : ` ${bill.owed} credits are owed.`;
+  const until = bill.until ? ` That changes about ${time(new Date(bill.until))}, unless credits are bought.` : "";
+  return el("p", { class: bill.state === "low" ? "notice" : "notice wrong", role: "status" }, `${words}${owed}${until}`);
+}
+
+/// The bill in detail.
+function costs({ account, bill }) {
+  if (!bill) {
+    return [el("p", {}, account.includes("/")
+      ? "What a sub-account stores is billed to its account."
+      : "Nothing is charged: no account on chain pays for this one, or this gateway bills nobody.")];
+  }
+  const lasts = bill.lasts_until ? `, until about ${time(new Date(bill.lasts_until))} at this rate` : "";
+  return [
+    el("dl", { class: "figures" },
+      gauge("Billed", bill.billed_bytes, bill.billed_bytes_max, size),
+      plain("In use now", size(bill.occupied_bytes)),
+      plain("Price", `${bill.price_gib_hour} credits a GiB-hour`),
+      plain("A day", `${bill.cost_day} credits`),
+      plain("A month", `${bill.cost_month} credits, now ${bill.cost_month_alpha} ALPHA`),
+      plain("Balance", `${bill.credits} credits${lasts}`),
+      bill.owed !== "0" && plain("Owed", `${bill.owed} credits`)),
+    el("p", { class: "faint" }, "Billed are bytes of shards, about three for each byte stored, as of the gateway's last commitment to the chain. The balance is for all gateways that the account on chain uses."),
+  ];
+}
+
 function figures(used) {
-  const plain = (label, text) => el("div", { class: "figure" }, el("dt", {}, label), el("dd", {}, text));
   const hour = used.this_hour;
   return el("dl", { class: "figures" },
     gauge("Stored", used.bytes, used.quota_bytes, size),
     gauge("Objects", used.objects, used.quota_objects, (objects) => objects.toLocaleString("en-GB")),
     plain("This hour", `${count(hour.requests, "request")}, ${size(hour.received_bytes)} up, ${size(hour.sent_bytes)} down`),
-    plain("Cost", "nothing is charged"));
+    plain("Cost", cost(used)));
 }
 
 /// Everything in the account, and the way to more.
@@ -54,6 +103,7 @@ export async function buckets({ gateway, view }) {
   };
   view.append(
     el("h1", { tabindex: -1 }, "Buckets"),
+    warning(used.bill),
     figures(used),
     el("p", { class: "tools" }, button("New bucket", made, { class: "main" })));
   if (found.length === 0) {
@@ -87,7 +137,8 @@ export async function usage({ gateway, view }) {
     figures(used),
     el("p", { class: "faint" }, "Stored are bytes as you uploaded them; every version counts, and so do parts of uploads under way. Requests and bytes are counted since the hour began, or the gateway was started."),
     el("h2", {}, "Cost"),
-    el("p", {}, "This gateway commits no usage to the chain's marketplace yet, so nothing is charged, and there is no cost that could be shown."));
+    warning(used.bill),
+    ...costs(used));
   if (bound.length > 0) {
     view.append(el("h2", {}, "Rates"), el("ul", {}, bound.map(([name, value]) => el("li", {}, RATES[name]?.(value) ?? `${name}: ${value}`))));
   }

@@ -40,6 +40,7 @@ const CODES = {
   ExpiredToken: "This access key has expired. Ask the gateway's operator for a new one.",
   RequestTimeTooSkewed: "The clock of this device is too far from the gateway's. Set it and try again.",
   QuotaExceeded: "The quota is used up: delete something, or ask the gateway's operator for more.",
+  AccountProblem: "The account on chain that pays for this cannot be billed for more. Reading and deleting go on.",
   SlowDown: "The gateway asks to wait a moment. Try again shortly.",
   NoSuchBucket: "There is no such bucket.",
   NoSuchKey: "There is no such object. It may have been deleted.",
@@ -65,7 +66,7 @@ export function explain(error) {
     return `Your access key may not do this${error.message ? ` (${error.message})` : ""}.`;
   }
   const said = CODES[error.code];
-  if (error.code === "QuotaExceeded" && error.message) return `${said} (${error.message})`;
+  if ((error.code === "QuotaExceeded" || error.code === "AccountProblem") && error.message) return `${said} (${error.message})`;
   if (said) return said;
   if (error.status >= 500) return `The gateway cannot do this now${error.message ? `: ${error.message}` : ""}. Try again later.`;
   return `The gateway refused: ${error.message || error.code}.`;

@@ -3,7 +3,13 @@
 //! What they store is in the metadata, which a running gateway has to itself. It is asked then at the address of /health, which
 //! is the operator's, like everything that is told there.
 
-use std::{net::SocketAddr, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use arion_daemon::{Answer, ByteSize, Place as Files, Routes, StatusCode, line};
@@ -11,6 +17,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     account::AccountName,
+    billing::credit::{Bill, Credit},
     config::Config,
     keys::{AccessKeys, ChainAccount, Changed},
     meta::{Meta, Recount, Role},
@@ -124,7 +131,13 @@ impl AccountCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Set(args) => set(args),
-            Self::List { files, http, json } => print(&usage(&files.settings()?, http).await?, json),
+            Self::List { files, http, json } => {
+                let found = usage(&files.settings()?, http).await?;
+                match json {
+                    true => print_json(&found),
+                    false => print(&found),
+                }
+            }
             Self::Show { account, files, http, json } => {
                 let mut found = usage(&files.settings()?, http).await?;
                 let below = format!("{account}/");
@@ -133,7 +146,11 @@ impl AccountCommand {
                     true => {
                         bail!("there is no account {account}: it has no access key, no limits and no objects")
                     }
-                    false => print(&found, json),
+                    false if json => print_json(&found),
+                    false => {
+                        print(&found)?;
+                        found.iter().filter_map(|found| found.bill.as_ref()).try_for_each(print_bill)
+                    }
                 }
             }
             Self::Reset { account, files } => {
@@ -146,9 +163,15 @@ impl AccountCommand {
 }
 
 /// What accounts store and ask for, for the operator of a running gateway.
-pub fn route(keys: Arc<AccessKeys>, meta: Meta, rate: Arc<Rate>) -> Routes {
+pub fn route(
+    keys: Arc<AccessKeys>,
+    meta: Meta,
+    rate: Arc<Rate>,
+    credit: Arc<OnceLock<Arc<Credit>>>,
+) -> Routes {
     Routes::default().add(PATH, move |_| {
-        let told = s3::usage_of_all(&keys, &meta, &rate).map_err(|error| error.to_string());
+        let credit = credit.get().cloned().unwrap_or_default();
+        let told = s3::usage_of_all(&keys, &meta, &rate, &credit).map_err(|error| error.to_string());
         let told = told.and_then(|all| serde_json::to_vec(&all).map_err(|error| error.to_string()));
         match told {
             Ok(json) => {
@@ -189,7 +212,7 @@ async fn usage(config: &Config, http: Option<SocketAddr>) -> anyhow::Result<Vec<
         bail!("there are no metadata {metadata}: the gateway was never started");
     }
     match metadata.open(Role::Alone) {
-        Ok(meta) => Ok(s3::usage_of_all(&keys, &meta, &Rate::default())?),
+        Ok(meta) => Ok(s3::usage_of_all(&keys, &meta, &Rate::default(), &Credit::default())?),
         Err(error) if error.is_taken() => ask(http.unwrap_or(config.http.addr)).await,
         Err(error) => Err(error.into()),
     }
@@ -209,25 +232,49 @@ async fn ask(address: SocketAddr) -> anyhow::Result<Vec<AccountUsage>> {
         .with_context(|| format!("what answers at {address} is no gateway of this version"))
 }
 
-fn print(accounts: &[AccountUsage], json: bool) -> anyhow::Result<()> {
-    if json {
-        line!("{}", serde_json::to_string(accounts)?);
-        return Ok(());
-    }
+fn print_json(accounts: &[AccountUsage]) -> anyhow::Result<()> {
+    line!("{}", serde_json::to_string(accounts)?);
+    Ok(())
+}
+
+fn print_bill(bill: &Bill) -> anyhow::Result<()> {
+    let allowed = bill.billed_bytes_max.map_or("nothing".to_owned(), |bytes| format!("{bytes} bytes"));
+    let until = bill.until.map_or(String::new(), |until| format!(" until {until}"));
+    let lasts = bill.lasts_until.map_or(String::new(), |until| format!(", which last until {until}"));
+    line!("");
+    line!("credit    {}{until}", bill.state.name());
+    line!(
+        "billed    {} bytes of shards, of {} in use; {allowed} allowed",
+        bill.billed_bytes,
+        bill.occupied_bytes
+    );
+    line!("price     {} credits a GiB-hour", bill.price_gib_hour);
+    line!(
+        "cost      {} credits a day, {} a month ({} ALPHA now)",
+        bill.cost_day,
+        bill.cost_month,
+        bill.cost_month_alpha
+    );
+    line!("balance   {} credits ({} ALPHA){lasts}; {} owed", bill.credits, bill.credits_alpha, bill.owed);
+    Ok(())
+}
+
+fn print(accounts: &[AccountUsage]) -> anyhow::Result<()> {
     let bound = |limit: Option<u64>| limit.map_or("-".to_owned(), |limit| limit.to_string());
     line!(
-        "{:<24} {:>16} {:>16} {:>10} {:>10} {:>5} {:>10}  chain account",
+        "{:<24} {:>16} {:>16} {:>10} {:>10} {:>5} {:>10}  {:<15}  chain account",
         "account",
         "bytes",
         "quota",
         "objects",
         "quota",
         "keys",
-        "requests"
+        "requests",
+        "credit"
     );
     for found in accounts {
         line!(
-            "{:<24} {:>16} {:>16} {:>10} {:>10} {:>5} {:>10}  {}",
+            "{:<24} {:>16} {:>16} {:>10} {:>10} {:>5} {:>10}  {:<15}  {}",
             found.account,
             found.bytes,
             bound(found.quota_bytes),
@@ -235,6 +282,7 @@ fn print(accounts: &[AccountUsage], json: bool) -> anyhow::Result<()> {
             bound(found.quota_objects),
             found.access_keys,
             found.this_hour.requests.saturating_add(found.last_hour.requests),
+            found.bill.as_ref().map_or("-", |bill| bill.state.name()),
             found.chain_account.map_or("-".to_owned(), String::from)
         );
     }

@@ -63,6 +63,8 @@ pub struct Config {
     pub metadata: MetadataConfig,
     /// Snapshots of the metadata.
     pub snapshot: SnapshotConfig,
+    /// What accounts of the chain are charged.
+    pub billing: BillingConfig,
     /// Bounds of what webhooks are told.
     pub notify: NotifyConfig,
     /// Health and metrics.
@@ -137,6 +139,18 @@ pub struct SnapshotConfig {
     pub interval: Pause,
     /// What they may store in a second.
     pub rate: ByteSize,
+}
+
+/// What accounts of the chain are charged.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillingConfig {
+    /// The owner of the gateway's registration; without it nobody is charged.
+    pub account_file: Option<PathBuf>,
+    /// Pause between two commitments.
+    pub interval: Pause,
+    /// How long data are kept after their agreement expired.
+    pub expired_kept: HumanDuration,
 }
 
 /// Bounds of what webhooks are told.

@@ -1,17 +1,28 @@
 //! The running gateway: everything put together, started and stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 
 use arion_chain::{Account, ChainClient, ChainView, ViewConfig};
 use arion_daemon::{
     Health, HttpServer, Shutdown, check_writable_dir, prometheus_client::registry::Registry, read_secret_key,
 };
 use arion_net::{QuicServer, QuicTransport};
-use arion_types::{NodeId, signing};
+use arion_types::{GenesisHash, NodeId, signing};
 use tokio::task::JoinHandle;
 
 use crate::{
-    account_command, chain,
+    account_command,
+    billing::{
+        commit::Biller,
+        credit::Credit,
+        expire::Expirer,
+        market::{ChainMarket, Market},
+        schedule::{self as bills, Billing, Watch},
+    },
+    chain,
     config::Config,
     grid::Grid,
     http::S3Server,
@@ -64,6 +75,7 @@ impl arion_daemon::Daemon for Gateway {
         let generations = key_store.load()?;
         let webhooks = Arc::new(Webhooks::load(&config.webhook)?);
         let payer = config.snapshot.account_file.as_deref().map(Account::from_file).transpose()?;
+        let owner = config.billing.account_file.as_deref().map(Account::from_file).transpose()?;
         check_writable_dir(&config.data_dir)?;
         // A taken port is told at once, not when the chain is there.
         drop(S3Server::listen(config.s3).await?);
@@ -92,14 +104,25 @@ impl arion_daemon::Daemon for Gateway {
         let metrics = Metrics::default();
         metrics.register(&mut registry);
         let rate = Arc::new(Rate::default());
-        let routes = account_command::route(keys.clone(), meta.clone(), rate.clone());
+        // What the chain says of accounts is known once it is reached, which /health does not wait for.
+        let credit = Arc::new(OnceLock::new());
+        let routes = account_command::route(keys.clone(), meta.clone(), rate.clone(), credit.clone());
         let http = HttpServer::bind_with(&config.http, health.clone(), registry, routes).await?;
         let (client, view) = config.chain.reach(ViewConfig::default().earlier_maps, &health).await?;
         let options = config.grid_options();
         let (way, files) = (Arc::new(transport.clone()), meta.clone());
         let grid = Arc::new(Grid::new(key, view.genesis(), way, maps, files, options, metrics));
         let taken_back = grid.recover().await?;
-        let snapshots = snapshots(&config, &grid, &keyring, client, payer, &health);
+        let snapshots = snapshots(&config, &grid, &keyring, client.clone(), payer, &health);
+        let market = market(client, node_id, owner, &health);
+        let whose = (view.genesis(), node_id);
+        let (told, watch, billing) = billing(&config, &grid, &keys, market, whose, &health)?;
+        let credit = credit.get_or_init(|| told).clone();
+        if let Some(watch) = &watch
+            && let Err(error) = watch.look().await
+        {
+            tracing::warn!(%error, "nobody is refused for want of credits before the chain says how they stand");
+        }
         chain::take_over(&grid, &view.snapshot()).await?;
         let store = Store {
             grid: grid.clone(),
@@ -107,6 +130,7 @@ impl arion_daemon::Daemon for Gateway {
             keys,
             region: config.region.clone(),
             webhooks: webhooks.clone(),
+            credit,
             part_bytes_min: s3::PART_BYTES_MIN,
         };
         let service = s3::service_with(store, config.domains(), rate).with_page(config.page);
@@ -125,7 +149,11 @@ impl arion_daemon::Daemon for Gateway {
             options: config.sender_options(),
         };
         let stop = Shutdown::new();
-        let mut tasks = care(&grid, snapshots, senders, &stop);
+        let mut tasks = care(&grid, snapshots, billing, senders, &stop);
+        tasks.extend(watch.map(|watch| {
+            let until = stop.clone();
+            tokio::spawn(async move { watch.run(until).await })
+        }));
         tasks.extend([
             tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
             tokio::spawn(tell_accounts(grid.meta.clone(), grid.metrics.clone(), stop.clone())),
@@ -151,10 +179,11 @@ impl arion_daemon::Daemon for Gateway {
     }
 }
 
-/// What one replica does for all: the queues, rules about the age of objects, events, snapshots.
+/// What one replica does for all: the queues, rules about the age of objects, events, snapshots, bills.
 fn care(
     grid: &Arc<Grid>,
     snapshots: Option<Schedule>,
+    billing: Option<Billing>,
     senders: Senders,
     stop: &Shutdown,
 ) -> Vec<JoinHandle<()>> {
@@ -172,6 +201,10 @@ fn care(
     tasks.extend(snapshots.map(|schedule| {
         let (meta, until) = (grid.meta.clone(), stop.clone());
         tokio::spawn(async move { meta.while_leading(|| schedule.run(until.clone())).await })
+    }));
+    tasks.extend(billing.map(|billing| {
+        let (meta, until) = (grid.meta.clone(), stop.clone());
+        tokio::spawn(async move { meta.while_leading(|| billing.run(until.clone())).await })
     }));
     tasks
 }
@@ -220,6 +253,58 @@ fn snapshots(
         request: config.snapshot_request(),
         health: health.clone(),
     })
+}
+
+/// The marketplace, if there is an account that commits to the ledger.
+fn market(
+    client: ChainClient,
+    node_id: NodeId,
+    owner: Option<Account>,
+    health: &Health,
+) -> Option<Arc<dyn Market>> {
+    let Some(owner) = owner else {
+        tracing::info!("billing is {}", bills::OFF);
+        health.detail("billing", bills::OFF);
+        return None;
+    };
+    Some(Arc::new(ChainMarket::new(client, node_id, owner)))
+}
+
+/// What is known of credits, who asks for it, and what bills.
+type Bills = (Arc<Credit>, Option<Watch>, Option<Billing>);
+
+fn billing(
+    config: &Config,
+    grid: &Arc<Grid>,
+    keys: &Arc<AccessKeys>,
+    market: Option<Arc<dyn Market>>,
+    of: (GenesisHash, NodeId),
+    health: &Health,
+) -> anyhow::Result<Bills> {
+    let Some(market) = market else { return Ok((Arc::default(), None, None)) };
+    let credit = Arc::new(Credit::new(keys.clone(), of.1, market.terms()?));
+    let (meta, metrics) = (grid.meta.clone(), grid.metrics.clone());
+    let watch =
+        Watch { market: market.clone(), keys: keys.clone(), credit: credit.clone(), health: health.clone() };
+    let biller = Biller {
+        meta: meta.clone(),
+        keys: keys.clone(),
+        market: market.clone(),
+        of,
+        metrics: metrics.clone(),
+    };
+    let expirer = Expirer {
+        meta,
+        keys: keys.clone(),
+        market,
+        credit: credit.clone(),
+        gateway: of.1,
+        kept: config.billing.expired_kept.0,
+        metrics,
+        resting: Mutex::default(),
+    };
+    let interval = config.billing.interval.0;
+    Ok((credit, Some(watch), Some(Billing { biller, expirer, interval, health: health.clone() })))
 }
 
 async fn follow_chain(grid: Arc<Grid>, mut view: ChainView, health: Health, node_id: NodeId) {

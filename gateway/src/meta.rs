@@ -10,7 +10,7 @@
 //! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
 //! - The ledger has no gaps and is never rewritten.
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
-//! - `USAGE` has what the rows of versions and uploads come to.
+//! - `USAGE` has what the rows of versions and uploads come to; `OCCUPIED` what of the ledger's live bytes they refer to.
 //! - `NULLS` names the null version of a key if it is in `VERSIONS`.
 //! - What a bucket's rules tell of is in `EVENTS` with the change itself.
 //!
@@ -21,6 +21,7 @@ mod amend;
 mod batch;
 mod bucket_keys;
 mod buckets;
+mod commitments;
 mod complete;
 mod condition;
 mod copy;
@@ -34,6 +35,7 @@ mod expiry;
 mod export;
 mod ledger;
 mod objects;
+mod occupancy;
 mod packs;
 mod place;
 mod queues;
@@ -51,6 +53,7 @@ mod versions;
 
 pub use bucket_keys::{BucketKeyName, BucketKeyRow};
 pub use buckets::BucketInfo;
+pub use commitments::{Commitment, Commitments, LedgerCut, Notice};
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
@@ -60,6 +63,7 @@ pub use expiry::Expiring;
 pub(crate) use export::MAPS_NUMBER;
 pub use export::{Exported, File};
 pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
+pub use occupancy::Occupied;
 pub use packs::{Holed, Moved};
 pub use place::{ClaimError, MetadataPlace};
 pub use queues::{DeleteRow, MissingRow, ShardPlace};
@@ -266,6 +270,8 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     transaction.open_table(events::EVENTS)?;
     transaction.open_table(receipts::RECEIPTS)?;
     usage::prepare(&transaction)?;
+    occupancy::prepare(&transaction)?;
+    commitments::prepare(&transaction)?;
     transaction.open_table(snapshots::SNAPSHOT_NODES)?;
     transaction.open_table(snapshots::SNAPSHOT_STRIPES)?;
     transaction.open_table(snapshots::SNAPSHOTS)?;

@@ -88,6 +88,22 @@ pub struct Metrics {
     pub snapshot_nodes_reused: Counter,
     /// Snapshots that were not made.
     pub snapshot_failures: Counter,
+    /// Commitments that the chain took.
+    pub commitments: Counter,
+    /// Attempts to commit that failed.
+    pub billing_failures: Counter,
+    /// Updates of usage that the chain did not apply.
+    pub usage_skipped: Counter,
+    /// Lines of the ledger that are anchored on chain.
+    pub anchored_lines: Gauge,
+    /// Live bytes that are anchored on chain.
+    pub anchored_bytes: Gauge,
+    /// Bytes that accounts of the chain are billed.
+    pub billed_bytes: Gauge,
+    /// Writes that were refused for want of credits, a limit or an agreement.
+    pub credit_refused: Counter,
+    /// Versions and uploads that were deleted because nobody paid for them.
+    pub versions_unpaid: Counter,
 }
 
 /// Whose it is.
@@ -161,6 +177,7 @@ impl Metrics {
         registry.register("events_dropped", "Events no webhook took in time", self.events_dropped.clone());
         registry.register("events_queued", "Events that wait for webhooks", self.events_queued.clone());
         self.register_snapshots(registry);
+        self.register_billing(registry);
     }
 
     fn register_snapshots(&self, registry: &mut Registry) {
@@ -181,5 +198,24 @@ impl Metrics {
             self.snapshot_nodes_reused.clone(),
         );
         registry.register("snapshot_failures", "Snapshots not made", self.snapshot_failures.clone());
+    }
+
+    fn register_billing(&self, registry: &mut Registry) {
+        registry.register("commitments", "Commitments on chain", self.commitments.clone());
+        registry.register("billing_failures", "Commitments not made", self.billing_failures.clone());
+        registry.register("usage_skipped", "Updates of usage not applied", self.usage_skipped.clone());
+        registry.register("anchored_lines", "Lines of the ledger on chain", self.anchored_lines.clone());
+        registry.register("anchored_bytes", "Live bytes on chain", self.anchored_bytes.clone());
+        registry.register("billed_bytes", "Bytes that are billed", self.billed_bytes.clone());
+        registry.register(
+            "credit_refused",
+            "Writes refused for want of credits",
+            self.credit_refused.clone(),
+        );
+        registry.register(
+            "versions_unpaid",
+            "Versions deleted that nobody paid for",
+            self.versions_unpaid.clone(),
+        );
     }
 }

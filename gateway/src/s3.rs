@@ -15,6 +15,7 @@ mod buckets;
 mod callers;
 mod copies;
 mod cors;
+mod credit;
 mod deletes;
 mod digest;
 mod encryption;
@@ -63,6 +64,7 @@ use self::{
     routes::Routes,
 };
 use crate::{
+    billing::credit::Credit,
     grid::Grid,
     keyring::Keyring,
     keys::AccessKeys,
@@ -89,6 +91,8 @@ pub struct Store {
     pub region: String,
     /// Where events of buckets can be told.
     pub webhooks: Arc<Webhooks>,
+    /// What the chain says of the accounts that pay.
+    pub credit: Arc<Credit>,
     /// Least bytes of every part but the last; [`PART_BYTES_MIN`] outside tests.
     pub part_bytes_min: u64,
 }
@@ -144,7 +148,8 @@ pub fn service(store: Store, domains: Domains) -> Front {
 /// The same with counts that somebody else sees too.
 pub fn service_with(store: Store, domains: Domains, rate: Arc<Rate>) -> Front {
     let (grid, meta) = (store.grid.clone(), store.grid.meta.clone());
-    let callers = Arc::new(Callers::new(store.keys.clone(), rate, grid.metrics.clone()));
+    let (keys, credit) = (store.keys.clone(), store.credit.clone());
+    let callers = Arc::new(Callers::new(keys, rate, credit, grid.metrics.clone()));
     let mut builder = s3s::service::S3ServiceBuilder::new(store);
     builder.set_auth(Auth(callers.clone()));
     builder.set_access(Guard::new(callers.clone(), meta.clone()));

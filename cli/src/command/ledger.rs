@@ -8,13 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use arion_chain::{ChainClient, ChainView, ViewConfig};
+use arion_chain::{ChainView, ViewConfig};
 use arion_daemon::{Peer, line};
 use arion_ledger::{Anchor, Ledger, ReceiptChecker, Report, verify};
 use arion_net::{PeerAddr, Transport};
 use arion_protocol::{LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
 use bytes::Bytes;
-use codec::{Decode, Encode};
+use codec::Encode;
 use serde::Serialize;
 
 use super::{print_json, size, transport};
@@ -28,16 +28,6 @@ const LINES_MAX: usize = 10_000_000;
 const EARLIER_MAPS: usize = 4_096;
 /// Findings that are printed.
 const PRINTED_MAX: usize = 100;
-
-/// `Marketplace::Ledgers`.
-#[derive(Decode)]
-struct GatewayLedger {
-    sequence: u64,
-    root: [u8; 32],
-    bytes: u64,
-    _anchored_at: u32,
-    _commits: u64,
-}
 
 /// A line as it is printed.
 #[derive(Serialize)]
@@ -74,7 +64,9 @@ struct Told {
     root: String,
     live_shards: u64,
     live_bytes: u64,
+    anchors: usize,
     anchored_lines: Option<u64>,
+    anchored_bytes: Option<u64>,
     found: u64,
     findings: Vec<ToldFinding>,
 }
@@ -129,6 +121,12 @@ pub async fn check(
 ) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
     let node = gateway.node_id;
+    // Before the lines: whatever is committed meanwhile covers lines that were not read.
+    let commitments = chain.ledger_commitments(&node).await?;
+    let anchors: Vec<Anchor> = commitments
+        .iter()
+        .map(|found| Anchor::of_commitment(found.sequence, found.root, found.bytes))
+        .collect();
     let ledger = match &files.saved {
         Some(directory) => {
             let segments = read_segments(directory)?;
@@ -145,20 +143,11 @@ pub async fn check(
     if let Some(directory) = &files.save {
         write_segments(directory, &ledger)?;
     }
-    let anchors: Vec<Anchor> = anchor(&chain, &node.0).await?.into_iter().collect();
     let config = ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::default() };
     let mut checker = ReceiptChecker::new(ChainView::start(chain, config).await?);
     let report = verify(&ledger, &anchors, &mut checker);
     tell(&told(&ledger, &report, &anchors, json), json)?;
     Ok(ExitCode::from(u8::from(report.found > 0)))
-}
-
-/// The newest anchor of a gateway.
-async fn anchor(chain: &ChainClient, gateway: &[u8; 32]) -> anyhow::Result<Option<Anchor>> {
-    let head = chain.finalized().await?;
-    let stored: Option<GatewayLedger> =
-        chain.state(head.hash).entry("Marketplace", "Ledgers", gateway).await?;
-    Ok(stored.map(|GatewayLedger { sequence, root, bytes, .. }| Anchor { sequence, root, bytes }))
 }
 
 /// Lines behind `after`, at most `limit`, and an error where one is missing.
@@ -237,7 +226,9 @@ fn told(ledger: &Ledger, report: &Report, anchors: &[Anchor], with_proofs: bool)
         root: hex::encode(report.root),
         live_shards: report.live_shards,
         live_bytes: report.live_bytes,
+        anchors: anchors.len(),
         anchored_lines: anchors.iter().map(|anchor| anchor.sequence).max(),
+        anchored_bytes: anchors.iter().max_by_key(|anchor| anchor.sequence).map(|anchor| anchor.bytes),
         found: report.found,
         findings: findings.collect(),
     }
@@ -250,8 +241,10 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
     line!("lines     {}", told.lines);
     line!("root      {}", told.root);
     line!("live      {} shards, {}", told.live_shards, size(told.live_bytes));
-    match told.anchored_lines {
-        Some(lines) => line!("anchored  up to line {lines}"),
+    match told.anchored_lines.zip(told.anchored_bytes) {
+        Some((lines, bytes)) => {
+            line!("anchored  up to line {lines}, {}; {} commitments compared", size(bytes), told.anchors);
+        }
         None => line!("anchored  nothing: the gateway has committed to no ledger on chain"),
     }
     line!("findings  {}", told.found);
@@ -273,6 +266,7 @@ mod tests {
     use arion_protocol::LedgerEntry;
     use arion_types::{NodeId, ShardHash};
     use async_trait::async_trait;
+    use codec::Decode;
 
     const GATEWAY: NodeId = NodeId([1; 32]);
 

@@ -199,6 +199,7 @@ impl Call {
             Self::deregister_warden(&node),
             Self::set_lockup_enabled(true),
             Self::add_attestation_submitter(&account),
+            Self::commit_usage(&node, 1, &[4; 32], 5, &[(account, 6)]),
             Self::add_proxy(&account, "Any"),
             Self::transfer(&account, u128::MAX),
             Self::batch(vec![Self::deregister_owner_node()]),

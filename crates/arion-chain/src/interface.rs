@@ -30,6 +30,7 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("Arion", "deregister_warden", &["warden_pubkey"]),
     ("Arion", "set_lockup_enabled", &["enabled"]),
     ("Arion", "add_attestation_submitter", &["submitter"]),
+    ("Marketplace", "commit_usage", &["gateway", "sequence", "root", "bytes", "updates"]),
     ("Proxy", "add_proxy", &["delegate", "proxy_type", "delay"]),
     ("Balances", "transfer_keep_alive", &["dest", "value"]),
     ("Utility", "batch_all", &["calls"]),
@@ -63,6 +64,15 @@ const STORAGE: &[(&str, &str, usize, &[&str])] = &[
     ("Arion", "NodeWeightByChild", 1, &[]),
     ("Arion", "RegisteredWardens", 1, &["registered_at"]),
     ("Arion", "CounterForRegisteredWardens", 0, &[]),
+    ("Marketplace", "Ledgers", 1, &["anchor", "commits"]),
+    ("Marketplace", "LedgerAnchors", 2, &["sequence", "root", "bytes", "anchored_at"]),
+    ("Marketplace", "BilledBytes", 1, &[]),
+    (
+        "Marketplace",
+        "Agreements",
+        1,
+        &["opened_at", "gateways", "bytes", "index", "remainder", "charged", "debt", "accrued_at", "status"],
+    ),
 ];
 
 /// Constants.
@@ -72,6 +82,9 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("Arion", "WeightBucketBlocks"),
     ("Arion", "BaseChildDeposit"),
     ("Arion", "GlobalDepositHalvingPeriodBlocks"),
+    ("Marketplace", "MaxUsageUpdates"),
+    ("Marketplace", "BlocksPerHour"),
+    ("Marketplace", "RunwayBlocks"),
 ];
 
 /// The runtime of the node is not the one this program was written for.

@@ -18,6 +18,7 @@ pub mod client;
 pub mod events;
 mod follow;
 pub mod interface;
+pub mod marketplace;
 pub mod records;
 mod rpc;
 mod snapshots;
@@ -31,6 +32,10 @@ pub use call::{Call, PaymentMethod, ServiceKind, ServiceTerms};
 pub use client::{ChainClient, ChainError, ConnectError};
 pub use events::{BlockEvent, Event};
 pub use interface::InterfaceError;
+pub use marketplace::{
+    Agreement, AgreementStatus, CREDIT, CreditBalance, LedgerCommitment, MarketAccount, MarketView, Prices,
+    SkipReason, Skipped,
+};
 pub use records::{
     BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, NodeRecord, OwnerRecord, Registry,
 };

@@ -246,6 +246,18 @@ impl Rpc {
         keys.iter().map(|key| values.remove(key).ok_or(RpcError::Undecodable(METHOD))).collect()
     }
 
+    /// What a function of the runtime answers to arguments in SCALE.
+    pub(crate) async fn runtime_call(
+        &self,
+        function: &'static str,
+        arguments: &[u8],
+        at: [u8; 32],
+    ) -> Result<Vec<u8>, RpcError> {
+        let params = params![function, to_hex(arguments), to_hex(&at)];
+        let answer: HexBytes = self.request("state_call", params).await?;
+        Ok(answer.0)
+    }
+
     /// Keys that start with `prefix`, behind `after`, in order; fewer than `limit` means the end.
     pub(crate) async fn keys(
         &self,

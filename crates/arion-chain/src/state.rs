@@ -65,9 +65,23 @@ impl State<'_> {
     /// Storage keys of a map, in their order.
     pub(crate) async fn keys(&self, pallet: &str, item: &str) -> Result<Vec<Vec<u8>>, ChainError> {
         let prefix = self.client.interface().prefix(pallet, item)?;
+        self.keys_below(&prefix).await
+    }
+
+    /// Values of all keys that begin with these bytes, in the order of the keys.
+    pub(crate) async fn values_below(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, ChainError> {
+        let keys = self.keys_below(prefix).await?;
+        let mut values = Vec::with_capacity(keys.len());
+        for page in keys.chunks(PAGE as usize) {
+            values.extend(self.client.rpc().storage(page, self.at).await?.into_iter().flatten());
+        }
+        Ok(values)
+    }
+
+    async fn keys_below(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, ChainError> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         loop {
-            let page = self.client.rpc().keys(&prefix, PAGE, keys.last().map(Vec::as_slice), self.at).await?;
+            let page = self.client.rpc().keys(prefix, PAGE, keys.last().map(Vec::as_slice), self.at).await?;
             let is_last = page.len() < PAGE as usize;
             keys.extend(page);
             if is_last {
@@ -82,6 +96,16 @@ impl State<'_> {
         pallet: &str,
         item: &'static str,
     ) -> Result<Vec<([u8; 32], T)>, ChainError> {
+        let entries = self.raw_entries(pallet, item).await?.into_iter();
+        entries.map(|(id, bytes)| Ok((id, decode(item, &bytes)?))).collect()
+    }
+
+    /// The same without decoding the values.
+    pub(crate) async fn raw_entries(
+        &self,
+        pallet: &str,
+        item: &'static str,
+    ) -> Result<Vec<([u8; 32], Vec<u8>)>, ChainError> {
         let offset = self.client.interface().map_key_offset(pallet, item)?;
         let keys = self.keys(pallet, item).await?;
         let mut entries = Vec::with_capacity(keys.len());
@@ -91,7 +115,7 @@ impl State<'_> {
                 let id = key.get(offset..).and_then(|id| id.try_into().ok());
                 let id: [u8; 32] = id.ok_or(ChainError::Undecodable(item))?;
                 if let Some(bytes) = value {
-                    entries.push((id, decode(item, &bytes)?));
+                    entries.push((id, bytes));
                 }
             }
         }

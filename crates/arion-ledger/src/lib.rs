@@ -23,4 +23,4 @@ pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics
 pub use put_receipt::{PutReceipt, PutReceiptFault};
 pub use receipt::{ReceiptChecker, ReceiptFault};
 pub use segment::{Ledger, LineProof, SegmentFault};
-pub use verify::{Anchor, Fault, Finding, Report, verify};
+pub use verify::{Anchor, Fault, Finding, Report, commitment_number, verify};

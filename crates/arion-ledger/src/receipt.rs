@@ -75,6 +75,11 @@ impl ReceiptChecker {
         }
     }
 
+    /// Whether the miner that a receipt names signed it for this chain, wherever its shard belonged.
+    pub fn is_signed(&self, signed: &SignedReceipt) -> bool {
+        signed.verify(&self.view.genesis())
+    }
+
     fn placement(
         &mut self,
         snapshot: &Snapshot,

@@ -5,7 +5,7 @@
 //! - A shard counts once, however often it was stored: at one miner twice is a finding, at another miner a move.
 //! - Bounded by the ledger: at most [`FINDINGS_MAX`] findings are listed, all are counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use arion_proofs::merkle::{self, Hash};
 use arion_protocol::LedgerRecord;
@@ -19,6 +19,9 @@ use crate::{
 /// Findings that are listed.
 pub const FINDINGS_MAX: usize = 10_000;
 
+/// Commitments on chain that may cover the same lines.
+const COMMITMENTS_MAX: u64 = 1 << 16;
+
 /// What a gateway had anchored on chain (`Marketplace.commit_usage`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Anchor {
@@ -28,6 +31,24 @@ pub struct Anchor {
     pub root: Hash,
     /// Live bytes behind them, as the gateway says.
     pub bytes: u64,
+}
+
+impl Anchor {
+    /// From a commitment on chain: the lower 16 bits of its number tell commitments to the same lines apart.
+    pub fn of_commitment(number: u64, root: Hash, bytes: u64) -> Self {
+        Self { sequence: number / COMMITMENTS_MAX, root, bytes }
+    }
+}
+
+/// The number of a commitment to so many lines, greater than that of the one before; `None` if there is none.
+pub fn commitment_number(lines: u64, before: Option<u64>) -> Option<u64> {
+    let first = lines.checked_mul(COMMITMENTS_MAX)?;
+    match before {
+        Some(before) if before >= first => {
+            before.checked_add(1).filter(|number| number / COMMITMENTS_MAX == lines)
+        }
+        _ => Some(first),
+    }
 }
 
 /// What is wrong with a line.
@@ -92,7 +113,7 @@ pub struct Report {
     pub lines: u64,
     /// Root over all of them.
     pub root: Hash,
-    /// Shards that are live behind the last line, by receipts that hold.
+    /// Shards that are live behind the last line, by receipts that hold or of which nothing can be said any more.
     pub live_shards: u64,
     /// Their bytes.
     pub live_bytes: u64,
@@ -115,13 +136,19 @@ pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker)
     let mut bytes_behind = vec![0u64];
     for (record, line) in ledger.lines().iter().zip(1u64..) {
         match record {
-            LedgerRecord::Stored(signed) => match checker.check(signed) {
-                Ok(()) => {
-                    let receipt = &signed.receipt;
-                    walk.store(line, receipt.shard, receipt.node_id, receipt.size);
+            LedgerRecord::Stored(signed) => {
+                let receipt = &signed.receipt;
+                match checker.check(signed) {
+                    Ok(()) => walk.store(line, receipt.shard, receipt.node_id, receipt.size),
+                    Err(fault) => {
+                        walk.found(line, Fault::Receipt(fault));
+                        // Nobody can say that it was not live.
+                        if fault == ReceiptFault::EpochGone && checker.is_signed(signed) {
+                            walk.keep(line, receipt.shard, receipt.node_id, receipt.size);
+                        }
+                    }
                 }
-                Err(fault) => walk.found(line, Fault::Receipt(fault)),
-            },
+            }
             LedgerRecord::Deleted { shard } => walk.delete(line, shard),
         }
         bytes_behind.push(walk.bytes);
@@ -177,6 +204,19 @@ impl Walk {
         if let Some(fault) = fault {
             self.found(line, fault);
         }
+    }
+
+    /// A shard that may be live as well as not.
+    fn keep(&mut self, line: u64, shard: ShardHash, node: NodeId, size: u32) {
+        let miners = &mut match self.live.entry(shard) {
+            Entry::Occupied(live) => live.into_mut(),
+            Entry::Vacant(new) => {
+                self.bytes = self.bytes.saturating_add(size.into());
+                new.insert(Live { size, first: line, miners: BTreeMap::new() })
+            }
+        }
+        .miners;
+        miners.entry(node).or_insert(line);
     }
 
     fn delete(&mut self, line: u64, shard: &ShardHash) {

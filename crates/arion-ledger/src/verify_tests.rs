@@ -147,6 +147,44 @@ fn what_a_gateway_may_not_do_is_found_with_the_line() {
     }
 }
 
+/// The chain keeps maps for a while only: what was stored before is still there, and a gateway that bills it does not cheat.
+#[test]
+fn what_was_stored_under_a_forgotten_map_is_not_overbilled() {
+    let mut old = stripe(1, 1);
+    for signed in &mut old {
+        let own = (2..34).map(miner_key).find(|key| node_id(key) == signed.receipt.node_id).unwrap();
+        *signed = Receipt { epoch: 0, ..signed.receipt }.sign(&GENESIS, &own);
+    }
+    let ledger = ledger([stored(&old), deleted(&old[..10])].concat());
+    let report = check(&ledger, &[anchor(&ledger, 30, 30_000), anchor(&ledger, 40, 20_000)]);
+    assert_eq!((report.found, report.live_bytes), (30, 20_000));
+    assert!(report.findings.iter().all(|found| found.fault == Fault::Receipt(ReceiptFault::EpochGone)));
+    // Not what nobody signed.
+    old[0].signature[0] ^= 1;
+    let ledger = Ledger::new(GENESIS, GATEWAY, stored(&old));
+    assert_eq!(check(&ledger, &[]).live_bytes, 29_000);
+    let report = check(&ledger, &[anchor(&ledger, 30, 30_000)]);
+    assert!(report.findings.iter().any(|found| matches!(found.fault, Fault::Overbilled { .. })));
+}
+
+#[test]
+fn commitments_to_the_same_lines_have_numbers_of_their_own() {
+    let lines = |number| Anchor::of_commitment(number, [0; 32], 0).sequence;
+    let mut before = None;
+    for covered in [0, 0, 0, 7, 7, 8, 4_096] {
+        let number = commitment_number(covered, before).unwrap();
+        assert!(before.is_none_or(|before| before < number));
+        assert_eq!(lines(number), covered);
+        before = Some(number);
+    }
+    // Fewer lines than the chain has seen, more commitments to the same than there are numbers, more lines than there can be.
+    assert_eq!(commitment_number(4_095, before), None);
+    let last = commitment_number(8, None).unwrap() + 0xffff;
+    assert_eq!((commitment_number(8, Some(last)), lines(last)), (None, 8));
+    assert!(commitment_number(9, Some(last)).is_some());
+    assert_eq!(commitment_number(1 << 48, None), None);
+}
+
 #[test]
 fn billing_what_is_deleted_is_found_with_the_deletion() {
     let (first, second) = (stripe(1, 1), stripe(2, 1));

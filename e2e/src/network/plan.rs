@@ -167,6 +167,10 @@ impl Network {
         if self.takes_snapshots {
             options.push(("snapshot-account-file", text(&self.account_file(name))?));
         }
+        if let Some(interval) = &self.bills_every {
+            options.push(("billing-account-file", text(&self.account_file(name))?));
+            options.push(("billing-interval", interval.clone()));
+        }
         let (address, http) = (format!("http://{endpoint}"), local(self.ports.gateway_http()));
         self.plan_daemon(Daemon {
             name,

@@ -1,8 +1,8 @@
 //! An upload in parts becomes an object.
 
 use super::{
-    Condition, Meta, MetaError, PARTS, ReadableTable, UploadKey, WriteTransaction, buckets, objects, stripes,
-    uploads,
+    Condition, Meta, MetaError, PARTS, ReadableTable, UploadKey, WriteTransaction, buckets, objects,
+    occupancy, stripes, uploads,
 };
 use crate::{
     checksum::{ChecksumKind, Checksums},
@@ -92,6 +92,7 @@ fn complete(
     // From here on everything changes; nothing above has.
     for (number, part) in uploads::remove(transaction, &upload)? {
         if wanted.binary_search_by_key(&number, |(wanted, _)| *wanted).is_err() {
+            occupancy::unclaim(transaction, &bucket.account, [&part.manifest])?;
             stripes::release(transaction, &part.manifest.stripes, now_ms)?;
         }
     }

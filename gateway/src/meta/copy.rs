@@ -5,7 +5,9 @@ use super::{
     ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES, TableDefinition, UPLOADS, VERSIONS,
     WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
+    commitments::{COMMITMENTS, NOTICES, ROOTS},
     events::EVENTS,
+    occupancy::{self, CLAIMS, OCCUPIED, PACKED_FOR},
     packs::{HOLED, PACKED},
     receipts::RECEIPTS,
     snapshots::{SNAPSHOT_NODES, SNAPSHOT_STRIPES, SNAPSHOTS},
@@ -49,8 +51,8 @@ macro_rules! tables {
 
 // All but the settings, which every store has for itself.
 tables! {
-    BUCKETS BUCKET_ENCRYPTION BUCKET_KEYS DELETES EVENTS HOLED INFLIGHT LEDGER MANIFESTS MAPS MISSING NULLS OBJECTS PACKED PARTS
-    PINNED RECEIPTS SNAPSHOTS SNAPSHOT_NODES SNAPSHOT_STRIPES STRIPES SUBRESOURCES UPLOADS USAGE VERSIONS
+    BUCKETS BUCKET_ENCRYPTION BUCKET_KEYS CLAIMS COMMITMENTS DELETES EVENTS HOLED INFLIGHT LEDGER MANIFESTS MAPS MISSING NOTICES
+    NULLS OBJECTS OCCUPIED PACKED PACKED_FOR PARTS PINNED RECEIPTS ROOTS SNAPSHOTS SNAPSHOT_NODES SNAPSHOT_STRIPES STRIPES SUBRESOURCES UPLOADS USAGE VERSIONS
 }
 
 impl Meta {
@@ -71,6 +73,8 @@ impl Meta {
             from.read(|read| {
                 let write = to.begin_write(&mut None)?;
                 copy_all(read, &write)?;
+                // These may not have counted it: they were filled from a snapshot.
+                occupancy::forget(&write)?;
                 write.commit().map(drop)
             })
         });

@@ -14,7 +14,7 @@ use super::{
     MissingRow, NULLS, OBJECTS, PARTS, ReadTable, ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES,
     UPLOADS, Unreadable, VERSIONS, WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
-    ledger,
+    ledger, occupancy,
     packs::{HOLED, PACKED},
     snapshots::SNAPSHOT_STRIPES,
     stripes::PINNED,
@@ -310,6 +310,7 @@ impl Meta {
         }
         let others = std::sync::Arc::new(others);
         self.write(move |transaction| {
+            occupancy::forget(transaction)?;
             others.iter().try_for_each(|row| enter(transaction, row.table, &row.key, &row.value))
         })
         .await?;
@@ -322,7 +323,9 @@ mod tests {
     use super::{
         super::{
             SETTINGS,
+            commitments::{COMMITMENTS, NOTICES, ROOTS},
             events::EVENTS,
+            occupancy::{CLAIMS, OCCUPIED, PACKED_FOR},
             receipts::RECEIPTS as INDEX,
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
             tests::{Engine, bucket_of},
@@ -340,6 +343,9 @@ mod tests {
         let tables = meta.read(|transaction| Ok(transaction.table_names()));
         let notes = [SNAPSHOTS.name(), SNAPSHOT_NODES.name(), SNAPSHOT_STRIPES.name()];
         let left_out = notes.into_iter().chain([SETTINGS.name(), USAGE.name(), EVENTS.name(), INDEX.name()]);
+        let billing = [CLAIMS.name(), OCCUPIED.name(), PACKED_FOR.name()];
+        let billing = billing.into_iter().chain([ROOTS.name(), COMMITMENTS.name(), NOTICES.name()]);
+        let left_out = left_out.chain(billing);
         let mut known = exported();
         known.extend(left_out.map(str::to_owned));
         known.sort();

@@ -3,7 +3,7 @@
 use arion_protocol::{LedgerEntry, LedgerRecord};
 use codec::{DecodeAll, Encode};
 
-use super::{LEDGER, MAPS, Meta, MetaError, ReadableTable, WriteTransaction};
+use super::{LEDGER, MAPS, Meta, MetaError, ReadableTable, WriteTransaction, occupancy};
 
 /// Appends lines.
 pub(super) fn append(
@@ -12,11 +12,13 @@ pub(super) fn append(
 ) -> Result<(), MetaError> {
     let mut ledger = transaction.open_table(LEDGER)?;
     let mut sequence = ledger.last()?.map_or(0, |(sequence, _)| sequence.value());
-    for record in records {
+    let records: Vec<LedgerRecord> = records.into_iter().collect();
+    for record in &records {
         sequence += 1;
         ledger.insert(sequence, record.encode().as_slice())?;
     }
-    Ok(())
+    drop(ledger);
+    occupancy::appended(transaction, &records)
 }
 
 impl Meta {

@@ -7,10 +7,11 @@ use super::{
     WriteTransaction, bucket_keys, buckets,
     buckets::BucketInfo,
     events::{self, Happened},
-    packs, stripes, usage,
+    occupancy, packs, stripes, usage,
     versions::{Reading, Writing},
 };
 use crate::{
+    account::account_of,
     listing::{self, Query},
     manifest::{Manifest, ManifestId},
     notify::{EventName, Origin},
@@ -101,6 +102,7 @@ pub(super) fn free(transaction: &WriteTransaction, version: &Version, now_ms: u6
     let manifest = manifest_of(transaction, info.manifest)?;
     transaction.open_table(MANIFESTS)?.remove(info.manifest)?;
     packs::leave(transaction, info.manifest, &manifest)?;
+    occupancy::unclaim(transaction, account_of(version.payer()), &manifest.parts)?;
     stripes::release(transaction, manifest.stripes(), now_ms)
 }
 
@@ -155,7 +157,7 @@ pub(super) fn enter(
         info.properties.retention = Some(default.at(now_ms));
     }
     info.properties.payer = usage::payer_of(&bucket.account, &info.properties.payer).to_owned();
-    packs::enter(transaction, info.manifest, &manifest)?;
+    packs::enter(transaction, &bucket.account, info.manifest, &manifest)?;
     transaction.open_table(MANIFESTS)?.insert(info.manifest, manifest.to_row().as_slice())?;
     let (size, etag) = (info.size, info.etag.clone());
     let entry = Entry::Object(info);
@@ -198,6 +200,7 @@ impl Meta {
             check_room(transaction, &bucket, (&name, &key), payer, info.size)?;
             bucket_keys::require(transaction, &name, &manifest.parts)?;
             stripes::hold(transaction, manifest.stripes())?;
+            occupancy::claim(transaction, &bucket.account, &manifest.parts)?;
             let cause = (origin.written(), &origin);
             enter(transaction, &bucket, (&name, &key), info, manifest, cause, now_ms)
         })
@@ -247,6 +250,7 @@ impl Meta {
                 checksum_kind: source.checksum_kind,
             };
             stripes::hold(transaction, manifest.stripes())?;
+            occupancy::claim(transaction, &bucket.account, &manifest.parts)?;
             let cause = (EventName::CreatedCopy, &to.origin);
             let version = enter(transaction, &bucket, names, info.clone(), manifest, cause, now_ms)?;
             Ok((version, info))

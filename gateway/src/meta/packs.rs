@@ -5,7 +5,10 @@
 
 use arion_types::StripeId;
 
-use super::{Hash, MANIFESTS, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction, stripes};
+use super::{
+    Hash, MANIFESTS, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction, occupancy,
+    occupancy::PACKED_FOR, stripes,
+};
 use crate::manifest::{Manifest, ManifestId, StripeRecord};
 
 /// Stripe, offset in it, manifest - bytes.
@@ -43,14 +46,23 @@ fn shared(manifest: &Manifest) -> impl Iterator<Item = (StripeId, u32, u32)> {
     })
 }
 
-/// The manifest refers to its stripes from now on.
+/// Whether any of its stripes may be shared.
+pub(super) fn is_shared(manifest: &Manifest) -> bool {
+    shared(manifest).next().is_some()
+}
+
+/// The manifest, of an object of the account, refers to its stripes from now on.
 pub(super) fn enter(
     transaction: &WriteTransaction,
+    account: &str,
     id: ManifestId,
     manifest: &Manifest,
 ) -> Result<(), MetaError> {
     for (stripe, offset, len) in shared(manifest) {
         transaction.open_table(PACKED)?.insert((stripe.0, offset, id), len)?;
+    }
+    if is_shared(manifest) {
+        transaction.open_table(PACKED_FOR)?.insert(id, account)?;
     }
     Ok(())
 }
@@ -64,6 +76,9 @@ pub(super) fn leave(
     for (stripe, offset, _) in shared(manifest) {
         transaction.open_table(PACKED)?.remove((stripe.0, offset, id))?;
         transaction.open_table(HOLED)?.insert(stripe.0, ())?;
+    }
+    if is_shared(manifest) {
+        transaction.open_table(PACKED_FOR)?.remove(id)?;
     }
     Ok(())
 }
@@ -131,16 +146,26 @@ impl Meta {
                 for (id, len) in members {
                     let found = unreadable.readable(manifest(transaction, id), hex::encode(id))?;
                     let Some(mut manifest) = found.flatten() else { continue };
+                    let account = occupancy::packed_for(transaction, id)?;
                     let mut old = Vec::new();
                     for part in &mut manifest.parts {
                         if part.offset == before && part.shared().is_some_and(|record| record.id() == from) {
+                            if let Some(account) = &account {
+                                occupancy::unclaim(transaction, account, [&*part])?;
+                            }
                             part.offset = after;
                             old.append(&mut part.stripes);
                             part.stripes = vec![to.clone()];
                             stripes::hold(transaction, [&to])?;
+                            if let Some(account) = &account {
+                                occupancy::claim(transaction, account, [&*part])?;
+                            }
                         }
                     }
                     count += old.len();
+                    if !is_shared(&manifest) {
+                        transaction.open_table(PACKED_FOR)?.remove(id)?;
+                    }
                     let row = manifest.to_row();
                     transaction.open_table(MANIFESTS)?.insert(id, row.as_slice())?;
                     let mut packed = transaction.open_table(PACKED)?;

@@ -11,7 +11,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, ReadTransaction, ReadableTable,
-    STRIPES, TableDefinition, WriteTransaction, ledger,
+    STRIPES, TableDefinition, WriteTransaction, ledger, occupancy,
     replicas::{INFLIGHT_BY, PINNED_BY, disown, own},
 };
 use crate::manifest::StripeRecord;
@@ -115,6 +115,7 @@ fn bury(
     transaction.open_table(STRIPES)?.remove(id.0)?;
     transaction.open_table(INFLIGHT)?.remove(id.0)?;
     disown(transaction, INFLIGHT_BY, id)?;
+    occupancy::buried(transaction, id)?;
     let mut missing = transaction.open_table(MISSING)?;
     for (index, shard) in (0u8..).zip(&record.hashes) {
         missing.remove((shard.0, index))?;

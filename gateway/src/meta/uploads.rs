@@ -6,9 +6,10 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     Allowance, BUCKETS, Meta, MetaError, PARTS, ReadTransaction, ReadableTable, UPLOADS, Usage,
-    WriteTransaction, bucket_keys, buckets, stripes, usage,
+    WriteTransaction, bucket_keys, buckets, occupancy, stripes, usage,
 };
 use crate::{
+    account::account_of,
     checksum::{Algorithm, ChecksumKind, Checksums},
     listing::{self, PairPage, Pairs, Start},
     manifest::PartManifest,
@@ -185,8 +186,10 @@ impl Meta {
             let less = Usage::part(before.as_ref().map_or(0, |before| before.manifest.plain_len));
             usage::check_upload(transaction, (&payer, &allowance), more, less)?;
             stripes::hold(transaction, &part.manifest.stripes)?;
+            occupancy::claim(transaction, account_of(&payer), [&part.manifest])?;
             usage::count(transaction, &payer, more, less)?;
             if let Some(before) = before {
+                occupancy::unclaim(transaction, account_of(&payer), [&before.manifest])?;
                 stripes::release(transaction, &before.manifest.stripes, now_ms)?;
             }
             parts.insert(key, part.encode().as_slice())?;
@@ -226,8 +229,10 @@ impl Meta {
     /// Gives up an upload.
     pub async fn abort_upload(&self, upload: UploadKey, now_ms: u64) -> Result<(), MetaError> {
         self.write(move |transaction| {
+            let payer = require(transaction, &upload)?.properties.payer;
             let parts = remove(transaction, &upload)?;
             for (_, part) in &parts {
+                occupancy::unclaim(transaction, account_of(&payer), [&part.manifest])?;
                 stripes::release(transaction, &part.manifest.stripes, now_ms)?;
             }
             Ok(())
@@ -298,6 +303,7 @@ impl Meta {
             }
             for (number, part) in &given_up {
                 parts.remove((upload.id.as_str(), *number))?;
+                occupancy::unclaim(transaction, account_of(&payer), [&part.manifest])?;
                 stripes::release(transaction, &part.manifest.stripes, now_ms)?;
             }
             let gone = Usage { bytes: bytes_of(&given_up), objects: u64::from(all) };

@@ -11,8 +11,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{
-    Meta, MetaError, OBJECTS, PARTS, ReadableTable, Table, TableDefinition, UPLOADS, VERSIONS,
-    WriteTransaction, buckets, uploads, versions::Reading,
+    Meta, MetaError, OBJECTS, Occupied, PARTS, ReadableTable, Table, TableDefinition, UPLOADS, VERSIONS,
+    WriteTransaction, buckets, occupancy, uploads, versions::Reading,
 };
 use crate::{
     account::account_of,
@@ -311,6 +311,13 @@ impl Meta {
     /// What accounts and sub-accounts store, of those that store anything. Waits for the disk: a short read.
     pub fn usage(&self) -> Result<BTreeMap<String, Usage>, MetaError> {
         self.store.read_at_once(|transaction| all(&transaction.open_table(USAGE)?))
+    }
+
+    /// The same with what accounts occupy, of one moment.
+    pub fn usage_and_occupied(&self) -> Result<(BTreeMap<String, Usage>, Occupied), MetaError> {
+        self.store.read_at_once(|transaction| {
+            Ok((all(&transaction.open_table(USAGE)?)?, occupancy::read(transaction)?))
+        })
     }
 
     /// What one account or sub-account stores.

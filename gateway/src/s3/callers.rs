@@ -20,9 +20,10 @@ use hyper::{
 };
 use s3s::{HttpResponse, S3Error, S3Result, auth::SecretKey, s3_error};
 
-use super::{access::Caller, input::now_ms};
+use super::{access::Caller, credit, input::now_ms};
 use crate::{
     account::AccountName,
+    billing::credit::Credit,
     guesses::{Guesses, Source},
     keys::{AccessKeys, AccountEntry, Key, KeysError, Moment},
     meta::Allowance,
@@ -60,6 +61,7 @@ pub(crate) struct Callers {
     keys: Arc<AccessKeys>,
     guesses: Guesses,
     rate: Arc<Rate>,
+    credit: Arc<Credit>,
     metrics: Metrics,
     logged_ms: Mutex<u64>,
 }
@@ -75,8 +77,8 @@ fn slow_down(message: &'static str, wait: Duration) -> S3Error {
 }
 
 impl Callers {
-    pub(crate) fn new(keys: Arc<AccessKeys>, rate: Arc<Rate>, metrics: Metrics) -> Self {
-        Self { keys, guesses: Guesses::default(), rate, metrics, logged_ms: Mutex::default() }
+    pub(crate) fn new(keys: Arc<AccessKeys>, rate: Arc<Rate>, credit: Arc<Credit>, metrics: Metrics) -> Self {
+        Self { keys, guesses: Guesses::default(), rate, credit, metrics, logged_ms: Mutex::default() }
     }
 
     /// Why nobody is let in.
@@ -178,19 +180,32 @@ impl Callers {
         self.rate.hours(account)
     }
 
-    /// Works on a request from an address; notes whether its signature was wrong.
+    /// What the chain says of the accounts that pay.
+    pub(super) fn credit(&self) -> &Credit {
+        &self.credit
+    }
+
+    /// Works on a request from an address; notes whether its signature was wrong, and tells whose it was of its credits.
     pub(super) async fn watch<E>(
         &self,
         address: IpAddr,
         work: impl Future<Output = Result<HttpResponse, E>>,
     ) -> Result<HttpResponse, E> {
         let attempt = Arc::new(Attempt { source: Source::new(address), signed: Mutex::default() });
-        let answer = ATTEMPT.scope(attempt.clone(), work).await?;
+        let mut answer = ATTEMPT.scope(attempt.clone(), work).await?;
         let signed = attempt.signed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Signed { access_key, proved: false }) = signed
-            && is_mismatch(&answer)
-        {
-            self.wrong(attempt.source, &access_key, true);
+        match signed {
+            Some(Signed { access_key, proved: false }) if is_mismatch(&answer) => {
+                self.wrong(attempt.source, &access_key, true);
+            }
+            Some(Signed { access_key, proved: true }) => {
+                let key = self.keys.find(&access_key).ok().flatten();
+                let standing = key.and_then(|key| self.credit.standing(key.account.account()));
+                if let Some(standing) = standing {
+                    credit::warn(answer.headers_mut(), &standing);
+                }
+            }
+            _ => {}
         }
         Ok(answer)
     }

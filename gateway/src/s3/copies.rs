@@ -147,6 +147,7 @@ pub(super) async fn copy_object(
             "a copy onto itself must replace the metadata, the tags or the encryption"
         ));
     }
+    store.check_credit(&account, found.info.size).await?;
     // Data keys are wrapped anew; what they seal stays where it is.
     let manifest = manifest_of(store, &from).await?;
     let keys = store.open_keys(&opening, &manifest.parts).await?;

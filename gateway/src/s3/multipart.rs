@@ -82,6 +82,7 @@ pub(super) async fn create_multipart_upload(
     check_sse!(input, customer)?;
     let sealing = Sealing::new(&input.bucket, &input.key, customer);
     store.bucket(&account, &input.bucket).await?;
+    store.check_credit(&account, 0).await?;
     let checksum = checksum_wish(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let properties = properties!((acl, payer), input, store.encryption(&sealing).await?);
     let info = UploadInfo { created_ms: now_ms(), properties, checksum };
@@ -121,6 +122,7 @@ pub(super) async fn upload_part(
     let upload = store.grid.meta.upload(upload_key.clone()).await.map_err(errors::meta)?;
     store.check_customer(&sealing, &upload.properties.encryption).await?;
     let announced = input.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+    store.check_credit(&account, announced).await?;
     let allowance = part_allowance(store, (&upload_key, &upload), number, announced).await?;
     let taken = take_in_body!(store, &sealing, request, Some(checksum_of(&upload).0));
     let (e_tag, checksums) = enter_part(store, upload_key, number, taken, allowance).await?;
@@ -153,6 +155,7 @@ pub(super) async fn upload_part_copy(
     if range.end - range.start > COPY_BYTES_MAX {
         return Err(s3_error!(InvalidRequest, "at most {COPY_BYTES_MAX} bytes can be copied into a part"));
     }
+    store.check_credit(&account, range.end - range.start).await?;
     let also = Some(checksum_of(&upload).0);
     let allowance = part_allowance(store, (&upload_key, &upload), number, range.end - range.start).await?;
     let taken = take_in_copy(store, &sealing, (from, &opening), range, also).await?;

@@ -95,6 +95,7 @@ pub(super) async fn put_object(
     let condition = condition(input.if_match.take(), input.if_none_match.take());
     let names = (input.bucket.clone(), input.key.clone());
     let announced = input.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+    store.check_credit(&account, announced).await?;
     let room = store.grid.meta.check_room(names, payer.clone(), allowance, announced).await;
     room.map_err(|error| store.refused(error))?;
     let properties = properties!((acl, payer), input, store.encryption(&sealing).await?);

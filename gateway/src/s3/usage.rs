@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{access::Caller, callers::Callers, errors};
 use crate::{
     account::AccountName,
+    billing::credit::{Bill, Credit},
     keys::{AccessKeys, AccountEntry, ChainAccount, KeysError, Rates},
     meta::{Meta, MetaError, Usage},
     rate::{Asked, Hours, Rate},
@@ -36,6 +37,9 @@ pub struct AccountUsage {
     pub this_hour: Asked,
     /// What it asked for in the hour before.
     pub last_hour: Asked,
+    /// What it is charged; none if nobody is charged for it, or the chain was not asked yet.
+    #[serde(default)]
+    pub bill: Option<Bill>,
 }
 
 /// What the route answers.
@@ -66,6 +70,7 @@ fn described(
         rates: entry.rates,
         this_hour: hours.this_hour,
         last_hour: hours.last_hour,
+        bill: None,
     }
 }
 
@@ -83,9 +88,14 @@ pub enum UsageError {
 fn each(
     keys: &AccessKeys,
     meta: &Meta,
+    credit: &Credit,
     hours: impl Fn(&AccountName) -> Hours,
 ) -> Result<Vec<AccountUsage>, UsageError> {
-    let (known, stored) = (keys.accounts()?, meta.usage()?);
+    let (known, (stored, occupied)) = (keys.accounts()?, meta.usage_and_occupied()?);
+    let occupied = |names: &[String]| {
+        let bytes = names.iter().filter_map(|name| occupied.accounts.get(name));
+        bytes.fold(0, |sum: u64, bytes| sum.saturating_add(*bytes))
+    };
     let known: BTreeMap<&str, _> = known.iter().map(|(name, entry)| (name.as_str(), entry)).collect();
     // An account may have lost all its keys, or be older than the rules for names.
     let names: BTreeSet<&str> = known.keys().copied().chain(stored.keys().map(String::as_str)).collect();
@@ -93,26 +103,36 @@ fn each(
         let usage = stored.get(text).copied().unwrap_or_default();
         let name: AccountName = text.parse().ok()?;
         let hours = hours(&name);
-        Some(match known.get(text) {
+        let bill = credit.bill(text, occupied);
+        let told = match known.get(text) {
             Some((entry, keys)) => described(text, entry, *keys, usage, hours),
             None => described(text, &AccountEntry::new(name), 0, usage, hours),
-        })
+        };
+        Some(AccountUsage { bill, ..told })
     });
     Ok(described.collect())
 }
 
 /// All accounts and sub-accounts that have keys, limits or objects, in order of name. Waits for the disk: short reads.
-pub fn all(keys: &AccessKeys, meta: &Meta, rate: &Rate) -> Result<Vec<AccountUsage>, UsageError> {
-    each(keys, meta, |name| rate.hours(name))
+pub fn all(
+    keys: &AccessKeys,
+    meta: &Meta,
+    rate: &Rate,
+    credit: &Credit,
+) -> Result<Vec<AccountUsage>, UsageError> {
+    each(keys, meta, credit, |name| rate.hours(name))
 }
 
 /// What the caller is told: of its own account or sub-account, and if it is an account of its sub-accounts.
 pub(super) fn answer(meta: &Meta, callers: &Callers, caller: &Caller) -> S3Result<Answer> {
     let name = caller.name.as_ref().ok_or_else(|| s3_error!(AccessDenied))?;
-    let all = each(callers.keys(), meta, |name| callers.hours(name)).map_err(|error| match error {
-        UsageError::Keys(error) => Callers::unusable(error),
-        UsageError::Meta(error) => errors::meta(error),
-    })?;
+    let all =
+        each(callers.keys(), meta, callers.credit(), |name| callers.hours(name)).map_err(
+            |error| match error {
+                UsageError::Keys(error) => Callers::unusable(error),
+                UsageError::Meta(error) => errors::meta(error),
+            },
+        )?;
     let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|found| found.account == name.as_str());
     let own = own.into_iter().next().ok_or_else(|| s3_error!(InternalError))?;
     let is_part =

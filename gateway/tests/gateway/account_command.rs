@@ -138,7 +138,7 @@ async fn accounts_are_limited_and_shown_also_beside_a_running_gateway() {
 
     // As a running gateway does: it has the metadata, and answers where /health is.
     let keys = Arc::new(AccessKeys::new(operator.file("keys.toml")));
-    let routes = account_command::route(keys, meta.clone(), Arc::new(Rate::default()));
+    let routes = account_command::route(keys, meta.clone(), Arc::new(Rate::default()), Arc::default());
     let health = Health::new("arion-gateway", "0");
     let anywhere = HttpConfig::default();
     let server = HttpServer::bind_with(&anywhere, health, Registry::default(), routes).await.unwrap();

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arion_gateway::{
+    billing::credit::Credit,
     grid::Grid,
     http::S3Server,
     keys::{AccessKeys, Changed, NewKey},
@@ -46,6 +47,14 @@ impl Answer {
 }
 
 async fn serve(shows_page: bool, webhooks: Arc<Webhooks>) -> Served {
+    serve_with(shows_page, webhooks, |_| Arc::default()).await
+}
+
+async fn serve_with(
+    shows_page: bool,
+    webhooks: Arc<Webhooks>,
+    credit: impl FnOnce(&Arc<AccessKeys>) -> Arc<Credit>,
+) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::new();
     let grid = network.grid(directory.path());
@@ -54,7 +63,8 @@ async fn serve(shows_page: bool, webhooks: Arc<Webhooks>) -> Served {
     let region = "us-east-1".to_owned();
     let keyring = network::keyring(&grid.meta);
     let (served_grid, served_keys) = (grid.clone(), keys.clone());
-    let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000, webhooks };
+    let credit = credit(&keys);
+    let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000, webhooks, credit };
     let domains = Domains { s3: vec!["s3.test".into()], website: vec!["web.test".into()] };
     let address = "127.0.0.1:0".parse().unwrap();
     let service = s3::service(store, domains).with_page(shows_page);
@@ -87,11 +97,21 @@ pub async fn with_webhooks(webhooks: Arc<Webhooks>, test: impl FnOnce(&Served) +
     run(serve(true, webhooks).await, test).await;
 }
 
+/// The same with accounts that pay.
+pub async fn with_credit(
+    credit: impl FnOnce(&Arc<AccessKeys>) -> Arc<Credit>,
+    test: impl FnOnce(&Served) + Send + 'static,
+) {
+    run(serve_with(false, Arc::default(), credit).await, test).await;
+}
+
 async fn run(served: Served, test: impl FnOnce(&Served) + Send + 'static) {
     let served = Arc::new(served);
     let client = served.clone();
     tokio::task::spawn_blocking(move || test(&client)).await.unwrap();
-    Arc::into_inner(served).unwrap().server.shutdown().await;
+    let Served { server, grid, .. } = Arc::into_inner(served).unwrap();
+    server.shutdown().await;
+    assert!(grid.meta.recount_occupied().await.unwrap(), "what is noted as occupied is not what there is");
 }
 
 fn agent() -> Agent {

@@ -67,6 +67,7 @@ async fn serve() -> Served {
         region: "us-east-1".into(),
         part_bytes_min: 1_000,
         webhooks: Default::default(),
+        credit: Default::default(),
     };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(s3, s3::Domains::default()), Duration::from_secs(1))

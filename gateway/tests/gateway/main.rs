@@ -10,6 +10,7 @@
 mod accounts;
 mod engine;
 mod machine;
+mod market;
 mod network;
 mod real;
 mod receiver;
@@ -19,8 +20,10 @@ mod signed;
 
 mod access;
 mod account_command;
+mod billing;
 mod cache;
 mod crash;
+mod credits;
 mod encryption;
 mod grid;
 mod key_command;
@@ -29,6 +32,7 @@ mod limits;
 mod links;
 mod notifications;
 mod objects;
+mod occupancy;
 mod operations;
 mod packing;
 mod page;

@@ -154,6 +154,7 @@ async fn neither_miners_nor_the_wire_see_plaintext_or_names() {
         region: "us-east-1".into(),
         part_bytes_min: 1_000,
         webhooks: Default::default(),
+        credit: Default::default(),
     };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(store, s3::Domains::default()), HOUR).await.unwrap();

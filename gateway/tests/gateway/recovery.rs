@@ -74,6 +74,7 @@ async fn serve(grid: &Arc<Grid>, directory: &Path) -> Served {
         region,
         part_bytes_min: 1_000,
         webhooks: Default::default(),
+        credit: Default::default(),
     };
     let address = "127.0.0.1:0".parse().unwrap();
     let service = s3::service(store, s3::Domains::default());

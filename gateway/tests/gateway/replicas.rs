@@ -37,6 +37,7 @@ async fn serve(grid: &Arc<Grid>, keys: &Arc<AccessKeys>) -> S3Server {
         region: "us-east-1".into(),
         part_bytes_min: 1_000,
         webhooks: Arc::default(),
+        credit: Arc::default(),
     };
     let address = "127.0.0.1:0".parse().unwrap();
     S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1)).await.unwrap()
@@ -59,6 +60,7 @@ async fn with_two(test: impl FnOnce(&Client, &Client) + Send + 'static) {
     }
     let recount = grids[0].meta.recount_usage().await.unwrap();
     assert!(recount.wrong.is_empty(), "{recount:?}");
+    assert!(grids[0].meta.recount_occupied().await.unwrap());
 }
 
 fn names(client: &Client) -> Vec<String> {
@@ -270,6 +272,7 @@ async fn a_server_that_crashes_under_load_loses_nothing_that_was_acknowledged() 
     assert!(count >= 24, "{count} objects");
     let recount = grids[1].meta.recount_usage().await.unwrap();
     assert!(recount.wrong.is_empty(), "{recount:?}");
+    assert!(grids[1].meta.recount_occupied().await.unwrap());
     // The ledger has no gaps, whoever wrote and whatever was lost.
     let ledger = grids[1].meta.ledger_page(0, u16::MAX).await.unwrap();
     assert!(ledger.iter().zip(1..).all(|(entry, number)| entry.sequence == number));
@@ -337,6 +340,11 @@ async fn recovered_metadata_go_to_the_server_whole() {
     assert!(!meta.is_empty().await.unwrap());
     assert_eq!(meta.usage().unwrap(), grid.meta.usage().unwrap());
     assert!(meta.recount_usage().await.unwrap().wrong.is_empty());
+    // What was copied is counted once it is opened again.
+    drop(meta);
+    let meta = connect(&database).unwrap();
+    assert!(meta.recount_occupied().await.unwrap());
+    assert_eq!(meta.occupied().await.unwrap(), grid.meta.occupied().await.unwrap());
     let ledger = async |meta: &arion_gateway::meta::Meta| meta.ledger_page(0, 10_000).await.unwrap();
     assert!(ledger(&meta).await == ledger(&grid.meta).await, "the ledgers differ");
     for number in 0..20 {

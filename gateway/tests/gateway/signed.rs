@@ -75,6 +75,7 @@ impl Served {
             region: "us-east-1".into(),
             part_bytes_min: 1_000,
             webhooks: Default::default(),
+            credit: Default::default(),
         };
         let address = "127.0.0.1:0".parse().unwrap();
         let server =

@@ -130,6 +130,7 @@ async fn a_crash_at_any_moment_leaves_a_whole_snapshot() {
         let elsewhere = tempfile::tempdir().unwrap();
         let (recovered, _) = recover(&network, &chain, elsewhere.path(), SEED).await.unwrap();
         assert!(has(&recovered, 299).await, "round {round}");
+        assert!(recovered.meta.recount_occupied().await.unwrap(), "round {round}");
     }
     assert!(interrupted > 2, "{finished} finished, {interrupted} interrupted");
     let grid = network.grid(directory.path());

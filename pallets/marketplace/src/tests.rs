@@ -11,3 +11,4 @@ mod payments;
 mod requests;
 mod settlement;
 mod sweep;
+mod views;
