@@ -21,6 +21,11 @@ impl Span {
         (u64::from(self.first_block)..u64::from(self.end_block)).contains(&block)
     }
 
+    /// First block at which a bundle of the epoch is made: attestations have the length of a bucket to reach the chain.
+    pub fn closes_at(&self, bucket_blocks: u32) -> u32 {
+        self.end_block.saturating_add(bucket_blocks)
+    }
+
     /// Buckets with blocks of the epoch.
     pub fn buckets(&self, bucket_blocks: u32) -> Range<u32> {
         let blocks = bucket_blocks.max(1);
@@ -51,6 +56,7 @@ mod tests {
         assert!(spans[1].holds(0) && spans[1].holds(129) && !spans[1].holds(130) && spans[2].holds(130));
         let buckets: Vec<_> = spans.iter().map(|span| span.buckets(100)).collect();
         assert_eq!(buckets, [0..0, 0..2, 1..4]);
+        assert_eq!(spans[1].closes_at(100), 230);
         assert!(ended_spans(&[(1, 7)]).is_empty() && ended_spans(&[]).is_empty());
     }
 }

@@ -306,7 +306,7 @@ impl Verifier {
             ("end_block", index.end_block == facts.span.end_block),
             (
                 "read_at",
-                index.read_at.number >= facts.span.end_block
+                index.read_at.number >= facts.span.closes_at(facts.bucket_blocks)
                     && hash_of(index.read_at.number.into()) == Some(index.read_at.hash),
             ),
             ("attestations", index.attestations == count && commitment.count == count),
