@@ -58,6 +58,7 @@ pub struct Network {
     s3: Option<S3Access>,
     behind_nat: Option<behind_nat::BehindNat>,
     takes_snapshots: bool,
+    makes_bundles: bool,
     read_cache: String,
 }
 
@@ -76,6 +77,7 @@ impl Network {
             s3: None,
             behind_nat: None,
             takes_snapshots: false,
+            makes_bundles: false,
             read_cache: READ_CACHE.to_owned(),
         }
     }
@@ -88,6 +90,11 @@ impl Network {
     /// Has the gateway make snapshots of its metadata, which its owner pays for.
     pub fn take_snapshots(&mut self) {
         self.takes_snapshots = true;
+    }
+
+    /// Has the chain-submitter make bundles of epochs that are over and store them with the gateway.
+    pub fn make_bundles(&mut self) {
+        self.makes_bundles = true;
     }
 
     /// Begins the chain with the genesis of a specification, not with the one of the node's binary.
