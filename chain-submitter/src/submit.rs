@@ -239,7 +239,12 @@ impl Submitter {
         match self.committer(|committer, flow| committer.looked(now, epoch, committing, seen, flow)) {
             Decision::Wait(settlement) => {
                 self.settle(now, &settlement)?;
-                Ok(None)
+                match self.flow(|flow| flow.limit_reached(now)) {
+                    Some(limit) if committing.until.is_none() => {
+                        self.fault(format!("the commitment of epoch {epoch} waits: {limit}"))
+                    }
+                    _ => Ok(None),
+                }
             }
             Decision::Over(settlement, ending) => {
                 self.settle(now, &settlement)?;

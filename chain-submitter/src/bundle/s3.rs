@@ -1,6 +1,14 @@
 //! The S3 endpoint of a gateway as a shelf: presigned requests of `rusty-s3`, carried by `ureq`.
 
-use std::{io::Read, path::Path, time::Duration};
+use std::{
+    io::Read,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use arion_daemon::secret_file;
@@ -25,6 +33,8 @@ pub struct S3Shelf {
     agent: Agent,
     bucket: Bucket,
     credentials: Credentials,
+    /// Whether the bucket is known to be there.
+    has_bucket: Arc<AtomicBool>,
 }
 
 /// What `arion-gateway access-key add --json` prints, as far as it is of interest.
@@ -56,7 +66,8 @@ impl S3Shelf {
             .timeout_global(Some(REQUEST_TIMEOUT))
             .build()
             .into();
-        Ok(Self { agent, bucket, credentials: Credentials::new(key.access_key, key.secret_key) })
+        let credentials = Credentials::new(key.access_key, key.secret_key);
+        Ok(Self { agent, bucket, credentials, has_bucket: Default::default() })
     }
 
     fn unreachable(&self, reason: impl std::fmt::Display) -> ShelfError {
@@ -86,19 +97,29 @@ impl S3Shelf {
         self.accept("store an object", request.send(bytes)).map(drop)
     }
 
-    fn make_bucket(&self) -> Result<(), ShelfError> {
-        let url = self.bucket.create_bucket(&self.credentials).sign(VALID_FOR);
-        self.accept("make the bucket", self.agent.put(url.as_str()).send_empty()).map(drop)
+    /// Makes the bucket where there is none. An endpoint may refuse an object before it has read all of it, which looks like a
+    /// broken connection: so the bucket is asked for first.
+    fn need_bucket(&self) -> Result<(), ShelfError> {
+        let url = self.bucket.head_bucket(Some(&self.credentials)).sign(VALID_FOR);
+        match self.accept("use the bucket", self.agent.head(url.as_str()).call()) {
+            Err(ShelfError::Refused { status: 404, .. }) => {
+                let url = self.bucket.create_bucket(&self.credentials).sign(VALID_FOR);
+                self.accept("make the bucket", self.agent.put(url.as_str()).send_empty()).map(drop)
+            }
+            answer => answer.map(drop),
+        }
     }
 
     fn put_blocking(&self, name: &str, bytes: &[u8]) -> Result<(), ShelfError> {
-        match self.put_object(name, bytes) {
-            Err(ShelfError::Refused { status: 404, code, .. }) if code == "NoSuchBucket" => {
-                self.make_bucket()?;
-                self.put_object(name, bytes)
-            }
-            stored => stored,
+        if !self.has_bucket.load(Ordering::Relaxed) {
+            self.need_bucket()?;
+            self.has_bucket.store(true, Ordering::Relaxed);
         }
+        let stored = self.put_object(name, bytes);
+        if stored.is_err() {
+            self.has_bucket.store(false, Ordering::Relaxed);
+        }
+        stored
     }
 
     fn get_blocking(&self, name: &str) -> Result<Vec<u8>, ShelfError> {
