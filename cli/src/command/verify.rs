@@ -164,7 +164,11 @@ async fn check(chain: &impl Chain, ended: Ended, bundle: &Bundle) -> anyhow::Res
     let (span, bucket_blocks) = (facts.span, facts.bucket_blocks.max(1));
     let content_hash = facts.commitment.content_hash;
     let Some(index) = bundle.index(content_hash).await? else {
-        bail!("{} has no {}: name another place with --bundle", bundle.place, hex::encode(content_hash))
+        bail!(
+            "{} has no {}, or not for everybody: name another place with --bundle",
+            bundle.place,
+            hex::encode(content_hash)
+        )
     };
     let mut bytes = index.len() as u64;
     let mut verifier = match Verifier::new(facts, &index) {

@@ -63,7 +63,7 @@ pub enum FaultKind {
     #[error("not what follows from the chain and the attestations")]
     Field,
     /// The object is not there.
-    #[error("it is not there")]
+    #[error("it is not there, or not for everybody")]
     Missing,
     /// Of another chain, epoch or place in the bundle.
     #[error("of another chain, epoch or place")]

@@ -46,7 +46,7 @@ impl std::fmt::Display for BundlePlace {
 }
 
 impl BundlePlace {
-    /// The index that has, or should have, this hash; `None` where it is not there.
+    /// The index that has, or should have, this hash; `None` where it is not there, or not for everybody.
     pub fn index(&self, hash: &[u8; 32], bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Files(path) if path.is_file() => read(path, bytes_max),
@@ -54,7 +54,7 @@ impl BundlePlace {
         }
     }
 
-    /// An object of at most so many bytes; `None` where it is not there.
+    /// An object of at most so many bytes; `None` where it is not there, or not for everybody.
     pub fn object(&self, hash: &[u8; 32], bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
         let name = hex::encode(hash);
         match self {
@@ -90,8 +90,8 @@ fn fetch(url: &str, bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
             let body = answer.into_body().into_reader();
             bounded(body, bytes_max).map(Some).with_context(|| format!("cannot read {url}"))
         }
-        404 => Ok(None),
-        403 => bail!("{url} may not be read by everybody; whoever made the bundle has to allow it"),
+        // What is not there is answered with 403 where names may not be listed.
+        401 | 403 | 404 => Ok(None),
         status => bail!("{url} answers with HTTP status {status}"),
     }
 }

@@ -134,7 +134,7 @@ async fn what_was_changed_or_is_not_there_is_found() {
     assert!(said.starts_with("attestation 1, part 0, bytes ") && said.contains("answer"), "{said}");
     fs::remove_file(&part).unwrap();
     let report = check(&chain, again(&ended), &at(directory.path())).await.unwrap().report;
-    assert_eq!(report.faults[0].to_string(), "part 0: it is not there");
+    assert_eq!(report.faults[0].to_string(), "part 0: it is not there, or not for everybody");
     fs::write(&part, vec![0; PART_BYTES_MAX + 10]).unwrap();
     assert!(check(&chain, again(&ended), &at(directory.path())).await.unwrap().report.found > 0);
     fs::write(&part, &part_bytes).unwrap();
