@@ -127,7 +127,7 @@ pub fn blame(name: &str) -> Blame {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use arion_types::signing::node_id;
+    use arion_types::{Exhibit, ShardHash, ShownAttestation, attestation::challenge_seed, signing::node_id};
     use ed25519_dalek::SigningKey;
 
     pub(crate) const GENESIS: GenesisHash = [7; 32];
@@ -156,6 +156,31 @@ pub(crate) mod tests {
         };
         record.sign(&GENESIS, &warden());
         record
+    }
+
+    /// Hash of a block.
+    pub(crate) fn hash_of(block: u64) -> [u8; 32] {
+        *blake3::hash(&block.to_le_bytes()).as_bytes()
+    }
+
+    /// Node id of miner 1.
+    pub(crate) const MINER: [u8; 32] = [0x31; 32];
+
+    /// A pass about a small shard of miner 1, with its seed and proof.
+    pub(crate) fn audited(n: u8, block: u64) -> ShownAttestation {
+        let shard = vec![n; 2_000];
+        let address = ShardHash(blake3::hash(&shard).into());
+        let seed = challenge_seed(&hash_of(block), &node_id(&warden()).0, &MINER, &address.0);
+        let groups = arion_proofs::derive(&seed, 2_000);
+        let bytes = arion_proofs::prove(&address, &shard, &groups).unwrap();
+        let mut record = AttestationRecord {
+            shard_hash: address.0,
+            challenge_seed: seed,
+            merkle_proof_sig_hash: blake3::hash(&bytes).into(),
+            ..record(n, block)
+        };
+        record.sign(&GENESIS, &warden());
+        ShownAttestation { record, exhibit: Exhibit::Answer { size: 2_000, bytes } }
     }
 
     pub(crate) fn queued(record: AttestationRecord) -> Queued {

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     batch::Rules,
+    bundle::{archive::Archive, copies::Keeping, maker::Maker},
     config::Config,
     flow::{Flow, Limits},
     metrics::Metrics,
@@ -33,7 +34,9 @@ pub struct Daemon {
     quic: QuicServer,
     http: HttpServer,
     submitter: JoinHandle<()>,
+    maker: Option<JoinHandle<()>>,
     queue: Arc<Queue>,
+    archive: Option<Arc<Archive>>,
 }
 
 impl arion_daemon::Daemon for Daemon {
@@ -50,6 +53,7 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
         check_writable_dir(&config.data_dir)?;
         // A taken port is told at once, not when the chain is there.
         UdpSocket::bind(config.listen).map_err(|error| BindError::Socket(config.listen, error))?;
+        let shelf = config.bundle.shelf()?;
         let health = Health::new("arion-submitter", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
@@ -64,9 +68,15 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
             flight_blocks: MORTALITY_BLOCKS + SIGNING_BLOCKS_MAX,
         };
         let queue = Arc::new(Queue::open(&config.data_dir, client.genesis(), config.queue_max.get())?);
+        let exhibits_max = config.bundle.exhibits_max.0;
+        let archive = match &shelf {
+            Some(_) => Some(Arc::new(Archive::open(&config.data_dir, exhibits_max)?)),
+            None => None,
+        };
         let service = SubmitterService {
             view: view.clone(),
             queue: queue.clone(),
+            archive: archive.clone(),
             bucket_blocks: rules.bucket_blocks,
             metrics: metrics.clone(),
         };
@@ -86,17 +96,38 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
         let flow = Mutex::new(Flow::new(rules, limits, queue.flights()?, queue.costs()?, now));
         let chain = Arc::new(LiveChain { client, account });
         let bucket_blocks = rules.bucket_blocks;
-        let submitter = Submitter { queue: queue.clone(), chain, view, flow, bucket_blocks, health, metrics };
-        Ok(Self { quic, http, submitter: tokio::spawn(submitter.run()), queue })
+        let maker = shelf.zip(archive.clone()).map(|(shelf, archive)| {
+            let maker = Maker {
+                genesis: rules.genesis,
+                queue: queue.clone(),
+                archive,
+                chain: chain.clone(),
+                shelf: Arc::new(shelf),
+                view: view.clone(),
+                keeping: Keeping { bucket_blocks, buckets_kept: rules.buckets_kept },
+                over: Default::default(),
+                health: health.clone(),
+                metrics: metrics.clone(),
+            };
+            tokio::spawn(maker.run())
+        });
+        let committer = Default::default();
+        let submitter =
+            Submitter { queue: queue.clone(), chain, view, flow, committer, bucket_blocks, health, metrics };
+        Ok(Self { quic, http, submitter: tokio::spawn(submitter.run()), maker, queue, archive })
     }
 
     async fn failed(&mut self) -> anyhow::Error {
         loop {
             tokio::time::sleep(DISK_CHECK).await;
-            let queue = self.queue.clone();
-            match tokio::task::spawn_blocking(move || queue.check()).await {
+            let (queue, archive) = (self.queue.clone(), self.archive.clone());
+            let check = move || {
+                queue.check()?;
+                anyhow::Ok(archive.map_or(Ok(()), |archive| archive.check())?)
+            };
+            match tokio::task::spawn_blocking(check).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return error.into(),
+                Ok(Err(error)) => return error,
                 Err(error) => return error.into(),
             }
         }
@@ -105,6 +136,9 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
     /// What waits is on disk.
     async fn stop(self) {
         self.submitter.abort();
+        if let Some(maker) = &self.maker {
+            maker.abort();
+        }
         self.quic.shutdown(STOP_DEADLINE).await;
         self.http.shutdown().await;
         tracing::info!("stopped");

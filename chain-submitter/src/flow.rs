@@ -13,10 +13,11 @@ use std::{
     time::Duration,
 };
 
-use arion_types::{AttestationRecord, NodeId};
+use arion_types::{AttestationRecord, Epoch, NodeId};
 
 use crate::{
     batch::{Blame, Rules, Screened, blame, screen},
+    bundle::commit::Committing,
     queue::{AttestationId, Queued, attestation_id},
     spending::{Cost, CostChange, Spending},
 };
@@ -106,7 +107,9 @@ pub struct Settlement {
     pub landed: Vec<u32>,
     /// A batch that is about to leave, with its bucket.
     pub departing: Option<(u32, Flight)>,
-    /// What batches cost.
+    /// The commitment of an epoch as it stands from now on; `None` if it is over.
+    pub committing: Option<(Epoch, Option<Committing>)>,
+    /// What transactions cost.
     pub costs: Vec<CostChange>,
 }
 
@@ -220,6 +223,26 @@ impl Flow {
     /// Why nothing goes out although something waits.
     pub fn limit_reached(&self, now: Duration) -> Option<&'static str> {
         self.spending.limit_reached(now)
+    }
+
+    /// Counts a transaction that is not a batch and is about to leave: its number, and what is to be written down.
+    pub(crate) fn begin_cost(&mut self, now: Duration) -> (u64, Vec<CostChange>) {
+        self.spending.begin(now)
+    }
+
+    /// That transaction is in a block.
+    pub(crate) fn end_cost(&mut self, number: u64, now: Duration, fee: Option<u128>) -> Option<CostChange> {
+        self.spending.end(number, now, fee)
+    }
+
+    /// That transaction is in no block and never will be.
+    pub(crate) fn cancel_cost(&mut self, number: u64) -> Option<CostChange> {
+        self.spending.cancel(number)
+    }
+
+    /// Behind so many blocks a transaction cannot be included any more.
+    pub(crate) fn flight_blocks(&self) -> u32 {
+        self.rules.flight_blocks
     }
 
     /// Takes in what a bucket looks like. Write down the settlement; if it has a batch departing, send

@@ -6,6 +6,7 @@
 //! | `known` | id (32 bytes) | state (u8), bucket (u32), number (u64) |
 //! | `rejected` | id (32 bytes) | reason, SCALE `AttestationRecord` |
 //! | `flights` | bucket (u32) | last block at which the batch can be included (u32), ids (32 bytes each) |
+//! | `commitments` | epoch (u64) | last block at which the transaction that left can be included (u32, or none), SCALE `AttestationCommitment` |
 //! | `costs` | number (u64) | when a batch left or its fee was told, milliseconds since the Unix epoch (u64), fee (u128, or none if unknown) |
 //!
 //! # Invariants
@@ -19,11 +20,12 @@ use std::{
     time::Duration,
 };
 
-use arion_types::{AttestationRecord, GenesisHash};
+use arion_types::{AttestationCommitment, AttestationRecord, Epoch, GenesisHash};
 use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use crate::{
+    bundle::commit::Committing,
     flow::{Flight, Settlement},
     spending::Cost,
 };
@@ -32,6 +34,7 @@ const QUEUE: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("queue");
 const KNOWN: TableDefinition<&[u8; 32], (u8, u32, u64)> = TableDefinition::new("known");
 const REJECTED: TableDefinition<&[u8; 32], (&str, &[u8])> = TableDefinition::new("rejected");
 const FLIGHTS: TableDefinition<u32, (u32, Vec<[u8; 32]>)> = TableDefinition::new("flights");
+const COMMITMENTS: TableDefinition<u64, (Option<u32>, &[u8])> = TableDefinition::new("commitments");
 const COSTS: TableDefinition<u64, (u64, Option<u128>)> = TableDefinition::new("costs");
 
 const QUEUED: u8 = 0;
@@ -120,6 +123,7 @@ impl Queue {
             transaction.open_table(KNOWN)?;
             transaction.open_table(REJECTED)?;
             transaction.open_table(FLIGHTS)?;
+            transaction.open_table(COMMITMENTS)?;
             transaction.open_table(COSTS)?;
         }
         transaction.commit()?;
@@ -224,6 +228,14 @@ impl Queue {
             if let Some((bucket, Flight { ids, until })) = &settlement.departing {
                 flights.insert(bucket, (*until, ids.clone()))?;
             }
+            let mut commitments = transaction.open_table(COMMITMENTS)?;
+            match &settlement.committing {
+                Some((epoch, Some(Committing { commitment, until }))) => {
+                    commitments.insert(epoch, (*until, commitment.encode().as_slice()))?;
+                }
+                Some((epoch, None)) => drop(commitments.remove(epoch)?),
+                None => {}
+            }
             let mut costs = transaction.open_table(COSTS)?;
             for (number, cost) in &settlement.costs {
                 match cost {
@@ -250,7 +262,21 @@ impl Queue {
         Ok(flights)
     }
 
-    /// What batches of the last day cost, by number.
+    /// Commitments that are to be brought to the chain, by epoch.
+    pub fn commitments(&self) -> Result<BTreeMap<Epoch, Committing>, QueueError> {
+        let table = self.database.begin_read()?.open_table(COMMITMENTS)?;
+        let mut commitments = BTreeMap::new();
+        for entry in table.iter()? {
+            let (epoch, value) = entry?;
+            let (until, mut bytes) = value.value();
+            let commitment =
+                AttestationCommitment::decode_all(&mut bytes).map_err(|_| QueueError::Corrupt)?;
+            commitments.insert(epoch.value(), Committing { commitment, until });
+        }
+        Ok(commitments)
+    }
+
+    /// What transactions of the last day cost, by number.
     pub fn costs(&self) -> Result<BTreeMap<u64, Cost>, QueueError> {
         let table = self.database.begin_read()?.open_table(COSTS)?;
         let mut costs = BTreeMap::new();
@@ -368,6 +394,28 @@ mod tests {
         assert_eq!(queue.flights().unwrap(), [(7, flight)].into());
         queue.settle(&Settlement { landed: vec![7], ..Settlement::default() }).unwrap();
         assert!(queue.flights().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_commitment_is_known_after_reopening_until_it_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let commitment = AttestationCommitment {
+            content_hash: [1; 32],
+            attestation_root: [2; 32],
+            warden_root: [3; 32],
+            count: 4,
+        };
+        let settle = |queue: &Queue, committing| {
+            queue.settle(&Settlement { committing: Some((9, committing)), ..Settlement::default() }).unwrap();
+        };
+        for until in [None, Some(70)] {
+            settle(&open(directory.path()), Some(Committing { commitment, until }));
+            let known = open(directory.path()).commitments().unwrap();
+            assert_eq!(known, [(9, Committing { commitment, until })].into());
+        }
+        let queue = open(directory.path());
+        settle(&queue, None);
+        assert!(queue.commitments().unwrap().is_empty());
     }
 
     #[test]

@@ -1,16 +1,20 @@
-//! Carries out what the flow says: reads the chain, writes the queue, sends batches.
+//! Carries out what the flow says: reads the chain, writes the queue, sends batches and commitments, one transaction at a time.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use arion_chain::{Account, Call, ChainClient, ChainError, ChainView, TxError, Wait};
+use arion_chain::{Account, BlockRef, Call, ChainClient, ChainError, ChainView, TxError, Wait};
 use arion_daemon::Health;
-use arion_types::AttestationRecord;
+use arion_types::{AttestationCommitment, AttestationRecord, Epoch};
 use async_trait::async_trait;
 
 use crate::{
+    bundle::{
+        commit::{Committer, Committing, Decision, Ending, SeenEpoch},
+        maker::EpochChain,
+    },
     flow::{Flow, Next, Outcome, Seen, Settlement},
     metrics::Metrics,
     queue::{Queue, QueueError},
@@ -32,7 +36,7 @@ pub enum SubmitFault {
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// A batch is not on chain.
+    /// A batch, or a commitment, is not on chain.
     #[error("{0}")]
     Batch(String),
     /// More may not be spent for now.
@@ -47,6 +51,10 @@ pub trait AttestationChain: Send + Sync {
     async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, ChainError>;
     /// Submits a batch and waits until its fate is known.
     async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Outcome;
+    /// What is committed to for an epoch at the finalised head, and whether its map is kept.
+    async fn epoch(&self, epoch: Epoch) -> Result<(Option<AttestationCommitment>, bool), ChainError>;
+    /// Submits a commitment and waits until its fate is known.
+    async fn commit(&self, epoch: Epoch, commitment: &AttestationCommitment) -> Outcome;
 }
 
 /// The real chain.
@@ -63,18 +71,10 @@ impl LiveChain {
     async fn balance(&self) -> Option<u128> {
         self.client.free_balance(&self.account.id()).await.ok()
     }
-}
 
-#[async_trait]
-impl AttestationChain for LiveChain {
-    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, ChainError> {
-        self.client.attestations(bucket).await
-    }
-
-    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Outcome {
-        let call = Call::submit_attestations(bucket, batch);
+    async fn send(&self, call: &Call) -> Outcome {
         let before = self.balance().await;
-        let outcome = self.client.submit(&self.account, &call, Wait::Finalized).await;
+        let outcome = self.client.submit(&self.account, call, Wait::Finalized).await;
         let after = self.balance().await;
         // An account with as much as before got something meanwhile.
         let fee =
@@ -90,6 +90,42 @@ impl AttestationChain for LiveChain {
     }
 }
 
+#[async_trait]
+impl AttestationChain for LiveChain {
+    async fn stored(&self, bucket: u32) -> Result<Vec<AttestationRecord>, ChainError> {
+        self.client.attestations(bucket).await
+    }
+
+    async fn submit(&self, bucket: u32, batch: &[AttestationRecord]) -> Outcome {
+        self.send(&Call::submit_attestations(bucket, batch)).await
+    }
+
+    async fn epoch(&self, epoch: Epoch) -> Result<(Option<AttestationCommitment>, bool), ChainError> {
+        let starts = self.client.epoch_starts(&self.client.finalized().await?).await?;
+        let committed = self.committed(epoch).await?;
+        Ok((committed, starts.iter().any(|(kept, _)| *kept == epoch)))
+    }
+
+    async fn commit(&self, epoch: Epoch, commitment: &AttestationCommitment) -> Outcome {
+        self.send(&Call::submit_attestation_commitment(epoch, commitment)).await
+    }
+}
+
+#[async_trait]
+impl EpochChain for LiveChain {
+    async fn starts(&self, at: &BlockRef) -> Result<Vec<(Epoch, u32)>, ChainError> {
+        self.client.epoch_starts(at).await
+    }
+
+    async fn committed(&self, epoch: Epoch) -> Result<Option<AttestationCommitment>, ChainError> {
+        Ok(self.client.committed_epoch(epoch).await?.map(|committed| committed.commitment))
+    }
+
+    async fn bucket(&self, bucket: u32, at: &BlockRef) -> Result<Vec<AttestationRecord>, ChainError> {
+        self.client.attestations_at(bucket, at).await
+    }
+}
+
 /// Carries attestations to the chain.
 pub struct Submitter {
     /// Attestations that wait.
@@ -100,6 +136,8 @@ pub struct Submitter {
     pub view: ChainView,
     /// What goes when.
     pub flow: Mutex<Flow>,
+    /// What is committed to when.
+    pub committer: Mutex<Committer>,
     /// Blocks of a bucket.
     pub bucket_blocks: u32,
     /// What /health says.
@@ -142,6 +180,9 @@ impl Submitter {
     /// Does what is due at `now`. Returns until when there is nothing more.
     async fn step(&self, now: Duration) -> Result<Duration, SubmitFault> {
         self.report();
+        if let Some(until) = self.commit_what_waits(now).await? {
+            return Ok(until);
+        }
         let buckets = self.queue.buckets()?;
         if buckets.is_empty() {
             self.health.ok("submission");
@@ -167,6 +208,89 @@ impl Submitter {
             Some(limit) => Err(SubmitFault::Limit(limit)),
             None => Ok(now),
         }
+    }
+
+    /// Looks at the oldest epoch that is to be committed to, if it is time. Until when something was done.
+    async fn commit_what_waits(&self, now: Duration) -> Result<Option<Duration>, SubmitFault> {
+        let waiting = self.queue.commitments()?;
+        if waiting.is_empty() {
+            self.health.ok("commitment");
+        }
+        let Some((epoch, committing)) = self.committer(|committer, _| committer.next(now, &waiting)) else {
+            return Ok(None);
+        };
+        let done = self.commit_epoch(now, epoch, committing).await;
+        if done.is_err() {
+            self.committer(|committer, flow| committer.failed(now, flow));
+        }
+        done
+    }
+
+    async fn commit_epoch(
+        &self,
+        now: Duration,
+        epoch: Epoch,
+        committing: Committing,
+    ) -> Result<Option<Duration>, SubmitFault> {
+        // The head first: what is read of the epoch is of that block or later.
+        let head = self.view.snapshot().block.number;
+        let (committed, is_kept) = self.chain.epoch(epoch).await?;
+        let seen = SeenEpoch { head, committed, is_kept };
+        match self.committer(|committer, flow| committer.looked(now, epoch, committing, seen, flow)) {
+            Decision::Wait(settlement) => {
+                self.settle(now, &settlement)?;
+                match self.flow(|flow| flow.limit_reached(now)) {
+                    Some(limit) if committing.until.is_none() => {
+                        self.fault(format!("the commitment of epoch {epoch} waits: {limit}"))
+                    }
+                    _ => Ok(None),
+                }
+            }
+            Decision::Over(settlement, ending) => {
+                self.settle(now, &settlement)?;
+                match ending {
+                    Ending::Committed => {
+                        self.metrics.epochs_committed.inc();
+                        tracing::info!(epoch, "the chain has the commitment of an epoch");
+                    }
+                    Ending::Other => {
+                        tracing::info!(epoch, "another submitter has committed to another bundle")
+                    }
+                    Ending::Gone => {
+                        tracing::warn!(epoch, "the chain keeps the epoch no longer; no commitment")
+                    }
+                }
+                Ok(Some(now))
+            }
+            Decision::Send(settlement) => {
+                self.settle(now, &settlement)?;
+                let sent = Instant::now();
+                let outcome = self.chain.commit(epoch, &committing.commitment).await;
+                let now = now + sent.elapsed();
+                let settlement = self.committer(|committer, flow| committer.submitted(now, &outcome, flow));
+                self.settle(now, &settlement)?;
+                match outcome {
+                    Outcome::Finalized { .. } => {
+                        self.metrics.transactions.inc();
+                        Ok(Some(now))
+                    }
+                    Outcome::Refused { name, .. } => {
+                        self.fault(format!("the chain refused the commitment of epoch {epoch}: {name}"))
+                    }
+                    Outcome::NotTaken(reason) | Outcome::Unknown(reason) => {
+                        self.fault(format!("the commitment of epoch {epoch}: {reason}"))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Told, and tried again later; attestations go on.
+    fn fault(&self, what: String) -> Result<Option<Duration>, SubmitFault> {
+        self.metrics.failures.inc();
+        self.health.failing("commitment", what.clone());
+        tracing::warn!(what, "an epoch is not committed to for now");
+        Ok(None)
     }
 
     async fn look(&self, now: Duration, bucket: u32) -> Result<Settlement, SubmitFault> {
@@ -241,6 +365,11 @@ impl Submitter {
         self.health.detail("attestations_finalized", self.metrics.finalized.get());
         self.health.detail("attestations_rejected", self.metrics.rejected.get());
         arion_daemon::chain::report(&self.view, &self.health);
+    }
+
+    fn committer<R>(&self, with: impl FnOnce(&mut Committer, &mut Flow) -> R) -> R {
+        let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flow(|flow| with(&mut committer, flow))
     }
 
     fn flow<R>(&self, with: impl FnOnce(&mut Flow) -> R) -> R {

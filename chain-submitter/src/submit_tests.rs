@@ -20,6 +20,8 @@ struct FakeChain {
     lost_answers: Mutex<u32>,
     calls: Mutex<Vec<usize>>,
     is_down: Mutex<bool>,
+    epochs: Mutex<BTreeMap<Epoch, Option<AttestationCommitment>>>,
+    commits: Mutex<usize>,
 }
 
 #[async_trait]
@@ -42,6 +44,30 @@ impl AttestationChain for FakeChain {
         for record in batch {
             assert!(!stored.contains(record), "an attestation came twice");
             stored.push(record.clone());
+        }
+        let mut lost = self.lost_answers.lock().unwrap();
+        if *lost > 0 {
+            *lost -= 1;
+            return Outcome::Unknown("connection lost".into());
+        }
+        Outcome::Finalized { fee: Some(1) }
+    }
+
+    async fn epoch(&self, epoch: Epoch) -> Result<(Option<AttestationCommitment>, bool), ChainError> {
+        match (*self.is_down.lock().unwrap(), self.epochs.lock().unwrap().get(&epoch)) {
+            (true, _) => Err(ChainError::Behind),
+            (false, committed) => Ok((committed.copied().flatten(), committed.is_some())),
+        }
+    }
+
+    async fn commit(&self, epoch: Epoch, commitment: &AttestationCommitment) -> Outcome {
+        *self.commits.lock().unwrap() += 1;
+        let mut epochs = self.epochs.lock().unwrap();
+        let refused = |name: &str| Outcome::Refused { name: name.to_owned(), fee: Some(1) };
+        match epochs.get_mut(&epoch) {
+            None => return refused("Arion.UnknownEpoch"),
+            Some(Some(_)) => return refused("Arion.CommitmentAlreadyExists"),
+            Some(committed) => *committed = Some(*commitment),
         }
         let mut lost = self.lost_answers.lock().unwrap();
         if *lost > 0 {
@@ -79,14 +105,16 @@ fn submitter(directory: &std::path::Path, chain: Arc<FakeChain>, limits: Limits,
     let flow =
         Mutex::new(Flow::new(rules(1_000), limits, queue.flights().unwrap(), queue.costs().unwrap(), now));
     let (health, metrics) = (Health::new("test", "0"), Metrics::default());
-    Submitter { queue, chain, view, flow, bucket_blocks: 100, health, metrics }
+    let committer = Default::default();
+    Submitter { queue, chain, view, flow, committer, bucket_blocks: 100, health, metrics }
 }
 
 impl Submitter {
     /// Works through `hours` of its clock, or until the queue is empty. Returns how often something went wrong.
     async fn work(&self, hours: u64) -> u64 {
         let mut now = Duration::ZERO;
-        while now < Duration::from_secs(hours * 3_600) && !self.queue.is_empty().unwrap() {
+        let is_idle = || self.queue.is_empty().unwrap() && self.queue.commitments().unwrap().is_empty();
+        while now < Duration::from_secs(hours * 3_600) && !is_idle() {
             now = self.attempt(now).await.max(now + Duration::from_millis(1));
         }
         self.metrics.failures.get()
@@ -234,4 +262,62 @@ async fn a_restart_does_not_renew_the_limits() {
         assert_eq!(chain.calls.lock().unwrap().len(), 3, "{limits:?}, answers lost: {is_lost}");
         assert!(said.contains("limit"), "{said}");
     }
+}
+
+fn bundle(n: u8) -> AttestationCommitment {
+    AttestationCommitment { content_hash: [n; 32], attestation_root: [2; 32], warden_root: [3; 32], count: 4 }
+}
+
+fn decide(queue: &Queue, epoch: Epoch, commitment: AttestationCommitment) {
+    let committing = Some((epoch, Some(Committing { commitment, until: None })));
+    queue.settle(&Settlement { committing, ..Settlement::default() }).unwrap();
+}
+
+#[tokio::test]
+async fn epochs_are_committed_to_between_batches_each_once() {
+    let bench = bench();
+    bench.chain.epochs.lock().unwrap().extend([(3, None), (4, Some(bundle(9))), (6, None)]);
+    for epoch in [3, 4, 5, 6] {
+        decide(&bench.submitter.queue, epoch, bundle(epoch as u8));
+    }
+    bench.submitter.queue.push(&[record(0, 5)], 100).unwrap();
+    assert_eq!(bench.submitter.work(1).await, 0);
+    let expected = [(3, Some(bundle(3))), (4, Some(bundle(9))), (6, Some(bundle(6)))];
+    assert_eq!(*bench.chain.epochs.lock().unwrap(), expected.into());
+    assert_eq!(
+        (*bench.chain.commits.lock().unwrap(), bench.submitter.metrics.epochs_committed.get()),
+        (2, 2)
+    );
+    assert_eq!(*bench.chain.calls.lock().unwrap(), [1]);
+    assert_eq!(bench.submitter.queue.costs().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_commitment_whose_answer_was_lost_is_not_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let chain = Arc::new(FakeChain::default());
+    chain.epochs.lock().unwrap().insert(3, None);
+    *chain.lost_answers.lock().unwrap() = 1;
+    {
+        let submitter = submitter(directory.path(), chain.clone(), limits(), Duration::ZERO);
+        decide(&submitter.queue, 3, bundle(3));
+        while *chain.commits.lock().unwrap() == 0 {
+            let _ = submitter.step(Duration::ZERO).await;
+        }
+        assert_eq!(submitter.queue.commitments().unwrap()[&3].until, Some(150 + 80));
+    }
+    let submitter = submitter(directory.path(), chain.clone(), limits(), Duration::ZERO);
+    submitter.work(1).await;
+    assert!(submitter.queue.commitments().unwrap().is_empty());
+    assert_eq!(*chain.commits.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_chain_that_cannot_be_read_holds_commitments_up() {
+    let bench = bench();
+    *bench.chain.is_down.lock().unwrap() = true;
+    decide(&bench.submitter.queue, 3, bundle(3));
+    let faults = bench.submitter.work(1).await;
+    assert!((50..80).contains(&faults), "{faults} attempts in an hour");
+    assert_eq!(*bench.chain.commits.lock().unwrap(), 0);
 }

@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    command::{self, copy::Wish},
+    command::{self, copy::Wish, verify::BundlePlace},
     objects::ObjectUrl,
     place::Place,
     settings::{SettingArgs, Settings},
@@ -164,6 +164,9 @@ enum Command {
     /// Files that prove that miners signed for an object.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// What was audited, re-checked from the chain and public data alone.
+    #[command(subcommand)]
+    Verify(VerifyCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -266,6 +269,24 @@ enum ReceiptCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum VerifyCommand {
+    /// Check the bundle of an epoch: its hash and roots, and each signature, seed and proof. Exit code 1 if something is found.
+    ///
+    /// Needs a node (--node) and the place where bundles are.
+    Epoch {
+        /// The epoch.
+        epoch: u64,
+        /// Where its objects are: a URL in front of their names, a directory, or the file of the index with the parts beside
+        /// it. Default: the bucket arion-audit of the S3 endpoint.
+        #[arg(long, value_name = "PLACE")]
+        bundle: Option<BundlePlace>,
+        /// Keep the objects of the bundle in this directory.
+        #[arg(long, value_name = "DIR")]
+        save: Option<PathBuf>,
+    },
+}
+
 impl Cli {
     /// Whether JSON was asked for.
     pub fn json(&self) -> bool {
@@ -326,6 +347,9 @@ impl Cli {
                     command::receipt::Wanted { against, gateway, genesis: settings.chain_genesis, maps: map };
                 command::receipt::verify(&file, &wanted, json)
             }
+            Command::Verify(VerifyCommand::Epoch { epoch, bundle, save }) => {
+                command::verify::epoch(&settings, epoch, bundle, save, json).await
+            }
             // Answered above: it needs no settings.
             Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
@@ -341,6 +365,7 @@ mod tests {
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["arion", "put", "f", "b/k"]).is_err());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "verify", "epoch", "7", "--node", "ws://h:1"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "diff", "2", "new.json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "diff", "2"]).is_err());
         assert!(Cli::try_parse_from(["arion", "sync", "d", "s3://b/p", "--delete", "--dry-run"]).is_ok());

@@ -11,6 +11,7 @@ pub mod receipt;
 pub mod status;
 pub mod sync;
 mod tree;
+pub mod verify;
 
 use std::{sync::Arc, time::Duration};
 

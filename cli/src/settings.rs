@@ -28,7 +28,7 @@ pub struct SettingArgs {
     #[arg(long, value_name = "NAME", global = true, env = "ARION_PROFILE")]
     pub profile: Option<String>,
     /// RPC of a chain node.
-    #[arg(long, value_name = "URL", global = true, env = "ARION_CHAIN_URL")]
+    #[arg(long, visible_alias = "node", value_name = "URL", global = true, env = "ARION_CHAIN_URL")]
     pub chain_url: Option<NodeUrl>,
     /// Hash of block 0 of the chain to be on, hex; another chain is refused.
     #[arg(long, value_name = "HASH", global = true, env = "ARION_CHAIN_GENESIS")]

@@ -61,6 +61,7 @@ pub struct Network {
     behind_nat: Option<behind_nat::BehindNat>,
     takes_snapshots: bool,
     bills_every: Option<String>,
+    makes_bundles: bool,
     read_cache: String,
     out_after: String,
 }
@@ -81,6 +82,7 @@ impl Network {
             behind_nat: None,
             takes_snapshots: false,
             bills_every: None,
+            makes_bundles: false,
             read_cache: READ_CACHE.to_owned(),
             out_after: OUT_AFTER.to_owned(),
         }
@@ -104,6 +106,11 @@ impl Network {
     /// Has the gateway commit to its ledger and bill what accounts of the chain store, which its owner pays for.
     pub fn bill(&mut self, interval: &str) {
         self.bills_every = Some(interval.to_owned());
+    }
+
+    /// Has the chain-submitter make bundles of epochs that are over and store them with the gateway.
+    pub fn make_bundles(&mut self) {
+        self.makes_bundles = true;
     }
 
     /// Begins the chain with the genesis of a specification, not with the one of the node's binary.

@@ -1,6 +1,7 @@
 //! Stories: what a user of the network would do, told by real processes, each on a network of its own.
 
 mod billing;
+mod audit;
 mod chain;
 mod chaos;
 pub mod client;
@@ -41,6 +42,8 @@ pub enum Story {
     Gateway(gateway::Arguments),
     /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
     Relay(relay::Arguments),
+    /// An epoch ends, its bundle is committed to, and a stranger checks it.
+    Audit(audit::Arguments),
     /// A polkadot.js client on a lone development node.
     PolkadotJs(polkadot_js::Arguments),
     /// A chain of the first version takes the runtime of this build and goes on.
@@ -59,6 +62,7 @@ impl Story {
             Self::Billing(arguments) => billing::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
+            Self::Audit(arguments) => audit::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
             Self::Upgrade(arguments) => upgrade::run(&arguments).await,
         }

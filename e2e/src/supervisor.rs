@@ -203,6 +203,18 @@ impl Supervisor {
             .with_context(|| self.unknown(name))
     }
 
+    /// Gives an option of a process another value, from its next start on.
+    pub fn tell(&mut self, name: &str, option: &str, value: &str) -> anyhow::Result<()> {
+        let unknown = self.unknown(name);
+        let plan = self.entries.iter_mut().map(|entry| &mut entry.plan).find(|plan| plan.name == name);
+        let command = &mut plan.context(unknown)?.command;
+        let flag = format!("--{option}");
+        let at = command.iter().position(|word| *word == flag).map(|at| at + 1);
+        let word = at.and_then(|at| command.get_mut(at));
+        *word.with_context(|| format!("{name} is not told {flag}"))? = value.to_owned();
+        Ok(())
+    }
+
     /// Everything, for the state file.
     pub fn states(&mut self) -> Vec<ProcessState> {
         self.reap();

@@ -13,8 +13,8 @@ use arion_ledger::Follower;
 use arion_net::Transport;
 use arion_protocol::Request;
 use arion_types::{
-    AttestationRecord, AttestationResult, GenesisHash, NodeId, attestation::WARDEN_ID_BYTES_MAX,
-    signing::node_id,
+    AttestationRecord, AttestationResult, Exhibit, GenesisHash, NodeId, ShownAttestation,
+    attestation::WARDEN_ID_BYTES_MAX, exhibit::ANSWER_BYTES_MAX, signing::node_id,
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -185,14 +185,18 @@ impl Auditor {
 
     async fn keep(&self, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<()> {
         let (store, directory) = (self.store.clone(), self.evidence.clone());
-        tokio::task::spawn_blocking(move || {
+        let has_room = tokio::task::spawn_blocking(move || {
             if let Some(evidence) = evidence_of(&record, &verdict) {
                 evidence::keep(&directory, &evidence)?;
             }
-            store.attest(&record, &verdict.ask.target, verdict.round)?;
-            anyhow::Ok(())
+            let shown = ShownAttestation { record, exhibit: exhibit_of(&verdict) };
+            anyhow::Ok(store.attest(&shown, &verdict.ask.target, verdict.round)?)
         })
-        .await?
+        .await??;
+        if !has_room {
+            self.metrics.exhibits_dropped.inc();
+        }
+        Ok(())
     }
 
     fn report(&self) {
@@ -240,6 +244,18 @@ impl Auditor {
 
     pub(crate) fn docket(&self) -> MutexGuard<'_, Docket> {
         self.docket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is handed over with the attestation.
+fn exhibit_of(verdict: &Verdict) -> Exhibit {
+    let size = verdict.ask.target.size;
+    match &verdict.judgement {
+        Judgement::Passed(answer) | Judgement::InvalidProof(answer) if answer.len() <= ANSWER_BYTES_MAX => {
+            Exhibit::Answer { size, bytes: answer.to_vec() }
+        }
+        Judgement::Failed(code) => Exhibit::Refusal { size, code: code.number() },
+        Judgement::Passed(_) | Judgement::InvalidProof(_) | Judgement::NoAnswer => Exhibit::Absent,
     }
 }
 

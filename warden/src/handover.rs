@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use arion_daemon::Health;
 use arion_net::{CallError, PeerAddr, Transport};
-use arion_protocol::{Request, Response};
-use arion_types::AttestationRecord;
+use arion_protocol::{ErrorCode, Request, Response};
+use arion_types::{AttestationRecord, ShownAttestation};
+use bytes::Bytes;
 use codec::Encode;
 
 use crate::{
@@ -16,8 +17,9 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// Attestations in one hand-over: some 100 KiB.
+/// Attestations in one hand-over, and their bytes with what they rest on: a dozen with proofs.
 const BATCH_MAX: usize = 256;
+const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Why attestations stay here for now.
 #[derive(Debug, thiserror::Error)]
@@ -73,17 +75,42 @@ impl Handover {
 
     /// Hands over everything that is there now.
     pub async fn hand_over(&self) -> Result<(), HandoverError> {
+        // A submitter of an earlier version is asked once each time: it may have become a newer one.
+        let mut takes_exhibits = true;
         loop {
-            let waiting = self.store.outbox(BATCH_MAX)?;
+            let waiting = self.store.outbox(BATCH_MAX, BATCH_BYTES_MAX)?;
             if waiting.is_empty() {
                 return Ok(());
             }
-            let (numbers, records): (Vec<u64>, Vec<AttestationRecord>) = waiting.into_iter().unzip();
-            let body = records.encode().into();
-            let answer = self.transport.call(&self.submitter, Request::Attest, body, DEADLINE).await?;
-            let (Response::AttestationsQueued { .. }, _) = answer else { return Err(HandoverError::Answer) };
+            let (numbers, shown): (Vec<u64>, Vec<ShownAttestation>) = waiting.into_iter().unzip();
+            if takes_exhibits && !self.with_exhibits(&shown).await? {
+                takes_exhibits = false;
+            }
+            if !takes_exhibits {
+                let records: Vec<AttestationRecord> = shown.into_iter().map(|shown| shown.record).collect();
+                let answer = self.call(Request::Attest, records.encode()).await?;
+                let Response::AttestationsQueued { .. } = answer else { return Err(HandoverError::Answer) };
+            }
             self.store.handed_over(&numbers)?;
             self.metrics.handed_over.inc_by(numbers.len() as u64);
         }
+    }
+
+    /// Hands over attestations with what they rest on; `false` if the submitter does not know how to take that.
+    async fn with_exhibits(&self, shown: &[ShownAttestation]) -> Result<bool, HandoverError> {
+        match self.call(Request::AttestShown, shown.encode()).await {
+            Ok(Response::AttestationsKept { exhibits, .. }) => {
+                self.metrics.exhibits_kept.inc_by(u64::from(exhibits));
+                Ok(true)
+            }
+            Ok(_) => Err(HandoverError::Answer),
+            Err(CallError::Refused { code: ErrorCode::Unsupported, .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn call(&self, request: Request, body: Vec<u8>) -> Result<Response, CallError> {
+        let answer = self.transport.call(&self.submitter, request, Bytes::from(body), DEADLINE).await?;
+        Ok(answer.0)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,8 @@ use arion_ledger::{FollowError, Follower, ReceiptChecker};
 use arion_net::{MemoryNetwork, PeerAddr, Service, Transport};
 use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, Request, Response};
 use arion_types::{
-    AttestationRecord, AttestationResult, CrushParams, MinerRecord, NodeId, Receipt, ShardHash,
-    SignedReceipt,
+    AttestationRecord, AttestationResult, CrushParams, Exhibit, MinerRecord, NodeId, Receipt, ShardHash,
+    ShownAttestation, SignedReceipt,
     attestation::challenge_seed,
     map::WEIGHT_ONE,
     signing::node_id,
@@ -146,16 +146,37 @@ impl Service for Gateway {
 #[derive(Default)]
 struct Submitter {
     records: Mutex<Vec<AttestationRecord>>,
+    exhibits: Mutex<Vec<Exhibit>>,
+    /// It is of a version that knows of no exhibits.
+    is_old: AtomicBool,
 }
 
 #[async_trait]
 impl Service for Submitter {
     async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
-        assert_eq!((peer, request), (node_id(&warden_key()), Request::Attest));
-        let records = Vec::<AttestationRecord>::decode_all(&mut &body[..]).unwrap();
-        let new = records.len() as u32;
-        self.records.lock().unwrap().extend(records);
-        (Response::AttestationsQueued { new }, Bytes::new())
+        assert_eq!(peer, node_id(&warden_key()));
+        let response = match request {
+            Request::AttestShown if self.is_old.load(Ordering::SeqCst) => {
+                Response::error(ErrorCode::Unsupported, "what is that")
+            }
+            Request::AttestShown => {
+                let shown = Vec::<ShownAttestation>::decode_all(&mut &body[..]).unwrap();
+                let (records, exhibits): (Vec<_>, Vec<_>) =
+                    shown.into_iter().map(|shown| (shown.record, shown.exhibit)).unzip();
+                let new = records.len() as u32;
+                self.records.lock().unwrap().extend(records);
+                self.exhibits.lock().unwrap().extend(exhibits);
+                Response::AttestationsKept { new, exhibits: new }
+            }
+            Request::Attest => {
+                let records = Vec::<AttestationRecord>::decode_all(&mut &body[..]).unwrap();
+                let new = records.len() as u32;
+                self.records.lock().unwrap().extend(records);
+                Response::AttestationsQueued { new }
+            }
+            other => panic!("{other:?}"),
+        };
+        (response, Bytes::new())
     }
 }
 
@@ -357,6 +378,22 @@ async fn verdicts_are_right_for_every_manner_of_miner() {
     }
     assert_eq!(shown, 6);
     assert_eq!(warden.handover.store.outbox_len().unwrap(), 0);
+
+    // What was handed over with them shows the same to anybody; only that a miner named another length cannot be shown.
+    let exhibits = network.submitter.exhibits.lock().unwrap();
+    let mut judged = BTreeMap::new();
+    for (record, exhibit) in records.iter().zip(exhibits.iter()) {
+        let shown = arion_bundle::judge(record, exhibit).unwrap();
+        *judged.entry(format!("{:?}: {shown:?}", record.result)).or_insert(0) += 1;
+    }
+    let expected = [
+        ("Failed: Told", 2),
+        ("InvalidProof: Doubtful", 1),
+        ("InvalidProof: Shown", 3),
+        ("Passed: Shown", 22),
+        ("Timeout: Told", 2),
+    ];
+    assert_eq!(judged, expected.map(|(what, count)| (what.to_owned(), count)).into());
 }
 
 #[tokio::test]
@@ -379,6 +416,27 @@ async fn signed_attestations_and_the_round_survive_a_crash() {
     let records = network.submitter.records.lock().unwrap();
     let shards: std::collections::HashSet<_> = records.iter().map(|record| record.shard_hash).collect();
     assert_eq!((records.len(), shards.len()), (30, 30));
+}
+
+#[tokio::test]
+async fn a_submitter_of_before_gets_attestations_alone() {
+    let network = network(&BTreeMap::new());
+    network.submitter.is_old.store(true, Ordering::SeqCst);
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let warden = warden(&network, directory.path());
+        warden.follower.sync().await.unwrap();
+        assert_eq!(warden.audit(12).await, 12);
+        warden.handover.hand_over().await.unwrap();
+        assert_eq!(network.submitter.records.lock().unwrap().len(), 12);
+        assert!(network.submitter.exhibits.lock().unwrap().is_empty());
+    }
+    network.submitter.is_old.store(false, Ordering::SeqCst);
+    let warden = warden(&network, directory.path());
+    assert_eq!(warden.audit_round().await, 18);
+    warden.handover.hand_over().await.unwrap();
+    assert_eq!(network.submitter.exhibits.lock().unwrap().len(), 18);
+    assert_eq!(warden.handover.store.outbox_len().unwrap(), 0);
 }
 
 #[tokio::test]
@@ -437,8 +495,14 @@ async fn deleted_shards_and_silent_gateways_accuse_nobody() {
     network.memory.listen(GATEWAY, node_id(&gateway_key()), network.gateway.clone());
     assert_eq!(warden.auditor.docket().sampler_mut().start_round(), Some(2));
     warden.audit_round().await;
-    let accused: Vec<_> =
-        warden.handover.store.outbox(100).unwrap().into_iter().map(|(_, r)| r.shard_hash).collect();
+    let accused: Vec<_> = warden
+        .handover
+        .store
+        .outbox(100, 1 << 20)
+        .unwrap()
+        .into_iter()
+        .map(|(_, s)| s.record.shard_hash)
+        .collect();
     assert_eq!(accused.len(), 20);
     assert!(shards.iter().all(|shard| !accused.contains(&shard.0)));
 }

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub(crate) ledgers: LedgerMetrics,
     pub(crate) handed_over: Counter,
     pub(crate) handover_failures: Counter,
+    pub(crate) exhibits_kept: Counter,
+    pub(crate) exhibits_dropped: Counter,
     pub(crate) outbox: Gauge,
     live: Gauge,
     mine: Gauge,
@@ -74,6 +76,16 @@ impl Metrics {
         self.ledgers.register(&mut registry);
         registry.register("attestations_handed_over", "Attestations handed over", self.handed_over.clone());
         registry.register("handover_failures", "Hand-overs that failed", self.handover_failures.clone());
+        registry.register(
+            "exhibits_kept",
+            "Answers of miners that the submitter keeps",
+            self.exhibits_kept.clone(),
+        );
+        registry.register(
+            "exhibits_dropped",
+            "Answers of miners dropped here, too many were waiting",
+            self.exhibits_dropped.clone(),
+        );
         registry.register("attestations_waiting", "Attestations not handed over yet", self.outbox.clone());
         for (name, help, gauge) in [
             ("shards_live", "Shards that are audited, by whichever warden", &self.live),

@@ -5,17 +5,19 @@
 //! | `shards` | shard (32 bytes), miner (32) | gateway (32), size (u32), round of the last verdict (u64) |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //! | `outbox` | number | SCALE `AttestationRecord` |
+//! | `exhibits` | the same number | SCALE `Exhibit` |
 //! | `state` | name | number |
 //!
 //! # Invariants
 //! - A page of a ledger and the cursor behind it are one transaction; so are an attestation and the mark that the
 //!   shard has its verdict.
 //! - Every change is durable when the function returns.
+//! - Exhibits that wait for hand-over take at most [`EXHIBIT_BYTES_MAX`]; attestations are kept without them then.
 
 use std::path::{Path, PathBuf};
 
 use arion_ledger::Change;
-use arion_types::{AttestationRecord, NodeId, ShardHash};
+use arion_types::{AttestationRecord, Exhibit, NodeId, ShardHash, ShownAttestation};
 use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
@@ -27,11 +29,16 @@ type ShardValue = ([u8; 32], u32, u64);
 const SHARDS: TableDefinition<ShardKey, ShardValue> = TableDefinition::new("shards");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
 const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
+const EXHIBITS: TableDefinition<u64, &[u8]> = TableDefinition::new("exhibits");
 const STATE: TableDefinition<&str, u64> = TableDefinition::new("state");
 
 const ROUND: &str = "round";
 /// Numbers in the outbox are never used twice, so that a late acknowledgement removes nothing else.
 const OUTBOX_NEXT: &str = "outbox_next";
+/// Bytes of all exhibits.
+const EXHIBIT_BYTES: &str = "exhibit_bytes";
+/// Bytes of exhibits that wait, at most: those of some four hours at the usual pace.
+const EXHIBIT_BYTES_MAX: u64 = 1 << 30;
 
 /// Pages of the database kept in memory, in bytes.
 const CACHE_BYTES: usize = 8 << 20;
@@ -92,6 +99,7 @@ impl Store {
         transaction.open_table(SHARDS)?;
         transaction.open_table(CURSORS)?;
         transaction.open_table(OUTBOX)?;
+        transaction.open_table(EXHIBITS)?;
         transaction.open_table(STATE)?;
         transaction.commit()?;
         Ok(Self { database })
@@ -173,14 +181,25 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Keeps a signed attestation for hand-over, and that the shard has its verdict for the round.
-    pub fn attest(&self, record: &AttestationRecord, target: &Target, round: u64) -> Result<(), StoreError> {
+    /// Keeps a signed attestation for hand-over with what it rests on, and that the shard has its verdict for the round.
+    /// Whether there was room for what it rests on.
+    pub fn attest(&self, shown: &ShownAttestation, target: &Target, round: u64) -> Result<bool, StoreError> {
+        let ShownAttestation { record, exhibit } = shown;
         let transaction = self.database.begin_write()?;
+        let has_room;
         {
             let mut state = transaction.open_table(STATE)?;
             let number = state.get(OUTBOX_NEXT)?.map_or(1, |number| number.value());
             state.insert(OUTBOX_NEXT, number + 1)?;
             transaction.open_table(OUTBOX)?.insert(number, record.encode().as_slice())?;
+            let before = state.get(EXHIBIT_BYTES)?.map_or(0, |bytes| bytes.value());
+            let encoded = exhibit.encode();
+            let bytes = before.saturating_add(encoded.len() as u64);
+            has_room = bytes <= EXHIBIT_BYTES_MAX;
+            if has_room && *exhibit != Exhibit::Absent {
+                transaction.open_table(EXHIBITS)?.insert(number, encoded.as_slice())?;
+                state.insert(EXHIBIT_BYTES, bytes)?;
+            }
             let mut shards = transaction.open_table(SHARDS)?;
             let key = (target.shard.0, target.node.0);
             let known = shards.get(key)?.map(|value| value.value());
@@ -188,19 +207,32 @@ impl Store {
                 shards.insert(key, (gateway, size, round))?;
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(has_room)
     }
 
-    /// Attestations not handed over yet, oldest first, at most `limit`, with their numbers.
-    pub fn outbox(&self, limit: usize) -> Result<Vec<(u64, AttestationRecord)>, StoreError> {
-        let table = self.database.begin_read()?.open_table(OUTBOX)?;
-        let mut records = Vec::new();
-        for entry in table.iter()?.take(limit) {
-            let (number, bytes) = entry?;
-            let record = AttestationRecord::decode_all(&mut bytes.value());
-            records.push((number.value(), record.map_err(|_| StoreError::Corrupt)?));
+    /// Attestations not handed over yet, oldest first, with their numbers: at most `limit` and, but for the first, at most
+    /// `bytes_max` of them.
+    pub fn outbox(&self, limit: usize, bytes_max: usize) -> Result<Vec<(u64, ShownAttestation)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let (records, exhibits) = (transaction.open_table(OUTBOX)?, transaction.open_table(EXHIBITS)?);
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
+        for entry in records.iter()?.take(limit) {
+            let (number, encoded) = entry?;
+            let record = AttestationRecord::decode_all(&mut encoded.value());
+            let exhibit = match exhibits.get(number.value())? {
+                Some(encoded) => Exhibit::decode_all(&mut encoded.value()),
+                None => Ok(Exhibit::Absent),
+            };
+            let (Ok(record), Ok(exhibit)) = (record, exhibit) else { return Err(StoreError::Corrupt) };
+            let shown = ShownAttestation { record, exhibit };
+            bytes += shown.encoded_size();
+            if bytes > bytes_max && !waiting.is_empty() {
+                break;
+            }
+            waiting.push((number.value(), shown));
         }
-        Ok(records)
+        Ok(waiting)
     }
 
     /// Number of attestations not handed over yet.
@@ -213,9 +245,16 @@ impl Store {
         let transaction = self.database.begin_write()?;
         {
             let mut outbox = transaction.open_table(OUTBOX)?;
+            let mut exhibits = transaction.open_table(EXHIBITS)?;
+            let mut freed = 0u64;
             for number in numbers {
                 outbox.remove(number)?;
+                let exhibit = exhibits.remove(number)?;
+                freed = freed.saturating_add(exhibit.map_or(0, |exhibit| exhibit.value().len() as u64));
             }
+            let mut state = transaction.open_table(STATE)?;
+            let bytes = state.get(EXHIBIT_BYTES)?.map_or(0, |bytes| bytes.value());
+            state.insert(EXHIBIT_BYTES, bytes.saturating_sub(freed))?;
         }
         Ok(transaction.commit()?)
     }
@@ -252,8 +291,9 @@ mod tests {
         Change::Deleted { shard: ShardHash([shard; 32]) }
     }
 
-    fn record(n: u64) -> AttestationRecord {
-        crate::samples::record(NodeId([0; 32]), n)
+    fn record(n: u64) -> ShownAttestation {
+        let exhibit = Exhibit::Answer { size: 64, bytes: vec![n as u8; 100] };
+        ShownAttestation { record: crate::samples::record(NodeId([0; 32]), n), exhibit }
     }
 
     #[test]
@@ -273,11 +313,19 @@ mod tests {
         assert_eq!((store.cursor(&GATEWAY).unwrap(), store.round().unwrap()), (3, 5));
         let shards = store.shards().unwrap();
         assert_eq!(shards, [(target(1, 1), 0), (target(2, 1), 0), (target(1, 2), 5)]);
-        let outbox = store.outbox(10).unwrap();
+        let outbox = store.outbox(10, 1_000).unwrap();
         assert_eq!(outbox, [(1, record(10)), (2, record(11))]);
+        assert_eq!(store.outbox(1, 1_000).unwrap().len(), 1);
+        assert_eq!(store.outbox(10, 0).unwrap(), [(1, record(10))], "one goes at least");
         store.handed_over(&[1, 2]).unwrap();
         store.attest(&record(12), &target(1, 1), 5).unwrap();
-        assert_eq!(store.outbox(10).unwrap(), [(3, record(12))]);
+        assert_eq!(store.outbox(10, 1_000).unwrap(), [(3, record(12))]);
+        let silent = ShownAttestation { exhibit: Exhibit::Absent, ..record(13) };
+        assert!(store.attest(&silent, &target(1, 1), 5).unwrap());
+        store.handed_over(&[3]).unwrap();
+        assert_eq!(store.outbox(10, 1_000).unwrap(), [(4, silent)]);
+        let state = store.database.begin_read().unwrap().open_table(STATE).unwrap();
+        assert_eq!(state.get(EXHIBIT_BYTES).unwrap().unwrap().value(), 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 pub mod account;
 pub mod call;
 pub mod client;
+mod epochs;
 pub mod events;
 mod follow;
 pub mod interface;
@@ -30,6 +31,7 @@ pub mod view;
 pub use account::{Account, AccountError, AccountId, parse_account, ss58};
 pub use call::{Call, PaymentMethod, ServiceKind, ServiceTerms};
 pub use client::{ChainClient, ChainError, ConnectError};
+pub use epochs::CommittedEpoch;
 pub use events::{BlockEvent, Event};
 pub use interface::InterfaceError;
 pub use marketplace::{

@@ -107,11 +107,15 @@ pub enum Request {
     /// Answer: [`Response::Restored`]. Repeating it is harmless.
     #[codec(index = 12)]
     Restore(SignedCommand),
+    /// [`Request::Attest`] with what each attestation rests on. Registered wardens; SCALE `Vec<ShownAttestation>` in the
+    /// body. Answer: [`Response::AttestationsKept`] once they are durable.
+    #[codec(index = 14)]
+    AttestShown,
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 13;
+    pub const KINDS: u8 = 15;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -124,7 +128,12 @@ impl Request {
             | Self::Challenge { .. }
             | Self::LedgerPage { .. }
             | Self::Miners { .. } => true,
-            Self::Store(_) | Self::Delete(_) | Self::Restore(_) | Self::Heartbeat(_) | Self::Attest => false,
+            Self::Store(_)
+            | Self::Delete(_)
+            | Self::Restore(_)
+            | Self::Heartbeat(_)
+            | Self::Attest
+            | Self::AttestShown => false,
         }
     }
 
@@ -202,11 +211,19 @@ pub enum Response {
         /// Whether the shard is there now.
         exists: bool,
     },
+    /// To [`Request::AttestShown`].
+    #[codec(index = 14)]
+    AttestationsKept {
+        /// How many attestations were new; the others were queued or on chain already.
+        new: u32,
+        /// How many answers of miners are kept for the bundle; the others do not fit their attestation, or there is no room.
+        exhibits: u32,
+    },
 }
 
 impl Response {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 13;
+    pub const KINDS: u8 = 15;
 
     /// The list (of `Error`: the text, behind the code) in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {

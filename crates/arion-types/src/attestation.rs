@@ -88,6 +88,19 @@ impl AttestationRecord {
     }
 }
 
+/// What the chain is told of the bundle of an epoch (`submit_attestation_commitment`, docs/spec/bundle.md).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct AttestationCommitment {
+    /// BLAKE3 of the bundle's index.
+    pub content_hash: [u8; 32],
+    /// Root over the attestations in the bundle.
+    pub attestation_root: [u8; 32],
+    /// Root over the keys of the wardens that signed them.
+    pub warden_root: [u8; 32],
+    /// Number of attestations in the bundle.
+    pub count: u32,
+}
+
 /// Seed of a challenge: BLAKE3 keyed-derivation over `block_hash || warden || miner node id || shard hash`.
 ///
 /// Nobody can choose or foresee it, anyone can check it.

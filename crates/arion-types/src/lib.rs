@@ -17,6 +17,7 @@ extern crate alloc;
 
 pub mod attestation;
 pub mod domain;
+pub mod exhibit;
 pub mod ids;
 pub mod map;
 pub mod quality;
@@ -29,7 +30,8 @@ pub mod statement;
 pub mod stripe;
 pub mod units;
 
-pub use attestation::{AttestationRecord, AttestationResult};
+pub use attestation::{AttestationCommitment, AttestationRecord, AttestationResult};
+pub use exhibit::{Exhibit, ShownAttestation};
 pub use ids::{Epoch, GenesisHash, NodeId, PgId, ShardHash, Signature, StripeId, Uid};
 pub use map::{CrushParams, MinerRecord};
 pub use quality::{MinerStatsUpdate, NetworkTotals, NodeQuality};

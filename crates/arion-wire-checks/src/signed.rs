@@ -3,9 +3,15 @@
 use std::fmt::Debug;
 
 use arion_protocol::{SignedCommand, SignedHeartbeat};
-use arion_types::{AttestationRecord, GenesisHash, SignedReceipt, signing};
+use arion_types::{AttestationRecord, GenesisHash, ShownAttestation, SignedReceipt, signing};
 use codec::{DecodeAll, Encode};
 use ed25519_dalek::SigningKey;
+
+use crate::memory::peak_of;
+
+/// Memory that a list of attestations with what they rest on may take for each of its bytes, and beside them.
+const SHOWN_FACTOR: usize = 6;
+const SHOWN_BYTES_MAX: usize = 64 << 10;
 
 /// Another chain than that of the golden messages, whose signatures must not hold here.
 const GENESIS: GenesisHash = [0x77; 32];
@@ -69,10 +75,19 @@ pub fn receipt(bytes: &[u8]) -> bool {
     check(bytes, sign, |signed| signed.verify(&GENESIS))
 }
 
-/// An attestation; the same bytes as a list are the body of `Attest`.
+/// An attestation; the same bytes as a list are the body of `Attest`, and with what they rest on of `AttestShown`.
 pub fn attestation(bytes: &[u8]) -> bool {
     if let Ok(records) = Vec::<AttestationRecord>::decode_all(&mut &bytes[..]) {
         assert_eq!(records.encode(), bytes);
+    }
+    let (shown, peak) = peak_of(|| Vec::<ShownAttestation>::decode_all(&mut &bytes[..]));
+    assert!(
+        peak <= SHOWN_FACTOR * bytes.len() + SHOWN_BYTES_MAX,
+        "{peak} bytes of memory for {}",
+        bytes.len()
+    );
+    if let Ok(shown) = shown {
+        assert_eq!(shown.encode(), bytes);
     }
     let sign = |mut record: AttestationRecord| {
         record.sign(&GENESIS, &key());

@@ -50,10 +50,10 @@ impl Network {
             hex::encode(map.root)
         ));
 
-        self.plan_submitter()?;
         self.plan_gateway()?;
-        self.plan_wardens()?;
         self.s3 = Some(self.s3_key().await?);
+        self.plan_submitter()?;
+        self.plan_wardens()?;
         self.write_environment()?;
         let mut others = vec!["submitter".to_owned(), "gateway".to_owned()];
         others.extend((0..WARDENS).map(Self::warden_name));

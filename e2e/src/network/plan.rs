@@ -129,7 +129,7 @@ impl Network {
         let name = "submitter";
         let address = local(self.ports.submitter_quic());
         self.node_key(name)?;
-        let options = vec![
+        let mut options = vec![
             ("listen", address.clone()),
             ("key-file", self.text_of(name, Some("node.key"))?),
             ("account-file", text(&self.account_file(name))?),
@@ -139,6 +139,13 @@ impl Network {
             ("chain-poll", CHAIN_POLL.to_owned()),
             ("batch-age", "3s".to_owned()),
         ];
+        if self.makes_bundles {
+            options.extend([
+                ("bundle-endpoint", format!("http://{}", local(self.ports.gateway_s3()))),
+                ("bundle-region", REGION.to_owned()),
+                ("bundle-access-key-file", text(&self.s3_key_file())?),
+            ]);
+        }
         let (address, http) = (format!("quic {address}"), local(self.ports.submitter_http()));
         self.plan_daemon(Daemon {
             name,
@@ -183,9 +190,14 @@ impl Network {
         })
     }
 
+    /// What `arion-gateway access-key add --json` printed.
+    fn s3_key_file(&self) -> std::path::PathBuf {
+        self.directory("gateway").join("s3-access.json")
+    }
+
     /// The S3 key that was made for this network, or a new one.
     pub(super) async fn s3_key(&self) -> anyhow::Result<S3Access> {
-        let file = self.directory("gateway").join("s3-access.json");
+        let file = self.s3_key_file();
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -37,19 +37,19 @@ fn heartbeat_fields() -> Vec<Field> {
     ]
 }
 
-/// The body of `Attest`: a list of one record.
-fn attestations() -> Vec<u8> {
+/// A record with this result, and its bytes.
+fn attestation(result: AttestationResult, answer: &[u8]) -> Vec<u8> {
     let seed = arion_types::attestation::challenge_seed(
         &SEED,
         &public(&warden()).0,
         &public(&miner()).0,
         &shard().0,
     );
-    let answer: [u8; 32] = blake3::hash(SHARD).into();
+    let answer: [u8; 32] = blake3::hash(answer).into();
     let mut record = AttestationRecord {
         shard_hash: shard().0,
         miner_uid: 12,
-        result: AttestationResult::Passed,
+        result,
         challenge_seed: seed,
         block_number: 34,
         timestamp: STORED_AT,
@@ -60,10 +60,9 @@ fn attestations() -> Vec<u8> {
     };
     record.sign(&GENESIS, &warden());
     [
-        &[4][..],
-        &shard().0,
+        &shard().0[..],
         &12u32.to_le_bytes(),
-        &[0],
+        &[result as u8],
         &seed,
         &34u64.to_le_bytes(),
         &STORED_AT.to_le_bytes(),
@@ -72,6 +71,26 @@ fn attestations() -> Vec<u8> {
         &answer,
         &[8],
         b"w1",
+    ]
+    .concat()
+}
+
+/// The body of `Attest`: a list of one record.
+fn attestations() -> Vec<u8> {
+    [vec![4], attestation(AttestationResult::Passed, SHARD)].concat()
+}
+
+/// The body of `AttestShown`: a pass with the proof, which is the whole shard; a refusal; silence.
+fn shown_attestations() -> Vec<u8> {
+    let size = (SHARD.len() as u32).to_le_bytes();
+    [
+        &[12][..],
+        &attestation(AttestationResult::Passed, SHARD),
+        &[&[1][..], &size, &[4 * SHARD.len() as u8], SHARD].concat(),
+        &attestation(AttestationResult::Failed, b""),
+        &[&[2][..], &size, &[9]].concat(),
+        &attestation(AttestationResult::Timeout, b""),
+        &[0],
     ]
     .concat()
 }
@@ -143,5 +162,12 @@ pub(crate) fn all() -> Vec<Sample<Request>> {
         ),
         sample("Attest, and a list of one record", 11, Request::Attest, vec![], &attestations()),
         sample("Restore", 12, Request::Restore(restore), command_fields(2, vec![], &restore), &[]),
+        sample(
+            "AttestShown, and a list of three records with what they rest on",
+            14,
+            Request::AttestShown,
+            vec![],
+            &shown_attestations(),
+        ),
     ]
 }

@@ -128,5 +128,12 @@ pub(crate) fn all() -> Vec<Sample<Response>> {
             &[],
         ),
         sample("Restored", 12, Response::Restored { exists: true }, vec![field("exists", [1])], &[]),
+        sample(
+            "AttestationsKept",
+            14,
+            Response::AttestationsKept { new: 3, exhibits: 2 },
+            vec![field("new", 3u32.to_le_bytes()), field("exhibits", 2u32.to_le_bytes())],
+            &[],
+        ),
     ]
 }

@@ -1,0 +1,104 @@
+//! Where the objects of a bundle are to be had. Each is named by its BLAKE3, in hex.
+
+use std::{
+    convert::Infallible,
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use ureq::Agent;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A place where bundles are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BundlePlace {
+    /// A URL in front of the names.
+    Web(String),
+    /// A directory with files of those names, or the index in such a directory under whatever name.
+    Files(PathBuf),
+}
+
+impl FromStr for BundlePlace {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let is_url = text.starts_with("http://") || text.starts_with("https://");
+        Ok(match is_url {
+            true => Self::Web(text.trim_end_matches('/').to_owned()),
+            false => Self::Files(text.into()),
+        })
+    }
+}
+
+impl std::fmt::Display for BundlePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Web(base) => f.write_str(base),
+            Self::Files(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl BundlePlace {
+    /// The index that has, or should have, this hash; `None` where it is not there, or not for everybody.
+    pub fn index(&self, hash: &[u8; 32], bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Files(path) if path.is_file() => read(path, bytes_max),
+            _ => self.object(hash, bytes_max),
+        }
+    }
+
+    /// An object of at most so many bytes; `None` where it is not there, or not for everybody.
+    pub fn object(&self, hash: &[u8; 32], bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        let name = hex::encode(hash);
+        match self {
+            Self::Web(base) => fetch(&format!("{base}/{name}"), bytes_max),
+            Self::Files(path) => {
+                let directory = if path.is_file() { path.parent().unwrap_or(Path::new(".")) } else { path };
+                read(&directory.join(name), bytes_max)
+            }
+        }
+    }
+}
+
+fn read(path: &Path, bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
+    match fs::File::open(path) {
+        Ok(file) => {
+            bounded(file, bytes_max).map(Some).with_context(|| format!("cannot read {}", path.display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn fetch(url: &str, bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .build()
+        .into();
+    let answer = agent.get(url).call().with_context(|| format!("cannot reach {url}"))?;
+    match answer.status().as_u16() {
+        200 => {
+            let body = answer.into_body().into_reader();
+            bounded(body, bytes_max).map(Some).with_context(|| format!("cannot read {url}"))
+        }
+        // What is not there is answered with 403 where names may not be listed.
+        401 | 403 | 404 => Ok(None),
+        status => bail!("{url} answers with HTTP status {status}"),
+    }
+}
+
+/// One byte more is read than may be there: what is too long is told by its length.
+fn bounded(reader: impl Read, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
