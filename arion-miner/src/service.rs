@@ -149,9 +149,11 @@ impl MinerService {
             Request::Delete(command) => self.delete(command).await,
             Request::Restore(command) => self.restore(command).await,
             Request::Challenge { shard, seed } => self.challenge(peer, shard, seed).await,
-            Request::Heartbeat(_) | Request::LedgerPage { .. } | Request::Miners { .. } | Request::Attest => {
-                refuse(ErrorCode::Unsupported, "a miner does not serve this")
-            }
+            Request::Heartbeat(_)
+            | Request::LedgerPage { .. }
+            | Request::Miners { .. }
+            | Request::Attest
+            | Request::Relocated { .. } => refuse(ErrorCode::Unsupported, "a miner does not serve this"),
         }
     }
 }

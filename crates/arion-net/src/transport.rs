@@ -189,7 +189,8 @@ pub fn is_repeatable(request: &Request) -> bool {
         | Request::Challenge { .. }
         | Request::LedgerPage { .. }
         | Request::Miners { .. }
-        | Request::Attest => true,
+        | Request::Attest
+        | Request::Relocated { .. } => true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests and responses, one variant per kind. Who may send what is said at each variant; `public` needs no
 //! registered key.
 
-use arion_types::{Epoch, NodeId, PgId, ShardHash, SignedReceipt, StripeId, map::Endpoint};
+use arion_types::{Epoch, NodeId, PgId, Receipt, ShardHash, SignedReceipt, StripeId, map::Endpoint};
 use codec::{Decode, Encode};
 
 use crate::{
@@ -10,7 +10,10 @@ use crate::{
     frame::ListLimit,
     heartbeat::SignedHeartbeat,
     ledger::LedgerEntry,
-    limits::{ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, STAT_SHARDS_MAX},
+    limits::{
+        ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, RELOCATED_RECEIPTS_MAX,
+        STAT_SHARDS_MAX,
+    },
 };
 
 /// Where a shard belongs.
@@ -26,6 +29,15 @@ pub struct ShardPlacement {
     pub epoch: Epoch,
     /// Length of the shard in bytes.
     pub size: u32,
+}
+
+impl ShardPlacement {
+    /// Whether a receipt is the answer of `node` to the order to store `shard` here; its signature is not looked at.
+    pub fn is_met_by(&self, receipt: &Receipt, shard: &ShardHash, node: &NodeId) -> bool {
+        let Self { stripe, pg, index, epoch, size } = *self;
+        let stored_at = receipt.stored_at;
+        *receipt == Receipt { shard: *shard, size, stripe, pg, index, epoch, node_id: *node, stored_at }
+    }
 }
 
 /// A question to a node.
@@ -107,11 +119,18 @@ pub enum Request {
     /// Answer: [`Response::Restored`]. Repeating it is harmless.
     #[codec(index = 12)]
     Restore(SignedCommand),
+    /// A validator service tells a gateway which miners hold shards of one of its stripes now. Registered
+    /// validators. Answer: [`Response::Relocated`]. Repeating it is harmless.
+    #[codec(index = 13)]
+    Relocated {
+        /// The miners' receipts, all of the same stripe; at least one, at most `RELOCATED_RECEIPTS_MAX`.
+        receipts: Vec<SignedReceipt>,
+    },
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 13;
+    pub const KINDS: u8 = 14;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -124,13 +143,23 @@ impl Request {
             | Self::Challenge { .. }
             | Self::LedgerPage { .. }
             | Self::Miners { .. } => true,
-            Self::Store(_) | Self::Delete(_) | Self::Restore(_) | Self::Heartbeat(_) | Self::Attest => false,
+            Self::Store(_)
+            | Self::Delete(_)
+            | Self::Restore(_)
+            | Self::Heartbeat(_)
+            | Self::Attest
+            | Self::Relocated { .. } => false,
         }
     }
 
     /// The list in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
-        (kind == 4).then_some(ListLimit { offset: 0, max: STAT_SHARDS_MAX as u32 })
+        let max = match kind {
+            4 => STAT_SHARDS_MAX as u32,
+            13 => u32::from(RELOCATED_RECEIPTS_MAX),
+            _ => return None,
+        };
+        Some(ListLimit { offset: 0, max })
     }
 }
 
@@ -202,11 +231,17 @@ pub enum Response {
         /// Whether the shard is there now.
         exists: bool,
     },
+    /// To [`Request::Relocated`].
+    #[codec(index = 13)]
+    Relocated {
+        /// Whether the gateway wants the stripe: then the receipts are in its ledger, and else nothing was entered.
+        wanted: bool,
+    },
 }
 
 impl Response {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 13;
+    pub const KINDS: u8 = 14;
 
     /// The list (of `Error`: the text, behind the code) in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {

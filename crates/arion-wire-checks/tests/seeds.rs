@@ -32,7 +32,7 @@ impl Numbers {
 fn golden() -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../arion-protocol/golden");
     let files = hex_files(&directory);
-    assert!(files.len() >= 26);
+    assert!(files.len() >= 28);
     let key = spki(&node(1));
     let mut inputs = vec![key.to_vec(), key[12..].to_vec()];
     for (_, wire) in files {

@@ -38,6 +38,7 @@ fn request_file(request: &Request) -> &'static str {
         Request::Miners { .. } => "request-miners",
         Request::Attest => "request-attest",
         Request::Restore(_) => "request-restore",
+        Request::Relocated { .. } => "request-relocated",
     }
 }
 
@@ -57,6 +58,7 @@ fn response_file(response: &Response) -> &'static str {
         Response::Miners(_) => "response-miners",
         Response::AttestationsQueued { .. } => "response-attestations-queued",
         Response::Restored { .. } => "response-restored",
+        Response::Relocated { .. } => "response-relocated",
     }
 }
 
