@@ -43,6 +43,8 @@ impl Options {
 pub const WARDENS: u16 = 2;
 /// Memory of the gateway for shards read lately: what is read comes from the miners.
 pub const READ_CACHE: &str = "0B";
+/// How long validator services leave what they find alone: stories that lose shards on purpose look at them first.
+const REPAIR_DELAY: &str = "30m";
 /// How long a process may take until its health page answers.
 const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,7 @@ pub struct Network {
     behind_nat: Option<behind_nat::BehindNat>,
     takes_snapshots: bool,
     read_cache: String,
+    repair_delay: &'static str,
 }
 
 impl Network {
@@ -77,7 +80,13 @@ impl Network {
             behind_nat: None,
             takes_snapshots: false,
             read_cache: READ_CACHE.to_owned(),
+            repair_delay: REPAIR_DELAY,
         }
+    }
+
+    /// Has validator services repair at once what they find.
+    pub fn repair_at_once(&mut self) {
+        self.repair_delay = "0s";
     }
 
     /// Lets the gateway keep as much of what was read lately.

@@ -4,6 +4,7 @@ mod chain;
 pub mod client;
 pub mod demo;
 mod gateway;
+mod heal;
 mod marketplace;
 mod polkadot_js;
 mod relay;
@@ -33,6 +34,8 @@ pub enum Story {
     Marketplace(marketplace::Arguments),
     /// S3 clients nobody here wrote, the snippets of docs/use, and a gateway that is killed.
     Gateway(gateway::Arguments),
+    /// A family is lost: its miners leave the map, and every shard is brought to the miner that the next one names.
+    Heal(heal::Arguments),
     /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
     Relay(relay::Arguments),
     /// A polkadot.js client on a lone development node.
@@ -50,6 +53,7 @@ impl Story {
             Self::Chain(arguments) => chain::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,
+            Self::Heal(arguments) => heal::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
             Self::Upgrade(arguments) => upgrade::run(&arguments).await,

@@ -33,6 +33,7 @@ mod events;
 mod expiry;
 mod export;
 mod ledger;
+mod moved;
 mod objects;
 mod packs;
 mod place;
@@ -265,6 +266,7 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     transaction.open_table(stripes::PINNED)?;
     transaction.open_table(events::EVENTS)?;
     transaction.open_table(receipts::RECEIPTS)?;
+    transaction.open_table(moved::MOVED)?;
     usage::prepare(&transaction)?;
     transaction.open_table(snapshots::SNAPSHOT_NODES)?;
     transaction.open_table(snapshots::SNAPSHOT_STRIPES)?;

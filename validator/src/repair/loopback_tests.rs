@@ -85,6 +85,35 @@ async fn repair_that_is_killed_in_the_middle_goes_on_from_there() {
     assert_eq!(world.gateway.doubled(), 0);
 }
 
+/// Each begins with its own groups; what the other leaves undone is taken over when its time has come.
+#[tokio::test]
+async fn two_services_share_the_work_and_one_takes_over_from_the_other() {
+    let world = World::with_services(48, 2);
+    for seed in 0..12 {
+        world.upload(seed, 2_000, 30).await;
+    }
+    world.lose(1);
+    world.lose(10);
+    world.set_map(2, &[1, 10]);
+    let [one, other] = [world.service_number(0), world.service_number(1)];
+    for service in [&one, &other] {
+        service.sync().await;
+        service.census(false).await;
+    }
+    let (of_one, of_other) = (one.due(0), other.due(0));
+    assert!(!of_one.is_empty() && !of_other.is_empty(), "{of_one:?} {of_other:?}");
+    assert!(of_one.iter().all(|stripe| !of_other.contains(stripe)), "both begin with the same stripe");
+    assert_eq!(other.drain().await, Vec::<String>::new());
+    let moved = other.shards();
+    // The first one is gone; an hour later its part is done, and what was done is not done again.
+    assert_eq!(other.drain_at(world::HOUR_MS).await, Vec::<String>::new());
+    assert!(other.shards() > moved);
+    world.check_all_in_place(&[]).await;
+    one.sync().await;
+    assert_eq!(one.drain_at(world::HOUR_MS).await, Vec::<String>::new());
+    assert_eq!((one.shards(), world.gateway.doubled()), (0, 0));
+}
+
 #[tokio::test]
 async fn flipped_bytes_are_not_copied() {
     let world = World::new(48);

@@ -80,7 +80,8 @@ impl Repair {
                 tally.add(plan.condition);
             }
             self.metrics.repair.queued.set(self.queue().len() as i64);
-            if is_last {
+            // A new map is a reason to begin again.
+            if is_last || self.view.snapshot().epoch() != map.epoch {
                 return Ok(tally);
             }
         }

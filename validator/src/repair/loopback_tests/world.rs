@@ -42,6 +42,10 @@ use crate::{
 const GENESIS: [u8; 32] = [7; 32];
 const GATEWAY: &str = "gateway:1";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the second service waits for the first.
+pub(super) const HOUR_MS: u64 = 3_600_000;
+/// Services that are registered.
+const SERVICES: usize = 2;
 
 fn miner_key(uid: u32) -> SigningKey {
     SigningKey::from_bytes(&[uid as u8 + 1; 32])
@@ -51,8 +55,8 @@ fn gateway_key() -> SigningKey {
     SigningKey::from_bytes(&[201; 32])
 }
 
-fn validator_key() -> SigningKey {
-    SigningKey::from_bytes(&[202; 32])
+fn validator_key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[202 + number; 32])
 }
 
 /// Waits for a condition.
@@ -162,7 +166,7 @@ impl Service for Gateway {
                 )
             }
             Request::Relocated { receipts } => {
-                assert_eq!(peer, node_id(&validator_key()));
+                assert!((0..2).any(|number| peer == node_id(&validator_key(number))));
                 for signed in &receipts {
                     self.checker.lock().await.check(signed).unwrap();
                 }
@@ -197,20 +201,24 @@ pub(super) struct World {
     miners: Mutex<BTreeMap<u32, Arc<Miner>>>,
     stripes: Mutex<BTreeMap<StripeId, Shards>>,
     order: Mutex<Vec<StripeId>>,
-    store_of_the_service: TempDir,
+    stores_of_services: [TempDir; SERVICES],
 }
 
 impl World {
     /// So many miners, three in a family (with one less it still fills the two positions that a group takes of it), and map 1 of
     /// all of them.
     pub(super) fn new(count: u32) -> Self {
+        Self::with_services(count, 1)
+    }
+
+    pub(super) fn with_services(count: u32, services: u8) -> Self {
         let mut registry = Registry::default();
         for uid in 0..count {
             let family = [(uid / 3) as u8 + 1; 32];
             registry.miners.insert(node_id(&miner_key(uid)), Child { child: [uid as u8; 32], family });
         }
         registry.gateways.insert(node_id(&gateway_key()));
-        registry.validators.insert(node_id(&validator_key()));
+        registry.validators.extend((0..services).map(|number| node_id(&validator_key(number))));
         let first = Snapshot { registry: Arc::new(registry), ..Snapshot::default() };
         let (view, source) = ChainView::manual(GENESIS, first);
         let gateway = Arc::new(Gateway {
@@ -229,7 +237,7 @@ impl World {
             miners: Mutex::default(),
             stripes: Mutex::default(),
             order: Mutex::default(),
-            store_of_the_service: tempfile::tempdir().unwrap(),
+            stores_of_services: std::array::from_fn(|_| tempfile::tempdir().unwrap()),
         };
         world.connect_gateway();
         (0..count).for_each(|uid| world.wipe(uid));
@@ -400,10 +408,15 @@ impl World {
         }
     }
 
-    /// Repair as a service would start it; what it keeps on disk is what the one before it left.
+    /// Repair as the first service would start it; what it keeps on disk is what the one before it left.
     pub(super) fn service(&self) -> Running {
-        let transport: Arc<dyn Transport> = Arc::new(self.memory.transport(node_id(&validator_key())));
-        let holdings = open(&self.store_of_the_service);
+        self.service_number(0)
+    }
+
+    pub(super) fn service_number(&self, number: u8) -> Running {
+        let key = validator_key(number);
+        let transport: Arc<dyn Transport> = Arc::new(self.memory.transport(node_id(&key)));
+        let holdings = open(&self.stores_of_services[usize::from(number)]);
         let metrics = Metrics::default();
         let follower = Arc::new(Follower::new(
             PeerAddr { node_id: node_id(&gateway_key()), endpoint: GATEWAY.into() },
@@ -413,7 +426,7 @@ impl World {
             metrics.ledgers.clone(),
         ));
         let repair = Repair::new(Parts {
-            key: validator_key(),
+            key,
             view: self.view.clone(),
             transport,
             holdings,
@@ -426,7 +439,7 @@ impl World {
                 workers: 2,
                 census_interval: Duration::from_secs(3_600),
                 delay: Duration::ZERO,
-                takeover: Duration::from_secs(3_600),
+                takeover: Duration::from_millis(HOUR_MS),
             },
         });
         Running { repair, follower }
@@ -468,16 +481,29 @@ impl Running {
         self.repair.work(stripe).await.map_err(|error| error.to_string())
     }
 
+    /// Stripes whose time has come in so many milliseconds from now; they are under way from now on.
+    pub(super) fn due(&self, in_ms: u64) -> Vec<StripeId> {
+        let now = now_ms() + in_ms;
+        let due: Vec<StripeId> = std::iter::from_fn(|| self.repair.queue().take(now)).collect();
+        due.iter().for_each(|stripe| self.repair.queue().failed(stripe, 0));
+        due
+    }
+
     /// Works through the queue; what failed.
     pub(super) async fn drain(&self) -> Vec<String> {
+        self.drain_at(0).await
+    }
+
+    /// As if it were so many milliseconds later.
+    pub(super) async fn drain_at(&self, in_ms: u64) -> Vec<String> {
         let mut failed = Vec::new();
         loop {
-            let next = self.repair.queue().take(now_ms());
+            let next = self.repair.queue().take(now_ms() + in_ms);
             let Some(stripe) = next else { return failed };
             match self.work(stripe).await {
                 Ok(()) => self.repair.queue().done(&stripe),
                 Err(error) => {
-                    self.repair.queue().failed(&stripe, now_ms());
+                    self.repair.queue().failed(&stripe, now_ms() + in_ms);
                     failed.push(error);
                 }
             }
