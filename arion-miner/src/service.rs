@@ -153,7 +153,8 @@ impl MinerService {
             | Request::LedgerPage { .. }
             | Request::Miners { .. }
             | Request::Attest
-            | Request::AttestShown => refuse(ErrorCode::Unsupported, "a miner does not serve this"),
+            | Request::AttestShown
+            | Request::Relocated { .. } => refuse(ErrorCode::Unsupported, "a miner does not serve this"),
         }
     }
 }

@@ -106,6 +106,12 @@ def get_range(s3, arguments):
     return {"bytes": len(body), "blake3": blake3.blake3(body).hexdigest(), "content_range": answer["ContentRange"]}
 
 
+def delete(s3, arguments):
+    """Deletes an object."""
+    s3.delete_object(Bucket=arguments.bucket, Key=arguments.key)
+    return {"deleted": True}
+
+
 def list_keys(s3, arguments):
     """Keys of a bucket."""
     answer = s3.list_objects_v2(Bucket=arguments.bucket)
@@ -142,6 +148,7 @@ def main():
         ("put", put, ["file", "bucket", "key"]),
         ("get", get, ["bucket", "key", "file"]),
         ("get-range", get_range, ["bucket", "key", "offset", "length"]),
+        ("delete", delete, ["bucket", "key"]),
         ("list", list_keys, ["bucket"]),
         ("locate", locate, ["bucket", "key"]),
         ("store", store, ["file", "bucket", "key"]),

@@ -45,6 +45,8 @@ pub const WARDENS: u16 = 2;
 pub const READ_CACHE: &str = "0B";
 /// A miner may be silent for this long before the map goes on without it: longer than a story lets one be.
 pub const OUT_AFTER: &str = "10m";
+/// How long validator services leave what they find alone: stories that lose shards on purpose look at them first.
+const REPAIR_DELAY: &str = "30m";
 /// How long a process may take until its health page answers.
 const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -64,6 +66,7 @@ pub struct Network {
     makes_bundles: bool,
     read_cache: String,
     out_after: String,
+    repair_delay: &'static str,
 }
 
 impl Network {
@@ -85,7 +88,13 @@ impl Network {
             makes_bundles: false,
             read_cache: READ_CACHE.to_owned(),
             out_after: OUT_AFTER.to_owned(),
+            repair_delay: REPAIR_DELAY,
         }
+    }
+
+    /// Has validator services repair at once what they find.
+    pub fn repair_at_once(&mut self) {
+        self.repair_delay = "0s";
     }
 
     /// Lets the gateway keep as much of what was read lately.

@@ -1,12 +1,13 @@
 //! Stories: what a user of the network would do, told by real processes, each on a network of its own.
 
-mod billing;
 mod audit;
+mod billing;
 mod chain;
 mod chaos;
 pub mod client;
 pub mod demo;
 mod gateway;
+mod heal;
 mod marketplace;
 mod polkadot_js;
 mod relay;
@@ -40,6 +41,8 @@ pub enum Story {
     Billing(billing::Arguments),
     /// S3 clients nobody here wrote, the snippets of docs/use, and a gateway that is killed.
     Gateway(gateway::Arguments),
+    /// A family is lost: its miners leave the map, and every shard is brought to the miner that the next one names.
+    Heal(heal::Arguments),
     /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
     Relay(relay::Arguments),
     /// An epoch ends, its bundle is committed to, and a stranger checks it.
@@ -61,6 +64,7 @@ impl Story {
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
             Self::Billing(arguments) => billing::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,
+            Self::Heal(arguments) => heal::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
             Self::Audit(arguments) => audit::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,

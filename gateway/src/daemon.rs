@@ -94,7 +94,9 @@ impl arion_daemon::Daemon for Gateway {
         let health = Health::new("arion-gateway", env!("CARGO_PKG_VERSION"));
         let maps = Maps::default();
         let recalled = chain::recall_maps(&meta, &maps).await?;
-        let quic = QuicServer::bind(config.listen, &key, Arc::new(LedgerService::new(meta.clone())))?;
+        let chain_seen = Arc::new(OnceLock::new());
+        let ledger = LedgerService::new(meta.clone(), maps.clone(), chain_seen.clone());
+        let quic = QuicServer::bind(config.listen, &key, Arc::new(ledger))?;
         let transport = QuicTransport::new(&key)?;
         health.detail("node_id", node_id.to_string());
         health.detail("quic", quic.local_addr().to_string());
@@ -109,6 +111,7 @@ impl arion_daemon::Daemon for Gateway {
         let routes = account_command::route(keys.clone(), meta.clone(), rate.clone(), credit.clone());
         let http = HttpServer::bind_with(&config.http, health.clone(), registry, routes).await?;
         let (client, view) = config.chain.reach(ViewConfig::default().earlier_maps, &health).await?;
+        let _ = chain_seen.set(view.clone());
         let options = config.grid_options();
         let (way, files) = (Arc::new(transport.clone()), meta.clone());
         let grid = Arc::new(Grid::new(key, view.genesis(), way, maps, files, options, metrics));

@@ -258,14 +258,7 @@ impl Grid {
         let command = self.order(Action::Store(placement), shard, peer.node_id);
         let answer = self.call(peer, Request::Store(command), bytes, self.options.store_timeout).await?;
         let Response::Stored(signed) = answer.0 else { return Err(ShardError::Unexpected) };
-        let receipt = &signed.receipt;
-        let as_ordered = receipt.shard == shard
-            && receipt.size == placement.size
-            && receipt.stripe == placement.stripe
-            && receipt.pg == placement.pg
-            && receipt.index == placement.index
-            && receipt.epoch == placement.epoch
-            && receipt.node_id == peer.node_id;
+        let as_ordered = placement.is_met_by(&signed.receipt, &shard, &peer.node_id);
         if as_ordered && signed.verify(&self.genesis) { Ok(signed) } else { Err(ShardError::BadReceipt) }
     }
 

@@ -45,6 +45,7 @@ pub mod peers;
 pub mod placement;
 pub mod rate;
 pub mod register;
+pub mod relocation;
 pub mod rotation;
 pub mod s3;
 pub mod scope;

@@ -34,6 +34,7 @@ mod events;
 mod expiry;
 mod export;
 mod ledger;
+mod moved;
 mod objects;
 mod occupancy;
 mod packs;
@@ -269,6 +270,7 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     transaction.open_table(stripes::PINNED)?;
     transaction.open_table(events::EVENTS)?;
     transaction.open_table(receipts::RECEIPTS)?;
+    transaction.open_table(moved::MOVED)?;
     usage::prepare(&transaction)?;
     occupancy::prepare(&transaction)?;
     commitments::prepare(&transaction)?;

@@ -113,6 +113,17 @@ impl Maps {
         own.into_iter().chain(others).collect()
     }
 
+    /// The map of an epoch.
+    pub fn of(&self, epoch: Epoch) -> Option<Arc<Placement>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).maps.get(&epoch).cloned()
+    }
+
+    /// Where a miner is called, by the newest map that has it.
+    pub fn find(&self, node: &NodeId) -> Option<PeerAddr> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.maps.values().rev().find_map(|map| map.miner(node)).map(address)
+    }
+
     /// Whether the map of an epoch is known.
     pub fn knows(&self, epoch: Epoch) -> bool {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).maps.contains_key(&epoch)

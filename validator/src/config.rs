@@ -1,12 +1,19 @@
 //! Settings; what they mean stands in `example.toml`.
 
-use std::{collections::HashSet, net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+};
 
-use arion_daemon::{ChainConfig, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Peer, Settings};
+use arion_daemon::{
+    ByteSize, ChainConfig, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Peer, Settings,
+};
 use arion_types::{CrushParams, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::standing::Patience;
+use crate::{repair::RepairOptions, standing::Patience};
 
 /// Everything the service needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,12 +44,45 @@ pub struct Config {
     pub gateways: Vec<Peer>,
     /// Pause between looks at the ledgers.
     pub ledger_poll: Pause,
+    /// Repair.
+    pub repair: RepairConfig,
     /// The chain.
     pub chain: ChainConfig,
     /// /health and /metrics.
     pub http: HttpConfig,
     /// Log lines.
     pub log: LogConfig,
+}
+
+/// Repair of shards that are not where the map wants them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepairConfig {
+    /// Whether this service repairs.
+    pub enabled: bool,
+    /// Bytes of shards read and written in a second, together.
+    pub rate: ByteSize,
+    /// Stripes worked on at once.
+    pub workers: NonZeroUsize,
+    /// Time between two looks at what miners have.
+    pub census_interval: Pause,
+    /// How long a stripe is left alone after it was first seen.
+    pub delay: HumanDuration,
+    /// How much longer the service of the next rank waits.
+    pub takeover: HumanDuration,
+}
+
+impl RepairConfig {
+    /// What the engine takes.
+    pub fn options(&self) -> RepairOptions {
+        RepairOptions {
+            bytes_per_second: self.rate.0,
+            workers: self.workers.get(),
+            census_interval: self.census_interval.0,
+            delay: self.delay.0,
+            takeover: self.takeover.0,
+        }
+    }
 }
 
 /// A gateway is listed twice.

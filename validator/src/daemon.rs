@@ -21,6 +21,7 @@ use crate::{
     presence::Presence,
     publisher::{LiveChain, Publisher, publish},
     quality::{self, Observer, Reports},
+    repair::{self, Repair},
     service::ValidatorService,
     standing::Standings,
 };
@@ -87,6 +88,20 @@ See docs/operate/validator.md.";
         let mut tasks = JoinSet::new();
         for follower in &followers {
             tasks.spawn(follower.clone().run(config.ledger_poll.0));
+        }
+        if config.repair.enabled {
+            let repair = Repair::new(repair::Parts {
+                key: key.clone(),
+                view: view.clone(),
+                transport: Arc::new(transport.clone()),
+                holdings: holdings.clone(),
+                followers: followers.clone(),
+                liveness: liveness.clone(),
+                health: health.clone(),
+                metrics: metrics.clone(),
+                options: config.repair.options(),
+            });
+            tasks.spawn(repair.run());
         }
         let observer = Arc::new(Observer {
             view: view.clone(),

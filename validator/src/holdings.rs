@@ -1,14 +1,21 @@
-//! How many bytes each miner has signed for, by the ledgers of the gateways.
+//! What the ledgers of the gateways say: the stripes that are wanted, who has signed for their shards, and how many bytes each
+//! miner has signed for.
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `shards` | shard (32 bytes), miner (32) | gateway (32), size (u32) |
+//! | `signed` | shard (32 bytes), miner (32) | gateway (32), size (u32), stripe (32) |
+//! | `stripes` | stripe (32) | SCALE [`StripeRow`] |
 //! | `miners` | miner (32) | bytes (u64) |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //!
+//! Everything here can be read again from the ledgers: a file of an earlier layout is emptied when it is opened.
+//!
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
-//! - `miners` is the sum over `shards`; a shard that two ledgers have counts once, for the first of them.
+//! - `miners` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
+//! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard.
+
+mod stripes;
 
 use std::{
     collections::BTreeMap,
@@ -19,14 +26,19 @@ use std::{
 use arion_ledger::{Book, BookError, Change};
 use arion_types::NodeId;
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
 
-type ShardKey = ([u8; 32], [u8; 32]);
-type ShardValue = ([u8; 32], u32);
+use stripes::STRIPES;
+pub use stripes::{Place, Stripe};
 
-const SHARDS: TableDefinition<ShardKey, ShardValue> = TableDefinition::new("shards");
+type SignedKey = ([u8; 32], [u8; 32]);
+type SignedValue = ([u8; 32], u32, [u8; 32]);
+
+const SIGNED: TableDefinition<SignedKey, SignedValue> = TableDefinition::new("signed");
 const MINERS: TableDefinition<[u8; 32], u64> = TableDefinition::new("miners");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
+/// Of the layout that did not know stripes.
+const BEFORE_STRIPES: TableDefinition<SignedKey, ([u8; 32], u32)> = TableDefinition::new("shards");
 
 /// Pages of the database kept in memory, in bytes.
 const CACHE_BYTES: usize = 8 << 20;
@@ -73,12 +85,21 @@ impl Holdings {
 
     fn on(database: Database) -> Result<Self, StoreError> {
         let transaction = database.begin_write()?;
+        if transaction.list_tables()?.any(|table| table.name() == BEFORE_STRIPES.name()) {
+            tracing::info!(
+                "the store is of an earlier version: the ledgers are read again from their beginning"
+            );
+            transaction.delete_table(BEFORE_STRIPES)?;
+            transaction.delete_table(MINERS)?;
+            transaction.delete_table(CURSORS)?;
+        }
         let mut bytes = BTreeMap::new();
         for entry in transaction.open_table(MINERS)?.iter()? {
             let (node, sum) = entry?;
             bytes.insert(NodeId(node.value()), sum.value());
         }
-        transaction.open_table(SHARDS)?;
+        transaction.open_table(SIGNED)?;
+        transaction.open_table(STRIPES)?;
         transaction.open_table(CURSORS)?;
         transaction.commit()?;
         Ok(Self { database, bytes: Mutex::new(bytes) })
@@ -108,29 +129,34 @@ impl Holdings {
         let mut sums = BTreeMap::new();
         let transaction = self.database.begin_write()?;
         {
-            let mut shards = transaction.open_table(SHARDS)?;
+            let mut signed = transaction.open_table(SIGNED)?;
+            let mut stripes = transaction.open_table(STRIPES)?;
             let mut miners = transaction.open_table(MINERS)?;
             for change in changes {
                 match change {
-                    Change::Stored { node, shard, size } => {
-                        let key = (shard.0, node.0);
-                        if shards.get(key)?.is_none() {
-                            shards.insert(key, (gateway.0, *size))?;
-                            let sum = add(&mut miners, node, |sum| sum.saturating_add((*size).into()))?;
-                            sums.insert(*node, sum);
+                    Change::Stored(receipt) => {
+                        let key = (receipt.shard.0, receipt.node_id.0);
+                        if signed.get(key)?.is_none() {
+                            signed.insert(key, (gateway.0, receipt.size, receipt.stripe.0))?;
+                            let sum = add(&mut miners, &receipt.node_id, |sum| {
+                                sum.saturating_add(receipt.size.into())
+                            })?;
+                            sums.insert(receipt.node_id, sum);
                         }
+                        stripes::stored(&mut stripes, gateway, receipt)?;
                     }
                     Change::Deleted { shard } => {
                         let mut gone = Vec::new();
-                        for entry in shards.range((shard.0, [0; 32])..=(shard.0, [0xff; 32]))? {
+                        for entry in signed.range((shard.0, [0; 32])..=(shard.0, [0xff; 32]))? {
                             let (key, value) = entry?;
-                            let (of, size) = value.value();
+                            let (of, size, stripe) = value.value();
                             if of == gateway.0 {
-                                gone.push((NodeId(key.value().1), size));
+                                gone.push((NodeId(key.value().1), size, stripe));
                             }
                         }
-                        for (node, size) in gone {
-                            shards.remove((shard.0, node.0))?;
+                        for (node, size, stripe) in gone {
+                            signed.remove((shard.0, node.0))?;
+                            stripes::deleted(&mut stripes, &stripe, shard, &node)?;
                             let sum = add(&mut miners, &node, |sum| sum.saturating_sub(size.into()))?;
                             sums.insert(node, sum);
                         }
@@ -175,7 +201,7 @@ impl Book for HoldingsBook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_types::ShardHash;
+    use arion_types::{Receipt, ShardHash, StripeId};
     use proptest::prelude::*;
 
     const GATEWAY: NodeId = NodeId([7; 32]);
@@ -186,7 +212,21 @@ mod tests {
     }
 
     fn stored(n: u8, shard: u8, size: u32) -> Change {
-        Change::Stored { node: node(n), shard: ShardHash([shard; 32]), size }
+        Change::Stored(receipt(n, shard, size))
+    }
+
+    /// Shards are two of a stripe.
+    fn receipt(n: u8, shard: u8, size: u32) -> Receipt {
+        Receipt {
+            shard: ShardHash([shard; 32]),
+            size,
+            stripe: StripeId([shard / 2; 32]),
+            pg: 0,
+            index: shard % 2,
+            epoch: 1,
+            node_id: node(n),
+            stored_at: 1,
+        }
     }
 
     fn deleted(shard: u8) -> Change {
@@ -208,6 +248,48 @@ mod tests {
         assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.cursor_of(&OTHER).unwrap()), (3, 0));
         holdings.take_over(&GATEWAY, &[deleted(1), deleted(9)], 5).unwrap();
         assert_eq!((holdings.bytes_of(&node(1)), holdings.bytes_of(&node(2))), (100, 0));
+    }
+
+    #[test]
+    fn a_file_of_the_layout_without_stripes_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let database = Database::create(directory.path().join("validator.redb")).unwrap();
+            let transaction = database.begin_write().unwrap();
+            transaction
+                .open_table(BEFORE_STRIPES)
+                .unwrap()
+                .insert(([1; 32], [1; 32]), ([7; 32], 64))
+                .unwrap();
+            transaction.open_table(MINERS).unwrap().insert([1; 32], 64).unwrap();
+            transaction.open_table(CURSORS).unwrap().insert(GATEWAY.0, 1).unwrap();
+            transaction.commit().unwrap();
+        }
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn stripes_come_with_their_receipts_and_go_with_their_shards() {
+        let directory = tempfile::tempdir().unwrap();
+        let holdings = Holdings::open(directory.path()).unwrap();
+        let moved = Change::Stored(Receipt { epoch: 2, ..receipt(3, 2, 64) });
+        let other_bytes = Change::Stored(Receipt { shard: ShardHash([99; 32]), ..receipt(4, 2, 64) });
+        let page = [stored(1, 2, 64), stored(2, 3, 64), moved, stored(1, 4, 64), other_bytes];
+        holdings.take_over(&GATEWAY, &page, 5).unwrap();
+        let known = holdings.stripes(None, 9).unwrap();
+        assert_eq!(known.iter().map(|stripe| stripe.id.0[0]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(holdings.stripes(Some(known[0].id), 9).unwrap(), known[1..]);
+        let stripe = holdings.stripe(&StripeId([1; 32])).unwrap().unwrap();
+        assert_eq!((&stripe, stripe.size, &stripe.gateways), (&known[0], 64, &vec![GATEWAY]));
+        let held: Vec<_> = stripe.places.iter().map(|place| (place.index, place.node.0[0])).collect();
+        assert_eq!(held, [(0, 1), (0, 3), (1, 2)], "a position has one shard: the first that was signed for");
+        holdings.take_over(&OTHER, &[deleted(2)], 1).unwrap();
+        assert_eq!(holdings.stripe(&stripe.id).unwrap(), Some(stripe.clone()));
+        holdings.take_over(&GATEWAY, &[deleted(2)], 6).unwrap();
+        assert_eq!(holdings.stripe(&stripe.id).unwrap().unwrap().places.len(), 1);
+        holdings.take_over(&GATEWAY, &[deleted(3)], 7).unwrap();
+        assert_eq!(holdings.stripe(&stripe.id).unwrap(), None);
     }
 
     #[test]
@@ -254,6 +336,9 @@ mod tests {
                     }
                 };
                 holdings.take_over(&from, &[change], 1).unwrap();
+                let stripes = holdings.stripes(None, 9).unwrap();
+                let places: usize = stripes.iter().map(|stripe| stripe.places.len()).sum();
+                prop_assert!(places == expected.len() && stripes.iter().all(|stripe| !stripe.places.is_empty()));
                 for n in 0..3 {
                     let count = expected.keys().filter(|(_, miner)| *miner == n).count() as u64;
                     prop_assert_eq!(holdings.bytes_of(&node(n)), 64 * count);

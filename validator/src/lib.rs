@@ -1,5 +1,5 @@
-//! The validator service: knows which miners live, votes for the map of the next epoch, and tells the node beside it
-//! how good miners are.
+//! The validator service: knows which miners live, votes for the map of the next epoch, brings shards to the miners that the map
+//! names, and tells the node beside it how good miners are.
 //!
 //! # Invariants
 //! - A map follows from the finalised chain and from what miners say in signed heartbeats, nothing else: services
@@ -8,7 +8,7 @@
 //! - A number (uid) stays with its node id and is not given to another one while the chain keeps a map with it.
 //!
 //! # Not here
-//! Repair (later); when a vote becomes a map, and weights (`pallet-arion`).
+//! When a vote becomes a map, and weights (`pallet-arion`).
 
 pub mod config;
 pub mod daemon;
@@ -20,6 +20,7 @@ pub mod presence;
 pub mod proposal;
 pub mod publisher;
 pub mod quality;
+pub mod repair;
 pub mod service;
 pub mod standing;
 

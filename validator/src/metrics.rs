@@ -1,16 +1,71 @@
 //! Counters of the service.
 
 use arion_daemon::prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 use arion_ledger::LedgerMetrics;
+use arion_protocol::MinerState;
 
-/// A state of miners.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub(crate) struct StateLabel {
-    pub(crate) state: &'static str,
+use crate::repair::Tally;
+
+/// Name and value of the label of miners, and of stripes: `whole`, `missing_1` to `missing_30`, `unrecoverable`, `bad`.
+type State = [(&'static str, String); 1];
+
+/// Counters of repair; clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RepairMetrics {
+    pub(crate) read_bytes: Counter,
+    pub(crate) written_bytes: Counter,
+    pub(crate) shards: Counter,
+    pub(crate) shards_corrupt: Counter,
+    pub(crate) stripes: Counter,
+    pub(crate) failures: Counter,
+    pub(crate) queued: Gauge,
+    states: Family<State, Gauge>,
+}
+
+impl RepairMetrics {
+    /// Takes over what a census found.
+    pub(crate) fn tally(&self, tally: &Tally) {
+        self.states.clear();
+        let set = |state: String, count: u64| {
+            self.states.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set("whole".into(), tally.whole());
+        for (missing, count) in tally.missing.iter().filter(|(missing, _)| **missing > 0) {
+            set(format!("missing_{missing}"), *count);
+        }
+        set("unrecoverable".into(), tally.unrecoverable);
+        set("bad".into(), tally.bad);
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("repair_shards", "Shards stored by repair", &self.shards),
+            (
+                "repair_shards_corrupt",
+                "Answers to repair with other bytes than the shard's",
+                &self.shards_corrupt,
+            ),
+            ("repair_stripes", "Stripes that need no repair any more", &self.stripes),
+            ("repair_failures", "Attempts at stripes that failed", &self.failures),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        let read = self.read_bytes.clone();
+        registry.register_with_unit("repair_read", "Bytes of shards fetched by repair", Unit::Bytes, read);
+        let written = self.written_bytes.clone();
+        registry.register_with_unit(
+            "repair_written",
+            "Bytes of shards stored by repair",
+            Unit::Bytes,
+            written,
+        );
+        registry.register("repair_queued", "Stripes queued for repair", self.queued.clone());
+        registry.register("stripes", "Stripes by state, as the last census found them", self.states.clone());
+    }
 }
 
 /// Counters; clones share them.
@@ -23,13 +78,20 @@ pub struct Metrics {
     pub(crate) reports: Counter,
     pub(crate) reports_refused: Counter,
     pub(crate) ledgers: LedgerMetrics,
-    pub(crate) states: Family<StateLabel, Gauge>,
+    pub(crate) repair: RepairMetrics,
+    pub(crate) states: Family<State, Gauge>,
     pub(crate) online: Gauge,
     pub(crate) registered: Gauge,
     pub(crate) epoch: Gauge,
 }
 
 impl Metrics {
+    /// Takes over how many miners are in a state.
+    pub(crate) fn state(&self, state: MinerState, count: usize) {
+        let label = [("state", state.name().to_owned())];
+        self.states.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     pub(crate) fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix("arion_validator");
         registry.register("heartbeats", "Heartbeats accepted", self.heartbeats.clone());
@@ -43,6 +105,7 @@ impl Metrics {
             self.reports_refused.clone(),
         );
         self.ledgers.register(&mut registry);
+        self.repair.register(&mut registry);
         registry.register("miners", "Registered miners by state", self.states.clone());
         registry.register("miners_online", "Miners with a recent heartbeat", self.online.clone());
         registry.register("miners_registered", "Active miners on chain", self.registered.clone());

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use crate::{
     liveness::Liveness,
-    metrics::{Metrics, StateLabel},
+    metrics::Metrics,
     movement::Movement,
     proposal::{NotReady, next_map},
     standing::{Standings, Transition},
@@ -166,10 +166,7 @@ impl Publisher {
             log(&change);
         }
         for state in MinerState::ALL {
-            self.metrics
-                .states
-                .get_or_create(&StateLabel { state: state.name() })
-                .set(standings.count(state) as i64);
+            self.metrics.state(state, standings.count(state));
         }
         let next = next_map(&snapshot, &liveness, &standings, &self.params, self.min_miners);
         let online = liveness.online(now_ms);

@@ -11,7 +11,7 @@ use arion_ledger::{Book, Change, Follower, ReceiptChecker};
 use arion_net::{MemoryNetwork, PeerAddr, Service};
 use arion_protocol::{Heartbeat, LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
 use arion_types::{
-    CrushParams, MinerRecord, NodeId, Receipt, ShardHash, SignedReceipt,
+    CrushParams, MinerRecord, NodeId, Receipt, ShardHash, SignedReceipt, StripeId,
     map::WEIGHT_ONE,
     quality::QualityStatement,
     signing::node_id,
@@ -289,7 +289,16 @@ async fn a_half_read_ledger_is_no_ledger_and_a_silent_gateway_blocks_nobody() {
     assert!(silent.observer.followers[0].sync().await.is_err());
     assert_eq!(silent.refusal(1), NoReport::LedgersSilent);
     // As after a restart: an earlier run has read it.
-    let known = Change::Stored { node: node_id(&key(1)), shard: ShardHash([1; 32]), size: 64 };
+    let known = Change::Stored(Receipt {
+        shard: ShardHash([1; 32]),
+        size: 64,
+        stripe: StripeId([1; 32]),
+        pg: 0,
+        index: 0,
+        epoch: 1,
+        node_id: node_id(&key(1)),
+        stored_at: 1,
+    });
     HoldingsBook(silent.observer.holdings.clone()).apply(&GATEWAY_ID, vec![known], 1).await.unwrap();
     assert!(silent.observer.statement(1).is_ok());
 }

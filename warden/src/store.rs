@@ -17,7 +17,7 @@
 use std::path::{Path, PathBuf};
 
 use arion_ledger::Change;
-use arion_types::{AttestationRecord, Exhibit, NodeId, ShardHash, ShownAttestation};
+use arion_types::{AttestationRecord, Exhibit, NodeId, Receipt, ShardHash, ShownAttestation};
 use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
@@ -139,7 +139,7 @@ impl Store {
             let mut shards = transaction.open_table(SHARDS)?;
             for change in changes {
                 match change {
-                    Change::Stored { node, shard, size } => {
+                    Change::Stored(Receipt { node_id: node, shard, size, .. }) => {
                         let key = (shard.0, node.0);
                         if shards.get(key)?.is_none() {
                             shards.insert(key, (gateway.0, *size, 0))?;
@@ -263,6 +263,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arion_types::StripeId;
 
     const GATEWAY: NodeId = NodeId([7; 32]);
 
@@ -284,7 +285,16 @@ mod tests {
     }
 
     fn stored(node: u8, shard: u8) -> Change {
-        Change::Stored { node: NodeId([node; 32]), shard: ShardHash([shard; 32]), size: 64 }
+        Change::Stored(Receipt {
+            shard: ShardHash([shard; 32]),
+            size: 64,
+            stripe: StripeId([1; 32]),
+            pg: 0,
+            index: 0,
+            epoch: 1,
+            node_id: NodeId([node; 32]),
+            stored_at: 1,
+        })
     }
 
     fn deleted(shard: u8) -> Change {

@@ -7,7 +7,7 @@ use std::{
 
 use arion_net::{CallError, PeerAddr, Transport};
 use arion_protocol::{LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
-use arion_types::{NodeId, ShardHash};
+use arion_types::{NodeId, Receipt, ShardHash};
 use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
@@ -19,15 +19,8 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(20);
 /// What a line of a ledger changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// A miner has signed for a shard.
-    Stored {
-        /// The miner.
-        node: NodeId,
-        /// The shard.
-        shard: ShardHash,
-        /// Its length in bytes.
-        size: u32,
-    },
+    /// A miner has signed for a shard; the receipt counts.
+    Stored(Receipt),
     /// A shard is no longer wanted, whoever has it.
     Deleted {
         /// The shard.
@@ -148,6 +141,11 @@ impl Follower {
         self.gateway.node_id
     }
 
+    /// Where it is called.
+    pub fn address(&self) -> &PeerAddr {
+        &self.gateway
+    }
+
     /// How much of it is known.
     pub fn reach(&self) -> Reach {
         *self.reach.lock().unwrap_or_else(PoisonError::into_inner)
@@ -211,11 +209,7 @@ impl Follower {
             match entry.record {
                 LedgerRecord::Deleted { shard } => changes.push(Change::Deleted { shard }),
                 LedgerRecord::Stored(signed) => match checker.check(&signed) {
-                    Ok(()) => changes.push(Change::Stored {
-                        node: signed.receipt.node_id,
-                        shard: signed.receipt.shard,
-                        size: signed.receipt.size,
-                    }),
+                    Ok(()) => changes.push(Change::Stored(signed.receipt)),
                     Err(ReceiptFault::EpochAhead) => break,
                     Err(fault) => {
                         self.metrics.receipts_refused.inc();

@@ -190,7 +190,8 @@ pub fn is_repeatable(request: &Request) -> bool {
         | Request::LedgerPage { .. }
         | Request::Miners { .. }
         | Request::Attest
-        | Request::AttestShown => true,
+        | Request::AttestShown
+        | Request::Relocated { .. } => true,
     }
 }
 

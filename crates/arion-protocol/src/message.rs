@@ -1,7 +1,7 @@
 //! Requests and responses, one variant per kind. Who may send what is said at each variant; `public` needs no
 //! registered key.
 
-use arion_types::{Epoch, NodeId, PgId, ShardHash, SignedReceipt, StripeId, map::Endpoint};
+use arion_types::{Epoch, NodeId, PgId, Receipt, ShardHash, SignedReceipt, StripeId, map::Endpoint};
 use codec::{Decode, Encode};
 
 use crate::{
@@ -10,7 +10,10 @@ use crate::{
     frame::ListLimit,
     heartbeat::SignedHeartbeat,
     ledger::LedgerEntry,
-    limits::{ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, STAT_SHARDS_MAX},
+    limits::{
+        ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, RELOCATED_RECEIPTS_MAX,
+        STAT_SHARDS_MAX,
+    },
 };
 
 /// Where a shard belongs.
@@ -26,6 +29,15 @@ pub struct ShardPlacement {
     pub epoch: Epoch,
     /// Length of the shard in bytes.
     pub size: u32,
+}
+
+impl ShardPlacement {
+    /// Whether a receipt is the answer of `node` to the order to store `shard` here; its signature is not looked at.
+    pub fn is_met_by(&self, receipt: &Receipt, shard: &ShardHash, node: &NodeId) -> bool {
+        let Self { stripe, pg, index, epoch, size } = *self;
+        let stored_at = receipt.stored_at;
+        *receipt == Receipt { shard: *shard, size, stripe, pg, index, epoch, node_id: *node, stored_at }
+    }
 }
 
 /// A question to a node.
@@ -107,6 +119,13 @@ pub enum Request {
     /// Answer: [`Response::Restored`]. Repeating it is harmless.
     #[codec(index = 12)]
     Restore(SignedCommand),
+    /// A validator service tells a gateway which miners hold shards of one of its stripes now. Registered
+    /// validators. Answer: [`Response::Relocated`]. Repeating it is harmless.
+    #[codec(index = 13)]
+    Relocated {
+        /// The miners' receipts, all of the same stripe; at least one, at most `RELOCATED_RECEIPTS_MAX`.
+        receipts: Vec<SignedReceipt>,
+    },
     /// [`Request::Attest`] with what each attestation rests on. Registered wardens; SCALE `Vec<ShownAttestation>` in the
     /// body. Answer: [`Response::AttestationsKept`] once they are durable.
     #[codec(index = 14)]
@@ -133,13 +152,19 @@ impl Request {
             | Self::Restore(_)
             | Self::Heartbeat(_)
             | Self::Attest
-            | Self::AttestShown => false,
+            | Self::AttestShown
+            | Self::Relocated { .. } => false,
         }
     }
 
     /// The list in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
-        (kind == 4).then_some(ListLimit { offset: 0, max: STAT_SHARDS_MAX as u32 })
+        let max = match kind {
+            4 => STAT_SHARDS_MAX as u32,
+            13 => u32::from(RELOCATED_RECEIPTS_MAX),
+            _ => return None,
+        };
+        Some(ListLimit { offset: 0, max })
     }
 }
 
@@ -218,6 +243,12 @@ pub enum Response {
         new: u32,
         /// How many answers of miners are kept for the bundle; the others do not fit their attestation, or there is no room.
         exhibits: u32,
+    },
+    /// To [`Request::Relocated`].
+    #[codec(index = 13)]
+    Relocated {
+        /// Whether the gateway wants the stripe: then the receipts are in its ledger, and else nothing was entered.
+        wanted: bool,
     },
 }
 

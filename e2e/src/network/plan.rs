@@ -109,6 +109,8 @@ impl Network {
                 ("data-dir", self.text_of(&name, None)?),
                 ("gateways", gateway.clone()),
                 ("ledger-poll", "2s".to_owned()),
+                ("repair-delay", self.repair_delay.to_owned()),
+                ("repair-takeover", "30s".to_owned()),
             ];
             let http = local(self.ports.validator_http(index));
             let address = format!("quic {address}");

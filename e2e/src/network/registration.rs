@@ -211,6 +211,15 @@ impl Network {
         Ok(registered.into_iter().map(|(_, registered)| registered).collect())
     }
 
+    /// Takes a miner, counted from 0, off the chain, as its family would.
+    pub async fn deregister_miner(&self, chain: &ChainClient, index: u16) -> anyhow::Result<()> {
+        let node = self.node_id(&Self::miner_name(index))?;
+        let child = chain.child_of_node(&node).await?.context("the miner is not on the chain")?;
+        let family = self.account(&Self::family_name(index / 2))?;
+        chain.submit(&family, &Call::deregister_child(&child), Wait::InBlock).await?;
+        Ok(())
+    }
+
     async fn until_registered(&self, chain: &ChainClient) -> anyhow::Result<()> {
         let begun = Instant::now();
         let wanted = usize::from(self.options.miners);

@@ -12,7 +12,7 @@ use std::{
 use arion_daemon::{Shutdown, now_ms};
 use arion_net::PeerAddr;
 use arion_protocol::{Request, ShardPlacement};
-use arion_types::{NodeId, ShardHash, StripeId};
+use arion_types::{NodeId, StripeId};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
@@ -282,7 +282,7 @@ impl Grid {
             return Ok(());
         }
         let outcomes: Vec<_> = stream::iter(due)
-            .map(|(place, row)| async move { (place, self.delete_everywhere(place.shard, row).await) })
+            .map(|(place, row)| async move { (place, self.delete_everywhere(place, row).await) })
             .buffer_unordered(DELETES_AT_ONCE)
             .collect()
             .await;
@@ -290,7 +290,8 @@ impl Grid {
     }
 
     /// Orders the deletion where the shard was placed and where the current map places it; the row that is left.
-    async fn delete_everywhere(&self, shard: ShardHash, mut row: DeleteRow) -> Option<DeleteRow> {
+    async fn delete_everywhere(&self, place: ShardPlace, mut row: DeleteRow) -> Option<DeleteRow> {
+        let shard = place.shard;
         let now = now_ms();
         if now.saturating_sub(row.queued_ms) > DELETE_GIVEN_UP_MS {
             tracing::warn!(%shard, "a deletion was given up: its miner has not answered for two weeks");
@@ -305,6 +306,13 @@ impl Grid {
                 if !peers.contains(&peer) {
                     peers.push(peer);
                 }
+            }
+        }
+        // And where repair has brought it since.
+        let Ok(moved) = self.meta.moved_to(place).await else { return Some(row) };
+        for peer in moved.iter().filter_map(|node| self.maps.find(node)) {
+            if !peers.contains(&peer) {
+                peers.push(peer);
             }
         }
         if peers.is_empty() {

@@ -8,6 +8,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     DELETES, MISSING, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, TableDefinition, Unreadable,
+    moved::MOVED,
 };
 
 /// First and longest wait between two attempts of the background work.
@@ -168,9 +169,13 @@ impl Meta {
     ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             let mut deletes = transaction.open_table(DELETES)?;
+            let mut moved = transaction.open_table(MOVED)?;
             for (place, row) in outcomes {
                 match row {
-                    None => deletes.remove(place.key())?,
+                    None => {
+                        moved.remove(place.key())?;
+                        deletes.remove(place.key())?
+                    }
                     Some(mut row) => {
                         row.next_ms = now_ms + backoff_ms(row.attempts);
                         row.attempts += 1;

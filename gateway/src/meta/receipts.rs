@@ -6,7 +6,12 @@
 //! # Invariants
 //! - A place has the line with the newest receipt for it; a shard that was deleted since has none.
 
-use super::{LEDGER, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, SETTINGS, TableDefinition};
+use std::collections::HashMap;
+
+use super::{
+    LEDGER, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, SETTINGS, TableDefinition, Unreadable,
+    WriteTransaction,
+};
 use crate::manifest::StripeRecord;
 use arion_protocol::LedgerRecord;
 use arion_types::SignedReceipt;
@@ -42,6 +47,70 @@ fn receipt_of(
     }
 }
 
+/// The newest receipt for a place, as far as the ledger was looked through.
+pub(super) fn newest(
+    transaction: &WriteTransaction,
+    place: PlaceKey,
+) -> Result<Option<SignedReceipt>, MetaError> {
+    let line = transaction.open_table(RECEIPTS)?.get(place)?.map(|line| line.value());
+    let Some(line) = line else { return Ok(None) };
+    let ledger = transaction.open_table(LEDGER)?;
+    let row = ledger.get(line)?.ok_or(MetaError::Row("receipts"))?;
+    match LedgerRecord::decode_all(&mut row.value()).map_err(|_| MetaError::Row("ledger"))? {
+        LedgerRecord::Stored(signed) => Ok(Some(signed)),
+        LedgerRecord::Deleted { .. } => Err(MetaError::Row("receipts")),
+    }
+}
+
+/// Looks at all lines that were not looked at yet: what came since [`Meta::index_all_receipts`].
+pub(super) fn catch_up(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result<(), MetaError> {
+    while !index_step(transaction, unreadable)? {}
+    Ok(())
+}
+
+/// Looks at the next lines of the ledger; whether that were all.
+fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result<bool, MetaError> {
+    let mut settings = transaction.open_table(SETTINGS)?;
+    let ledger = transaction.open_table(LEDGER)?;
+    let mut receipts = transaction.open_table(RECEIPTS)?;
+    let (mut at, mut seen) = (reached(&settings)?, 0);
+    for row in ledger.range(at.saturating_add(1)..)?.take(LINES) {
+        let (line, record) = row?;
+        (at, seen) = (line.value(), seen + 1);
+        let record = LedgerRecord::decode_all(&mut record.value()).map_err(|_| MetaError::Row("ledger"));
+        match unreadable.readable(record, at)? {
+            Some(LedgerRecord::Stored(signed)) => {
+                let receipt = &signed.receipt;
+                receipts.insert((receipt.shard.0, receipt.index), at)?;
+            }
+            Some(LedgerRecord::Deleted { shard }) => {
+                let places = receipts.range((shard.0, 0)..=(shard.0, u8::MAX))?;
+                let gone = places.map(|row| Ok(row?.0.value())).collect::<Result<Vec<_>, MetaError>>()?;
+                for place in gone {
+                    receipts.remove(place)?;
+                }
+            }
+            None => {}
+        }
+    }
+    if seen > 0 {
+        settings.insert(REACHED, at.to_le_bytes().as_slice())?;
+    }
+    Ok(seen < LINES)
+}
+
+/// Without those of miners that have signed for another place since: a map may have given a miner the place of another.
+fn once_each(receipts: Vec<SignedReceipt>) -> Vec<SignedReceipt> {
+    let mut newest = HashMap::new();
+    for SignedReceipt { receipt, .. } in &receipts {
+        let epoch = newest.entry(receipt.node_id).or_insert(receipt.epoch);
+        *epoch = receipt.epoch.max(*epoch);
+    }
+    let is_newest =
+        |SignedReceipt { receipt, .. }: &SignedReceipt| newest.get(&receipt.node_id) == Some(&receipt.epoch);
+    receipts.into_iter().filter(is_newest).collect()
+}
+
 impl Meta {
     /// Looks at the next lines of the ledger; whether that were all. Lines that do not decode are passed over.
     pub async fn index_receipts(&self) -> Result<bool, MetaError> {
@@ -53,36 +122,13 @@ impl Meta {
             return Ok(true);
         }
         let unreadable = self.unreadable.clone();
-        self.write(move |transaction| {
-            let mut settings = transaction.open_table(SETTINGS)?;
-            let ledger = transaction.open_table(LEDGER)?;
-            let mut receipts = transaction.open_table(RECEIPTS)?;
-            let (mut at, mut seen) = (reached(&settings)?, 0);
-            for row in ledger.range(at.saturating_add(1)..)?.take(LINES) {
-                let (line, record) = row?;
-                (at, seen) = (line.value(), seen + 1);
-                let record =
-                    LedgerRecord::decode_all(&mut record.value()).map_err(|_| MetaError::Row("ledger"));
-                match unreadable.readable(record, at)? {
-                    Some(LedgerRecord::Stored(signed)) => {
-                        let receipt = &signed.receipt;
-                        receipts.insert((receipt.shard.0, receipt.index), at)?;
-                    }
-                    Some(LedgerRecord::Deleted { shard }) => {
-                        let places = receipts.range((shard.0, 0)..=(shard.0, u8::MAX))?;
-                        let gone =
-                            places.map(|row| Ok(row?.0.value())).collect::<Result<Vec<_>, MetaError>>()?;
-                        for place in gone {
-                            receipts.remove(place)?;
-                        }
-                    }
-                    None => {}
-                }
-            }
-            settings.insert(REACHED, at.to_le_bytes().as_slice())?;
-            Ok(seen < LINES)
-        })
-        .await
+        self.write(move |transaction| index_step(transaction, &unreadable)).await
+    }
+
+    /// Looks at all lines that there are, step by step.
+    pub(super) async fn index_all_receipts(&self) -> Result<(), MetaError> {
+        while !self.index_receipts().await? {}
+        Ok(())
     }
 
     /// The receipts for each of these stripes, by index; none if the ledger was not looked through yet, which goes on in the
@@ -101,7 +147,8 @@ impl Meta {
         self.read(move |transaction| {
             let of = |record: &StripeRecord| {
                 let places = (0..=u8::MAX).take(record.hashes.len());
-                places.filter_map(|index| receipt_of(transaction, record, index).transpose()).collect()
+                let newest = places.filter_map(|index| receipt_of(transaction, record, index).transpose());
+                newest.collect::<Result<_, _>>().map(once_each)
             };
             stripes.iter().map(of).collect::<Result<_, _>>().map(Some)
         })
@@ -157,7 +204,16 @@ mod tests {
         let gone = LedgerRecord::Deleted { shard: one.hashes[3] };
         append(&meta, vec![gone, LedgerRecord::Deleted { shard: other.hashes[0] }, stored(5, 6)]).await;
         assert_eq!(miners(&meta, &one).await, [(0, 8), (5, 6)]);
-        append(&meta, vec![stored(3, 5)]).await;
+        // A miner has one place.
+        let mut again = receipt(&one, 4, 8);
+        again.receipt.epoch = 2;
+        append(&meta, vec![LedgerRecord::Stored(again)]).await;
+        assert_eq!(miners(&meta, &one).await, [(4, 8), (5, 6)]);
+        let mut back = receipt(&one, 0, 8);
+        back.receipt.epoch = 3;
+        append(&meta, vec![stored(3, 5), stored(4, 4), LedgerRecord::Stored(back)]).await;
+        assert_eq!(miners(&meta, &one).await, [(0, 8), (3, 5), (4, 4), (5, 6)]);
+        append(&meta, vec![LedgerRecord::Deleted { shard: one.hashes[4] }, stored(3, 5)]).await;
         assert_eq!(miners(&meta, &one).await, [(0, 8), (3, 5), (5, 6)]);
         assert!(meta.index_receipts().await.unwrap());
     }

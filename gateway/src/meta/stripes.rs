@@ -11,7 +11,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, ReadTransaction, ReadableTable,
-    STRIPES, TableDefinition, WriteTransaction, ledger, occupancy,
+    STRIPES, TableDefinition, WriteTransaction, ledger, occupancy, receipts,
     replicas::{INFLIGHT_BY, PINNED_BY, disown, own},
 };
 use crate::manifest::StripeRecord;
@@ -113,18 +113,44 @@ fn bury(
     now_ms: u64,
 ) -> Result<(), MetaError> {
     transaction.open_table(STRIPES)?.remove(id.0)?;
-    transaction.open_table(INFLIGHT)?.remove(id.0)?;
+    let was_inflight = transaction.open_table(INFLIGHT)?.take(id.0)?.is_some();
     disown(transaction, INFLIGHT_BY, id)?;
     occupancy::buried(transaction, id)?;
+    let mut signed = HashSet::new();
+    let is_unsigned = unsigned(transaction, record, was_inflight)?;
     let mut missing = transaction.open_table(MISSING)?;
     for (index, shard) in (0u8..).zip(&record.hashes) {
+        if !is_unsigned(index) {
+            signed.insert(*shard);
+        }
         missing.remove((shard.0, index))?;
         queue_delete(transaction, id, index, shard, record.epoch, now_ms)?;
     }
-    // A tombstone is of an address: one is enough where all shards of a stripe are the same.
-    let mut told = HashSet::new();
-    let shards = record.hashes.iter().filter(|shard| told.insert(**shard));
+    // A tombstone is of an address: one is enough where all shards of a stripe are the same. What nobody has signed for is not in
+    // the ledger, and is not taken out of it.
+    let shards = record.hashes.iter().filter(|shard| signed.remove(shard));
     ledger::append(transaction, shards.map(|shard| LedgerRecord::Deleted { shard: *shard }))
+}
+
+/// Tells of each position of a stripe whether no receipt for it is in the ledger: what is missing has none, and of a stripe in flight
+/// only the ledger knows whether any came.
+fn unsigned(
+    transaction: &WriteTransaction,
+    record: &StripeRecord,
+    was_inflight: bool,
+) -> Result<impl Fn(u8) -> bool + use<>, MetaError> {
+    let mut without = HashSet::new();
+    let missing = transaction.open_table(MISSING)?;
+    // Mostly nothing is missing anywhere: one question instead of one for each shard.
+    let is_none_missing = missing.iter()?.next().is_none();
+    for (index, shard) in (0u8..).zip(&record.hashes) {
+        let is_missing = !is_none_missing && missing.get((shard.0, index))?.is_some();
+        let never_came = || receipts::newest(transaction, (shard.0, index)).map(|newest| newest.is_none());
+        if is_missing || (was_inflight && never_came()?) {
+            without.insert(index);
+        }
+    }
+    Ok(move |index| without.contains(&index))
 }
 
 fn queue_delete(
@@ -204,7 +230,9 @@ impl Meta {
     /// Gives up stripes that nobody refers to; not one of which it cannot be read whether somebody does.
     pub async fn discard_stripes(&self, ids: Vec<StripeId>, now_ms: u64) -> Result<(), MetaError> {
         let unreadable = self.unreadable.clone();
+        self.index_all_receipts().await?;
         self.write(move |transaction| {
+            receipts::catch_up(transaction, &unreadable)?;
             for id in &ids {
                 let row = unreadable.readable(get(transaction, id), id)?.flatten();
                 if let Some(StripeRow { refs: 0, record }) = row {
@@ -290,16 +318,16 @@ impl Meta {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::tests::Engine, *};
     use arion_types::{NodeId, Receipt};
 
-    pub(crate) fn record(seed: u8) -> StripeRecord {
+    pub(in crate::meta) fn record(seed: u8) -> StripeRecord {
         let hashes = (0..30).map(|i| ShardHash(*blake3::hash(&[seed, i]).as_bytes())).collect();
         StripeRecord { epoch: 1, len: 640, shard_len: 64, data_shards: 10, hashes }
     }
 
-    fn receipt(record: &StripeRecord, index: u8) -> SignedReceipt {
+    pub(in crate::meta) fn receipt(record: &StripeRecord, index: u8) -> SignedReceipt {
         let receipt = Receipt {
             shard: record.hashes[usize::from(index)],
             size: record.shard_len,
@@ -354,7 +382,8 @@ mod tests {
             assert_eq!(left, [stripe.id()]);
             meta.discard_stripes(left, 5).await.unwrap();
             assert_eq!(meta.backlog().await.unwrap(), (0, 30));
-            assert_eq!(meta.ledger_len().await.unwrap(), 31);
+            // One shard was signed for, and one is taken out.
+            assert_eq!(meta.ledger_len().await.unwrap(), 2);
             let due = meta.due_deletes(5, 100).await.unwrap();
             let outcomes =
                 due.iter().map(|(shard, row)| (*shard, (row.index > 0).then(|| row.clone()))).collect();

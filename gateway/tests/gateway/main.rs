@@ -41,6 +41,7 @@ mod process;
 mod quotas;
 mod receipts;
 mod recovery;
+mod relocation;
 mod replicas;
 mod s3;
 mod scopes;

@@ -41,6 +41,7 @@ fn request_file(request: &Request) -> &'static str {
         Request::Miners { .. } => "request-miners",
         Request::Attest => "request-attest",
         Request::Restore(_) => "request-restore",
+        Request::Relocated { .. } => "request-relocated",
         Request::AttestShown => "request-attest-shown",
     }
 }
@@ -61,6 +62,7 @@ fn response_file(response: &Response) -> &'static str {
         Response::Miners(_) => "response-miners",
         Response::AttestationsQueued { .. } => "response-attestations-queued",
         Response::Restored { .. } => "response-restored",
+        Response::Relocated { .. } => "response-relocated",
         Response::AttestationsKept { .. } => "response-attestations-kept",
     }
 }

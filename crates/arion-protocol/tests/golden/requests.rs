@@ -163,6 +163,13 @@ pub(crate) fn all() -> Vec<Sample<Request>> {
         sample("Attest, and a list of one record", 11, Request::Attest, vec![], &attestations()),
         sample("Restore", 12, Request::Restore(restore), command_fields(2, vec![], &restore), &[]),
         sample(
+            "Relocated",
+            13,
+            Request::Relocated { receipts: vec![receipt()] },
+            [vec![field("number of receipts, compact", [4])], receipt_fields()].concat(),
+            &[],
+        ),
+        sample(
             "AttestShown, and a list of three records with what they rest on",
             14,
             Request::AttestShown,

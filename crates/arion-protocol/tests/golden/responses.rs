@@ -128,6 +128,7 @@ pub(crate) fn all() -> Vec<Sample<Response>> {
             &[],
         ),
         sample("Restored", 12, Response::Restored { exists: true }, vec![field("exists", [1])], &[]),
+        sample("Relocated", 13, Response::Relocated { wanted: true }, vec![field("wanted", [1])], &[]),
         sample(
             "AttestationsKept",
             14,

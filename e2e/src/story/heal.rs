@@ -1,0 +1,302 @@
+//! A family of miners is lost for good: its disks are wiped, it leaves the map, and validator services bring every shard of every
+//! stripe to the miner that the next map names, while objects are read.
+//!
+//! Two miners at once, because a group takes two positions of a family: one that has fewer miners leaves positions empty
+//! (docs/spec/placement.md), which nobody can fill.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use arion_chain::{ChainClient, EpochMap};
+use arion_net::QuicTransport;
+use arion_types::NodeId;
+use ed25519_dalek::SigningKey;
+use serde_json::Value;
+
+use crate::{
+    census::{self, Census, Stripe},
+    http, layout,
+    network::{Network, Options, local},
+    progress::Progress,
+    report::Report,
+    story::{begin, client, conclude, within},
+};
+
+/// The longest the story may take; then it has failed.
+const DEADLINE: Duration = Duration::from_secs(20 * 60);
+/// How long validator services and the chain may take to agree on the next map.
+const MAP_DEADLINE: Duration = Duration::from_secs(180);
+const REPAIR_DEADLINE: Duration = Duration::from_secs(300);
+const DELETION_DEADLINE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_secs(1);
+/// 18 families of two: one can go, and 17 are enough for the 15 that a stripe takes.
+const MINERS: u16 = 36;
+const BUCKET: &str = "heal";
+/// Bytes of the objects: some stripes and a part of one, one shared with others, several stripes of their own.
+const SIZES: [(&str, usize); 4] =
+    [("large", 45 << 20), ("small", 50_000), ("middle", 3 << 20), ("deleted-later", 12 << 20)];
+const DELETED: &str = "deleted-later";
+
+/// How the story is told.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Number of the family that is lost, from 1 to 18 [default: a random one].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MINERS / 2)))]
+    family: Option<u16>,
+    /// First of the 300 ports that the network of the story uses.
+    #[arg(long, value_name = "P", default_value_t = 26_000)]
+    base_port: u16,
+}
+
+struct Stage {
+    network: Network,
+    report: Report,
+    progress: Progress,
+}
+
+struct Object {
+    key: &'static str,
+    blake3: Value,
+    stripes: Vec<Stripe>,
+    shard_bytes: BTreeMap<arion_types::ShardHash, u64>,
+}
+
+/// Tells the story. The exit code says whether every check held.
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let progress = Progress::start();
+    let (mut network, _lock) = begin("heal", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    network.repair_at_once();
+    let mut stage = Stage { network, report: Report::new("heal"), progress };
+    let family = arguments.family.unwrap_or_else(|| rand::random_range(1..=MINERS / 2));
+    let told = within(DEADLINE, tell(&mut stage, family - 1)).await;
+    if let Err(error) = told {
+        stage.report.error("the story ended early", &error);
+    }
+    let stopped = stage.network.stop().await.map(|late| late.is_empty());
+    stage.report.check_result("every process ends when it is told to", stopped);
+    let Stage { report, progress, network, .. } = stage;
+    Ok(conclude(&network, &report, &progress))
+}
+
+async fn tell(stage: &mut Stage, family: u16) -> anyhow::Result<()> {
+    stage.report.step(1, &format!("the network forms, with {MINERS} miners in {} families", MINERS / 2));
+    let first = stage.network.form(&stage.progress).await?.map;
+    let chain = stage.network.chain().await?;
+
+    stage.report.step(2, "objects go in; every shard is where the map says");
+    client::s3(stage.network.s3()?, &["make-bucket", BUCKET]).await?;
+    let mut objects = Vec::new();
+    for (key, bytes) in SIZES {
+        objects.push(put(stage, key, bytes).await?);
+    }
+    let begun = Instant::now();
+    let whole = until_whole(&first, &objects, REPAIR_DEADLINE).await?;
+    show(stage, &whole, "before the loss");
+    stage.report.check("every shard is on the miner that the map names", is_whole(&whole));
+    stage.report.observed(format!("seen after {:.0} s", begun.elapsed().as_secs_f64()));
+
+    let lost = lose(stage, &chain, family).await?;
+    let second = until_map_without(stage, &chain, &lost).await?;
+    heal(stage, &first, &second, &lost, &objects).await?;
+    delete(stage, &chain, &second, &mut objects).await
+}
+
+async fn put(stage: &mut Stage, key: &'static str, bytes: usize) -> anyhow::Result<Object> {
+    let directory = stage.network.layout().of("files");
+    layout::make(&directory)?;
+    let file: PathBuf = directory.join(key);
+    let mut body = vec![0; bytes];
+    blake3::Hasher::new().update(key.as_bytes()).finalize_xof().fill(&mut body);
+    std::fs::write(&file, &body)?;
+    let access = stage.network.s3()?;
+    let stored = client::s3(access, &["put", &file.to_string_lossy(), BUCKET, key]).await?;
+    std::fs::remove_file(&file)?;
+    stage.report.check(format!("{key} is stored"), stored["blake3"].is_string());
+    let located = client::s3(access, &["locate", BUCKET, key]).await?;
+    let stripes = census::read_stripes(&located)?;
+    let mut shard_bytes = BTreeMap::new();
+    for (stripe, said) in stripes.iter().zip(located["stripes"].as_array().into_iter().flatten()) {
+        let size = said["shard_len"].as_u64().context("a stripe has no shard_len")?;
+        shard_bytes.extend(stripe.shards.iter().map(|shard| (*shard, size)));
+    }
+    Ok(Object { key, blake3: stored["blake3"].clone(), stripes, shard_bytes })
+}
+
+/// Step 3: kills the miners of a family, wipes their disks and takes them off the chain.
+async fn lose(stage: &mut Stage, chain: &ChainClient, family: u16) -> anyhow::Result<Vec<NodeId>> {
+    let name = Network::family_name(family);
+    stage.report.step(3, &format!("{name} is lost: kill -9, disks wiped, off the chain"));
+    let mut lost = Vec::new();
+    for index in [2 * family, 2 * family + 1] {
+        let miner = Network::miner_name(index);
+        stage.network.kill(&miner)?;
+        let wiped = stage.network.empty_store(&miner)?;
+        stage.report.observed(format!("{miner}: killed, {wiped}"));
+        stage.network.deregister_miner(chain, index).await?;
+        lost.push(stage.network.node_id(&miner)?);
+    }
+    Ok(lost)
+}
+
+async fn until_map_without(
+    stage: &mut Stage,
+    chain: &ChainClient,
+    lost: &[NodeId],
+) -> anyhow::Result<EpochMap> {
+    let begun = Instant::now();
+    loop {
+        let map = chain.current_map().await?.context("there is no map any more")?;
+        if lost.iter().all(|node| map.miner_by_node(node).is_none()) {
+            let seconds = begun.elapsed().as_secs_f64();
+            stage
+                .report
+                .observed(format!("epoch {} without them is published after {seconds:.0} s", map.epoch));
+            return Ok(map);
+        }
+        if begun.elapsed() > MAP_DEADLINE {
+            bail!(
+                "no map without the family after {} s: look with `logs validator-1`",
+                MAP_DEADLINE.as_secs()
+            );
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Step 4: the census by the new map, and what it took.
+async fn heal(
+    stage: &mut Stage,
+    first: &EpochMap,
+    second: &EpochMap,
+    lost: &[NodeId],
+    objects: &[Object],
+) -> anyhow::Result<()> {
+    stage.report.step(4, "every shard of every stripe is brought to the miner that the new map names");
+    let begun = Instant::now();
+    read_all(stage, objects, "during the repair").await?;
+    let census = until_whole(second, objects, REPAIR_DEADLINE).await?;
+    show(stage, &census, "after the repair");
+    stage.report.observed(format!("full redundancy {:.0} s after the map", begun.elapsed().as_secs_f64()));
+    stage.report.check("every shard is on the miner that the new map names", is_whole(&census));
+    read_all(stage, objects, "after the repair").await?;
+
+    let bytes_lost = bytes_of(first, lost, objects)?;
+    let (read, written) = (metric(stage, "read").await?, metric(stage, "written").await?);
+    let ratio = |bytes: u64| bytes as f64 / bytes_lost.max(1) as f64;
+    stage.report.observed(format!(
+        "bytes lost {bytes_lost}; fetched by repair {read} ({:.2} of the lost), stored {written} ({:.2}: what CRUSH moved besides \
+         is in it)",
+        ratio(read),
+        ratio(written)
+    ));
+    stage.report.check("at least what was lost was stored again", written >= bytes_lost);
+    Ok(())
+}
+
+/// Step 5: the deletion of an object reaches the shards that repair has brought elsewhere.
+async fn delete(
+    stage: &mut Stage,
+    chain: &ChainClient,
+    map: &EpochMap,
+    objects: &mut Vec<Object>,
+) -> anyhow::Result<()> {
+    stage.report.step(5, "an object is deleted: no miner has a shard of it any more");
+    let at = objects.iter().position(|object| object.key == DELETED).context("the object is not there")?;
+    let deleted = vec![objects.remove(at)];
+    client::s3(stage.network.s3()?, &["delete", BUCKET, DELETED]).await?;
+    let begun = Instant::now();
+    let left = loop {
+        let census = take(map, &deleted).await?;
+        let left = census.in_place + census.elsewhere.len();
+        if left == 0 || begun.elapsed() > DELETION_DEADLINE {
+            break left;
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    stage.report.observed(format!("{left} shards left after {:.0} s", begun.elapsed().as_secs_f64()));
+    stage.report.check("all its shards are deleted, wherever they were brought", left == 0);
+    let current = chain.current_map().await?.context("there is no map any more")?;
+    stage.report.check("what is left is still in place", is_whole(&take(&current, objects).await?));
+    read_all(stage, objects, "in the end").await
+}
+
+async fn read_all(stage: &mut Stage, objects: &[Object], when: &str) -> anyhow::Result<()> {
+    let back = stage.network.layout().of("files").join("back");
+    for object in objects {
+        let access = stage.network.s3()?;
+        let got = client::s3(access, &["get", BUCKET, object.key, &back.to_string_lossy()]).await?;
+        stage.report.check(format!("{} is read {when}, equal", object.key), got["blake3"] == object.blake3);
+    }
+    Ok(())
+}
+
+fn is_whole(census: &Census) -> bool {
+    census.expected > 0
+        && census.in_place == census.expected
+        && census.missing.is_empty()
+        && census.silent.is_empty()
+}
+
+fn show(stage: &Stage, census: &Census, when: &str) {
+    stage.report.observed(format!(
+        "{when}: {} stripes, {} of {} shards in place, {} copies elsewhere besides; {} miners asked",
+        census.stripes,
+        census.in_place,
+        census.expected,
+        census.elsewhere.len(),
+        census.asked
+    ));
+    for problem in census.missing.iter().chain(&census.silent).take(6) {
+        stage.report.observed(problem);
+    }
+}
+
+/// Where the shards of objects are, against where this map wants them, whatever map they were written by.
+async fn take(map: &EpochMap, objects: &[Object]) -> anyhow::Result<Census> {
+    let stripes = objects.iter().flat_map(|object| &object.stripes);
+    let stripes: Vec<Stripe> = stripes.map(|stripe| Stripe { epoch: map.epoch, ..stripe.clone() }).collect();
+    let transport = Arc::new(QuicTransport::new(&SigningKey::from_bytes(&rand::random()))?);
+    census::take(&BTreeMap::from([(map.epoch, map.clone())]), transport, &stripes).await
+}
+
+async fn until_whole(map: &EpochMap, objects: &[Object], deadline: Duration) -> anyhow::Result<Census> {
+    let begun = Instant::now();
+    loop {
+        let census = take(map, objects).await?;
+        if is_whole(&census) || begun.elapsed() > deadline {
+            return Ok(census);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Bytes of the shards that a map gives to these miners.
+fn bytes_of(map: &EpochMap, miners: &[NodeId], objects: &[Object]) -> anyhow::Result<u64> {
+    let maps = BTreeMap::from([(map.epoch, map.clone())]);
+    let mut bytes = 0;
+    for object in objects {
+        for stripe in &object.stripes {
+            for (shard, miner) in stripe.holders(&maps)? {
+                if miner.is_some_and(|miner| miners.contains(&NodeId(miner.node_id))) {
+                    bytes += object.shard_bytes.get(&shard).copied().unwrap_or(0);
+                }
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+/// A counter of bytes of the validator service's repair.
+async fn metric(stage: &Stage, which: &str) -> anyhow::Result<u64> {
+    let page = http::get(&local(stage.network.ports().validator_http(0)), "/metrics").await?.body;
+    let name = format!("arion_validator_repair_{which}_bytes_total ");
+    let value = page.lines().find_map(|line| line.strip_prefix(&name));
+    let value = value.with_context(|| format!("/metrics of the validator has no {name}"))?;
+    Ok(value.trim().parse()?)
+}

@@ -1,0 +1,250 @@
+//! Repair: brings every shard of every live stripe to the miner that the current map names.
+//!
+//! Walks over what the ledgers say find the stripes ([`walk`]), a queue orders them ([`queue`]), workers make them whole
+//! ([`work`]), and the gateway enters the new receipts in its ledger, which closes the circle. All of it follows from the ledgers,
+//! the chain and the answers of miners: after a restart it is found again.
+//!
+//! # Invariants
+//! - Needs no key of an object: shards are copied, or computed from any k others, and compared with their addresses.
+//! - Takes nothing from a miner that another may need: the only deletion is that of what was just written, when its gateway says
+//!   that the stripe was deleted meanwhile.
+//! - One stripe that cannot be repaired does not keep others waiting.
+//!
+//! # Not here
+//! Which miners are in a map (`crate::proposal`); deleting copies that a map no longer names.
+
+mod duty;
+mod map;
+mod miners;
+mod plan;
+mod queue;
+mod rate;
+mod rebuild;
+mod walk;
+mod work;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arion_chain::ChainView;
+use arion_daemon::{Health, now_ms};
+use arion_ledger::{Follower, Reach};
+use arion_net::Transport;
+use arion_types::{NodeId, StripeId, signing};
+use ed25519_dalek::SigningKey;
+use tokio::{sync::Notify, task::JoinSet};
+
+use crate::{holdings::Holdings, liveness::Liveness, metrics::Metrics};
+use map::CurrentMap;
+use miners::Miners;
+use queue::Queue;
+use rate::Rate;
+use work::{Attempt, WorkError};
+
+pub(crate) use walk::Tally;
+
+/// Pause between looks at the chain, at who is online and at the queue.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How repair goes about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RepairOptions {
+    /// Bytes of shards per second, read and written together.
+    pub bytes_per_second: u64,
+    /// Stripes worked on at once.
+    pub workers: usize,
+    /// Time between two censuses.
+    pub census_interval: Duration,
+    /// A stripe is left to its gateway, and to whoever may come back, for this long after it was first seen.
+    pub delay: Duration,
+    /// The service of the next rank waits for this much longer.
+    pub takeover: Duration,
+}
+
+/// What repair works with.
+pub struct Parts {
+    /// The service's key.
+    pub key: SigningKey,
+    /// The finalised chain.
+    pub view: ChainView,
+    /// Carries the calls.
+    pub transport: Arc<dyn Transport>,
+    /// What the ledgers say.
+    pub holdings: Arc<Holdings>,
+    /// Who reads them.
+    pub followers: Vec<Arc<Follower>>,
+    /// Who is online.
+    pub liveness: Arc<Mutex<Liveness>>,
+    /// What /health says.
+    pub health: Health,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Bounds.
+    pub options: RepairOptions,
+}
+
+/// Repair.
+pub struct Repair {
+    me: NodeId,
+    view: ChainView,
+    miners: Arc<Miners>,
+    holdings: Arc<Holdings>,
+    followers: Vec<Arc<Follower>>,
+    liveness: Arc<Mutex<Liveness>>,
+    health: Health,
+    metrics: Metrics,
+    options: RepairOptions,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    map: Mutex<Option<Arc<CurrentMap>>>,
+    /// What attempts at stripes that are not done have stored.
+    attempts: Mutex<HashMap<StripeId, Attempt>>,
+}
+
+impl Repair {
+    /// Of these parts; nothing runs yet.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { key, view, transport, holdings, followers, liveness, health, metrics, options } = parts;
+        let me = signing::node_id(&key);
+        let miners = Miners {
+            transport,
+            genesis: view.genesis(),
+            key,
+            rate: Rate::new(options.bytes_per_second),
+            metrics: metrics.clone(),
+            silent: Mutex::default(),
+        };
+        Arc::new(Self {
+            me,
+            view,
+            miners: Arc::new(miners),
+            holdings,
+            followers,
+            liveness,
+            health,
+            metrics,
+            options,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            map: Mutex::default(),
+            attempts: Mutex::default(),
+        })
+    }
+
+    /// Walks and works for ever.
+    pub async fn run(self: Arc<Self>) {
+        let mut workers = JoinSet::new();
+        for _ in 0..self.options.workers.max(1) {
+            let repair = self.clone();
+            workers.spawn(async move { repair.work_on_the_queue().await });
+        }
+        self.watch().await;
+    }
+
+    /// Walks when there is a reason to.
+    async fn watch(self: &Arc<Self>) {
+        let (mut epoch, mut census_at, mut online) = (0, Instant::now(), None::<BTreeSet<NodeId>>);
+        loop {
+            let now_online = self.online();
+            // At first nobody was heard yet: that is no return.
+            let returned = online.replace(now_online).is_some_and(|before| {
+                !before.is_empty() && online.as_ref().is_some_and(|now| !now.is_subset(&before))
+            });
+            if let Some(map) = self.map().filter(|_| self.ledgers_are_read()) {
+                if map.epoch != epoch {
+                    epoch = map.epoch;
+                    self.queue().forget_waits();
+                    self.census(&map, false).await;
+                    census_at = Instant::now();
+                }
+                if returned || Instant::now() >= census_at {
+                    self.census(&map, true).await;
+                    census_at = Instant::now() + self.options.census_interval;
+                }
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// A walk, and what is told of it.
+    async fn census(self: &Arc<Self>, map: &CurrentMap, asks: bool) {
+        match self.walk(map, asks).await {
+            Ok(tally) => {
+                if asks {
+                    self.metrics.repair.tally(&tally);
+                }
+                let (whole, degraded) = (tally.whole(), tally.degraded());
+                let Tally { unrecoverable, bad, .. } = tally;
+                let queued = self.queue().len();
+                self.health.detail("stripes_whole", whole);
+                self.health.detail("stripes_degraded", degraded);
+                self.health.detail("stripes_unrecoverable", unrecoverable + bad);
+                self.health.detail("stripes_queued", queued);
+                let epoch = map.epoch;
+                tracing::info!(epoch, asks, whole, degraded, unrecoverable, bad, queued, "stripes looked at");
+            }
+            Err(error) => tracing::warn!(%error, "stripes cannot be looked at"),
+        }
+    }
+
+    async fn work_on_the_queue(self: Arc<Self>) {
+        loop {
+            let next = self.queue().take(now_ms());
+            let Some(stripe) = next else {
+                let _ = tokio::time::timeout(TICK, self.wake.notified()).await;
+                continue;
+            };
+            match self.work(stripe).await {
+                Ok(()) => {
+                    self.queue().done(&stripe);
+                    self.attempts().remove(&stripe);
+                    self.metrics.repair.stripes.inc();
+                }
+                Err(error @ WorkError::Waiting { .. }) => {
+                    tracing::debug!(%stripe, %error, "a stripe has to wait");
+                    self.queue().failed(&stripe, now_ms());
+                }
+                Err(error) => {
+                    self.metrics.repair.failures.inc();
+                    tracing::warn!(%stripe, %error, "a stripe is not repaired; it is tried again later");
+                    self.queue().failed(&stripe, now_ms());
+                }
+            }
+            self.metrics.repair.queued.set(self.queue().len() as i64);
+        }
+    }
+
+    /// Whether every ledger was read to its end, or gives nothing now: half of one would make stripes look damaged.
+    fn ledgers_are_read(&self) -> bool {
+        self.followers.iter().all(|follower| matches!(follower.reach(), Reach::Complete | Reach::Silent))
+    }
+
+    fn online(&self) -> BTreeSet<NodeId> {
+        let liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
+        liveness.heard(now_ms()).collect()
+    }
+
+    /// The current map.
+    fn map(&self) -> Option<Arc<CurrentMap>> {
+        let snapshot = self.view.snapshot();
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.as_ref().is_none_or(|map| map.epoch != snapshot.epoch()) {
+            *map = CurrentMap::of(&snapshot).map(Arc::new);
+        }
+        map.clone()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, HashMap<StripeId, Attempt>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod loopback_tests;

@@ -1,0 +1,125 @@
+//! Walks over all live stripes: which of them are not as the current map says.
+//!
+//! A walk by receipts asks nobody and takes it that miners of the map have what they signed for: it tells at once what a new
+//! map moves. A census asks the miners, too.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arion_daemon::now_ms;
+use arion_types::StripeId;
+
+use super::{
+    Repair, duty,
+    map::CurrentMap,
+    miners::Questions,
+    plan::{Answer, Condition, Plan, plan},
+    work::ask_for,
+};
+use crate::holdings::{StoreError, Stripe};
+
+/// Stripes looked at in one step: what is asked about them fits into memory, and few requests carry it.
+const PAGE: usize = 256;
+
+/// What a walk found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Tally {
+    /// Stripes by what is missing of them; 0 are whole.
+    pub(crate) missing: BTreeMap<u8, u64>,
+    /// Stripes of which fewer than k shards are left.
+    pub(crate) unrecoverable: u64,
+    /// Stripes whose receipts contradict each other, or that cannot be read in the store.
+    pub(crate) bad: u64,
+}
+
+impl Tally {
+    fn add(&mut self, condition: Condition) {
+        match condition {
+            Condition::Whole => *self.missing.entry(0).or_default() += 1,
+            Condition::Degraded { missing } => *self.missing.entry(missing).or_default() += 1,
+            Condition::Unrecoverable => self.unrecoverable += 1,
+            Condition::Contradicted => self.bad += 1,
+        }
+    }
+
+    /// Stripes that are whole.
+    pub(crate) fn whole(&self) -> u64 {
+        self.missing.get(&0).copied().unwrap_or(0)
+    }
+
+    /// Stripes that lack shards.
+    pub(crate) fn degraded(&self) -> u64 {
+        self.missing.iter().filter(|(missing, _)| **missing > 0).map(|(_, count)| count).sum()
+    }
+}
+
+impl Repair {
+    /// Looks at all stripes, and queues those that are not whole.
+    pub(super) async fn walk(self: &Arc<Self>, map: &CurrentMap, asks: bool) -> Result<Tally, StoreError> {
+        let mut tally = Tally::default();
+        let mut after = None;
+        loop {
+            let holdings = self.holdings.clone();
+            let Ok(page) = tokio::task::spawn_blocking(move || holdings.stripes(after, PAGE)).await else {
+                return Ok(tally);
+            };
+            let page = page?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|stripe| stripe.id);
+            let (readable, unreadable): (Vec<Stripe>, Vec<Stripe>) =
+                page.into_iter().partition(|stripe| !stripe.places.is_empty());
+            for stripe in &unreadable {
+                tracing::warn!(stripe = %stripe.id, "a stripe cannot be read in the store; it is passed over");
+            }
+            tally.bad += unreadable.len() as u64;
+            let plans = match asks {
+                true => self.asked(map, &readable).await,
+                false => readable.iter().map(|stripe| by_receipts(map, stripe)).collect(),
+            };
+            for (stripe, plan) in readable.iter().zip(plans) {
+                self.note(map, stripe.id, &plan);
+                tally.add(plan.condition);
+            }
+            self.metrics.repair.queued.set(self.queue().len() as i64);
+            // A new map is a reason to begin again.
+            if is_last || self.view.snapshot().epoch() != map.epoch {
+                return Ok(tally);
+            }
+        }
+    }
+
+    async fn asked(&self, map: &CurrentMap, stripes: &[Stripe]) -> Vec<Plan> {
+        let mut questions = Questions::new();
+        for stripe in stripes {
+            ask_for(&mut questions, stripe, map, &map.named(&stripe.id));
+        }
+        let answers = self.miners.ask(map, questions).await;
+        let answer = |stripe: &Stripe| {
+            plan(stripe, map.shape, &map.named(&stripe.id), |node, shard| answers.of(node, shard, &stripe.id))
+        };
+        stripes.iter().map(answer).collect()
+    }
+
+    /// Queues a stripe about which something can be done.
+    fn note(&self, map: &CurrentMap, stripe: StripeId, plan: &Plan) {
+        let is_due = matches!(plan.condition, Condition::Degraded { .. }) && !plan.jobs.is_empty();
+        let services = &self.view.snapshot().registry.validators;
+        let rank = duty::rank(services, &self.me, map.group(&stripe));
+        if let (true, Some(rank)) = (is_due, rank) {
+            let wait_ms = duty::wait_ms(rank, self.options.delay, self.options.takeover);
+            self.queue().insert(stripe, plan.present, wait_ms, now_ms());
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// As if every miner of the map had what it signed for, and nobody else could be asked.
+fn by_receipts(map: &CurrentMap, stripe: &Stripe) -> Plan {
+    plan(stripe, map.shape, &map.named(&stripe.id), |node, shard| {
+        let signed = stripe.places.iter().any(|place| (&place.node, &place.shard) == (node, shard));
+        match (signed, map.has(node)) {
+            (true, true) => Answer::Held,
+            (true, false) => Answer::Silent,
+            (false, _) => Answer::Absent,
+        }
+    })
+}
