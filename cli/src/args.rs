@@ -155,6 +155,11 @@ enum Command {
         #[arg(long)]
         shards: bool,
     },
+    /// What an object can lose: its miners are asked which shards are there, and how few families could take it with them.
+    Durability {
+        /// The object.
+        at: ObjectUrl,
+    },
     /// Miners.
     #[command(subcommand)]
     Miner(MinerCommand),
@@ -331,6 +336,7 @@ impl Cli {
                 command::map::diff::run(&settings, &before, after.as_deref(), stored_bytes, json).await
             }
             Command::Locate { at, shards } => command::locate::run(settings, at, shards, json).await,
+            Command::Durability { at } => command::durability::run(settings, at, json).await,
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
             Command::Ledger(LedgerCommand::Ls { gateway, after, limit }) => {
                 command::ledger::ls(gateway, after, limit, json).await

@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod du;
+pub mod durability;
 pub mod ledger;
 pub mod locate;
 pub mod map;

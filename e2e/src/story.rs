@@ -92,6 +92,21 @@ async fn within<T>(deadline: Duration, story: impl Future<Output = anyhow::Resul
     }
 }
 
+/// Stops the network of a story, which may have ended early, and concludes.
+async fn end(
+    mut network: Network,
+    mut report: Report,
+    progress: &Progress,
+    told: anyhow::Result<()>,
+) -> ExitCode {
+    if let Err(error) = told {
+        report.error("the story ended early", &error);
+    }
+    let stopped = network.stop().await.map(|late| late.is_empty());
+    report.check_result("every process ends when it is told to", stopped);
+    conclude(&network, &report, progress)
+}
+
 /// Says where the logs are and what held; the exit code says whether all of it did.
 fn conclude(network: &Network, report: &Report, progress: &Progress) -> ExitCode {
     show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));

@@ -18,26 +18,26 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct Located {
+pub(super) struct Located {
     size: u64,
-    stripes: Vec<Stripe>,
+    pub(super) stripes: Vec<Stripe>,
 }
 
 #[derive(Deserialize)]
-struct Stripe {
+pub(super) struct Stripe {
     stripe: String,
-    epoch: u64,
+    pub(super) epoch: u64,
     pg: Option<u32>,
     len: u32,
     shard_len: u32,
-    data_shards: u8,
-    shards: Vec<Shard>,
+    pub(super) data_shards: u8,
+    pub(super) shards: Vec<Shard>,
 }
 
 #[derive(Deserialize)]
-struct Shard {
+pub(super) struct Shard {
     index: u8,
-    hash: ShardHashText,
+    pub(super) hash: ShardHashText,
     uid: Option<u32>,
     node_id: Option<String>,
     endpoint: Option<String>,
@@ -45,7 +45,7 @@ struct Shard {
     durable: Option<bool>,
 }
 
-struct ShardHashText(ShardHash);
+pub(super) struct ShardHashText(pub(super) ShardHash);
 
 impl<'de> Deserialize<'de> for ShardHashText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

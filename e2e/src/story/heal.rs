@@ -25,7 +25,7 @@ use crate::{
     network::{Network, Options, local},
     progress::Progress,
     report::Report,
-    story::{begin, client, conclude, within},
+    story::{begin, client, end, within},
 };
 
 /// The longest the story may take; then it has failed.
@@ -75,13 +75,8 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut stage = Stage { network, report: Report::new("heal"), progress };
     let family = arguments.family.unwrap_or_else(|| rand::random_range(1..=MINERS / 2));
     let told = within(DEADLINE, tell(&mut stage, family - 1)).await;
-    if let Err(error) = told {
-        stage.report.error("the story ended early", &error);
-    }
-    let stopped = stage.network.stop().await.map(|late| late.is_empty());
-    stage.report.check_result("every process ends when it is told to", stopped);
-    let Stage { report, progress, network, .. } = stage;
-    Ok(conclude(&network, &report, &progress))
+    let Stage { report, progress, network } = stage;
+    Ok(end(network, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage, family: u16) -> anyhow::Result<()> {

@@ -139,7 +139,7 @@ async fn of_a_stripe_with_too_few_shards_nothing_is_written_and_the_others_go_on
     let service = world.service();
     service.sync().await;
     world.forget(&lost, 0..21).await;
-    let other = world.stripes()[1].clone();
+    let other = world.stripes()[1];
     world.forget(&other, 0..20).await;
     let found = service.census(true).await;
     assert_eq!((found.unrecoverable, found.missing.get(&20)), (1, Some(&1)));
