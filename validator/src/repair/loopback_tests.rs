@@ -166,6 +166,16 @@ async fn what_was_deleted_meanwhile_is_taken_back() {
     assert_eq!(service.drain().await, Vec::<String>::new());
     assert!(service.shards() > 0);
     assert_eq!(world.shard_count(), before);
+
+    // The same where the miner has signed for the shard before: its receipt says nothing new, the deletion does.
+    let home = world.home(&stripe, 2);
+    world.wipe(home);
+    assert_eq!(world.shard_count(), before - 1);
+    assert!(service.census(true).await.degraded() > 0);
+    let stored = service.shards();
+    assert_eq!(service.drain().await, Vec::<String>::new());
+    assert!(service.shards() > stored);
+    assert_eq!(world.shard_count(), before - 1);
 }
 
 #[tokio::test]

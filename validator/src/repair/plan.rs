@@ -61,8 +61,6 @@ pub(super) struct Job {
     pub(super) to: NodeId,
     /// Who has it: it is copied from one of them, or computed if there is none. `to` itself if only its receipt is missing.
     pub(super) from: Vec<NodeId>,
-    /// Whether the miner has signed for it before: its receipt is known.
-    pub(super) signed: bool,
 }
 
 /// A shard that can be read.
@@ -128,7 +126,7 @@ pub(super) fn plan(
         let to = named.get(usize::from(index)).copied().flatten();
         let Some(shard) = shard else {
             // Nobody has signed for it: what it is follows from the others.
-            found.jobs.extend(to.map(|to| Job { index, to, from: Vec::new(), signed: false }));
+            found.jobs.extend(to.map(|to| Job { index, to, from: Vec::new() }));
             continue;
         };
         let signed = |node: &NodeId| stripe.holders(index).any(|place| place.node == *node);
@@ -153,10 +151,10 @@ pub(super) fn plan(
         match of_named {
             Some((_, Answer::Held, true)) => in_place += 1,
             Some((to, Answer::Held, false)) => {
-                found.jobs.push(Job { index, to, from: vec![to], signed: false });
+                found.jobs.push(Job { index, to, from: vec![to] });
             }
-            Some((to, Answer::Absent, signed)) => {
-                found.jobs.push(Job { index, to, from: nodes.clone(), signed });
+            Some((to, Answer::Absent, _)) => {
+                found.jobs.push(Job { index, to, from: nodes.clone() });
             }
             // It is waited for until it answers or the map names another.
             Some((_, Answer::Silent, signed)) => found.waiting += u8::from(!signed),

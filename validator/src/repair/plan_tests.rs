@@ -56,13 +56,9 @@ fn what_another_miner_has_is_copied_and_what_nobody_has_computed() {
     let places = home().filter(|(n, _)| *n != 3 && *n != 5).chain([(3, 77)]);
     let plan = plan(&stripe(places), SHAPE, &named(), but(&[(3, Answer::Absent), (4, Answer::Absent)]));
     assert_eq!((plan.condition, plan.present), (Condition::Degraded { missing: 3 }, 28));
-    let job = |index, from: &[u8], signed| Job {
-        index,
-        to: node(index),
-        from: from.iter().map(|n| node(*n)).collect(),
-        signed,
-    };
-    assert_eq!(plan.jobs, [job(3, &[77], false), job(4, &[], true), job(5, &[], false)]);
+    let job =
+        |index, from: &[u8]| Job { index, to: node(index), from: from.iter().map(|n| node(*n)).collect() };
+    assert_eq!(plan.jobs, [job(3, &[77]), job(4, &[]), job(5, &[])]);
 }
 
 #[test]
@@ -74,7 +70,7 @@ fn a_silent_miner_is_waited_for_and_one_that_the_map_does_not_name_is_not() {
     moved[3] = Some(node(50));
     let absent = but(&[(3, Answer::Silent), (50, Answer::Absent)]);
     let plan = plan(&stripe(home()), SHAPE, &moved, absent);
-    assert_eq!(plan.jobs, [Job { index: 3, to: node(50), from: vec![], signed: false }]);
+    assert_eq!(plan.jobs, [Job { index: 3, to: node(50), from: vec![] }]);
 }
 
 #[test]
@@ -83,7 +79,7 @@ fn a_shard_without_a_receipt_is_signed_for_by_who_has_it() {
     moved[3] = Some(node(50));
     let plan = plan(&stripe(home()), SHAPE, &moved, held);
     assert_eq!(plan.condition, Condition::Degraded { missing: 1 });
-    assert_eq!(plan.jobs, [Job { index: 3, to: node(50), from: vec![node(50)], signed: false }]);
+    assert_eq!(plan.jobs, [Job { index: 3, to: node(50), from: vec![node(50)] }]);
 }
 
 #[test]
@@ -101,7 +97,7 @@ fn with_fewer_than_k_nothing_is_written() {
     hope.extend([(28, Answer::Absent), (29, Answer::Absent), (0, Answer::Absent)]);
     let hoping = plan(&stripe(places), SHAPE, &named(), but(&hope));
     assert_eq!((hoping.condition, hoping.present), (Condition::Degraded { missing: 22 }, 9));
-    assert_eq!(hoping.jobs, [Job { index: 29, to: node(29), from: vec![node(77)], signed: false }]);
+    assert_eq!(hoping.jobs, [Job { index: 29, to: node(29), from: vec![node(77)] }]);
 }
 
 #[test]

@@ -20,6 +20,9 @@ use crate::holdings::{StoreError, Stripe};
 /// Stripes looked at in one step: what is asked about them fits into memory, and few requests carry it.
 const PAGE: usize = 256;
 
+/// Stripes beyond repair that a census names in the log; all are counted.
+const NAMED_MAX: u64 = 20;
+
 /// What a walk found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
@@ -39,6 +42,11 @@ impl Tally {
             Condition::Unrecoverable => self.unrecoverable += 1,
             Condition::Contradicted => self.bad += 1,
         }
+    }
+
+    /// Stripes that repair can do nothing for.
+    fn beyond_repair(&self) -> u64 {
+        self.unrecoverable.saturating_add(self.bad)
     }
 
     /// Stripes that are whole.
@@ -77,6 +85,9 @@ impl Repair {
             };
             for (stripe, plan) in readable.iter().zip(plans) {
                 self.note(map, stripe.id, &plan);
+                if asks && tally.beyond_repair() < NAMED_MAX {
+                    name(stripe.id, &plan);
+                }
                 tally.add(plan.condition);
             }
             self.metrics.repair.queued.set(self.queue().len() as i64);
@@ -109,6 +120,20 @@ impl Repair {
             self.queue().insert(stripe, plan.present, wait_ms, now_ms());
             self.wake.notify_one();
         }
+    }
+}
+
+/// Tells of a stripe that repair can do nothing for.
+fn name(stripe: StripeId, plan: &Plan) {
+    let (present, needed) = (plan.present, plan.shape.data);
+    match plan.condition {
+        Condition::Unrecoverable => {
+            tracing::error!(%stripe, present, needed, "a stripe is lost unless miners come back");
+        }
+        Condition::Contradicted => {
+            tracing::error!(%stripe, "the receipts of a stripe are not of the shards that its id stands for");
+        }
+        Condition::Whole | Condition::Degraded { .. } => {}
     }
 }
 

@@ -115,8 +115,8 @@ impl Repair {
         };
         let jobs = ready.len();
         let (stored, failure) = self.store_all(&map, &stripe, ready).await;
-        let receipts: Vec<_> =
-            stored.iter().filter(|(job, _)| !job.signed).map(|(_, signed)| *signed).collect();
+        // The gateway is asked also where it has the receipt already: it knows whether the stripe is still wanted.
+        let receipts: Vec<_> = stored.iter().map(|(_, signed)| *signed).collect();
         if !receipts.is_empty() {
             let wanted = self.tell(&stripe, &receipts).await;
             self.remember(id, &receipts, wanted.is_ok());
