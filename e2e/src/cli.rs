@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     control::{self, Control},
     layout::Layout,
-    network::{Network, Options, READ_CACHE},
+    network::{Network, OUT_AFTER, Options, READ_CACHE},
     ports::{BASE_DEFAULT, MINERS_MAX, NODES_MAX, Ports},
     process::{self, ProcessId},
     progress::{Progress, show},
@@ -108,6 +108,9 @@ struct Up {
     /// Memory of the gateway for shards that were read lately; none, so that what is read comes from the miners.
     #[arg(long, value_name = "SIZE", default_value = READ_CACHE)]
     read_cache: String,
+    /// A miner that is silent for this long is left out of the map, if there are others to take its place.
+    #[arg(long, value_name = "TIME", default_value = OUT_AFTER)]
+    out_after: String,
     /// Return when the network is ready and leave it running.
     #[arg(long)]
     detach: bool,
@@ -184,6 +187,7 @@ async fn foreground(up: &Up) -> anyhow::Result<ExitCode> {
     let ports = Ports::new(up.place.base_port).map_err(anyhow::Error::msg)?;
     let mut network = Network::new(up.place.layout()?, ports, options);
     network.cache_reads(up.read_cache.clone());
+    network.leave_out_after(up.out_after.clone());
     let lock = network.take(up.fresh)?;
     let formed = tokio::select! {
         formed = network.form(&progress) => formed.map(|_| None),
@@ -272,6 +276,7 @@ async fn detach(up: &Up) -> anyhow::Result<ExitCode> {
     command.extend(["--miners".to_owned(), up.miners.to_string()]);
     command.extend(["--validators".to_owned(), up.validators.to_string()]);
     command.extend(["--read-cache".to_owned(), up.read_cache.clone()]);
+    command.extend(["--out-after".to_owned(), up.out_after.clone()]);
     command.extend(["--base-port".to_owned(), up.place.base_port.to_string()]);
     command.extend(["--data".to_owned(), layout.root().to_string_lossy().into_owned()]);
     let (mut child, supervisor) = process::spawn_detached(&command, &log)?;

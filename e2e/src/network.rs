@@ -43,6 +43,8 @@ impl Options {
 pub const WARDENS: u16 = 2;
 /// Memory of the gateway for shards read lately: what is read comes from the miners.
 pub const READ_CACHE: &str = "0B";
+/// A miner may be silent for this long before the map goes on without it: longer than a story lets one be.
+pub const OUT_AFTER: &str = "10m";
 /// How long a process may take until its health page answers.
 const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -60,6 +62,7 @@ pub struct Network {
     takes_snapshots: bool,
     bills_every: Option<String>,
     read_cache: String,
+    out_after: String,
 }
 
 impl Network {
@@ -79,12 +82,18 @@ impl Network {
             takes_snapshots: false,
             bills_every: None,
             read_cache: READ_CACHE.to_owned(),
+            out_after: OUT_AFTER.to_owned(),
         }
     }
 
     /// Lets the gateway keep as much of what was read lately.
     pub fn cache_reads(&mut self, bytes: String) {
         self.read_cache = bytes;
+    }
+
+    /// Has the map go on without a miner that is silent for this long.
+    pub fn leave_out_after(&mut self, silence: String) {
+        self.out_after = silence;
     }
 
     /// Has the gateway make snapshots of its metadata, which its owner pays for.

@@ -2,6 +2,7 @@
 
 mod billing;
 mod chain;
+mod chaos;
 pub mod client;
 pub mod demo;
 mod gateway;
@@ -28,6 +29,8 @@ pub enum Story {
     Demo(demo::Arguments),
     /// The whole story with a file of 12 MiB.
     DemoShort(demo::Arguments),
+    /// Continuous S3 load while processes are killed, stopped, wiped and cut off; `scripts/chaos` calls it.
+    Chaos(chaos::Arguments),
     /// Four validators: two are lost and come back, one joins, one cheats; in between the story of the marketplace.
     Chain(chain::Arguments),
     /// Credits are bought, services paid and refunded, revenue settled to the unit.
@@ -51,6 +54,7 @@ impl Story {
             Self::Demo(arguments) => demo::run(&arguments, "demo").await,
             Self::DemoShort(arguments) => demo::run(&arguments, "demo-short").await,
             Self::Chain(arguments) => chain::run(&arguments).await,
+            Self::Chaos(arguments) => chaos::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
             Self::Billing(arguments) => billing::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,

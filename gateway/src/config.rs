@@ -83,6 +83,8 @@ pub struct WriteConfig {
     pub stripes_in_flight: NonZeroUsize,
     /// Shards of all uploads in memory at once.
     pub shards_in_memory: usize,
+    /// What all uploads may have waiting to be encoded.
+    pub memory: ByteSize,
     /// Time for one attempt to store a shard.
     pub store_timeout: Pause,
     /// Time for a stripe to reach its quorum.
@@ -105,6 +107,8 @@ pub struct WriteConfig {
 pub struct ReadConfig {
     /// Memory for shards that were read lately.
     pub cache: ByteSize,
+    /// What all downloads may have on its way to their clients.
+    pub memory: ByteSize,
     /// Stripes of one download fetched ahead.
     pub stripes_ahead: usize,
     /// Stripes of all downloads fetched ahead.
@@ -303,14 +307,17 @@ impl Config {
     /// The bounds of the data path.
     pub fn grid_options(&self) -> GridOptions {
         let (write, read, default) = (&self.write, &self.read, GridOptions::default());
+        let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
         GridOptions {
             quorum_extra: write.quorum_extra,
             stripes_in_flight: write.stripes_in_flight.get(),
             shards_in_memory: write.shards_in_memory,
+            write_bytes: bytes(write.memory),
+            read_bytes: bytes(read.memory),
             store_timeout: write.store_timeout.0,
             stripe_timeout: write.stripe_timeout.0,
             upload_age_max: write.upload_age_max.0,
-            pack_object_bytes: usize::try_from(write.pack_object_max.0).unwrap_or(usize::MAX),
+            pack_object_bytes: bytes(write.pack_object_max),
             pack_delay: write.pack_delay.0,
             compact_below_percent: write.compact_below_percent,
             compact_bytes_per_second: write.compact_rate.0,

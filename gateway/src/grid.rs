@@ -3,7 +3,8 @@
 //! # Invariants
 //! - A receipt counts only if the right miner signed exactly what was ordered.
 //! - Shard bytes leave this module only after they were compared with their address, by `arion_erasure::Addresses`.
-//! - Bytes of shards on their way to miners are bounded by [`GridOptions::shards_in_memory`].
+//! - Bytes of shards on their way to miners are bounded by [`GridOptions::shards_in_memory`], those of clients on their way in and out by
+//!   [`GridOptions::write_bytes`] and [`GridOptions::read_bytes`], however many clients there are (`turns.rs`).
 //!
 //! # Not here
 //! What S3 makes of it ([`crate::s3`]); the protocol (`arion-protocol`).
@@ -13,6 +14,7 @@ mod compact;
 mod pack;
 pub mod read;
 mod snapshot;
+mod turns;
 pub mod upkeep;
 pub mod write;
 
@@ -63,6 +65,10 @@ pub struct GridOptions {
     pub compact_below_percent: u8,
     /// What compaction may read and write in a second together, in bytes; 0 for none.
     pub compact_bytes_per_second: u64,
+    /// Bytes of all uploads that wait to be encoded.
+    pub write_bytes: usize,
+    /// Bytes of all downloads on their way from the miners to their clients, but for stripes fetched ahead.
+    pub read_bytes: usize,
     /// Time for one attempt to store a shard.
     pub store_timeout: Duration,
     /// Time for a stripe to reach its quorum.
@@ -85,6 +91,8 @@ impl Default for GridOptions {
             stripes_in_flight: 3,
             shards_in_memory: 150,
             cache_bytes: 64 << 20,
+            write_bytes: 200 << 20,
+            read_bytes: 160 << 20,
             stripes_ahead: 2,
             pack_object_bytes: 128 << 10,
             pack_stripe_bytes: 1 << 20,
@@ -161,6 +169,8 @@ pub struct Grid {
     genesis: GenesisHash,
     shard_slots: Arc<Semaphore>,
     ahead_slots: Arc<Semaphore>,
+    write_turns: Arc<turns::Turns>,
+    read_turns: Arc<turns::Turns>,
     packer: pack::Packer,
     cache: cache::ShardCache,
 }
@@ -178,6 +188,8 @@ impl Grid {
     ) -> Self {
         let shard_slots = Arc::new(Semaphore::new(options.shards_in_memory));
         let ahead_slots = Arc::new(Semaphore::new(options.stripes_ahead_total));
+        let write_turns = Arc::new(turns::Turns::new(options.write_bytes));
+        let read_turns = Arc::new(turns::Turns::new(options.read_bytes));
         let peers = Peers::default();
         let packer = pack::Packer::new(options.packs_in_flight);
         let cache = cache::ShardCache::new(options.cache_bytes);
@@ -192,6 +204,8 @@ impl Grid {
             genesis,
             shard_slots,
             ahead_slots,
+            write_turns,
+            read_turns,
             packer,
             cache,
         }

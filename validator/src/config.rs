@@ -6,6 +6,8 @@ use arion_daemon::{ChainConfig, HttpConfig, HumanDuration, KeyKind, LogConfig, P
 use arion_types::{CrushParams, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::standing::Patience;
+
 /// Everything the service needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,10 @@ pub struct Config {
     pub heartbeat_interval: Pause,
     /// How long a map has to stay the same before it is voted for.
     pub settle: HumanDuration,
+    /// How long a miner of the map may be silent.
+    pub out_after: HumanDuration,
+    /// How long a miner has to be heard before it is taken into the map.
+    pub in_after: HumanDuration,
     /// Least number of miners in the first map.
     pub min_miners: usize,
     /// Placement groups of the maps.
@@ -50,6 +56,11 @@ impl Config {
         let mut seen = HashSet::new();
         let twice = self.gateways.iter().find(|gateway| !seen.insert(gateway.node_id));
         twice.map_or(Ok(()), |gateway| Err(GatewayTwice(gateway.node_id)))
+    }
+
+    /// How long miners are waited for.
+    pub fn patience(&self) -> Patience {
+        Patience { out_after: self.out_after.0, in_after: self.in_after.0 }
     }
 
     /// Parameters of the maps.

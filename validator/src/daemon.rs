@@ -22,6 +22,7 @@ use crate::{
     publisher::{LiveChain, Publisher, publish},
     quality::{self, Observer, Reports},
     service::ValidatorService,
+    standing::Standings,
 };
 
 /// More maps than the chain keeps: numbers of miners are looked up in all of them.
@@ -67,8 +68,13 @@ See docs/operate/validator.md.";
         let liveness = Liveness::new(view.genesis(), config.heartbeat_interval.0);
         let presence = Presence::new(client.weight_bucket_blocks()?, liveness.window());
         let liveness = Arc::new(Mutex::new(liveness));
-        let service =
-            ValidatorService { view: view.clone(), liveness: liveness.clone(), metrics: metrics.clone() };
+        let standings = Arc::new(Mutex::new(Standings::new(config.patience())));
+        let service = ValidatorService {
+            view: view.clone(),
+            liveness: liveness.clone(),
+            standings: standings.clone(),
+            metrics: metrics.clone(),
+        };
         let quic = QuicServer::bind(config.listen, &key, Arc::new(service))?;
         health.detail("listen", quic.local_addr().to_string());
         let transport = QuicTransport::new(&key)?;
@@ -95,6 +101,7 @@ See docs/operate/validator.md.";
             view,
             chain: Arc::new(LiveChain { client, account }),
             liveness,
+            standings,
             params: config.params(),
             min_miners: config.min_miners,
             settle: config.settle.0,

@@ -4,22 +4,24 @@
 //! # Invariants
 //! - A map follows from the finalised chain and from what miners say in signed heartbeats, nothing else: services
 //!   that have heard the same miners vote for the same bytes ([`proposal`]).
-//! - A miner that falls silent stays in the map; only deregistration takes it out.
+//! - A miner that falls silent stays in the map for as long as its operator was promised ([`standing`]).
 //! - A number (uid) stays with its node id and is not given to another one while the chain keeps a map with it.
 //!
 //! # Not here
-//! Repair, taking silent miners out (later); when a vote becomes a map, and weights (`pallet-arion`).
+//! Repair (later); when a vote becomes a map, and weights (`pallet-arion`).
 
 pub mod config;
 pub mod daemon;
 pub mod holdings;
 pub mod liveness;
 mod metrics;
+pub mod movement;
 pub mod presence;
 pub mod proposal;
 pub mod publisher;
 pub mod quality;
 pub mod service;
+pub mod standing;
 
 #[cfg(test)]
 mod loopback_tests;

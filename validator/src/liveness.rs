@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 use arion_chain::Registry;
 use arion_net::RelayAddr;
-use arion_protocol::{ErrorCode, Heartbeat, MinerStatus, SignedHeartbeat, limits::HEARTBEAT_SKEW_MS_MAX};
+use arion_protocol::{
+    ErrorCode, Heartbeat, MinerState, MinerStatus, SignedHeartbeat, limits::HEARTBEAT_SKEW_MS_MAX,
+};
 use arion_types::{GenesisHash, NodeId};
+
+use crate::standing::Standings;
 
 /// Heartbeats that may be missed before a miner counts as offline.
 const MISSED_MAX: u32 = 3;
@@ -74,6 +78,11 @@ impl Liveness {
         self.window
     }
 
+    /// A heartbeat that did not come for this long is overdue: one was missed.
+    pub fn overdue_after(&self) -> Duration {
+        self.window / MISSED_MAX * 3 / 2
+    }
+
     /// Checks a heartbeat that `peer` sent at `now_ms` and keeps it.
     pub fn accept(
         &mut self,
@@ -129,18 +138,19 @@ impl Liveness {
         u128::from(now_ms.saturating_sub(sighting.received_at)) <= self.window.as_millis()
     }
 
-    /// A page of what is known, in order of node id.
-    pub fn page(&self, after: Option<NodeId>, limit: usize, now_ms: u64) -> Vec<MinerStatus> {
+    /// A page of who was heard, in order of node id.
+    pub fn page(&self, after: Option<NodeId>, limit: usize, standings: &Standings) -> Vec<MinerStatus> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.sightings.range((from, Bound::Unbounded)).take(limit);
-        behind.map(|(node, sighting)| self.status(*node, sighting, now_ms)).collect()
+        let state = |node| standings.of(node).map_or(MinerState::Joining, |standing| standing.state);
+        behind.map(|(node, sighting)| Self::status(*node, sighting, state(node))).collect()
     }
 
-    fn status(&self, node_id: NodeId, sighting: &Sighting, now_ms: u64) -> MinerStatus {
+    fn status(node_id: NodeId, sighting: &Sighting, state: MinerState) -> MinerStatus {
         let heartbeat = &sighting.heartbeat;
         MinerStatus {
             node_id,
-            online: self.is_recent(sighting, now_ms),
+            state,
             last_seen: sighting.received_at,
             endpoint: heartbeat.endpoint.clone(),
             capacity_bytes: heartbeat.capacity_bytes,
@@ -166,6 +176,7 @@ fn is_endpoint(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standing::Patience;
     use arion_chain::Child;
     use arion_types::signing::node_id;
     use ed25519_dalek::SigningKey;
@@ -209,8 +220,10 @@ mod tests {
         assert_eq!(liveness.accept(node, signed.clone(), &registry(), NOW_MS), Ok(()));
         assert!(liveness.is_online(&node, NOW_MS + 90_000));
         assert!(!liveness.is_online(&node, NOW_MS + 90_001));
-        assert_eq!(liveness.page(None, 10, NOW_MS).len(), 1);
-        assert!(liveness.page(Some(node), 10, NOW_MS).is_empty());
+        let standings = Standings::new(Patience { out_after: Duration::ZERO, in_after: Duration::ZERO });
+        let page = liveness.page(None, 10, &standings);
+        assert!(page.len() == 1 && page[0].state == MinerState::Joining, "{page:?}");
+        assert!(liveness.page(Some(node), 10, &standings).is_empty());
         let replayed = liveness.accept(node, signed, &registry(), NOW_MS);
         assert_eq!(replayed, Err(HeartbeatError::Replayed));
         liveness.retain_registered(&Registry::default());

@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
     publisher::{Publisher, VoteChain, publish},
     service::ValidatorService,
+    standing::{Patience, Standings},
 };
 
 const GENESIS: [u8; 32] = [7; 32];
@@ -72,14 +73,21 @@ fn start(network: &MemoryNetwork, endpoint: &'static str, failures: u32) -> Runn
     let (view, source) = ChainView::manual(GENESIS, first);
     let liveness = Arc::new(Mutex::new(Liveness::new(GENESIS, Duration::from_secs(30))));
     let metrics = Metrics::default();
-    let service =
-        ValidatorService { view: view.clone(), liveness: liveness.clone(), metrics: metrics.clone() };
+    let patience = Patience { out_after: Duration::from_secs(600), in_after: Duration::ZERO };
+    let standings = Arc::new(Mutex::new(Standings::new(patience)));
+    let service = ValidatorService {
+        view: view.clone(),
+        liveness: liveness.clone(),
+        standings: standings.clone(),
+        metrics: metrics.clone(),
+    };
     network.listen(endpoint, NodeId([250; 32]), Arc::new(service));
     let chain = Arc::new(FakeChain { failures: Mutex::new(failures), ..FakeChain::default() });
     let task = tokio::spawn(publish(Publisher {
         view,
         chain: chain.clone(),
         liveness,
+        standings,
         params: CrushParams::STANDARD,
         min_miners: 32,
         settle: Duration::ZERO,
@@ -140,7 +148,7 @@ async fn services_that_hear_the_same_miners_vote_for_the_same_maps() {
     else {
         panic!("what is known of miners is public")
     };
-    assert!(known.len() == 32 && known.iter().all(|miner| miner.online));
+    assert!(known.len() == 32 && known.iter().all(|miner| miner.used_bytes == 0));
 
     let first = services[0].votes(1).await.remove(0);
     assert_eq!((first.epoch, first.miners.len()), (1, 32));

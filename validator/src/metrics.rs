@@ -1,10 +1,17 @@
 //! Counters of the service.
 
 use arion_daemon::prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use arion_ledger::LedgerMetrics;
+
+/// A state of miners.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub(crate) struct StateLabel {
+    pub(crate) state: &'static str,
+}
 
 /// Counters; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +23,7 @@ pub struct Metrics {
     pub(crate) reports: Counter,
     pub(crate) reports_refused: Counter,
     pub(crate) ledgers: LedgerMetrics,
+    pub(crate) states: Family<StateLabel, Gauge>,
     pub(crate) online: Gauge,
     pub(crate) registered: Gauge,
     pub(crate) epoch: Gauge,
@@ -35,6 +43,7 @@ impl Metrics {
             self.reports_refused.clone(),
         );
         self.ledgers.register(&mut registry);
+        registry.register("miners", "Registered miners by state", self.states.clone());
         registry.register("miners_online", "Miners with a recent heartbeat", self.online.clone());
         registry.register("miners_registered", "Active miners on chain", self.registered.clone());
         registry.register("epoch", "Epoch of the current map", self.epoch.clone());

@@ -1,4 +1,4 @@
-//! The next map: a pure function of the chain and of heartbeats.
+//! The next map: a pure function of the chain, of heartbeats, and of how miners stand.
 //!
 //! # Invariants
 //! - The order in which heartbeats or registrations came does not matter.
@@ -6,14 +6,17 @@
 //!   one, in order of node id.
 //!
 //! # Not here
-//! When to vote for it ([`crate::publisher`]).
+//! Who belongs into it ([`crate::standing`]); when to vote for it ([`crate::publisher`]).
 
 use std::collections::BTreeMap;
 
 use arion_chain::{EpochMap, Snapshot};
 use arion_types::{CrushParams, MinerRecord, NodeId, Uid, map::WEIGHT_ONE};
 
-use crate::liveness::{Liveness, Sighting};
+use crate::{
+    liveness::{Liveness, Sighting},
+    standing::Standings,
+};
 
 /// A capacity that changed by less than one part in this many leaves the weight as it is, so that a disk that
 /// fills up elsewhere does not make a new map with every heartbeat.
@@ -47,26 +50,22 @@ pub enum NotReady {
 pub fn next_map(
     snapshot: &Snapshot,
     liveness: &Liveness,
+    standings: &Standings,
     params: &CrushParams,
     min_miners: usize,
-    now_ms: u64,
 ) -> Result<EpochMap, NotReady> {
     let current: BTreeMap<[u8; 32], &MinerRecord> =
         snapshot.current.iter().flat_map(|map| &map.miners).map(|miner| (miner.node_id, miner)).collect();
-    let mut numbers = Numbers::of(snapshot);
-    let mut miners = Vec::new();
-    for (node, child) in &snapshot.registry.miners {
-        let before = current.get(&node.0).copied();
-        // A newcomer must be there now; a member stays, and what it last said counts.
-        let said = liveness.sighting(node);
-        if before.is_none() && !liveness.is_online(node, now_ms) {
-            continue;
-        }
-        let Some((endpoint, weight)) = place_of(before, said) else { continue };
-        let uid = numbers.number(*node).ok_or(NotReady::NoNumbers)?;
-        miners.push(MinerRecord { uid, node_id: node.0, family: child.family, weight, endpoint });
+    let is_wanted = |node: &NodeId| standings.of(node).is_some_and(|standing| standing.state.is_wanted());
+    let mut miners = records(snapshot, &current, liveness, is_wanted)?;
+    let mut placeable = crush::Map::from_records(params, &miners);
+    if placeable.is_err() {
+        // Who is silent, or wants to leave, stays while stripes cannot be placed without it: a place that may come back is
+        // better than none.
+        miners =
+            records(snapshot, &current, liveness, |node| is_wanted(node) || current.contains_key(&node.0))?;
+        placeable = crush::Map::from_records(params, &miners);
     }
-    miners.sort_by_key(|miner| miner.uid);
     let unchanged = |map: &EpochMap| map.miners == miners && map.params == *params;
     if snapshot.current.as_deref().is_some_and(unchanged) {
         return Err(NotReady::Unchanged);
@@ -74,8 +73,28 @@ pub fn next_map(
     if snapshot.current.is_none() && miners.len() < min_miners {
         return Err(NotReady::TooFewMiners { found: miners.len(), needed: min_miners });
     }
-    crush::Map::from_records(params, &miners)?;
+    placeable?;
     Ok(EpochMap::new(snapshot.epoch() + 1, *params, miners))
+}
+
+/// The registered miners for which `belongs` holds, in order of their numbers.
+fn records(
+    snapshot: &Snapshot,
+    current: &BTreeMap<[u8; 32], &MinerRecord>,
+    liveness: &Liveness,
+    belongs: impl Fn(&NodeId) -> bool,
+) -> Result<Vec<MinerRecord>, NotReady> {
+    let mut numbers = Numbers::of(snapshot);
+    let mut miners = Vec::new();
+    for (node, child) in &snapshot.registry.miners {
+        let said = liveness.sighting(node);
+        let place = place_of(current.get(&node.0).copied(), said);
+        let Some((endpoint, weight)) = place.filter(|_| belongs(node)) else { continue };
+        let uid = numbers.number(*node).ok_or(NotReady::NoNumbers)?;
+        miners.push(MinerRecord { uid, node_id: node.0, family: child.family, weight, endpoint });
+    }
+    miners.sort_by_key(|miner| miner.uid);
+    Ok(miners)
 }
 
 /// Endpoint and weight: from the last heartbeat, else as in the map.
@@ -138,6 +157,7 @@ fn next_number(uid: Uid) -> Option<Uid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standing::Patience;
     use std::{sync::Arc, time::Duration};
 
     use arion_chain::{Child, Registry};
@@ -149,6 +169,7 @@ mod tests {
     const GENESIS: [u8; 32] = [7; 32];
     const NOW_MS: u64 = 10_000_000;
     const PARAMS: CrushParams = CrushParams::STANDARD;
+    const OUT_AFTER: Duration = Duration::from_secs(600);
 
     fn key(n: u8) -> SigningKey {
         SigningKey::from_bytes(&[n + 1; 32])
@@ -163,8 +184,8 @@ mod tests {
         registry
     }
 
-    fn hear(liveness: &mut Liveness, registry: &Registry, n: u8, capacity_bytes: u64, now_ms: u64) {
-        let report = Heartbeat {
+    fn report(n: u8, capacity_bytes: u64, now_ms: u64) -> Heartbeat {
+        Heartbeat {
             node_id: node_id(&key(n)),
             endpoint: format!("127.0.0.1:{}", 4_000 + u16::from(n)).into_bytes().try_into().unwrap(),
             capacity_bytes,
@@ -173,9 +194,25 @@ mod tests {
             draining: false,
             version: (0, 1, 0),
             sent_at: now_ms,
-        };
-        let signed = report.sign(&GENESIS, &key(n));
+        }
+    }
+
+    fn hear(liveness: &mut Liveness, registry: &Registry, n: u8, capacity_bytes: u64, now_ms: u64) {
+        let signed = report(n, capacity_bytes, now_ms).sign(&GENESIS, &key(n));
         liveness.accept(node_id(&key(n)), signed, registry, now_ms).unwrap();
+    }
+
+    /// How everybody stands after having been silent for a moment, or heard for one.
+    fn next(
+        chain: &Snapshot,
+        liveness: &Liveness,
+        min_miners: usize,
+        now_ms: u64,
+    ) -> Result<EpochMap, NotReady> {
+        let mut standings = Standings::new(Patience { out_after: OUT_AFTER, in_after: Duration::ZERO });
+        standings.update(&chain.registry, chain.current.as_deref(), liveness, NOW_MS);
+        standings.update(&chain.registry, chain.current.as_deref(), liveness, now_ms);
+        next_map(chain, liveness, &standings, &PARAMS, min_miners)
     }
 
     fn heard(registry: &Registry, order: &[u8], now_ms: u64) -> Liveness {
@@ -203,7 +240,7 @@ mod tests {
             let chain = snapshot(registry(0..32), Vec::new());
             let build = |order: &[u8]| {
                 let liveness = heard(&chain.registry, order, NOW_MS);
-                next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap()
+                next(&chain, &liveness, 30, NOW_MS).unwrap()
             };
             let map = build(&order);
             prop_assert_eq!(&map, &build(&sorted));
@@ -219,9 +256,9 @@ mod tests {
     fn a_first_map_waits_for_enough_miners_and_families() {
         let chain = snapshot(registry(0..32), Vec::new());
         let some: Vec<u8> = (0..29).collect();
-        let few = next_map(&chain, &heard(&chain.registry, &some, NOW_MS), &PARAMS, 30, NOW_MS);
+        let few = next(&chain, &heard(&chain.registry, &some, NOW_MS), 30, NOW_MS);
         assert_eq!(few, Err(NotReady::TooFewMiners { found: 29, needed: 30 }));
-        let unplaceable = next_map(&chain, &heard(&chain.registry, &some[..20], NOW_MS), &PARAMS, 2, NOW_MS);
+        let unplaceable = next(&chain, &heard(&chain.registry, &some[..20], NOW_MS), 2, NOW_MS);
         assert!(matches!(unplaceable, Err(NotReady::Unplaceable(_))), "{unplaceable:?}");
     }
 
@@ -230,16 +267,16 @@ mod tests {
         let all: Vec<u8> = (0..32).collect();
         let first = {
             let chain = snapshot(registry(0..32), Vec::new());
-            next_map(&chain, &heard(&chain.registry, &all, NOW_MS), &PARAMS, 30, NOW_MS).unwrap()
+            next(&chain, &heard(&chain.registry, &all, NOW_MS), 30, NOW_MS).unwrap()
         };
         // A service that restarted has heard nobody: the map stays.
         let chain = snapshot(registry(0..32), vec![first.clone()]);
         let nobody = Liveness::new(GENESIS, Duration::from_secs(30));
-        assert_eq!(next_map(&chain, &nobody, &PARAMS, 30, NOW_MS), Err(NotReady::Unchanged));
+        assert_eq!(next(&chain, &nobody, 30, NOW_MS), Err(NotReady::Unchanged));
         // Two join, one of them silent; one leaves.
         let chain = snapshot(registry(1..34), vec![first.clone()]);
         let mut liveness = heard(&chain.registry, &[32], NOW_MS);
-        let second = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap();
+        let second = next(&chain, &liveness, 30, NOW_MS).unwrap();
         assert_eq!((second.epoch, second.miners.len()), (2, 32));
         let uid = |map: &EpochMap, n| map.miner_by_node(&node_id(&key(n))).map(|miner| miner.uid);
         assert_eq!(uid(&second, 0), None);
@@ -252,9 +289,35 @@ mod tests {
         for n in [0, 33] {
             hear(&mut liveness, &chain.registry, n, 1 << 40, NOW_MS);
         }
-        let third = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap();
+        let third = next(&chain, &liveness, 30, NOW_MS).unwrap();
         assert_eq!(uid(&third, 0), uid(&first, 0));
         assert_eq!(uid(&third, 33), Some(34));
+    }
+
+    #[test]
+    fn who_is_silent_for_too_long_or_drains_leaves_unless_nobody_can_take_its_place() {
+        // 32 miners in 16 families, 15 families with two are needed.
+        let all: Vec<u8> = (0..32).collect();
+        let mut chain = snapshot(registry(0..32), Vec::new());
+        let first = next(&chain, &heard(&chain.registry, &all, NOW_MS), 30, NOW_MS).unwrap();
+        chain.current = Some(Arc::new(first));
+        let later = NOW_MS + u64::try_from(OUT_AFTER.as_millis()).unwrap() + 1;
+        let left = |gone: &[u8]| {
+            let mut liveness = Liveness::new(GENESIS, Duration::from_secs(30));
+            for n in (0..32).filter(|n| !gone.contains(n)) {
+                hear(&mut liveness, &chain.registry, n, 1 << 40, later);
+            }
+            next(&chain, &liveness, 30, later).map(|map| map.miners.len())
+        };
+        assert_eq!(left(&[5]), Ok(31));
+        assert_eq!(left(&[4, 5]), Ok(30));
+        // One more, and no stripe has 30 places: everybody stays.
+        assert_eq!(left(&[4, 5, 9]), Err(NotReady::Unchanged));
+        let mut liveness = heard(&chain.registry, &all, NOW_MS);
+        let drained = Heartbeat { draining: true, ..report(7, 1 << 40, NOW_MS + 1) }.sign(&GENESIS, &key(7));
+        liveness.accept(node_id(&key(7)), drained, &chain.registry, NOW_MS + 1).unwrap();
+        let map = next(&chain, &liveness, 30, NOW_MS + 1).unwrap();
+        assert_eq!((map.miners.len(), map.miner_by_node(&node_id(&key(7)))), (31, None));
     }
 
     #[test]
@@ -265,12 +328,12 @@ mod tests {
         let all: Vec<u8> = (0..32).collect();
         let chain = snapshot(registry(0..32), Vec::new());
         let mut liveness = heard(&chain.registry, &all, NOW_MS);
-        let first = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS).unwrap();
+        let first = next(&chain, &liveness, 30, NOW_MS).unwrap();
         let chain = snapshot(registry(0..32), vec![first]);
         hear(&mut liveness, &chain.registry, 3, (1 << 40) - (1 << 34), NOW_MS + 1);
-        assert_eq!(next_map(&chain, &liveness, &PARAMS, 30, NOW_MS + 1), Err(NotReady::Unchanged));
+        assert_eq!(next(&chain, &liveness, 30, NOW_MS + 1), Err(NotReady::Unchanged));
         hear(&mut liveness, &chain.registry, 3, 1 << 41, NOW_MS + 2);
-        let second = next_map(&chain, &liveness, &PARAMS, 30, NOW_MS + 2).unwrap();
+        let second = next(&chain, &liveness, 30, NOW_MS + 2).unwrap();
         assert_eq!(second.miner_by_node(&node_id(&key(3))).unwrap().weight, 2 * WEIGHT_ONE);
     }
 }

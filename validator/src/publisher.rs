@@ -9,13 +9,16 @@ use std::{
 
 use arion_chain::{Account, AccountId, Call, ChainClient, ChainView, EpochMap, Wait};
 use arion_daemon::{Health, now_ms};
+use arion_protocol::MinerState;
 use arion_types::{CrushParams, Epoch};
 use async_trait::async_trait;
 
 use crate::{
     liveness::Liveness,
-    metrics::Metrics,
+    metrics::{Metrics, StateLabel},
+    movement::Movement,
     proposal::{NotReady, next_map},
+    standing::{Standings, Transition},
 };
 
 const TICK: Duration = Duration::from_secs(1);
@@ -116,6 +119,8 @@ pub struct Publisher {
     pub chain: Arc<dyn VoteChain>,
     /// Heartbeats.
     pub liveness: Arc<Mutex<Liveness>>,
+    /// What is made of them; looked at anew every second.
+    pub standings: Arc<Mutex<Standings>>,
     /// Parameters of maps.
     pub params: CrushParams,
     /// Least number of miners in the first map.
@@ -155,7 +160,18 @@ impl Publisher {
         let now_ms = now_ms();
         let mut liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
         liveness.retain_registered(&snapshot.registry);
-        let next = next_map(&snapshot, &liveness, &self.params, self.min_miners, now_ms);
+        let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = snapshot.current.as_deref();
+        for change in standings.update(&snapshot.registry, current, &liveness, now_ms) {
+            log(&change);
+        }
+        for state in MinerState::ALL {
+            self.metrics
+                .states
+                .get_or_create(&StateLabel { state: state.name() })
+                .set(standings.count(state) as i64);
+        }
+        let next = next_map(&snapshot, &liveness, &standings, &self.params, self.min_miners);
         let online = liveness.online(now_ms);
         self.metrics.online.set(online as i64);
         self.metrics.registered.set(snapshot.registry.miners.len() as i64);
@@ -173,7 +189,7 @@ impl Publisher {
                 self.health.ok("vote");
                 if is_new {
                     self.metrics.votes.inc();
-                    tracing::info!(epoch = map.epoch, miners = map.miners.len(), "voted for a map");
+                    self.tell(map);
                 }
             }
             Err(error) => {
@@ -185,6 +201,19 @@ impl Publisher {
         }
     }
 
+    /// Says what a map that was voted for means for the data.
+    fn tell(&self, map: &EpochMap) {
+        let (epoch, miners) = (map.epoch, map.miners.len());
+        let snapshot = self.view.snapshot();
+        match snapshot.current.as_deref().and_then(|current| Movement::between(current, map)) {
+            Some(movement) => {
+                let Movement { positions, moved, least } = movement;
+                tracing::info!(epoch, miners, positions, moved, least, "voted for a map");
+            }
+            None => tracing::info!(epoch, miners, "voted for a map"),
+        }
+    }
+
     /// Returns whether the vote is new.
     async fn cast(&self, map: &EpochMap) -> anyhow::Result<bool> {
         if self.chain.vote().await? == Some((map.epoch, map.root)) {
@@ -192,6 +221,21 @@ impl Publisher {
         }
         self.chain.submit(map).await?;
         Ok(true)
+    }
+}
+
+/// What an operator wants to know of without asking.
+fn log(change: &Transition) {
+    let Transition { node, from, to } = change;
+    let (state, reason) = (to.state, to.reason);
+    match (from, state) {
+        (None, MinerState::Joining | MinerState::Online)
+        | (Some(MinerState::Suspect), MinerState::Online) => {
+            tracing::debug!(%node, %state, %reason, "a miner");
+        }
+        (_, MinerState::Suspect) => tracing::debug!(%node, %state, %reason, "a miner"),
+        (_, MinerState::Out | MinerState::Offline) => tracing::warn!(%node, %state, %reason, "a miner"),
+        _ => tracing::info!(%node, %state, %reason, "a miner"),
     }
 }
 

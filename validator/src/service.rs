@@ -10,7 +10,7 @@ use arion_types::NodeId;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{liveness::Liveness, metrics::Metrics};
+use crate::{liveness::Liveness, metrics::Metrics, standing::Standings};
 
 /// The QUIC service.
 pub struct ValidatorService {
@@ -18,6 +18,8 @@ pub struct ValidatorService {
     pub view: ChainView,
     /// Heartbeats.
     pub liveness: Arc<Mutex<Liveness>>,
+    /// What is made of them.
+    pub standings: Arc<Mutex<Standings>>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -61,6 +63,7 @@ impl ValidatorService {
             return Response::error(ErrorCode::Malformed, format!("ask for 1 to {MINERS_MAX} miners"));
         }
         let liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
-        Response::Miners(liveness.page(after, usize::from(limit), now_ms()))
+        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        Response::Miners(liveness.page(after, usize::from(limit), &standings))
     }
 }

@@ -20,7 +20,7 @@ struct Miner {
     child: String,
     endpoint: Option<String>,
     /// None when no validator service was asked or knows it.
-    online: Option<bool>,
+    state: Option<&'static str>,
     capacity_bytes: Option<u64>,
     used_bytes: Option<u64>,
     shard_count: Option<u64>,
@@ -44,7 +44,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
                 family: ss58(&child.family),
                 child: ss58(&child.child),
                 endpoint: endpoint.map(|endpoint| String::from_utf8_lossy(endpoint).into_owned()),
-                online: status.map(|status| status.online),
+                state: status.map(|status| status.state.name()),
                 capacity_bytes: status.map(|status| status.capacity_bytes),
                 used_bytes: status.map(|status| status.used_bytes),
                 shard_count: status.map(|status| status.shard_count),
@@ -67,11 +67,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     );
     for miner in &miners {
         let dash = || "-".to_owned();
-        let state = match miner.online {
-            Some(true) => "online",
-            Some(false) => "offline",
-            None => "unknown",
-        };
+        let state = miner.state.unwrap_or("unknown");
         line!(
             "{:>6} {state:<8} {:<22} {:>12} {:>12} {:>8} {}",
             miner.uid.map_or_else(dash, |uid| uid.to_string()),

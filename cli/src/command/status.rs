@@ -95,7 +95,7 @@ async fn ask_validators(settings: &Settings) -> anyhow::Result<Vec<Validator>> {
     let mut answers = Vec::new();
     for peer in &settings.validators {
         let miners = miners_of(&*transport, peer).await;
-        let online = |miners: &Vec<MinerStatus>| miners.iter().filter(|miner| miner.online).count();
+        let online = |miners: &Vec<MinerStatus>| miners.iter().filter(|miner| miner.state.is_heard()).count();
         answers.push(Validator {
             endpoint: peer.endpoint.clone(),
             miners_online: miners.as_ref().ok().map(online),

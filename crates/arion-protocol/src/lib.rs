@@ -30,7 +30,7 @@ pub use error::ErrorCode;
 pub use frame::{FrameError, Rejection, RequestHeader, ResponseHeader};
 pub use heartbeat::{Heartbeat, SignedHeartbeat};
 pub use ledger::{LedgerEntry, LedgerRecord};
-pub use message::{ListedShard, MinerStatus, Request, Response, ShardPlacement, ShardStat};
+pub use message::{ListedShard, MinerState, MinerStatus, Request, Response, ShardPlacement, ShardStat};
 pub use relay::{ALPN_RELAY, ObservedAddress, RelayAnswer, RelayOrder, RelayRequest};
 
 /// Application protocol name in the TLS handshake: the version of everything in this crate.

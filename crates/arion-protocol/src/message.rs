@@ -240,13 +240,70 @@ pub struct ListedShard {
     pub stat: ShardStat,
 }
 
+/// What a validator service makes of a miner.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+pub enum MinerState {
+    /// In the map and silent.
+    #[codec(index = 0)]
+    Offline,
+    /// Heard.
+    #[codec(index = 1)]
+    Online,
+    /// Registered, not in the map, and not heard for long enough yet.
+    #[codec(index = 2)]
+    Joining,
+    /// In the map; a heartbeat is overdue.
+    #[codec(index = 3)]
+    Suspect,
+    /// It asked to be emptied: the next map is without it.
+    #[codec(index = 4)]
+    Draining,
+    /// Silent for so long that the next map is without it.
+    #[codec(index = 5)]
+    Out,
+}
+
+impl MinerState {
+    /// Every one.
+    pub const ALL: [Self; 6] =
+        [Self::Offline, Self::Online, Self::Joining, Self::Suspect, Self::Draining, Self::Out];
+
+    /// In lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Online => "online",
+            Self::Joining => "joining",
+            Self::Suspect => "suspect",
+            Self::Draining => "draining",
+            Self::Out => "out",
+        }
+    }
+
+    /// Whether the next map has it.
+    pub fn is_wanted(self) -> bool {
+        matches!(self, Self::Online | Self::Suspect | Self::Offline)
+    }
+
+    /// Whether heartbeats come.
+    pub fn is_heard(self) -> bool {
+        matches!(self, Self::Online | Self::Suspect | Self::Draining)
+    }
+}
+
+impl std::fmt::Display for MinerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What a validator service knows of a miner.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct MinerStatus {
     /// The miner.
     pub node_id: NodeId,
-    /// Whether its last heartbeat is recent enough.
-    pub online: bool,
+    /// What the service makes of it.
+    pub state: MinerState,
     /// When the last heartbeat came, milliseconds since the Unix epoch.
     pub last_seen: u64,
     /// Where it says it is reached.

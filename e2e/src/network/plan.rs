@@ -103,6 +103,8 @@ impl Network {
                 ("chain-poll", CHAIN_POLL.to_owned()),
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
                 ("settle", "3s".to_owned()),
+                ("out-after", self.out_after.clone()),
+                ("in-after", "0s".to_owned()),
                 ("min-miners", self.options.miners.to_string()),
                 ("data-dir", self.text_of(&name, None)?),
                 ("gateways", gateway.clone()),

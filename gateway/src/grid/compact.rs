@@ -101,7 +101,7 @@ impl Grid {
             return Ok(());
         }
         let written = sealed.len() as u64;
-        match self.clone().store_stripe(sealed).await {
+        match self.clone().store_stripe(sealed, None).await {
             Ok(record) => {
                 let count = self.meta.move_packed(moved, record.clone(), now_ms()).await?;
                 // Everybody may have left meanwhile.

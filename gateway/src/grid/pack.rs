@@ -181,7 +181,7 @@ impl Grid {
     }
 
     async fn store_pinned(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
-        let record = self.clone().store_stripe(sealed).await?;
+        let record = self.clone().store_stripe(sealed, None).await?;
         self.meta.pin_stripe(record.id()).await?;
         Ok(record)
     }

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use self::pieces::{Wanted, pieces};
-use super::{Grid, ShardError};
+use super::{Grid, ShardError, turns::Turn};
 use crate::{
     manifest::{PartManifest, StripeRecord},
     peers::Standing,
@@ -117,7 +117,7 @@ impl Grid {
         let mut buffer = BytesMut::new();
         let mut segment = segments.start;
         let mut left = sealed.end - sealed.start;
-        while let Some(mut shards) = stripes.next() {
+        while let Some(mut shards) = stripes.next().await {
             while let Some(bytes) = shards.bytes.recv().await {
                 let bytes = bytes?;
                 left -= bytes.len() as u64;
@@ -168,32 +168,40 @@ struct Stripes {
 
 struct Shards {
     bytes: mpsc::Receiver<Result<Bytes, ReadError>>,
-    _slot: Option<OwnedSemaphorePermit>,
+    _room: Room,
+}
+
+/// What bounds the shards in memory.
+enum Room {
+    Turn(#[expect(dead_code, reason = "held")] Turn),
+    Ahead(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit),
 }
 
 impl Stripes {
-    /// The next stripe. It is fetched whatever others do; stripes behind it only while slots are free.
-    fn next(&mut self) -> Option<Shards> {
+    /// The next stripe, when it is its turn; stripes behind it only while slots are free.
+    async fn next(&mut self) -> Option<Shards> {
         let next = match self.running.pop_front() {
             Some(shards) => shards,
             None => {
                 let wanted = self.todo.pop_front()?;
-                self.start(wanted, None)
+                let bytes = wanted.shards().len() * wanted.record.shard_len as usize;
+                let turn = self.grid.read_turns.take(bytes).await;
+                self.start(wanted, Room::Turn(turn))
             }
         };
         while self.running.len() < self.grid.options.stripes_ahead && !self.todo.is_empty() {
             let Ok(slot) = self.grid.ahead_slots.clone().try_acquire_owned() else { break };
             let Some(wanted) = self.todo.pop_front() else { break };
-            let shards = self.start(wanted, Some(slot));
+            let shards = self.start(wanted, Room::Ahead(slot));
             self.running.push_back(shards);
         }
         Some(next)
     }
 
-    fn start(&self, wanted: Wanted, slot: Option<OwnedSemaphorePermit>) -> Shards {
+    fn start(&self, wanted: Wanted, room: Room) -> Shards {
         let (sender, bytes) = mpsc::channel(wanted.shards().len().max(1));
         tokio::spawn(Fetch::run(self.grid.clone(), wanted, sender));
-        Shards { bytes, _slot: slot }
+        Shards { bytes, _room: room }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{manifest::StripeRecord, stripe_code::Shape};
 impl Grid {
     /// Stores a node. It is in flight until it is entered ([`crate::meta::Meta::snapshot_node_stored`]).
     pub async fn store_node(self: &Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
-        self.clone().store_stripe(sealed).await
+        self.clone().store_stripe(sealed, None).await
     }
 
     /// Stores a root: every miner of its stripe gets all of it, so that one address is enough to find it. In flight like a node.
@@ -16,7 +16,7 @@ impl Grid {
         let map = self.maps.current().ok_or(WriteError::NoMap)?;
         let parity =
             u8::try_from(map.params().shards().saturating_sub(1)).map_err(|_| WriteError::Internal)?;
-        self.clone().store_shaped(root, map, Shape { data: 1, parity }).await
+        self.clone().store_shaped(root, None, map, Shape { data: 1, parity }).await
     }
 
     /// What was stored in a stripe, without the padding; every shard it is made of was compared with its address.

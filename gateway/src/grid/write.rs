@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Grid, ShardError, pack::Place};
+use super::{Grid, ShardError, pack::Place, turns::Turn};
 use crate::{
     manifest::{PartManifest, StripeRecord},
     meta::MetaError,
@@ -115,6 +115,8 @@ pub struct Upload {
     stored: Vec<StripeRecord>,
     running: VecDeque<JoinHandle<Result<StripeRecord, WriteError>>>,
     place: Option<Place>,
+    /// For what is in `sealed`, once that is more than a small object.
+    turn: Option<Turn>,
     kept: bool,
 }
 
@@ -131,13 +133,18 @@ impl Upload {
             stored: Vec::new(),
             running: VecDeque::new(),
             place: None,
+            turn: None,
             kept: false,
             grid,
         }
     }
 
-    /// Takes plaintext. Waits when enough stripes are on their way.
+    /// Takes plaintext. Waits when enough stripes are on their way, of this upload or of all.
     pub async fn push(&mut self, plain: &[u8]) -> Result<(), WriteError> {
+        let options = &self.grid.options;
+        if self.turn.is_none() && self.sealed.len() + plain.len() > options.pack_object_bytes {
+            self.turn = Some(self.grid.write_turns.take(options.stripe_bytes).await);
+        }
         let encryptor = self.encryptor.as_mut().ok_or(WriteError::Internal)?;
         if self.sealed.capacity() == 0 {
             self.sealed.reserve(plain.len() + 1_024);
@@ -204,7 +211,8 @@ impl Upload {
         while self.running.len() >= self.grid.options.stripes_in_flight {
             self.wait_oldest().await?;
         }
-        self.running.push_back(tokio::spawn(self.grid.clone().store_stripe(sealed)));
+        let store = self.grid.clone().store_stripe(sealed, self.turn.take());
+        self.running.push_back(tokio::spawn(store));
         Ok(())
     }
 
@@ -252,16 +260,21 @@ type Sent = (u8, Result<SignedReceipt, ShardError>);
 
 impl Grid {
     /// Encodes, sends, and waits for the quorum; the rest goes on in the background.
-    pub(super) async fn store_stripe(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
+    pub(super) async fn store_stripe(
+        self: Arc<Self>,
+        sealed: Vec<u8>,
+        turn: Option<Turn>,
+    ) -> Result<StripeRecord, WriteError> {
         let map = self.maps.current().ok_or(WriteError::NoMap)?;
         let shape = Shape { data: map.params().ec_k, parity: map.params().ec_m };
-        self.store_shaped(sealed, map, shape).await
+        self.store_shaped(sealed, turn, map, shape).await
     }
 
     /// The same with another shape of as many shards.
     pub(super) async fn store_shaped(
         self: Arc<Self>,
         sealed: Vec<u8>,
+        turn: Option<Turn>,
         map: Arc<Placement>,
         shape: Shape,
     ) -> Result<StripeRecord, WriteError> {
@@ -272,6 +285,7 @@ impl Grid {
         // The stripe is gone when its shards are there: each of them is held, and counted, for itself.
         let encoded = tokio::task::spawn_blocking(move || encode(sealed, shape, epoch)).await;
         let (record, shards) = encoded.map_err(|_| WriteError::Internal)??;
+        drop(turn);
         let id = record.id();
         self.meta.begin_stripe(id, record.clone()).await?;
         let outgoing = Outgoing { id, record: record.clone(), shards, slots };

@@ -1,6 +1,6 @@
 //! One response of every kind.
 
-use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, ListedShard, MinerStatus, Response};
+use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, ListedShard, MinerState, MinerStatus, Response};
 
 use crate::layout::*;
 
@@ -36,7 +36,7 @@ fn ledger() -> Sample<Response> {
 fn miners() -> Sample<Response> {
     let status = MinerStatus {
         node_id: public(&miner()),
-        online: true,
+        state: MinerState::Online,
         last_seen: STORED_AT,
         endpoint: b"[::1]:9000".to_vec().try_into().unwrap(),
         capacity_bytes: 1 << 40,
@@ -46,7 +46,7 @@ fn miners() -> Sample<Response> {
     let fields = vec![
         field("number of miners, compact", [4]),
         field("miner", public(&miner()).0),
-        field("online", [1]),
+        field("state", [1]),
         field("last seen", STORED_AT.to_le_bytes()),
         field("length of the endpoint, compact", [40]),
         field("endpoint", b"[::1]:9000"),

@@ -1,0 +1,205 @@
+//! How each registered miner stands: who belongs into the next map.
+//!
+//! A miner that is silent is not gone yet: moving its data costs as much as losing it. It is left out of the map when it
+//! has been silent for `out_after`, and comes back when it has been heard for `in_after`.
+//!
+//! # Invariants
+//! - Nobody is silent while this service did not listen: silence is counted from its start on ([`Standings::update`]).
+//! - While more than [`SILENT_SHARE_MAX`] of the map is silent nobody is left out for it: then it is more likely that this
+//!   service is cut off, and data that has nowhere to go is not helped by a new map.
+//! - Bounded by the registered miners.
+//!
+//! # Not here
+//! Whether heartbeats are genuine ([`crate::liveness`]); what the next map looks like ([`crate::proposal`]).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use arion_chain::{EpochMap, Registry};
+use arion_protocol::MinerState as State;
+use arion_types::NodeId;
+
+use crate::liveness::Liveness;
+
+/// Silent members of the map beyond which nobody is left out: one in so many.
+const SILENT_SHARE_MAX: usize = 4;
+
+/// Why a miner is in its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Reason {
+    /// Nothing is wrong.
+    #[error("heartbeats come")]
+    Heard,
+    /// It has to show that it stays.
+    #[error("heartbeats come; it is taken into the map when they have for long enough")]
+    Settling,
+    /// It has not said a word since this service started.
+    #[error("no heartbeat since this service started")]
+    NeverHeard,
+    /// One is overdue.
+    #[error("a heartbeat is overdue")]
+    Overdue,
+    /// Several are.
+    #[error("no heartbeat; it is left out of the map if that lasts")]
+    Silent,
+    /// For too long.
+    #[error("no heartbeat for so long that the map goes on without it")]
+    SilentTooLong,
+    /// Too many are.
+    #[error("no heartbeat, but too many are silent to leave it out: is this service cut off?")]
+    ManySilent,
+    /// Its operator wants it emptied.
+    #[error("its operator drains it")]
+    Drained,
+}
+
+/// How a miner stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// What is made of it.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+    /// Since when it has been in this state, milliseconds since the Unix epoch.
+    pub since: u64,
+    /// Since when it has been heard without a break.
+    heard_since: Option<u64>,
+}
+
+/// A miner's state is another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transition {
+    /// The miner.
+    pub node: NodeId,
+    /// Before; `None` for one that was not known.
+    pub from: Option<State>,
+    /// How it stands now.
+    pub to: Standing,
+}
+
+/// How long is waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// A member that is silent for this long is left out of the next map.
+    pub out_after: Duration,
+    /// A miner that is not in the map is taken in when it was heard for this long.
+    pub in_after: Duration,
+}
+
+/// All registered miners.
+#[derive(Debug)]
+pub struct Standings {
+    patience: Patience,
+    began_ms: Option<u64>,
+    miners: BTreeMap<NodeId, Standing>,
+}
+
+impl Standings {
+    /// Nobody yet.
+    pub fn new(patience: Patience) -> Self {
+        Self { patience, began_ms: None, miners: BTreeMap::new() }
+    }
+
+    /// How a registered miner stands.
+    pub fn of(&self, node: &NodeId) -> Option<&Standing> {
+        self.miners.get(node)
+    }
+
+    /// All of them, in order of node id.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Standing)> {
+        self.miners.iter()
+    }
+
+    /// Number of miners in a state.
+    pub fn count(&self, state: State) -> usize {
+        self.miners.values().filter(|standing| standing.state == state).count()
+    }
+
+    /// Looks at every registered miner at `now_ms`; returns whose state is another one.
+    pub fn update(
+        &mut self,
+        registry: &Registry,
+        current: Option<&EpochMap>,
+        liveness: &Liveness,
+        now_ms: u64,
+    ) -> Vec<Transition> {
+        let began_ms = *self.began_ms.get_or_insert(now_ms);
+        self.miners.retain(|node, _| registry.miners.contains_key(node));
+        let members: BTreeSet<NodeId> =
+            current.iter().flat_map(|map| &map.miners).map(|miner| NodeId(miner.node_id)).collect();
+        let silent = members
+            .iter()
+            .filter(|node| registry.miners.contains_key(node) && !liveness.is_online(node, now_ms));
+        let many_silent = silent.count() * SILENT_SHARE_MAX > members.len();
+        let look = Look { patience: self.patience, liveness, began_ms, now_ms, many_silent };
+        let mut transitions = Vec::new();
+        for node in registry.miners.keys() {
+            let before = self.miners.get(node).copied();
+            let to = look.at(node, members.contains(node), before.as_ref());
+            if before.map(|standing| standing.state) != Some(to.state) {
+                transitions.push(Transition { node: *node, from: before.map(|standing| standing.state), to });
+            }
+            self.miners.insert(*node, to);
+        }
+        transitions
+    }
+}
+
+/// What a look at one miner needs.
+struct Look<'a> {
+    patience: Patience,
+    liveness: &'a Liveness,
+    began_ms: u64,
+    now_ms: u64,
+    many_silent: bool,
+}
+
+impl Look<'_> {
+    fn at(&self, node: &NodeId, is_member: bool, before: Option<&Standing>) -> Standing {
+        let sighting = self.liveness.sighting(node);
+        let is_heard = self.liveness.is_online(node, self.now_ms);
+        let last_ms = sighting.map_or(self.began_ms, |sighting| sighting.received_at);
+        let silent_ms = self.now_ms.saturating_sub(last_ms);
+        let heard_since =
+            is_heard.then(|| before.and_then(|standing| standing.heard_since).unwrap_or(last_ms));
+        let (state, reason) = match (is_heard, is_member) {
+            (true, _) if sighting.is_some_and(|sighting| sighting.heartbeat.draining) => {
+                (State::Draining, Reason::Drained)
+            }
+            (true, true) if is_over(silent_ms, self.liveness.overdue_after()) => {
+                (State::Suspect, Reason::Overdue)
+            }
+            (true, true) => (State::Online, Reason::Heard),
+            (true, false) => {
+                let heard_ms = heard_since.map_or(0, |since| self.now_ms.saturating_sub(since));
+                match u128::from(heard_ms) >= self.patience.in_after.as_millis() {
+                    true => (State::Online, Reason::Heard),
+                    false => (State::Joining, Reason::Settling),
+                }
+            }
+            (false, true) if !is_over(silent_ms, self.patience.out_after) => (State::Offline, Reason::Silent),
+            // One that was left out before others fell silent stays out: the map may be on its way.
+            (false, true)
+                if self.many_silent && before.is_none_or(|standing| standing.state != State::Out) =>
+            {
+                (State::Offline, Reason::ManySilent)
+            }
+            (false, true) => (State::Out, Reason::SilentTooLong),
+            (false, false) if sighting.is_none() => (State::Joining, Reason::NeverHeard),
+            (false, false) => (State::Out, Reason::SilentTooLong),
+        };
+        let since =
+            before.filter(|standing| standing.state == state).map_or(self.now_ms, |standing| standing.since);
+        Standing { state, reason, since, heard_since }
+    }
+}
+
+fn is_over(ms: u64, limit: Duration) -> bool {
+    u128::from(ms) > limit.as_millis()
+}
+
+#[cfg(test)]
+#[path = "standing_tests.rs"]
+mod tests;
