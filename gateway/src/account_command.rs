@@ -313,7 +313,17 @@ async fn check(config: &Config, repair: bool) -> anyhow::Result<()> {
     if unreadable > 0 {
         line!("{unreadable} rows do not decode: they are not counted");
     }
+    let is_occupied = meta.recount_occupied().await?;
+    if !is_occupied && repair {
+        meta.repair_occupied().await?;
+    }
+    match (is_occupied, repair) {
+        (true, _) => {}
+        (false, true) => line!("what accounts are billed for was counted again"),
+        (false, false) => line!("what accounts are billed for is not what they occupy"),
+    }
     match (wrong.len(), repair) {
+        (0, false) if !is_occupied => bail!("what accounts are billed for is wrong; repair it with --repair"),
         (0, _) => line!("{} accounts and sub-accounts: all counts are right", found.len()),
         (many, true) => line!("{many} counts repaired"),
         (many, false) => bail!("{many} counts are wrong; repair them with --repair"),

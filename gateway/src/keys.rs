@@ -23,6 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arion_chain::AccountId;
 use arion_daemon::secret_file::{self, SecretFileError};
 use s3s::auth::SecretKey;
 use serde::Serialize;
@@ -251,6 +252,28 @@ impl AccessKeys {
                 (name.clone(), (entry.unwrap_or_else(|| AccountEntry::new(name)), keys))
             });
             described.collect()
+        })
+    }
+
+    /// Accounts of the chain with the accounts that they pay for.
+    pub fn payers(&self) -> Result<BTreeMap<AccountId, Vec<String>>, KeysError> {
+        self.look(|seen| {
+            let mut payers: BTreeMap<AccountId, Vec<String>> = BTreeMap::new();
+            for (name, entry) in &seen.accounts {
+                if let Some(ChainAccount(payer)) = entry.chain_account {
+                    payers.entry(payer).or_default().push(name.as_str().to_owned());
+                }
+            }
+            payers
+        })
+    }
+
+    /// The accounts that an account of the chain pays for.
+    pub fn paid_by(&self, payer: &AccountId) -> Result<Vec<String>, KeysError> {
+        self.look(|seen| {
+            let paid =
+                seen.accounts.values().filter(|entry| entry.chain_account == Some(ChainAccount(*payer)));
+            paid.map(|entry| entry.name.as_str().to_owned()).collect()
         })
     }
 

@@ -194,7 +194,7 @@ impl Biller {
     /// Accounts of the chain with what they occupy and what they are billed.
     async fn accounts(&self, cut: &LedgerCut) -> Result<BTreeMap<AccountId, (u64, Known)>, BillError> {
         let mut occupied: BTreeMap<AccountId, u64> = BTreeMap::new();
-        for (account, names) in payers(&self.keys)? {
+        for (account, names) in self.keys.payers()? {
             let bytes = names.iter().filter_map(|name| cut.occupied.accounts.get(name));
             occupied.insert(account, bytes.fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)));
         }
@@ -228,17 +228,6 @@ impl Biller {
 
 fn anchor(found: &LedgerCommitment) -> Anchor {
     Anchor::of_commitment(found.sequence, found.root, found.bytes)
-}
-
-/// Accounts of the chain with the accounts that they pay for.
-pub fn payers(keys: &AccessKeys) -> Result<BTreeMap<AccountId, Vec<String>>, KeysError> {
-    let mut payers: BTreeMap<AccountId, Vec<String>> = BTreeMap::new();
-    for (name, (entry, _)) in keys.accounts()? {
-        if let Some(account) = entry.chain_account {
-            payers.entry(account.0).or_default().push(name.account().to_owned());
-        }
-    }
-    Ok(payers)
 }
 
 /// Says in the log which updates the chain did not apply.

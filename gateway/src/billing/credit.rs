@@ -14,7 +14,7 @@ use arion_daemon::now_ms;
 use arion_types::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::{commit, market::Terms, money};
+use super::{market::Terms, money};
 use crate::keys::{AccessKeys, Moment};
 
 /// Milliseconds of an hour.
@@ -205,7 +205,7 @@ impl Credit {
     /// The accounts for which the same account of the chain pays.
     pub fn sharing(&self, payer: &AccountId) -> Vec<String> {
         let Some(inner) = &self.0 else { return Vec::new() };
-        commit::payers(&inner.keys).ok().and_then(|mut payers| payers.remove(payer)).unwrap_or_default()
+        inner.keys.paid_by(payer).unwrap_or_default()
     }
 
     /// What an account is told that occupies so much.

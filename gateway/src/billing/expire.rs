@@ -18,11 +18,7 @@ use std::{
 use arion_chain::{AccountId, AgreementStatus, MarketAccount, ss58};
 use arion_types::NodeId;
 
-use super::{
-    commit::{BillError, payers},
-    credit::Credit,
-    market::Market,
-};
+use super::{commit::BillError, credit::Credit, market::Market};
 use crate::{
     keys::AccessKeys,
     meta::{DeleteRequest, Meta, MetaError, Notice},
@@ -91,7 +87,7 @@ impl Expirer {
         }
         let concerned: Vec<AccountId> = concerned.into_iter().collect();
         let view = self.market.view(&concerned).await?;
-        let payers = payers(&self.keys)?;
+        let payers = self.keys.payers()?;
         let mut more = false;
         for (payer, account) in view.accounts {
             let before = notices.get(&payer).copied();

@@ -40,7 +40,7 @@ pub struct Watch {
 impl Watch {
     /// Asks once; returns how many accounts there are.
     pub async fn look(&self) -> Result<usize, BillError> {
-        let accounts: Vec<AccountId> = commit::payers(&self.keys)?.into_keys().collect();
+        let accounts: Vec<AccountId> = self.keys.payers()?.into_keys().collect();
         self.credit.learn(self.market.view(&accounts).await?);
         Ok(accounts.len())
     }

@@ -171,11 +171,7 @@ pub(super) fn claim<'p>(
     account: &str,
     parts: impl IntoIterator<Item = &'p PartManifest>,
 ) -> Result<(), MetaError> {
-    let mut change = Change::open(transaction)?;
-    for (record, bytes) in parts.into_iter().flat_map(references) {
-        change.stripe(&record.id(), Some(Claims::new(record)), |claims| claims.refer(account, bytes))?;
-    }
-    change.finish()
+    each(transaction, parts, true, |claims, bytes| claims.refer(account, bytes))
 }
 
 /// They do not any more. To be said before the stripes are released.
@@ -184,11 +180,22 @@ pub(super) fn unclaim<'p>(
     account: &str,
     parts: impl IntoIterator<Item = &'p PartManifest>,
 ) -> Result<(), MetaError> {
-    let mut change = Change::open(transaction)?;
+    each(transaction, parts, false, |claims, bytes| claims.let_go(account, bytes))
+}
+
+/// Changes the stripes of parts; `makes` where nothing was noted of them too.
+fn each<'p>(
+    transaction: &WriteTransaction,
+    parts: impl IntoIterator<Item = &'p PartManifest>,
+    makes: bool,
+    change: impl Fn(&mut Claims, u64),
+) -> Result<(), MetaError> {
+    let mut changed = Change::open(transaction)?;
     for (record, bytes) in parts.into_iter().flat_map(references) {
-        change.stripe(&record.id(), None, |claims| claims.let_go(account, bytes))?;
+        let new = makes.then(|| Claims::new(record));
+        changed.stripe(&record.id(), new, |claims| change(claims, bytes))?;
     }
-    change.finish()
+    changed.finish()
 }
 
 /// Lines were appended to the ledger: shards with receipts are live.

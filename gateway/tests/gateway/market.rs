@@ -73,11 +73,14 @@ pub struct State {
 pub struct Marketplace {
     state: Mutex<State>,
     mood: AtomicU8,
+    /// Somebody waits for an answer that never comes.
+    pub heard: tokio::sync::Notify,
 }
 
 impl Default for Marketplace {
     fn default() -> Self {
-        Self { state: Mutex::new(State { block: 100, ..State::default() }), mood: AtomicU8::new(0) }
+        let state = Mutex::new(State { block: 100, ..State::default() });
+        Self { state, mood: AtomicU8::new(0), heard: Default::default() }
     }
 }
 
@@ -224,9 +227,11 @@ impl Market for Marketplace {
             Mood::Honest => self.take(commitment),
             Mood::Refusing => Err(TxError::Unknown.into()),
             Mood::Silent => self.take(commitment).and_then(|_| Err(TxError::Unknown.into())),
-            Mood::Deaf => std::future::pending().await,
-            Mood::Mute => {
-                self.take(commitment)?;
+            Mood::Deaf | Mood::Mute => {
+                if self.mood() == Mood::Mute {
+                    self.take(commitment)?;
+                }
+                self.heard.notify_one();
                 std::future::pending().await
             }
         }
