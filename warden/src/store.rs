@@ -12,7 +12,7 @@
 //! - A page of a ledger and the cursor behind it are one transaction; so are an attestation and the mark that the
 //!   shard has its verdict.
 //! - Every change is durable when the function returns.
-//! - Exhibits that wait for hand-over take at most [`EXHIBIT_BYTES_MAX`]; attestations are kept without them then.
+//! - Exhibits that wait for hand-over take at most `EXHIBIT_BYTES_MAX`; attestations are kept without them then.
 
 use std::path::{Path, PathBuf};
 

@@ -1,33 +1,30 @@
 //! `arion verify epoch`: the bundle of an epoch, checked against nothing but the finalised chain.
 
+mod late;
 mod place;
+mod told;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, bail};
-use arion_bundle::{
-    Block, Facts, INDEX_BYTES_MAX, MinerVerdict, PART_BYTES_MAX, Place, Report, Verifier, blocks_of,
-    ended_spans,
-};
-use arion_chain::{BlockRef, ChainClient, ChainError, CommittedEpoch, ss58};
-use arion_daemon::line;
+use arion_bundle::{Block, Facts, INDEX_BYTES_MAX, PART_BYTES_MAX, Report, Verifier, blocks_of, ended_spans};
+use arion_chain::{BlockRef, ChainClient, ChainError, CommittedEpoch};
 use arion_types::AttestationRecord;
-use serde::Serialize;
 
-use super::{blocking, print_json, size};
+use super::blocking;
 use crate::settings::Settings;
+
+use told::Told;
 
 pub use place::BundlePlace;
 
 /// The bucket of an S3 endpoint in which bundles are looked for.
 const BUCKET: &str = "arion-audit";
-/// Faults that are printed.
-const PRINTED_MAX: usize = 100;
 
 /// Checks the bundle of an epoch. Exit code 1 where something is found.
 pub async fn epoch(
@@ -99,6 +96,8 @@ trait Chain {
     async fn hash(&self, number: u32) -> Result<Option<[u8; 32]>, ChainError>;
     /// Attestations of a bucket as of a block; `None` where the node does not know any more.
     async fn bucket(&self, bucket: u32, at: &BlockRef) -> Result<Option<Vec<AttestationRecord>>, ChainError>;
+    /// Transactions of a block of the best chain.
+    async fn extrinsics(&self, number: u32) -> Result<Vec<Vec<u8>>, ChainError>;
 }
 
 impl Chain for ChainClient {
@@ -113,6 +112,10 @@ impl Chain for ChainClient {
             Err(ChainError::Rpc(arion_chain::client::RpcError::Refused { .. })) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn extrinsics(&self, number: u32) -> Result<Vec<Vec<u8>>, ChainError> {
+        ChainClient::extrinsics(self, number).await
     }
 }
 
@@ -157,6 +160,8 @@ struct Outcome {
     compared: (usize, usize),
     /// Whether they were compared as of the block at which the bundle was made.
     is_exact: bool,
+    /// Attestations of which nobody can say whether they came later or were left out.
+    undecided: u64,
 }
 
 async fn check(chain: &impl Chain, ended: Ended, bundle: &Bundle) -> anyhow::Result<Outcome> {
@@ -197,16 +202,17 @@ async fn check(chain: &impl Chain, ended: Ended, bundle: &Bundle) -> anyhow::Res
     };
     let at = if is_exact { then } else { head };
     let oldest = (at.number / bucket_blocks).saturating_add(1).saturating_sub(buckets_kept);
-    let mut compared = 0;
+    let (mut compared, mut late) = (0, Vec::new());
     for bucket in newest_first.iter().copied().take_while(|bucket| *bucket >= oldest) {
         let stored = chain.bucket(bucket, &at).await?;
         let stored = stored.with_context(|| format!("the node has no state of block {}", at.number))?;
-        verifier.compare(bucket, &stored, is_exact);
+        late.extend(verifier.compare(bucket, &stored, is_exact).into_iter().map(|record| (bucket, record)));
         compared += 1;
     }
+    let undecided = late::decide(chain, &mut verifier, late, read_at.number, head.number).await?;
     let report = verifier.finish(|block| hashes.of(block));
     let compared = (compared, newest_first.len());
-    Ok(Outcome { report, parts: parts.len(), bytes, read_at, compared, is_exact })
+    Ok(Outcome { report, parts: parts.len(), bytes, read_at, compared, is_exact, undecided })
 }
 
 impl Outcome {
@@ -220,7 +226,8 @@ impl Outcome {
             faults: vec![fault],
             found: 1,
         };
-        Self { report, parts: 0, bytes, read_at: Block::default(), compared: (0, buckets), is_exact: false }
+        let read_at = Block::default();
+        Self { report, parts: 0, bytes, read_at, compared: (0, buckets), is_exact: false, undecided: 0 }
     }
 }
 
@@ -248,141 +255,6 @@ impl<C: Chain> Hashes<'_, C> {
 
     fn of(&self, block: u64) -> Option<[u8; 32]> {
         self.known.get(&block).copied().flatten()
-    }
-}
-
-/// What is printed.
-#[derive(Serialize)]
-struct Told {
-    epoch: u64,
-    content_hash: String,
-    submitter: String,
-    submitted_at: u32,
-    read_at: u32,
-    parts: usize,
-    bytes: u64,
-    attestations: u32,
-    with_exhibit: u32,
-    wardens: usize,
-    miners: Vec<ToldMiner>,
-    buckets: usize,
-    buckets_compared: usize,
-    /// Whether the chain was compared as it was when the bundle was made.
-    compared_exactly: bool,
-    /// On chain now and not in the bundle, behind what is in it.
-    late: u64,
-    found: u64,
-    faults: Vec<ToldFault>,
-    holds: bool,
-}
-
-#[derive(Serialize)]
-struct ToldMiner {
-    node_id: Option<String>,
-    #[serde(flatten)]
-    verdict: MinerVerdict,
-}
-
-#[derive(Serialize)]
-struct ToldFault {
-    place: Place,
-    text: String,
-}
-
-impl Told {
-    fn new(
-        epoch: u64,
-        content_hash: &[u8; 32],
-        committed: &CommittedEpoch,
-        nodes: &BTreeMap<u32, [u8; 32]>,
-        outcome: Outcome,
-    ) -> Self {
-        let Outcome { report, parts, bytes, read_at, compared, is_exact } = outcome;
-        let faults = report.faults.iter().take(PRINTED_MAX);
-        Self {
-            epoch,
-            content_hash: hex::encode(content_hash),
-            submitter: ss58(&committed.submitter),
-            submitted_at: committed.submitted_at,
-            read_at: read_at.number,
-            parts,
-            bytes,
-            attestations: report.attestations,
-            with_exhibit: report.exhibits,
-            wardens: report.wardens,
-            miners: report
-                .miners
-                .into_iter()
-                .map(|verdict| ToldMiner { node_id: nodes.get(&verdict.uid).map(hex::encode), verdict })
-                .collect(),
-            buckets: compared.1,
-            buckets_compared: compared.0,
-            compared_exactly: is_exact,
-            late: report.late,
-            found: report.found,
-            faults: faults.map(|fault| ToldFault { place: fault.place, text: fault.to_string() }).collect(),
-            holds: report.found == 0,
-        }
-    }
-
-    fn tell(&self, json: bool) -> anyhow::Result<()> {
-        if json {
-            return print_json(self);
-        }
-        line!("epoch         {}", self.epoch);
-        line!("bundle        {}, {} in {} parts", self.content_hash, size(self.bytes), self.parts);
-        line!("committed     in block {} by {}", self.submitted_at, self.submitter);
-        line!(
-            "attestations  {} of {} wardens, {} with the miner's answer",
-            self.attestations,
-            self.wardens,
-            self.with_exhibit
-        );
-        let when = match self.compared_exactly {
-            true => format!("as of block {}, when the bundle was made", self.read_at),
-            false => format!("as they are now; the bundle was made at block {}", self.read_at),
-        };
-        line!("on chain      {} of {} buckets compared, {when}", self.buckets_compared, self.buckets);
-        if self.late > 0 {
-            line!(
-                "              {} more on chain now than in the bundle: a node with the state of block {} tells whether they \
-                 came later",
-                self.late,
-                self.read_at
-            );
-        }
-        line!(
-            "{:>6} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8} node id",
-            "miner",
-            "passed",
-            "failed",
-            "timeout",
-            "invalid",
-            "shown",
-            "doubtful"
-        );
-        for ToldMiner { node_id, verdict } in &self.miners {
-            line!(
-                "{:>6} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8} {}",
-                verdict.uid,
-                verdict.passed,
-                verdict.failed,
-                verdict.timeouts,
-                verdict.invalid_proofs,
-                verdict.shown,
-                verdict.doubtful,
-                node_id.as_deref().unwrap_or("in no map")
-            );
-        }
-        line!("found         {}", self.found);
-        for fault in &self.faults {
-            line!("  {}", fault.text);
-        }
-        if self.found > self.faults.len() as u64 {
-            line!("  and {} more", self.found - self.faults.len() as u64);
-        }
-        line!("verdict       {}", if self.holds { "ok" } else { "DOES NOT HOLD" });
-        Ok(())
     }
 }
 

@@ -72,8 +72,7 @@ pub struct Report {
     pub wardens: usize,
     /// Miners, by number.
     pub miners: Vec<MinerVerdict>,
-    /// Attestations that the chain has and the bundle does not, behind those in the bundle: they came later, unless the maker
-    /// left them out.
+    /// Attestations that the chain has and the bundle does not, because they came later ([`Verifier::came_later`]).
     pub late: u64,
     /// Faults, the first [`FAULTS_MAX`] of them.
     pub faults: Vec<Fault>,
@@ -270,24 +269,40 @@ impl Verifier {
     }
 
     /// Compares a bucket with what the chain has in it, of whatever epoch, in its order; at the block where the bundle was made
-    /// (`then`), or now: what the chain has more now may have come later.
-    pub fn compare(&mut self, bucket: u32, chain: &[AttestationRecord], then: bool) {
+    /// (`then`), or now. Returns what the chain has more now, behind all that is in the bundle: either it came later
+    /// ([`Verifier::came_later`]), or the maker left it out ([`Verifier::left_out`]).
+    pub fn compare(
+        &mut self,
+        bucket: u32,
+        chain: &[AttestationRecord],
+        then: bool,
+    ) -> Vec<AttestationRecord> {
         let (span, genesis) = (self.facts.span, self.facts.genesis);
-        let of_epoch = chain.iter().filter(|record| span.holds(record.block_number));
+        let of_epoch = || chain.iter().filter(|record| span.holds(record.block_number));
         let stored: Vec<Hash> =
-            of_epoch.map(|record| attestation_leaf(&genesis, span.epoch, record)).collect();
+            of_epoch().map(|record| attestation_leaf(&genesis, span.epoch, record)).collect();
         let begin = self.buckets.get(&bucket).copied();
         let end = self.buckets.range(bucket.saturating_add(1)..).next().map(|(_, begin)| *begin);
         let bound = begin.map_or(&[][..], |begin| {
             let end = end.unwrap_or(self.leaves.len()).max(begin);
             self.leaves.get(begin..end).unwrap_or_default()
         });
-        let more = stored.len().saturating_sub(bound.len());
-        if !stored.starts_with(bound) || (then && more > 0) {
-            self.fault(Place::Bucket { bucket }, FaultKind::Chain);
-        } else {
-            self.late += more as u64;
+        let length = bound.len();
+        if !stored.starts_with(bound) || (then && stored.len() > length) {
+            self.left_out(bucket);
+            return Vec::new();
         }
+        of_epoch().skip(length).cloned().collect()
+    }
+
+    /// The chain has other attestations in this bucket.
+    pub fn left_out(&mut self, bucket: u32) {
+        self.fault(Place::Bucket { bucket }, FaultKind::Chain);
+    }
+
+    /// So many of what [`Verifier::compare`] returned came to the chain after the bundle was made.
+    pub fn came_later(&mut self, count: u64) {
+        self.late += count;
     }
 
     /// What follows for the index when all parts were there.

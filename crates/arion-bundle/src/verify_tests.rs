@@ -19,7 +19,8 @@ fn verify(
         verifier.part(number as u32, Some(part), block_hash);
     }
     for (bucket, records) in chain {
-        verifier.compare(*bucket, records, then);
+        let late = verifier.compare(*bucket, records, then);
+        verifier.came_later(late.len() as u64);
     }
     verifier.finish(block_hash)
 }

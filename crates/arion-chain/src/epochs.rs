@@ -44,6 +44,12 @@ impl ChainClient {
         Ok(stored.unwrap_or_default())
     }
 
+    /// The transactions of a block of the best chain, as they stand in it; none if it does not exist.
+    pub async fn extrinsics(&self, number: u32) -> Result<Vec<Vec<u8>>, ChainError> {
+        let Some(hash) = self.block_hash(number).await? else { return Ok(Vec::new()) };
+        Ok(self.rpc().block(hash).await?.map_or_else(Vec::new, |block| block.extrinsics))
+    }
+
     /// Buckets of attestations that the chain keeps, the current one included.
     pub fn attestation_buckets_kept(&self) -> Result<u32, ChainError> {
         self.constant(PALLET, "AttestationRetentionBuckets")

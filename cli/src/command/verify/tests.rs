@@ -2,10 +2,11 @@
 
 use super::*;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use arion_bundle::{Binder, Span};
+use arion_bundle::{Binder, Place, Span};
 use arion_types::{AttestationResult, Exhibit, ShardHash, attestation::challenge_seed, signing::node_id};
+use codec::Encode;
 use ed25519_dalek::SigningKey;
 
 const GENESIS: [u8; 32] = [7; 32];
@@ -23,6 +24,8 @@ struct FakeChain {
     buckets: BTreeMap<u32, Vec<AttestationRecord>>,
     /// The node has the state of these blocks only.
     states_from: u32,
+    /// Transactions by block.
+    extrinsics: BTreeMap<u32, Vec<Vec<u8>>>,
 }
 
 impl Chain for FakeChain {
@@ -33,6 +36,11 @@ impl Chain for FakeChain {
     async fn bucket(&self, bucket: u32, at: &BlockRef) -> Result<Option<Vec<AttestationRecord>>, ChainError> {
         let stored = self.buckets.get(&bucket).cloned().unwrap_or_default();
         Ok((at.number >= self.states_from).then_some(stored))
+    }
+
+    async fn extrinsics(&self, number: u32) -> Result<Vec<Vec<u8>>, ChainError> {
+        assert!((READ_AT + 1..=HEAD).contains(&number));
+        Ok(self.extrinsics.get(&number).cloned().unwrap_or_default())
     }
 }
 
@@ -91,7 +99,7 @@ fn bundle(directory: &Path) -> (FakeChain, Ended, [u8; 32], Vec<[u8; 32]>) {
         miners: BTreeMap::from([(1, MINER)]),
     };
     let head = BlockRef { number: HEAD, hash: hash_of(HEAD) };
-    let chain = FakeChain { buckets, states_from: 0 };
+    let chain = FakeChain { buckets, states_from: 0, extrinsics: BTreeMap::new() };
     (chain, Ended { facts, head, buckets_kept: 1_000 }, commitment.content_hash, names)
 }
 
@@ -159,11 +167,16 @@ async fn what_the_chain_has_besides_is_late_or_left_out() {
         report.faults[0].to_string(),
         "bucket 1 of the chain: the chain has other attestations there than the bundle"
     );
-    // A node that forgot the state of that block cannot tell.
+    // A node that forgot the state of that block still has the blocks: it stands in none that is later.
     chain.states_from = HEAD;
     let outcome = check(&chain, again(&ended), &at(directory.path())).await.unwrap();
-    assert_eq!((outcome.report.found, outcome.report.late, outcome.is_exact), (0, 1, false));
-    // Nor can it where buckets are pruned.
+    assert_eq!((outcome.report.found, outcome.report.late, outcome.is_exact), (1, 0, false));
+    assert_eq!(outcome.report.faults[0].place, Place::Bucket { bucket: 1 });
+    let batch = (7u8, vec![audit(8, 170).0, audit(9, 160).0]).encode();
+    chain.extrinsics.insert(HEAD, vec![b"inherent".to_vec(), batch]);
+    let outcome = check(&chain, again(&ended), &at(directory.path())).await.unwrap();
+    assert_eq!((outcome.report.found, outcome.report.late, outcome.undecided), (0, 1, 0));
+    // Buckets that are pruned are not compared.
     let pruned = Ended { buckets_kept: 3, ..again(&ended) };
     assert_eq!(check(&chain, pruned, &at(directory.path())).await.unwrap().compared, (1, 3));
 }
