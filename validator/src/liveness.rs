@@ -129,12 +129,6 @@ impl Liveness {
         self.sightings.get(node).is_some_and(|sighting| self.is_recent(sighting, now_ms))
     }
 
-    /// The miners whose last heartbeat is recent enough.
-    pub fn heard(&self, now_ms: u64) -> impl Iterator<Item = NodeId> {
-        let recent = self.sightings.iter().filter(move |(_, sighting)| self.is_recent(sighting, now_ms));
-        recent.map(|(node, _)| *node)
-    }
-
     /// Number of miners online.
     pub fn online(&self, now_ms: u64) -> usize {
         self.sightings.values().filter(|sighting| self.is_recent(sighting, now_ms)).count()

@@ -223,8 +223,10 @@ impl Repair {
     }
 
     fn online(&self) -> BTreeSet<NodeId> {
+        let (snapshot, now_ms) = (self.view.snapshot(), now_ms());
         let liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
-        liveness.heard(now_ms()).collect()
+        let miners = snapshot.registry.miners.keys();
+        miners.filter(|node| liveness.is_online(node, now_ms)).copied().collect()
     }
 
     /// The current map.
