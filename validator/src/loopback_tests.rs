@@ -175,7 +175,8 @@ async fn services_that_hear_the_same_miners_vote_for_the_same_maps() {
         }
     };
     let second = tokio::time::timeout(DEADLINE, settled).await.expect("the services disagree");
-    assert_eq!((second.epoch, second.miners.len()), (2, 31));
+    // Without the one that is left of the family: its places would be empty half of the time.
+    assert_eq!((second.epoch, second.miners.len()), (2, 30));
     assert_eq!(second.miner_by_node(&node_id(&key(3))).unwrap().weight, 2 << 16);
     for service in services {
         service.task.abort();

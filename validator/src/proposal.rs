@@ -8,9 +8,9 @@
 //! # Not here
 //! Who belongs into it ([`crate::standing`]); when to vote for it ([`crate::publisher`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arion_chain::{EpochMap, Snapshot};
+use arion_chain::{EpochMap, Registry, Snapshot};
 use arion_types::{CrushParams, MinerRecord, NodeId, Uid, map::WEIGHT_ONE};
 
 use crate::{
@@ -57,11 +57,20 @@ pub fn next_map(
     let current: BTreeMap<[u8; 32], &MinerRecord> =
         snapshot.current.iter().flat_map(|map| &map.miners).map(|miner| (miner.node_id, miner)).collect();
     let is_wanted = |node: &NodeId| standings.of(node).is_some_and(|standing| standing.state.is_wanted());
-    let mut miners = records(snapshot, &current, liveness, is_wanted)?;
+    let complete = complete_families(&snapshot.registry, params, is_wanted);
+    let is_family_complete = |node: &NodeId| {
+        snapshot.registry.miners.get(node).is_some_and(|child| complete.contains(&child.family))
+    };
+    // Whoever has to be missing for every stripe to have all its places; then those who are silent, or want to leave, stay
+    // too: a place that may come back is better than none.
+    let mut miners =
+        records(snapshot, &current, liveness, |node| is_wanted(node) && is_family_complete(node))?;
     let mut placeable = crush::Map::from_records(params, &miners);
     if placeable.is_err() {
-        // Who is silent, or wants to leave, stays while stripes cannot be placed without it: a place that may come back is
-        // better than none.
+        miners = records(snapshot, &current, liveness, is_wanted)?;
+        placeable = crush::Map::from_records(params, &miners);
+    }
+    if placeable.is_err() {
         miners =
             records(snapshot, &current, liveness, |node| is_wanted(node) || current.contains_key(&node.0))?;
         placeable = crush::Map::from_records(params, &miners);
@@ -75,6 +84,20 @@ pub fn next_map(
     }
     placeable?;
     Ok(EpochMap::new(snapshot.epoch() + 1, *params, miners))
+}
+
+/// Families that can hold as many shards of a stripe as a family may: a group that draws another has empty places.
+fn complete_families(
+    registry: &Registry,
+    params: &CrushParams,
+    is_wanted: impl Fn(&NodeId) -> bool,
+) -> BTreeSet<[u8; 32]> {
+    let mut sizes: BTreeMap<[u8; 32], usize> = BTreeMap::new();
+    for (_, child) in registry.miners.iter().filter(|(node, _)| is_wanted(node)) {
+        *sizes.entry(child.family).or_default() += 1;
+    }
+    let cap = usize::from(params.family_shards_max);
+    sizes.into_iter().filter(|(_, miners)| *miners >= cap).map(|(family, _)| family).collect()
 }
 
 /// The registered miners for which `belongs` holds, in order of their numbers.
@@ -160,7 +183,7 @@ mod tests {
     use crate::standing::Patience;
     use std::{sync::Arc, time::Duration};
 
-    use arion_chain::{Child, Registry};
+    use arion_chain::Child;
     use arion_protocol::Heartbeat;
     use arion_types::signing::node_id;
     use ed25519_dalek::SigningKey;
@@ -273,25 +296,28 @@ mod tests {
         let chain = snapshot(registry(0..32), vec![first.clone()]);
         let nobody = Liveness::new(GENESIS, Duration::from_secs(30));
         assert_eq!(next(&chain, &nobody, 30, NOW_MS), Err(NotReady::Unchanged));
-        // Two join, one of them silent; one leaves.
-        let chain = snapshot(registry(1..34), vec![first.clone()]);
-        let mut liveness = heard(&chain.registry, &[32], NOW_MS);
+        // A family joins, of another one miner is silent; one miner leaves, without which its family's places would be empty.
+        let chain = snapshot(registry(1..36), vec![first.clone()]);
+        let mut liveness = heard(&chain.registry, &[32, 33, 35], NOW_MS);
         let second = next(&chain, &liveness, 30, NOW_MS).unwrap();
         assert_eq!((second.epoch, second.miners.len()), (2, 32));
         let uid = |map: &EpochMap, n| map.miner_by_node(&node_id(&key(n))).map(|miner| miner.uid);
-        assert_eq!(uid(&second, 0), None);
-        assert_eq!(uid(&second, 32), Some(33));
-        for n in 1..32 {
+        for n in [0, 1, 34, 35] {
+            assert_eq!(uid(&second, n), None, "{n}");
+        }
+        let numbers = |map: &EpochMap, ids: [u8; 2]| BTreeSet::from(ids.map(|n| uid(map, n)));
+        assert_eq!(numbers(&second, [32, 33]), BTreeSet::from([Some(33), Some(34)]));
+        for n in 2..32 {
             assert_eq!(uid(&second, n), uid(&first, n));
         }
-        // The leaver comes back to its number, the next newcomer gets one that was never used.
-        let chain = snapshot(registry(0..34), vec![first.clone(), second.clone()]);
-        for n in [0, 33] {
+        // The leaver comes back to its number, the next newcomers get numbers that were never used.
+        let chain = snapshot(registry(0..36), vec![first.clone(), second.clone()]);
+        for n in [0, 1, 34] {
             hear(&mut liveness, &chain.registry, n, 1 << 40, NOW_MS);
         }
         let third = next(&chain, &liveness, 30, NOW_MS).unwrap();
-        assert_eq!(uid(&third, 0), uid(&first, 0));
-        assert_eq!(uid(&third, 33), Some(34));
+        assert_eq!((uid(&third, 0), uid(&third, 1)), (uid(&first, 0), uid(&first, 1)));
+        assert_eq!(numbers(&third, [34, 35]), BTreeSet::from([Some(35), Some(36)]));
     }
 
     #[test]
@@ -309,7 +335,8 @@ mod tests {
             }
             next(&chain, &liveness, 30, later).map(|map| map.miners.len())
         };
-        assert_eq!(left(&[5]), Ok(31));
+        // With one of the two its family would leave places empty: the other goes, too.
+        assert_eq!(left(&[5]), Ok(30));
         assert_eq!(left(&[4, 5]), Ok(30));
         // One more, and no stripe has 30 places: everybody stays.
         assert_eq!(left(&[4, 5, 9]), Err(NotReady::Unchanged));
@@ -317,7 +344,32 @@ mod tests {
         let drained = Heartbeat { draining: true, ..report(7, 1 << 40, NOW_MS + 1) }.sign(&GENESIS, &key(7));
         liveness.accept(node_id(&key(7)), drained, &chain.registry, NOW_MS + 1).unwrap();
         let map = next(&chain, &liveness, 30, NOW_MS + 1).unwrap();
-        assert_eq!((map.miners.len(), map.miner_by_node(&node_id(&key(7)))), (31, None));
+        assert_eq!((map.miners.len(), map.miner_by_node(&node_id(&key(7)))), (30, None));
+    }
+
+    #[test]
+    fn families_with_too_few_miners_are_taken_in_where_nobody_else_is_there() {
+        // 20 families of one and 10 of two: no group finds 15 complete ones.
+        let mut chain = snapshot(registry(0..20), Vec::new());
+        let mut all = chain.registry.as_ref().clone();
+        for n in 20..40 {
+            all.miners.insert(node_id(&key(n)), Child { child: [n; 32], family: [n; 32] });
+        }
+        chain.registry = Arc::new(all);
+        let everybody: Vec<u8> = (0..40).collect();
+        let map = next(&chain, &heard(&chain.registry, &everybody, NOW_MS), 30, NOW_MS);
+        assert!(matches!(map, Err(NotReady::Unplaceable(_))), "{map:?}");
+        // 14 of two and two of one: 30 places for some groups, 29 for others, and none of it without those of one.
+        let mut few = registry(0..28);
+        for n in 28..31 {
+            few.miners.insert(
+                node_id(&key(n)),
+                Child { child: [n; 32], family: [if n == 28 { 90 } else { 91 }; 32] },
+            );
+        }
+        chain.registry = Arc::new(few);
+        let map = next(&chain, &heard(&chain.registry, &everybody[..31], NOW_MS), 30, NOW_MS).unwrap();
+        assert_eq!((map.miners.len(), map.miner_by_node(&node_id(&key(28)))), (30, None));
     }
 
     #[test]
