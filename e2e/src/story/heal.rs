@@ -37,6 +37,8 @@ const DELETION_DEADLINE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_secs(1);
 /// 18 families of two: one can go, and 17 are enough for the 15 that a stripe takes.
 const MINERS: u16 = 36;
+/// How long a miner may be silent; long enough for one that is only busy.
+const OUT_AFTER: &str = "45s";
 const BUCKET: &str = "heal";
 /// Bytes of the objects: some stripes and a part of one, one shared with others, several stripes of their own.
 const SIZES: [(&str, usize); 4] =
@@ -72,6 +74,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
     let (mut network, _lock) = begin("heal", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     network.repair_at_once();
+    network.leave_out_after(OUT_AFTER.to_owned());
     let mut stage = Stage { network, report: Report::new("heal"), progress };
     let family = arguments.family.unwrap_or_else(|| rand::random_range(1..=MINERS / 2));
     let told = within(DEADLINE, tell(&mut stage, family - 1)).await;
@@ -97,9 +100,14 @@ async fn tell(stage: &mut Stage, family: u16) -> anyhow::Result<()> {
     stage.report.observed(format!("seen after {:.0} s", begun.elapsed().as_secs_f64()));
 
     let lost = lose(stage, &chain, family).await?;
-    let second = until_map_without(stage, &chain, &lost).await?;
+    let second = until_map(stage, &chain, "without them", |map| !names_any(map, &lost)).await?;
     heal(stage, &first, &second, &lost, &objects).await?;
-    delete(stage, &chain, &second, &mut objects).await
+    delete(stage, &chain, &second, &mut objects).await?;
+    fall_silent(stage, &chain, (family + 1) % (MINERS / 2), &objects).await
+}
+
+fn names_any(map: &EpochMap, miners: &[NodeId]) -> bool {
+    miners.iter().any(|node| map.miner_by_node(node).is_some())
 }
 
 async fn put(stage: &mut Stage, key: &'static str, bytes: usize) -> anyhow::Result<Object> {
@@ -139,26 +147,22 @@ async fn lose(stage: &mut Stage, chain: &ChainClient, family: u16) -> anyhow::Re
     Ok(lost)
 }
 
-async fn until_map_without(
+async fn until_map(
     stage: &mut Stage,
     chain: &ChainClient,
-    lost: &[NodeId],
+    what: &str,
+    is_right: impl Fn(&EpochMap) -> bool,
 ) -> anyhow::Result<EpochMap> {
     let begun = Instant::now();
     loop {
         let map = chain.current_map().await?.context("there is no map any more")?;
-        if lost.iter().all(|node| map.miner_by_node(node).is_none()) {
+        if is_right(&map) {
             let seconds = begun.elapsed().as_secs_f64();
-            stage
-                .report
-                .observed(format!("epoch {} without them is published after {seconds:.0} s", map.epoch));
+            stage.report.observed(format!("epoch {} {what} is published after {seconds:.0} s", map.epoch));
             return Ok(map);
         }
         if begun.elapsed() > MAP_DEADLINE {
-            bail!(
-                "no map without the family after {} s: look with `logs validator-1`",
-                MAP_DEADLINE.as_secs()
-            );
+            bail!("no map {what} after {} s: look with `logs validator-1`", MAP_DEADLINE.as_secs());
         }
         tokio::time::sleep(POLL).await;
     }
@@ -219,6 +223,41 @@ async fn delete(
     let current = chain.current_map().await?.context("there is no map any more")?;
     stage.report.check("what is left is still in place", is_whole(&take(&current, objects).await?));
     read_all(stage, objects, "in the end").await
+}
+
+/// Steps 6 and 7: one miner is silent for so long that the map goes on without it, and comes back.
+async fn fall_silent(
+    stage: &mut Stage,
+    chain: &ChainClient,
+    family: u16,
+    objects: &[Object],
+) -> anyhow::Result<()> {
+    let miners = [2 * family, 2 * family + 1].map(Network::miner_name);
+    stage.report.step(6, &format!("{} is killed and stays silent for {OUT_AFTER}", miners[0]));
+    let silent = stage.network.node_id(&miners[0])?;
+    stage.network.kill(&miners[0])?;
+    let without = until_map(stage, chain, "without it", |map| !names_any(map, &[silent])).await?;
+    let begun = Instant::now();
+    let census = until_whole(&without, objects, REPAIR_DEADLINE).await?;
+    show(stage, &census, "without it");
+    stage.report.observed(format!("full redundancy {:.0} s after the map", begun.elapsed().as_secs_f64()));
+    stage.report.check("every shard is on the miner that the map without it names", is_whole(&census));
+
+    stage.report.step(7, &format!("{} comes back with what it had", miners[0]));
+    let before = metric(stage, "written").await?;
+    stage.network.start_healthy(&miners[..1]).await?;
+    let family: Vec<NodeId> =
+        miners.iter().map(|name| stage.network.node_id(name)).collect::<anyhow::Result<_>>()?;
+    let all = |map: &EpochMap| family.iter().all(|node| map.miner_by_node(node).is_some());
+    let with = until_map(stage, chain, "with it", all).await?;
+    let begun = Instant::now();
+    let census = until_whole(&with, objects, REPAIR_DEADLINE).await?;
+    show(stage, &census, "with it");
+    stage.report.observed(format!("full redundancy {:.0} s after the map", begun.elapsed().as_secs_f64()));
+    stage.report.check("every shard is on the miner that the map with it names", is_whole(&census));
+    let (theirs, stored) = (bytes_of(&with, &family, objects)?, metric(stage, "written").await? - before);
+    stage.report.observed(format!("the family is to have {theirs} bytes; {stored} were stored by repair"));
+    read_all(stage, objects, "with it").await
 }
 
 async fn read_all(stage: &mut Stage, objects: &[Object], when: &str) -> anyhow::Result<()> {
