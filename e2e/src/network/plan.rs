@@ -10,6 +10,8 @@ use crate::{layout, state::S3Access, supervisor};
 /// How often miners report, and how often everybody looks at the chain: blocks come every 3 s.
 const HEARTBEAT: &str = "3s";
 pub(super) const CHAIN_POLL: &str = "1s";
+/// How often validator services ask miners whether they have what they signed for.
+const REPAIR_CENSUS: &str = "15s";
 /// Space that a miner offers; all offer the same.
 const CAPACITY: &str = "16GiB";
 
@@ -110,6 +112,7 @@ impl Network {
                 ("gateways", gateway.clone()),
                 ("ledger-poll", "2s".to_owned()),
                 ("repair-delay", self.repair_delay.to_owned()),
+                ("repair-census-interval", REPAIR_CENSUS.to_owned()),
                 ("repair-takeover", "30s".to_owned()),
             ];
             let http = local(self.ports.validator_http(index));

@@ -87,7 +87,8 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let progress = Progress::start();
     let options = Options { miners: arguments.miners, validators: 1 };
-    let (network, _lock) = begin("chaos", arguments.base_port, options)?;
+    let (mut network, _lock) = begin("chaos", arguments.base_port, options)?;
+    network.repair_at_once();
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     show(&format!("chaos: {} minutes, seed {seed}\n", arguments.minutes));
     let mut stage = Stage { network, report: Report::new("chaos"), progress };
