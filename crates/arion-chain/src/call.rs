@@ -3,8 +3,8 @@
 mod marketplace;
 
 use arion_types::{
-    AttestationRecord, AttestationResult, CrushParams, Epoch, Lane, MinerRecord, NodeId, NodeQuality,
-    NodeType, Signature,
+    AttestationCommitment, AttestationRecord, AttestationResult, CrushParams, Epoch, Lane, MinerRecord,
+    NodeId, NodeQuality, NodeType, Signature,
 };
 use codec::{Compact, Encode};
 
@@ -185,6 +185,12 @@ impl Call {
             merkle_proof_sig_hash: [10; 32],
             warden_id: bytes(b"warden").try_into().unwrap_or_default(),
         };
+        let commitment = AttestationCommitment {
+            content_hash: [11; 32],
+            attestation_root: [12; 32],
+            warden_root: [13; 32],
+            count: 14,
+        };
         vec![
             Self::register_owner_node(Lane::Storage),
             Self::register_node(NodeType::Gateway, &node, &signature),
@@ -195,6 +201,7 @@ impl Call {
             Self::claim_unbonded(&account),
             Self::submit_crush_map(1, &CrushParams::STANDARD, &[miner]),
             Self::submit_attestations(1, &[attestation]),
+            Self::submit_attestation_commitment(1, &commitment),
             Self::register_warden(&node),
             Self::deregister_warden(&node),
             Self::set_lockup_enabled(true),
