@@ -1,7 +1,9 @@
 //! Miners that are wiped, lost and found, and the gateway that wrote to them.
 
+mod gateway;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -18,11 +20,9 @@ use arion_miner::{
     store::{Store, StoreOptions, Volumes},
 };
 use arion_net::{MemoryNetwork, PeerAddr, Service, Transport};
-use arion_protocol::{
-    Action, Command, ErrorCode, LedgerEntry, LedgerRecord, Request, Response, ShardPlacement,
-};
+use arion_protocol::{Action, Command, LedgerRecord, Request, Response, ShardPlacement};
 use arion_types::{
-    CrushParams, MinerRecord, NodeId, ShardHash, SignedReceipt, StripeId,
+    CrushParams, MinerRecord, NodeId, ShardHash, StripeId,
     map::WEIGHT_ONE,
     signing::node_id,
     stripe::{placement_group, stripe_id},
@@ -32,6 +32,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
 
+use self::gateway::Gateway;
 use crate::{
     holdings::{Holdings, HoldingsBook},
     liveness::Liveness,
@@ -103,91 +104,6 @@ impl Service for Miner {
     }
 }
 
-/// A gateway's ledger, and what it takes of repair.
-pub(super) struct Gateway {
-    lines: Mutex<Vec<LedgerRecord>>,
-    moved: Mutex<usize>,
-    unwanted: Mutex<BTreeSet<StripeId>>,
-    checker: tokio::sync::Mutex<ReceiptChecker>,
-}
-
-impl Gateway {
-    pub(super) fn len(&self) -> usize {
-        self.lines.lock().unwrap().len()
-    }
-
-    /// Receipts that repair brought.
-    pub(super) fn moved(&self) -> usize {
-        *self.moved.lock().unwrap()
-    }
-
-    /// Loses the lines behind this one.
-    pub(super) fn forget_behind(&self, line: usize) {
-        self.lines.lock().unwrap().truncate(line);
-    }
-
-    pub(super) fn unwant(&self, stripe: StripeId) {
-        self.unwanted.lock().unwrap().insert(stripe);
-    }
-
-    fn receipts(&self) -> Vec<SignedReceipt> {
-        let lines = self.lines.lock().unwrap();
-        let stored = |line: &LedgerRecord| match line {
-            LedgerRecord::Stored(signed) => Some(*signed),
-            LedgerRecord::Deleted { .. } => None,
-        };
-        lines.iter().filter_map(stored).collect()
-    }
-
-    /// Lines of a miner that has signed for the shard already.
-    pub(super) fn doubled(&self) -> usize {
-        let receipts = self.receipts();
-        let distinct: BTreeSet<_> =
-            receipts.iter().map(|signed| (signed.receipt.shard, signed.receipt.node_id)).collect();
-        receipts.len() - distinct.len()
-    }
-
-    fn has_signed(&self, shard: &ShardHash, node: &NodeId) -> bool {
-        let is_it =
-            |signed: &SignedReceipt| (&signed.receipt.shard, &signed.receipt.node_id) == (shard, node);
-        self.receipts().iter().any(is_it)
-    }
-}
-
-#[async_trait]
-impl Service for Gateway {
-    async fn serve(&self, peer: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
-        let response = match request {
-            Request::LedgerPage { after, limit } => {
-                let lines = self.lines.lock().unwrap();
-                let page = lines.iter().zip(1..).skip(after as usize).take(usize::from(limit));
-                Response::Ledger(
-                    page.map(|(record, sequence)| LedgerEntry { sequence, record: *record }).collect(),
-                )
-            }
-            Request::Relocated { receipts } => {
-                assert!((0..2).any(|number| peer == node_id(&validator_key(number))));
-                for signed in &receipts {
-                    self.checker.lock().await.check(signed).unwrap();
-                }
-                let wanted = !self.unwanted.lock().unwrap().contains(&receipts[0].receipt.stripe);
-                if wanted {
-                    *self.moved.lock().unwrap() += receipts.len();
-                    // As the real one does, it enters a receipt once.
-                    for signed in receipts {
-                        if !self.has_signed(&signed.receipt.shard, &signed.receipt.node_id) {
-                            self.lines.lock().unwrap().push(LedgerRecord::Stored(signed));
-                        }
-                    }
-                }
-                Response::Relocated { wanted }
-            }
-            _ => Response::error(ErrorCode::Unsupported, ""),
-        };
-        (response, Bytes::new())
-    }
-}
-
 /// Shards of a stripe by position.
 type Shards = Vec<(ShardHash, Bytes)>;
 
@@ -221,12 +137,7 @@ impl World {
         registry.validators.extend((0..services).map(|number| node_id(&validator_key(number))));
         let first = Snapshot { registry: Arc::new(registry), ..Snapshot::default() };
         let (view, source) = ChainView::manual(GENESIS, first);
-        let gateway = Arc::new(Gateway {
-            lines: Mutex::default(),
-            moved: Mutex::default(),
-            unwanted: Mutex::default(),
-            checker: tokio::sync::Mutex::new(ReceiptChecker::new(view.clone())),
-        });
+        let gateway = Arc::new(Gateway::new(view.clone()));
         let world = Self {
             memory: MemoryNetwork::new(),
             gateway,

@@ -1,0 +1,108 @@
+//! A gateway's ledger, which takes what repair brings as the real one does.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use arion_chain::ChainView;
+use arion_ledger::ReceiptChecker;
+use arion_net::Service;
+use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, Request, Response};
+use arion_types::{NodeId, ShardHash, SignedReceipt, StripeId, signing::node_id};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::validator_key;
+
+/// A gateway's ledger, and what it takes of repair.
+pub(in crate::repair::loopback_tests) struct Gateway {
+    pub(super) lines: Mutex<Vec<LedgerRecord>>,
+    moved: Mutex<usize>,
+    unwanted: Mutex<BTreeSet<StripeId>>,
+    checker: tokio::sync::Mutex<ReceiptChecker>,
+}
+
+impl Gateway {
+    /// With an empty ledger.
+    pub(super) fn new(view: ChainView) -> Self {
+        Self {
+            lines: Mutex::default(),
+            moved: Mutex::default(),
+            unwanted: Mutex::default(),
+            checker: tokio::sync::Mutex::new(ReceiptChecker::new(view)),
+        }
+    }
+
+    pub(in crate::repair::loopback_tests) fn len(&self) -> usize {
+        self.lines.lock().unwrap().len()
+    }
+
+    /// Receipts that repair brought.
+    pub(in crate::repair::loopback_tests) fn moved(&self) -> usize {
+        *self.moved.lock().unwrap()
+    }
+
+    /// Loses the lines behind this one.
+    pub(in crate::repair::loopback_tests) fn forget_behind(&self, line: usize) {
+        self.lines.lock().unwrap().truncate(line);
+    }
+
+    pub(in crate::repair::loopback_tests) fn unwant(&self, stripe: StripeId) {
+        self.unwanted.lock().unwrap().insert(stripe);
+    }
+
+    fn receipts(&self) -> Vec<SignedReceipt> {
+        let lines = self.lines.lock().unwrap();
+        let stored = |line: &LedgerRecord| match line {
+            LedgerRecord::Stored(signed) => Some(*signed),
+            LedgerRecord::Deleted { .. } => None,
+        };
+        lines.iter().filter_map(stored).collect()
+    }
+
+    /// Lines of a miner that has signed for the shard already.
+    pub(in crate::repair::loopback_tests) fn doubled(&self) -> usize {
+        let receipts = self.receipts();
+        let distinct: BTreeSet<_> =
+            receipts.iter().map(|signed| (signed.receipt.shard, signed.receipt.node_id)).collect();
+        receipts.len() - distinct.len()
+    }
+
+    pub(super) fn has_signed(&self, shard: &ShardHash, node: &NodeId) -> bool {
+        let is_it =
+            |signed: &SignedReceipt| (&signed.receipt.shard, &signed.receipt.node_id) == (shard, node);
+        self.receipts().iter().any(is_it)
+    }
+}
+
+#[async_trait]
+impl Service for Gateway {
+    async fn serve(&self, peer: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
+        let response = match request {
+            Request::LedgerPage { after, limit } => {
+                let lines = self.lines.lock().unwrap();
+                let page = lines.iter().zip(1..).skip(after as usize).take(usize::from(limit));
+                Response::Ledger(
+                    page.map(|(record, sequence)| LedgerEntry { sequence, record: *record }).collect(),
+                )
+            }
+            Request::Relocated { receipts } => {
+                assert!((0..2).any(|number| peer == node_id(&validator_key(number))));
+                for signed in &receipts {
+                    self.checker.lock().await.check(signed).unwrap();
+                }
+                let wanted = !self.unwanted.lock().unwrap().contains(&receipts[0].receipt.stripe);
+                if wanted {
+                    *self.moved.lock().unwrap() += receipts.len();
+                    // As the real one does, it enters a receipt once.
+                    for signed in receipts {
+                        if !self.has_signed(&signed.receipt.shard, &signed.receipt.node_id) {
+                            self.lines.lock().unwrap().push(LedgerRecord::Stored(signed));
+                        }
+                    }
+                }
+                Response::Relocated { wanted }
+            }
+            _ => Response::error(ErrorCode::Unsupported, ""),
+        };
+        (response, Bytes::new())
+    }
+}
