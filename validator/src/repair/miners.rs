@@ -36,21 +36,20 @@ const ASKED_AT_ONCE: usize = 64;
 /// What is read back of a shard that was written.
 const READ_BACK_BYTES: u32 = 16 << 10;
 
+/// What [`ShardError::Wrong`] is about.
+const RECEIPT: &str = "the miner's receipt of what was ordered";
+const BYTES: &str = "what the shard's address stands for";
+const KIND: &str = "of the kind that was asked for";
+
 /// Why a call about a shard failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ShardError {
     /// The call failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The receipt is not signed by the miner or says something else than was ordered.
-    #[error("the receipt does not match the order")]
-    BadReceipt,
-    /// The bytes do not hash to the address.
-    #[error("the answer does not hash to the shard's address")]
-    Corrupt,
-    /// An answer to another question.
-    #[error("an answer to another question")]
-    Unexpected,
+    /// The miner answered, but not with what was asked for.
+    #[error("the answer is not {0}")]
+    Wrong(&'static str),
     /// No map that the chain keeps has the miner.
     #[error("no map says where the miner is")]
     Nowhere,
@@ -164,10 +163,10 @@ impl Miners {
             let request = Request::Stat { shards: page.to_vec() };
             let Response::Stats(stats) = self.call(peer, request, Bytes::new(), STAT_DEADLINE).await?.0
             else {
-                return Err(ShardError::Unexpected);
+                return Err(ShardError::Wrong(KIND));
             };
             if stats.len() != page.len() {
-                return Err(ShardError::Unexpected);
+                return Err(ShardError::Wrong(KIND));
             }
             let pairs = page.iter().zip(stats);
             held.extend(pairs.filter_map(|(shard, stat)| Some((*shard, stat?.placement.stripe))));
@@ -195,9 +194,9 @@ impl Miners {
                     }
                     self.metrics.repair.shards_corrupt.inc();
                     tracing::warn!(%shard, miner = %node, "a miner answered with other bytes than the shard's");
-                    failure = ShardError::Corrupt;
+                    failure = ShardError::Wrong(BYTES);
                 }
-                Ok(_) => failure = ShardError::Unexpected,
+                Ok(_) => failure = ShardError::Wrong(KIND),
                 Err(error) => failure = error,
             }
         }
@@ -222,10 +221,10 @@ impl Miners {
         self.rate.take(placement.size.into()).await;
         let command = self.order(Action::Store(placement), shard, *node);
         let answer = self.call(peer, Request::Store(command), bytes, SHARD_DEADLINE).await?;
-        let Response::Stored(signed) = answer.0 else { return Err(ShardError::Unexpected) };
+        let Response::Stored(signed) = answer.0 else { return Err(ShardError::Wrong(KIND)) };
         self.metrics.repair.written_bytes.inc_by(placement.size.into());
         if !placement.is_met_by(&signed.receipt, &shard, node) || !signed.verify(&self.genesis) {
-            return Err(ShardError::BadReceipt);
+            return Err(ShardError::Wrong(RECEIPT));
         }
         self.read_back(peer, shard, placement.size).await?;
         Ok(signed)
@@ -237,11 +236,11 @@ impl Miners {
         let length = READ_BACK_BYTES.min(size - offset);
         let request = Request::FetchRange { shard, offset, length };
         let (response, proof) = self.call(peer, request, Bytes::new(), SHARD_DEADLINE).await?;
-        let Response::Shard { size: said } = response else { return Err(ShardError::Unexpected) };
+        let Response::Shard { size: said } = response else { return Err(ShardError::Wrong(KIND)) };
         let range = offset..offset.saturating_add(length);
         match said == size && arion_proofs::verify_range(&shard, size, range, &proof).is_ok() {
             true => Ok(()),
-            false => Err(ShardError::Corrupt),
+            false => Err(ShardError::Wrong(BYTES)),
         }
     }
 
@@ -257,7 +256,7 @@ impl Miners {
         match self.call(peer, request, Bytes::new(), STAT_DEADLINE).await {
             Ok((Response::Deleted { .. }, _))
             | Err(ShardError::Call(CallError::Refused { code: ErrorCode::NotFound, .. })) => Ok(()),
-            Ok(_) => Err(ShardError::Unexpected),
+            Ok(_) => Err(ShardError::Wrong(KIND)),
             Err(error) => Err(error),
         }
     }
@@ -270,7 +269,7 @@ impl Miners {
     ) -> Result<bool, ShardError> {
         match self.call(gateway, Request::Relocated { receipts }, Bytes::new(), SHARD_DEADLINE).await?.0 {
             Response::Relocated { wanted } => Ok(wanted),
-            _ => Err(ShardError::Unexpected),
+            _ => Err(ShardError::Wrong(KIND)),
         }
     }
 }
