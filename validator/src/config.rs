@@ -85,17 +85,39 @@ impl RepairConfig {
     }
 }
 
-/// A gateway is listed twice.
+/// Least rate of repair: a shard a second.
+const REPAIR_RATE_MIN: ByteSize = ByteSize(1 << 20);
+/// Most stripes that repair works on at once: each takes up to 30 MiB.
+const REPAIR_WORKERS_MAX: usize = 64;
+
+/// What no service can work with.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("gateway {0} is listed twice")]
-pub struct GatewayTwice(pub NodeId);
+pub enum ConfigError {
+    /// A gateway is listed twice.
+    #[error("gateway {0} is listed twice")]
+    GatewayTwice(NodeId),
+    /// Repair would hardly move.
+    #[error("repair.rate is less than {REPAIR_RATE_MIN}: raise it, or set repair.enabled to false")]
+    RepairRate,
+    /// Repair would need too much memory.
+    #[error("repair.workers is more than {REPAIR_WORKERS_MAX}; each takes up to 30 MiB of memory")]
+    RepairWorkers,
+}
 
 impl Config {
     /// What must hold beyond the types.
-    pub fn check(&self) -> Result<(), GatewayTwice> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         let mut seen = HashSet::new();
-        let twice = self.gateways.iter().find(|gateway| !seen.insert(gateway.node_id));
-        twice.map_or(Ok(()), |gateway| Err(GatewayTwice(gateway.node_id)))
+        if let Some(twice) = self.gateways.iter().find(|gateway| !seen.insert(gateway.node_id)) {
+            return Err(ConfigError::GatewayTwice(twice.node_id));
+        }
+        if self.repair.rate.0 < REPAIR_RATE_MIN.0 {
+            return Err(ConfigError::RepairRate);
+        }
+        if self.repair.workers.get() > REPAIR_WORKERS_MAX {
+            return Err(ConfigError::RepairWorkers);
+        }
+        Ok(())
     }
 
     /// How long miners are waited for.
@@ -133,6 +155,16 @@ mod tests {
         config.gateways = vec![peer.clone()];
         assert_eq!(config.check(), Ok(()));
         config.gateways.push(peer.clone());
-        assert_eq!(config.check(), Err(GatewayTwice(peer.node_id)));
+        assert_eq!(config.check(), Err(ConfigError::GatewayTwice(peer.node_id)));
+    }
+
+    #[test]
+    fn repair_has_a_rate_and_workers_that_it_can_work_with() {
+        let mut config = arion_daemon::Flags::<Config>::default().settings().unwrap();
+        config.repair.workers = NonZeroUsize::new(REPAIR_WORKERS_MAX + 1).unwrap();
+        assert_eq!(config.check(), Err(ConfigError::RepairWorkers));
+        config.repair.rate = ByteSize(1_000);
+        let said = config.check().unwrap_err().to_string();
+        assert_eq!(said, "repair.rate is less than 1MiB: raise it, or set repair.enabled to false");
     }
 }
