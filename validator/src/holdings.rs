@@ -4,7 +4,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `signed` | shard (32 bytes), miner (32) | gateway (32), size (u32), stripe (32) |
-//! | `stripes` | stripe (32) | SCALE [`StripeRow`] |
+//! | `stripes` | stripe (32) | SCALE row (`stripes.rs`) |
 //! | `miners` | miner (32) | bytes (u64) |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //!

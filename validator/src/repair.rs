@@ -1,7 +1,7 @@
 //! Repair: brings every shard of every live stripe to the miner that the current map names.
 //!
-//! Walks over what the ledgers say find the stripes ([`walk`]), a queue orders them ([`queue`]), workers make them whole
-//! ([`work`]), and the gateway enters the new receipts in its ledger, which closes the circle. All of it follows from the ledgers,
+//! Walks over what the ledgers say find the stripes (`walk`), a queue orders them (`queue`), workers make them whole
+//! (`work`), and the gateway enters the new receipts in its ledger, which closes the circle. All of it follows from the ledgers,
 //! the chain and the answers of miners: after a restart it is found again.
 //!
 //! # Invariants
