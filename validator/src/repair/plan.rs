@@ -7,7 +7,7 @@
 
 use arion_types::{CrushParams, NodeId, ShardHash, stripe::stripe_id};
 
-use crate::holdings::Stripe;
+use crate::holdings::{Place, Stripe};
 
 /// What a miner says of a shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,7 +129,11 @@ pub(super) fn plan(
             found.jobs.extend(to.map(|to| Job { index, to, from: Vec::new() }));
             continue;
         };
-        let signed = |node: &NodeId| stripe.holders(index).any(|place| place.node == *node);
+        // Where all shards are the same, a miner that has one has that of any position, and keeps it under the first.
+        let signed = |node: &NodeId| {
+            let of_position = |place: &&Place| shape.data == 1 || place.index == index;
+            stripe.places.iter().filter(of_position).any(|place| place.node == *node)
+        };
         let of_named = to.map(|to| (to, answer(&to, shard), signed(&to)));
         let mut nodes: Vec<NodeId> = match of_named {
             Some((to, Answer::Held, _)) => vec![to],

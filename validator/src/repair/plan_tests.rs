@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::holdings::Place;
 use proptest::prelude::*;
 
 const SHAPE: Shape = Shape { data: 10, shards: 30 };
@@ -120,6 +119,19 @@ fn a_stripe_of_equal_shards_is_copied_from_any() {
     });
     assert_eq!((plan.shape.data, plan.condition), (1, Condition::Degraded { missing: 29 }));
     assert_eq!((plan.jobs.len(), plan.sources.len()), (29, 1));
+}
+
+/// The miner would refuse it at a second position.
+#[test]
+fn a_miner_with_one_of_equal_shards_has_that_of_every_position() {
+    let same = ShardHash([5; 32]);
+    let place = |index| Place { index, shard: same, node: node((index + 1) % 30), epoch: 1 };
+    let places = (0..30).map(place).collect();
+    let stripe = Stripe { id: stripe_id(&[same; 30]), size: 64, gateways: vec![], places };
+    assert_eq!(plan(&stripe, SHAPE, &named(), held).condition, Condition::Whole);
+    let plan = plan(&stripe, SHAPE, &named(), but(&[(7, Answer::Absent)]));
+    assert_eq!((plan.condition, plan.jobs.len()), (Condition::Degraded { missing: 1 }, 1));
+    assert_eq!((plan.jobs[0].index, plan.jobs[0].to), (7, node(7)));
 }
 
 fn any_answer() -> impl Strategy<Value = Answer> {
