@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - Nobody is silent while this service did not listen: silence is counted from its start on ([`Standings::update`]).
-//! - While more than [`SILENT_SHARE_MAX`] of the map is silent nobody is left out for it: then it is more likely that this
+//! - While more than a quarter of the map is silent nobody is left out for it: then it is more likely that this
 //!   service is cut off, and data that has nowhere to go is not helped by a new map.
 //! - Bounded by the registered miners.
 //!
