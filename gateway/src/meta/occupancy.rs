@@ -3,7 +3,9 @@
 //! A stripe has as many live bytes as the ledger says: its shards that have a receipt and were not deleted. They are divided
 //! among the accounts whose objects and parts of uploads refer to it, by the bytes of ciphertext that each refers to:
 //!
-//!     share = floor(live bytes * bytes referred to by the account / max(bytes in the stripe, bytes referred to by all))
+//! ```text
+//! share = floor(live bytes * bytes referred to by the account / max(bytes in the stripe, bytes referred to by all))
+//! ```
 //!
 //! Every reference counts, also of a copy that shares the stripe. What nobody refers to - holes in shared stripes, snapshots,
 //! stripes on their way - is the gateway's own.
@@ -23,7 +25,7 @@ use arion_types::StripeId;
 use codec::{Decode, DecodeAll, Encode};
 
 use super::{
-    Hash, Meta, MetaError, ReadTransaction, ReadableTable, SETTINGS, Table, TableDefinition,
+    Hash, LEDGER, Meta, MetaError, ReadTransaction, ReadableTable, SETTINGS, Table, TableDefinition,
     WriteTransaction, stripes,
 };
 use crate::manifest::{ManifestId, PartManifest, StripeRecord};
@@ -239,6 +241,9 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), MetaError> {
     transaction.open_table(PACKED_FOR)?;
     if transaction.open_table(SETTINGS)?.get(COUNTED)?.is_some() {
         return Ok(());
+    }
+    if !transaction.open_table(LEDGER)?.is_empty()? {
+        tracing::info!("what accounts occupy is counted, once");
     }
     recount::count_anew(transaction)
 }

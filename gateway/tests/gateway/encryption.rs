@@ -60,14 +60,15 @@ async fn serve() -> Served {
     let store = KeyStore::file(path);
     let keyring = Arc::new(Keyring::new(grid.meta.clone(), store.load().unwrap()));
     let meta = grid.meta.clone();
+    let (webhooks, credit) = Default::default();
     let s3 = Store {
         grid,
         keyring: keyring.clone(),
         keys: access_keys,
         region: "us-east-1".into(),
         part_bytes_min: 1_000,
-        webhooks: Default::default(),
-        credit: Default::default(),
+        webhooks,
+        credit,
     };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(s3, s3::Domains::default()), Duration::from_secs(1))

@@ -34,15 +34,8 @@ async fn links_of_version_2_read_and_write_an_object_and_nothing_else() {
     let region = "us-east-1".to_owned();
     let part_bytes_min = s3::PART_BYTES_MIN;
     let keyring = network::keyring(&grid.meta);
-    let store = Store {
-        grid,
-        keyring,
-        keys,
-        region,
-        part_bytes_min,
-        webhooks: Default::default(),
-        credit: Default::default(),
-    };
+    let (webhooks, credit) = Default::default();
+    let store = Store { grid, keyring, keys, region, part_bytes_min, webhooks, credit };
     let address = "127.0.0.1:0".parse().unwrap();
     let service = s3::service(store, s3::Domains::default());
     let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();

@@ -147,14 +147,15 @@ async fn neither_miners_nor_the_wire_see_plaintext_or_names() {
     let keyring = Arc::new(Keyring::new(grid.meta.clone(), Generations::one(operator)));
     let chain = Arc::new(Chain::default());
     let snapshots = snapshotter(&grid, &chain, gateway.path(), &[1]);
+    let (webhooks, credit) = Default::default();
     let store = Store {
         grid,
         keyring,
         keys: access,
         region: "us-east-1".into(),
         part_bytes_min: 1_000,
-        webhooks: Default::default(),
-        credit: Default::default(),
+        webhooks,
+        credit,
     };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(store, s3::Domains::default()), HOUR).await.unwrap();

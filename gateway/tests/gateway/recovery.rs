@@ -67,15 +67,8 @@ async fn serve(grid: &Arc<Grid>, directory: &Path) -> Served {
     let keys = Arc::new(AccessKeys::new(directory.join(ACCESS_KEYS)));
     let keyring = machine::keyring(&grid.meta, SEED);
     let region = "us-east-1".to_owned();
-    let store = Store {
-        grid: grid.clone(),
-        keyring,
-        keys,
-        region,
-        part_bytes_min: 1_000,
-        webhooks: Default::default(),
-        credit: Default::default(),
-    };
+    let (webhooks, credit) = Default::default();
+    let store = Store { grid: grid.clone(), keyring, keys, region, part_bytes_min: 1_000, webhooks, credit };
     let address = "127.0.0.1:0".parse().unwrap();
     let service = s3::service(store, s3::Domains::default());
     let server = S3Server::bind(address, service, Duration::from_secs(1)).await.unwrap();

@@ -30,14 +30,15 @@ use crate::{
 };
 
 async fn serve(grid: &Arc<Grid>, keys: &Arc<AccessKeys>) -> S3Server {
+    let (webhooks, credit) = Default::default();
     let store = Store {
         grid: grid.clone(),
         keyring: network::keyring(&grid.meta),
         keys: keys.clone(),
         region: "us-east-1".into(),
         part_bytes_min: 1_000,
-        webhooks: Arc::default(),
-        credit: Arc::default(),
+        webhooks,
+        credit,
     };
     let address = "127.0.0.1:0".parse().unwrap();
     S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1)).await.unwrap()

@@ -54,15 +54,8 @@ async fn serve() -> Served {
     let (other_access, other_secret) = keys.add("bob", None, None).unwrap();
     let keyring = network::keyring(&grid.meta);
     let region = "us-east-1".to_owned();
-    let store = Store {
-        grid,
-        keyring,
-        keys,
-        region,
-        part_bytes_min: 1_000,
-        webhooks: Default::default(),
-        credit: Default::default(),
-    };
+    let (webhooks, credit) = Default::default();
+    let store = Store { grid, keyring, keys, region, part_bytes_min: 1_000, webhooks, credit };
     let address = "127.0.0.1:0".parse().unwrap();
     let server = S3Server::bind(address, s3::service(store, s3::Domains::default()), Duration::from_secs(1))
         .await

@@ -68,14 +68,15 @@ impl Served {
         let keys = Arc::new(AccessKeys::new(directory.path().join("keys.toml")));
         let (access, secret) = keys.add("alice", None, None).unwrap();
         let keyring = network::keyring(&grid.meta);
+        let (webhooks, credit) = Default::default();
         let store = Store {
             grid,
             keyring,
             keys,
             region: "us-east-1".into(),
             part_bytes_min: 1_000,
-            webhooks: Default::default(),
-            credit: Default::default(),
+            webhooks,
+            credit,
         };
         let address = "127.0.0.1:0".parse().unwrap();
         let server =
