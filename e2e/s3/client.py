@@ -106,12 +106,6 @@ def get_range(s3, arguments):
     return {"bytes": len(body), "blake3": blake3.blake3(body).hexdigest(), "content_range": answer["ContentRange"]}
 
 
-def delete(s3, arguments):
-    """Deletes an object."""
-    s3.delete_object(Bucket=arguments.bucket, Key=arguments.key)
-    return {"deleted": True}
-
-
 def list_keys(s3, arguments):
     """Keys of a bucket."""
     answer = s3.list_objects_v2(Bucket=arguments.bucket)
@@ -152,7 +146,6 @@ def main():
         ("list", list_keys, ["bucket"]),
         ("locate", locate, ["bucket", "key"]),
         ("store", store, ["file", "bucket", "key"]),
-        ("delete", delete, ["bucket", "key"]),
         ("usage", usage, []),
     ]:
         command = commands.add_parser(name, help=run.__doc__)
