@@ -316,6 +316,7 @@ fn bytes_of(map: &EpochMap, miners: &[NodeId], objects: &[Object]) -> anyhow::Re
     let mut bytes = 0;
     for object in objects {
         for stripe in &object.stripes {
+            let stripe = Stripe { epoch: map.epoch, ..stripe.clone() };
             for (shard, miner) in stripe.holders(&maps)? {
                 if miner.is_some_and(|miner| miners.contains(&NodeId(miner.node_id))) {
                     bytes += object.shard_bytes.get(&shard).copied().unwrap_or(0);
