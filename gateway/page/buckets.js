@@ -48,10 +48,10 @@ function cost({ account, bill }) {
 /// What an account is to know of its credits before anything else.
 function warning(bill) {
   const words = bill && STATES[bill.state];
-  if (!words) return false;
+  if (!words) return [];
   const owed = bill.owed === "0" ? "" : ` ${bill.owed} credits are owed.`;
   const until = bill.until ? ` That changes about ${time(new Date(bill.until))}, unless credits are bought.` : "";
-  return el("p", { class: bill.state === "low" ? "notice" : "notice wrong", role: "status" }, `${words}${owed}${until}`);
+  return [el("p", { class: bill.state === "low" ? "notice" : "notice wrong", role: "status" }, `${words}${owed}${until}`)];
 }
 
 /// The bill in detail.
@@ -103,7 +103,7 @@ export async function buckets({ gateway, view }) {
   };
   view.append(
     el("h1", { tabindex: -1 }, "Buckets"),
-    warning(used.bill),
+    ...warning(used.bill),
     figures(used),
     el("p", { class: "tools" }, button("New bucket", made, { class: "main" })));
   if (found.length === 0) {
@@ -137,7 +137,7 @@ export async function usage({ gateway, view }) {
     figures(used),
     el("p", { class: "faint" }, "Stored are bytes as you uploaded them; every version counts, and so do parts of uploads under way. Requests and bytes are counted since the hour began, or the gateway was started."),
     el("h2", {}, "Cost"),
-    warning(used.bill),
+    ...warning(used.bill),
     ...costs(used));
   if (bound.length > 0) {
     view.append(el("h2", {}, "Rates"), el("ul", {}, bound.map(([name, value]) => el("li", {}, RATES[name]?.(value) ?? `${name}: ${value}`))));

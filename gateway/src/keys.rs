@@ -255,7 +255,7 @@ impl AccessKeys {
         })
     }
 
-    /// Accounts of the chain with the accounts that they pay for.
+    /// Accounts of the chain with the accounts that they pay for, in order.
     pub fn payers(&self) -> Result<BTreeMap<AccountId, Vec<String>>, KeysError> {
         self.look(|seen| {
             let mut payers: BTreeMap<AccountId, Vec<String>> = BTreeMap::new();
@@ -264,6 +264,7 @@ impl AccessKeys {
                     payers.entry(payer).or_default().push(name.as_str().to_owned());
                 }
             }
+            payers.values_mut().for_each(|names| names.sort_unstable());
             payers
         })
     }

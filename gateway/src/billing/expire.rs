@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - Nothing is deleted of an account that lets this gateway bill it on the finalised chain, as it was asked before each turn.
-//! - Nothing is deleted of an account whose notice was not seen and noted here before it was over.
+//! - Nothing is deleted of an account whose notice was not seen and noted here before it was over, nor of one for which somebody
+//!   else paid then.
 //! - What object lock keeps stays for as long as it keeps it.
 
 use std::{
@@ -56,8 +57,8 @@ pub struct Expirer {
 }
 
 /// What is known now of an account of which something was known; `None` if that is nothing any more.
-pub fn noted(
-    account: &MarketAccount,
+fn noted(
+    (account, paid_for): (&MarketAccount, &[String]),
     gateway: &NodeId,
     before: Option<Notice>,
     block: u32,
@@ -65,7 +66,9 @@ pub fn noted(
 ) -> Option<Notice> {
     let agreement = account.agreement.as_ref().filter(|agreement| agreement.of(gateway).is_some());
     match (agreement.map(|agreement| agreement.status), before) {
-        (Some(AgreementStatus::DeletionNotice { until }), _) => Some(Notice { until, expired_ms: None }),
+        (Some(AgreementStatus::DeletionNotice { until }), _) => {
+            Some(Notice { until, expired_ms: None, accounts: paid_for.to_vec() })
+        }
         // It paid, or began anew.
         (Some(_), _) => None,
         (None, None) => None,
@@ -90,18 +93,19 @@ impl Expirer {
         let payers = self.keys.payers()?;
         let mut more = false;
         for (payer, account) in view.accounts {
-            let before = notices.get(&payer).copied();
-            let now = noted(&account, &self.gateway, before, view.block.number, now_ms);
-            if now != before {
-                tell(&payer, before, now);
-                self.meta.note_notice(payer, now).await?;
+            let before = notices.get(&payer);
+            let paid_for = payers.get(&payer).map(Vec::as_slice).unwrap_or_default();
+            let about = (&account, paid_for);
+            let now = noted(about, &self.gateway, before.cloned(), view.block.number, now_ms);
+            if now.as_ref() != before {
+                tell(&payer, before, now.as_ref());
+                self.meta.note_notice(payer, now.clone()).await?;
             }
-            let expired_ms = now.and_then(|notice| notice.expired_ms);
+            let Some(Notice { expired_ms: Some(expired), accounts, .. }) = now else { continue };
             let kept = u64::try_from(self.kept.as_millis()).unwrap_or(u64::MAX);
-            let is_due = expired_ms.is_some_and(|expired| now_ms >= expired.saturating_add(kept));
-            if is_due && !self.rests(&payer, now_ms) {
-                let names = payers.get(&payer).map(Vec::as_slice).unwrap_or_default();
-                match self.delete(&payer, names, now_ms).await? {
+            if now_ms >= expired.saturating_add(kept) && !self.rests(&payer, now_ms) {
+                let names: Vec<&String> = accounts.iter().filter(|name| paid_for.contains(name)).collect();
+                match self.delete(&payer, &names, now_ms).await? {
                     0 => self.rest(payer, now_ms),
                     _ => more = true,
                 }
@@ -121,10 +125,10 @@ impl Expirer {
     }
 
     /// Deletes some of what accounts store; how much. Buckets stay, with what is set up for them.
-    async fn delete(&self, payer: &AccountId, names: &[String], now_ms: u64) -> Result<usize, MetaError> {
+    async fn delete(&self, payer: &AccountId, names: &[&String], now_ms: u64) -> Result<usize, MetaError> {
         let mut deleted = 0;
         for name in names {
-            for (bucket, _) in self.meta.buckets(name.clone()).await? {
+            for (bucket, _) in self.meta.buckets((*name).clone()).await? {
                 deleted += self.empty(&bucket, name, DELETED_MAX - deleted, now_ms).await?;
                 if deleted >= DELETED_MAX {
                     break;
@@ -187,7 +191,7 @@ impl Expirer {
     }
 }
 
-fn tell(payer: &AccountId, before: Option<Notice>, now: Option<Notice>) {
+fn tell(payer: &AccountId, before: Option<&Notice>, now: Option<&Notice>) {
     let account = ss58(payer);
     match (before, now) {
         (_, Some(Notice { expired_ms: Some(_), .. })) => {

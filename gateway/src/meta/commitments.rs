@@ -61,12 +61,14 @@ pub struct Commitments {
 }
 
 /// What is known of an account of the chain whose agreement may expire.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Notice {
     /// First block in which its agreement expires, unless it pays.
     pub until: u32,
     /// When it was seen that it had expired, milliseconds since the Unix epoch; `None` before.
     pub expired_ms: Option<u64>,
+    /// The accounts of the gateway that it paid for then.
+    pub accounts: Vec<String>,
 }
 
 /// The ledger at one moment, with what accounts occupy then.

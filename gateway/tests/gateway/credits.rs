@@ -114,6 +114,8 @@ async fn what_expired_unpaid_is_deleted_after_a_while_and_nothing_else() {
         stage.market.state().payers.remove(&ALICE);
         look(22_000).await;
         assert!(has(&stage, "alice").await);
+        // Nobody paid for carol when the notice was given.
+        bind(&stage.keys, "carol", Some(ALICE));
         assert_eq!(look(22_050).await, (true, Some((600, Some(22_000)))));
         assert!(!has(&stage, "alice").await && has(&stage, "bob").await && has(&stage, "carol").await);
         // What is held stays, and is not looked for all the time; so does the bucket.
@@ -125,6 +127,7 @@ async fn what_expired_unpaid_is_deleted_after_a_while_and_nothing_else() {
         stage.check_anchor().await;
         assert_eq!(live_bytes(&stage.meta).await, 3 * OBJECT);
         // It comes back.
+        bind(&stage.keys, "carol", None);
         stage.market.authorize(ALICE, 1 << 20);
         assert_eq!(look(30_000).await, (false, None));
         stage.biller().bill().await.unwrap();
