@@ -19,7 +19,7 @@ use crate::{
     network::{Network, Options},
     progress::Progress,
     report::Report,
-    story::{begin, client, conclude, within},
+    story::{begin, client, end, within},
 };
 
 /// The longest the story may take; then it has failed.
@@ -60,13 +60,8 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     network.make_bundles();
     let mut stage = Stage { network, report: Report::new("audit"), progress };
     let told = within(DEADLINE, tell(&mut stage)).await;
-    if let Err(error) = told {
-        stage.report.error("the story ended early", &error);
-    }
-    let stopped = stage.network.stop().await.map(|late| late.is_empty());
-    stage.report.check_result("every process ends when it is told to", stopped);
     let Stage { report, progress, network, .. } = stage;
-    Ok(conclude(&network, &report, &progress))
+    Ok(end(network, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

@@ -29,11 +29,11 @@ use self::{
 };
 use crate::{
     census::Census,
-    layout::{make, program},
+    layout::make,
     network::{Network, Options},
     progress::{Progress, show},
     report::Report,
-    story::{begin, client, conclude, within},
+    story::{begin, client, end, within},
 };
 
 const BUCKET: &str = "chaos";
@@ -94,15 +94,10 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut stage = Stage { network, report: Report::new("chaos"), progress };
     let chaos = Duration::from_secs_f64(arguments.minutes * 60.0);
     let told = within(chaos + OVERHEAD, tell(&mut stage, arguments, chaos, seed)).await;
-    if let Err(error) = &told {
-        stage.report.error("the run ended early", error);
-    }
-    let stopped = stage.network.stop().await.map(|late| late.is_empty());
-    stage.report.check_result("every process ends when it is told to", stopped);
-    let Stage { report, progress, network, .. } = stage;
-    let code = conclude(&network, &report, &progress);
-    if let Ok(verdict) = told {
-        let Verdict { acknowledged, lost, corrupt, wrong, .. } = verdict;
+    let Stage { report, progress, network } = stage;
+    let verdict = told.as_ref().ok().cloned();
+    let code = end(network, report, &progress, told.map(|_| ())).await;
+    if let Some(Verdict { acknowledged, lost, corrupt, wrong, .. }) = verdict {
         show(&format!("chaos: acknowledged {acknowledged}, lost {lost}, corrupt {corrupt}, wrong {wrong}\n"));
     }
     Ok(code)
@@ -223,13 +218,5 @@ async fn census(stage: &mut Stage, keys: &[String], damaged: usize) -> anyhow::R
 async fn census_of(stage: &Stage, key: &str) -> anyhow::Result<Census> {
     let located: Value = client::s3(stage.network.s3()?, &["locate", BUCKET, key]).await?;
     let file = stage.network.layout().of("files").join("located.json");
-    std::fs::write(&file, located.to_string())?;
-    let output = tokio::process::Command::new(program("arion-census")?)
-        .args(["--node", &stage.network.ws()])
-        .arg(&file)
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("arion-census: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    client::census(&stage.network.ws(), &located, &file).await
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use crate::state::S3Access;
+use crate::{census::Census, layout::program, state::S3Access};
 
 /// A file of the `e2e` directory of the clone.
 pub fn source(path: &str) -> anyhow::Result<PathBuf> {
@@ -55,4 +55,17 @@ pub async fn s3(access: &S3Access, arguments: &[&str]) -> anyhow::Result<Value> 
         bail!("s3 {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     serde_json::from_slice(&output.stdout).context("the S3 client printed no JSON")
+}
+
+/// What `arion-census` finds, which is told the node's address and what `/v1/locate` answered, and nothing else; that is kept in `file`.
+pub async fn census(node: &str, located: &Value, file: &Path) -> anyhow::Result<Census> {
+    std::fs::write(file, located.to_string())?;
+    let output = tokio::process::Command::new(program("arion-census")?)
+        .args(["--node", node])
+        .arg(file)
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("arion-census: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }

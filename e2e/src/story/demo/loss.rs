@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     census::{self, Census, Stripe},
-    layout,
+    story::client,
 };
 
 const KILLED: usize = 20;
@@ -54,15 +54,7 @@ async fn census_of(stage: &mut Stage, object: &Object, what: &str) -> anyhow::Re
 /// Runs `arion-census`, which is told the node's address and the object's shard hashes, and nothing else.
 async fn census_program(stage: &Stage, key: &str, located: &Value) -> anyhow::Result<Census> {
     let file = stage.network.layout().of("files").join(format!("{key}.located.json"));
-    std::fs::write(&file, located.to_string())?;
-    let output = tokio::process::Command::new(layout::program("arion-census")?)
-        .args(["--node", &stage.network.ws()])
-        .arg(&file)
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("arion-census: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    client::census(&stage.network.ws(), located, &file).await
 }
 
 fn show(stage: &Stage, key: &str, census: &Census) {
