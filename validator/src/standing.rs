@@ -68,7 +68,7 @@ pub struct Standing {
     heard_since: Option<u64>,
 }
 
-/// A miner's state is another one.
+/// A miner's state is another one, or the same for another reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transition {
     /// The miner.
@@ -107,17 +107,12 @@ impl Standings {
         self.miners.get(node)
     }
 
-    /// All of them, in order of node id.
-    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Standing)> {
-        self.miners.iter()
-    }
-
     /// Number of miners in a state.
     pub fn count(&self, state: State) -> usize {
         self.miners.values().filter(|standing| standing.state == state).count()
     }
 
-    /// Looks at every registered miner at `now_ms`; returns whose state is another one.
+    /// Looks at every registered miner at `now_ms`; returns whose state, or the reason for it, is another one.
     pub fn update(
         &mut self,
         registry: &Registry,
@@ -138,7 +133,7 @@ impl Standings {
         for node in registry.miners.keys() {
             let before = self.miners.get(node).copied();
             let to = look.at(node, members.contains(node), before.as_ref());
-            if before.map(|standing| standing.state) != Some(to.state) {
+            if before.map(|standing| (standing.state, standing.reason)) != Some((to.state, to.reason)) {
                 transitions.push(Transition { node: *node, from: before.map(|standing| standing.state), to });
             }
             self.miners.insert(*node, to);

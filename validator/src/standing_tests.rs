@@ -164,6 +164,23 @@ fn a_service_that_just_started_counts_nobody_out_and_one_that_is_cut_off_does_no
     assert_eq!(world.standings.of(&node_id(&key(10))).unwrap().state, State::Offline);
 }
 
+/// The operator has to hear of it, though the state stays the same.
+#[test]
+fn that_too_many_are_silent_to_leave_anybody_out_is_told_once_for_each() {
+    let mut world = World::new(40, 40);
+    world.run(0..10, 0);
+    let mut told = 0;
+    for second in (10..1_000).step_by(10) {
+        for n in 11..40 {
+            world.hear(n, second, false);
+        }
+        let now_ms = START_MS + second * 1_000;
+        let changes = world.standings.update(&world.registry, world.map.as_ref(), &world.liveness, now_ms);
+        told += changes.iter().filter(|change| change.to.reason == Reason::ManySilent).count();
+    }
+    assert_eq!(told, 11);
+}
+
 #[test]
 fn who_is_deregistered_is_forgotten_and_changes_are_told_once() {
     let mut world = World::new(3, 3);
@@ -181,7 +198,7 @@ fn who_is_deregistered_is_forgotten_and_changes_are_told_once() {
     assert!(update(&mut world, 18).is_empty());
     world.registry = Registry::default();
     assert!(update(&mut world, 19).is_empty());
-    assert_eq!(world.standings.iter().count(), 0);
+    assert!(State::ALL.iter().all(|state| world.standings.count(*state) == 0));
 }
 
 proptest! {
