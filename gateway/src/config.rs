@@ -16,8 +16,8 @@ use crate::{
 
 /// Least durable shards beyond k.
 const QUORUM_EXTRA_MIN: u8 = 10;
-/// Largest upload that can share a stripe, of 1 MiB.
-const PACK_OBJECT_MAX: u64 = 512 << 10;
+/// Largest upload that can share a stripe: two fit.
+const PACK_OBJECT_MAX: u64 = 5 << 20;
 /// Fullest stripe that is worth rewriting.
 const COMPACT_PERCENT_MAX: u8 = 90;
 /// Shards of a stripe.
@@ -183,7 +183,7 @@ pub enum ConfigError {
     Domain(String),
     /// More than shares a stripe.
     #[error(
-        "write.pack_object_max must be at most {}: a shared stripe holds no more",
+        "write.pack_object_max must be at most {}: two must fit into a stripe",
         ByteSize(PACK_OBJECT_MAX)
     )]
     PackObject,
@@ -328,8 +328,6 @@ impl Config {
             patience: (read.patience.0, default.patience.1.max(read.patience.0)),
             stripe_bytes: default.stripe_bytes,
             tail: default.tail,
-            pack_stripe_bytes: default.pack_stripe_bytes,
-            packs_in_flight: default.packs_in_flight,
         }
     }
 }
@@ -365,7 +363,7 @@ mod tests {
         config.write.shards_in_memory = 29;
         assert_eq!(config.check(), Err(ConfigError::NoRoom));
         let mut config = good.clone();
-        config.write.pack_object_max = ByteSize((512 << 10) + 1);
+        config.write.pack_object_max = ByteSize((5 << 20) + 1);
         assert_eq!(config.check(), Err(ConfigError::PackObject));
         let mut config = good.clone();
         config.write.compact_below_percent = 91;

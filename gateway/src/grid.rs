@@ -55,10 +55,6 @@ pub struct GridOptions {
     pub stripes_ahead_total: usize,
     /// Ciphertext of at most this many bytes shares a stripe with others; 0 packs nothing.
     pub pack_object_bytes: usize,
-    /// Bytes of ciphertext in a shared stripe.
-    pub pack_stripe_bytes: usize,
-    /// Shared stripes on their way at once.
-    pub packs_in_flight: usize,
     /// Longest wait for others to share a stripe with.
     pub pack_delay: Duration,
     /// Shared stripes of which less is needed, in percent, are written anew.
@@ -94,9 +90,7 @@ impl Default for GridOptions {
             write_bytes: 200 << 20,
             read_bytes: 160 << 20,
             stripes_ahead: 2,
-            pack_object_bytes: 128 << 10,
-            pack_stripe_bytes: 1 << 20,
-            packs_in_flight: 3,
+            pack_object_bytes: 2 << 20,
             pack_delay: Duration::from_millis(3),
             compact_below_percent: 50,
             compact_bytes_per_second: 8 << 20,
@@ -191,7 +185,7 @@ impl Grid {
         let write_turns = Arc::new(turns::Turns::new(options.write_bytes));
         let read_turns = Arc::new(turns::Turns::new(options.read_bytes));
         let peers = Peers::default();
-        let packer = pack::Packer::new(options.packs_in_flight);
+        let packer = pack::Packer::new(options.stripe_bytes);
         let cache = cache::ShardCache::new(options.cache_bytes);
         Self {
             transport,

@@ -12,6 +12,8 @@ use arion_net::PeerAddr;
 use arion_types::{CrushParams, Epoch, MinerRecord, NodeId, PgId, StripeId, Uid, stripe};
 use crush::BuildError;
 
+use crate::stripe_code::Shape;
+
 /// Maps kept in memory.
 const MAPS_MAX: usize = 64;
 
@@ -42,6 +44,11 @@ impl Placement {
     /// Its parameters.
     pub fn params(&self) -> &CrushParams {
         self.map.params()
+    }
+
+    /// Data and parity shards of its stripes.
+    pub fn shape(&self) -> Shape {
+        Shape { data: self.params().ec_k, parity: self.params().ec_m }
     }
 
     /// The placement group of a stripe.

@@ -59,6 +59,9 @@ enum What {
         /// How often.
         #[arg(long, default_value_t = 1)]
         rounds: usize,
+        /// Only rows whose name begins like this.
+        #[arg(long, default_value = "")]
+        only: String,
     },
 }
 
@@ -92,13 +95,14 @@ async fn main() -> anyhow::Result<()> {
     match &arguments.what {
         What::Compare { garage } => compare(garage, directory.path(), network).await,
         What::Large { gib } => bounds::large(&network(true, "64MiB")?, directory.path(), *gib).await,
-        What::At { directory, rounds } => {
+        What::At { directory, rounds, only } => {
             let state = arion::state(&arguments.devnet, directory)?;
             for round in 0..*rounds {
                 let bucket = format!("{BUCKET}-{round}-{}", std::process::id());
                 let mut session = Session::new(&state, &bucket, true).await?;
-                measure(&mut session, &Row::PUTS).await?;
-                measure(&mut session, &Row::GETS).await?;
+                let rows = Row::PUTS.into_iter().chain(Row::GETS);
+                let rows: Vec<Row> = rows.filter(|row| row.name().starts_with(only.as_str())).collect();
+                measure(&mut session, &rows).await?;
             }
             Ok(())
         }

@@ -64,7 +64,12 @@ impl Grid {
                 continue;
             };
             let live = holed.live_bytes();
-            if !chosen.is_empty() && bytes + live > self.options.pack_stripe_bytes as u64 {
+            let room = self.packer.stripe_bytes(holed.record.len as usize);
+            // Long ones do not join short ones, or what is small would lie in long shards.
+            let joins = |(_, first): &(_, Holed)| {
+                room == self.packer.stripe_bytes(first.record.len as usize) && bytes + live <= room as u64
+            };
+            if !chosen.first().is_none_or(joins) {
                 break;
             }
             bytes += live;

@@ -2,8 +2,8 @@
 //!
 //! A stripe costs a round trip to thirty miners and two commits of metadata, however little is in it. So the ciphertext of a
 //! small upload waits a moment for others (never longer than [`pack_delay`](super::GridOptions::pack_delay), and not at all
-//! when no other upload is under way), and while [`packs_in_flight`](super::GridOptions::packs_in_flight) shared stripes are
-//! on their way, the next one fills.
+//! when no other upload is under way), and while a shared stripe is on its way, the next one fills; once it is full it leaves in
+//! any case. Up to [`SMALL_OBJECT_BYTES`] are shared among themselves, in short stripes: whoever reads one of them fetches a short shard.
 //!
 //! # Invariants
 //! - Every member has its own key: what shares a stripe shares no secret.
@@ -14,9 +14,12 @@
 //! # Not here
 //! How holes are reclaimed ([`super::compact`]).
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use arion_daemon::now_ms;
@@ -25,21 +28,56 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::{Grid, write::WriteError};
 use crate::manifest::StripeRecord;
 
+/// Ciphertext of at most this many bytes shares short stripes.
+pub(super) const SMALL_OBJECT_BYTES: usize = 128 << 10;
+/// Ciphertext in a short stripe.
+const SMALL_STRIPE_BYTES: usize = 1 << 20;
+/// A stripe that is not full waits for the one on its way at most this long: that may be held up by miners that it does not need.
+const SLOT_PATIENCE: Duration = Duration::from_millis(250);
+
 /// Decides which uploads share a stripe.
 pub(super) struct Packer {
-    open: Mutex<Option<Arc<Pack>>>,
-    slots: Arc<Semaphore>,
+    small: Class,
+    large: Class,
     /// Uploads under way, small or not.
     uploads: AtomicUsize,
 }
 
+/// Uploads that share with each other.
+struct Class {
+    stripe_bytes: usize,
+    open: Mutex<Option<Arc<Pack>>>,
+    /// For a stripe that is not full: it carries what came while the one before was on its way.
+    slot: Semaphore,
+}
+
+impl Class {
+    fn new(stripe_bytes: usize) -> Self {
+        Self { stripe_bytes, open: Mutex::default(), slot: Semaphore::new(1) }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Arc<Pack>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Packer {
-    pub(super) fn new(in_flight: usize) -> Self {
+    pub(super) fn new(stripe_bytes: usize) -> Self {
         Self {
-            open: Mutex::default(),
-            slots: Arc::new(Semaphore::new(in_flight.max(1))),
+            small: Class::new(SMALL_STRIPE_BYTES.min(stripe_bytes)),
+            large: Class::new(stripe_bytes),
             uploads: AtomicUsize::new(0),
         }
+    }
+
+    /// Who shares with ciphertext of so many bytes.
+    fn class(&self, bytes: usize) -> &Class {
+        if bytes <= SMALL_OBJECT_BYTES { &self.small } else { &self.large }
+    }
+
+    /// How long a stripe may become in which what is left of one of so many bytes is written anew.
+    pub(super) fn stripe_bytes(&self, bytes: usize) -> usize {
+        if bytes <= self.small.stripe_bytes { self.small.stripe_bytes } else { self.large.stripe_bytes }
     }
 
     pub(super) fn upload_began(&self) {
@@ -57,8 +95,16 @@ type Answer = Result<Arc<Shared>, WriteError>;
 #[derive(Default)]
 struct Pack {
     filling: Mutex<Option<Filling>>,
-    /// Nobody else is expected, or nothing more fits.
+    /// Nobody else is expected.
     ready: Notify,
+    /// Nothing more fits.
+    full: Notify,
+}
+
+impl Pack {
+    fn filling(&self) -> MutexGuard<'_, Option<Filling>> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
@@ -111,30 +157,34 @@ impl Grid {
 
     fn join_pack(self: &Arc<Self>, sealed: Vec<u8>) -> Result<(u32, oneshot::Receiver<Answer>), WriteError> {
         let (sender, answer) = oneshot::channel();
-        let mut open = self.packer.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = sealed.len();
+        let class = self.packer.class(bytes);
+        let mut open = class.open();
         if let Some(pack) = open.as_ref() {
-            let mut filling = pack.filling.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut filling = pack.filling();
             if let Some(filling) = filling.as_mut()
-                && filling.sealed.len() + sealed.len() <= self.options.pack_stripe_bytes
+                && filling.sealed.len() + bytes <= class.stripe_bytes
             {
                 let offset = u32::try_from(filling.sealed.len()).map_err(|_| WriteError::Internal)?;
+                // Once, not step by step.
+                filling.sealed.reserve_exact(class.stripe_bytes - filling.sealed.len());
                 filling.sealed.extend_from_slice(&sealed);
                 filling.members.push(sender);
                 self.wake_if_ready(pack, filling);
                 return Ok((offset, answer));
             }
             // Nothing more fits, or it left already: the next one begins.
-            pack.ready.notify_one();
+            pack.full.notify_one();
         }
         let pack = Arc::new(Pack::default());
         {
-            let mut filling = pack.filling.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut filling = pack.filling();
             let filling = filling.insert(Filling { sealed, members: vec![sender] });
             self.wake_if_ready(&pack, filling);
         }
         *open = Some(pack.clone());
         drop(open);
-        tokio::spawn(self.clone().send_pack(pack));
+        tokio::spawn(self.clone().send_pack(pack, bytes));
         Ok((0, answer))
     }
 
@@ -145,24 +195,32 @@ impl Grid {
         }
     }
 
-    async fn send_pack(self: Arc<Self>, pack: Arc<Pack>) {
-        tokio::select! {
-            () = pack.ready.notified() => {}
-            () = tokio::time::sleep(self.options.pack_delay) => {}
-        }
-        // While others are on their way, more may join.
-        let Ok(slot) = self.packer.slots.clone().acquire_owned().await else { return };
+    /// Sends what a first member of so many bytes began.
+    async fn send_pack(self: Arc<Self>, pack: Arc<Pack>, first: usize) {
+        let class = self.packer.class(first);
+        let slot = tokio::select! {
+            biased;
+            () = pack.full.notified() => None,
+            slot = async {
+                tokio::select! {
+                    () = pack.ready.notified() => {}
+                    () = tokio::time::sleep(self.options.pack_delay) => {}
+                }
+                // While others are on their way, more may join.
+                tokio::time::timeout(SLOT_PATIENCE, class.slot.acquire()).await.ok()?.ok()
+            } => slot,
+        };
         let filling = {
-            let mut open = self.packer.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = class.open();
             if open.as_ref().is_some_and(|other| Arc::ptr_eq(other, &pack)) {
                 *open = None;
             }
-            pack.filling.lock().unwrap_or_else(PoisonError::into_inner).take()
+            pack.filling().take()
         };
         let Some(Filling { sealed, members }) = filling else { return };
         self.metrics.pack_members.inc_by(members.len() as u64);
         self.metrics.packs_stored.inc();
-        let stored = self.clone().store_pinned(sealed).await;
+        let stored = self.clone().store_shared_stripe(sealed).await;
         drop(slot);
         match stored {
             Ok(record) => {
@@ -178,11 +236,5 @@ impl Grid {
                 }
             }
         }
-    }
-
-    async fn store_pinned(self: Arc<Self>, sealed: Vec<u8>) -> Result<StripeRecord, WriteError> {
-        let record = self.clone().store_stripe(sealed, None).await?;
-        self.meta.pin_stripe(record.id()).await?;
-        Ok(record)
     }
 }

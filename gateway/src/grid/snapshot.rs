@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Grid, read::ReadError, write::WriteError};
+use super::{
+    Grid,
+    read::ReadError,
+    write::{Sharing, WriteError},
+};
 use crate::{manifest::StripeRecord, stripe_code::Shape};
 
 impl Grid {
@@ -16,7 +20,7 @@ impl Grid {
         let map = self.maps.current().ok_or(WriteError::NoMap)?;
         let parity =
             u8::try_from(map.params().shards().saturating_sub(1)).map_err(|_| WriteError::Internal)?;
-        self.clone().store_shaped(root, None, map, Shape { data: 1, parity }).await
+        self.clone().store_shaped((root, None), (map, Shape { data: 1, parity }), Sharing::Alone).await
     }
 
     /// What was stored in a stripe, without the padding; every shard it is made of was compared with its address.

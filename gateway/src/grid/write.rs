@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
-use arion_crypto::{DataKey, Encryptor, WrappedKey};
+use arion_crypto::{DataKey, Encryptor, WrappedKey, layout};
 use arion_daemon::now_ms;
 use arion_net::PeerAddr;
 use arion_protocol::{Request, ShardPlacement};
@@ -20,7 +20,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Grid, ShardError, pack::Place, turns::Turn};
+use super::{
+    Grid, ShardError,
+    pack::{Place, SMALL_OBJECT_BYTES},
+    turns::Turn,
+};
 use crate::{
     manifest::{PartManifest, StripeRecord},
     meta::MetaError,
@@ -115,8 +119,10 @@ pub struct Upload {
     stored: Vec<StripeRecord>,
     running: VecDeque<JoinHandle<Result<StripeRecord, WriteError>>>,
     place: Option<Place>,
+    /// Bytes of plaintext to come, as far as somebody said so.
+    announced: Option<u64>,
     /// For what is in `sealed`, once that is more than a small object.
-    turn: Option<Turn>,
+    turn: Option<(usize, Turn)>,
     kept: bool,
 }
 
@@ -133,17 +139,27 @@ impl Upload {
             stored: Vec::new(),
             running: VecDeque::new(),
             place: None,
+            announced: None,
             turn: None,
             kept: false,
             grid,
         }
     }
 
+    /// With the number of bytes to come, as far as it is known: less room is kept for few.
+    #[must_use]
+    pub fn announced(mut self, plain: Option<u64>) -> Self {
+        self.announced = plain;
+        self
+    }
+
     /// Takes plaintext. Waits when enough stripes are on their way, of this upload or of all.
     pub async fn push(&mut self, plain: &[u8]) -> Result<(), WriteError> {
-        let options = &self.grid.options;
-        if self.turn.is_none() && self.sealed.len() + plain.len() > options.pack_object_bytes {
-            self.turn = Some(self.grid.write_turns.take(options.stripe_bytes).await);
+        let room = self.room(self.sealed.len() + plain.len());
+        if room > self.turn.as_ref().map_or(0, |(room, _)| *room) {
+            // Nobody waits for more with something in hand that others wait for.
+            self.turn = None;
+            self.turn = Some((room, self.grid.write_turns.take(room).await));
         }
         let encryptor = self.encryptor.as_mut().ok_or(WriteError::Internal)?;
         if self.sealed.capacity() == 0 {
@@ -195,6 +211,18 @@ impl Upload {
         Kept { _place: self.place.take() }
     }
 
+    /// Room for an upload that has so many bytes by now: none for a small one, for one that may share a stripe what was
+    /// announced, for all others a stripe.
+    fn room(&self, bytes: usize) -> usize {
+        let options = &self.grid.options;
+        if bytes <= SMALL_OBJECT_BYTES.min(options.pack_object_bytes) {
+            return 0;
+        }
+        let announced = self.announced.and_then(|plain| usize::try_from(layout::ciphertext_len(plain)).ok());
+        let shares = |sealed: &usize| (bytes..=options.pack_object_bytes).contains(sealed);
+        announced.filter(shares).unwrap_or(options.stripe_bytes)
+    }
+
     async fn send_full(&mut self) -> Result<(), WriteError> {
         let stripe_bytes = self.grid.options.stripe_bytes;
         while self.sealed.len() >= stripe_bytes {
@@ -211,7 +239,7 @@ impl Upload {
         while self.running.len() >= self.grid.options.stripes_in_flight {
             self.wait_oldest().await?;
         }
-        let store = self.grid.clone().store_stripe(sealed, self.turn.take());
+        let store = self.grid.clone().store_stripe(sealed, self.turn.take().map(|(_, turn)| turn));
         self.running.push_back(tokio::spawn(store));
         Ok(())
     }
@@ -254,6 +282,14 @@ struct Outgoing {
     record: StripeRecord,
     shards: Vec<Bytes>,
     slots: OwnedSemaphorePermit,
+    sharing: Sharing,
+}
+
+/// Whether a stripe is held from the moment on in which it is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Sharing {
+    Alone,
+    Shared,
 }
 
 type Sent = (u8, Result<SignedReceipt, ShardError>);
@@ -266,17 +302,26 @@ impl Grid {
         turn: Option<Turn>,
     ) -> Result<StripeRecord, WriteError> {
         let map = self.maps.current().ok_or(WriteError::NoMap)?;
-        let shape = Shape { data: map.params().ec_k, parity: map.params().ec_m };
-        self.store_shaped(sealed, turn, map, shape).await
+        let shape = map.shape();
+        self.store_shaped((sealed, turn), (map, shape), Sharing::Alone).await
+    }
+
+    /// The same for several, who hold it until they let it go.
+    pub(super) async fn store_shared_stripe(
+        self: Arc<Self>,
+        sealed: Vec<u8>,
+    ) -> Result<StripeRecord, WriteError> {
+        let map = self.maps.current().ok_or(WriteError::NoMap)?;
+        let shape = map.shape();
+        self.store_shaped((sealed, None), (map, shape), Sharing::Shared).await
     }
 
     /// The same with another shape of as many shards.
     pub(super) async fn store_shaped(
         self: Arc<Self>,
-        sealed: Vec<u8>,
-        turn: Option<Turn>,
-        map: Arc<Placement>,
-        shape: Shape,
+        (sealed, turn): (Vec<u8>, Option<Turn>),
+        (map, shape): (Arc<Placement>, Shape),
+        sharing: Sharing,
     ) -> Result<StripeRecord, WriteError> {
         let slots = u32::from(shape.data) + u32::from(shape.parity);
         let slots = self.shard_slots.clone().acquire_many_owned(slots).await;
@@ -288,7 +333,7 @@ impl Grid {
         drop(turn);
         let id = record.id();
         self.meta.begin_stripe(id, record.clone()).await?;
-        let outgoing = Outgoing { id, record: record.clone(), shards, slots };
+        let outgoing = Outgoing { id, record: record.clone(), shards, slots, sharing };
         match self.clone().spread(&map, outgoing).await {
             Ok(()) => {
                 self.metrics.stripes_stored.inc();
@@ -303,7 +348,7 @@ impl Grid {
     }
 
     async fn spread(self: Arc<Self>, map: &Placement, outgoing: Outgoing) -> Result<(), WriteError> {
-        let Outgoing { id, record, shards, mut slots } = outgoing;
+        let Outgoing { id, record, shards, mut slots, sharing } = outgoing;
         // As many for any shape: it is how many miners may vanish that counts.
         let quorum = usize::from(map.params().ec_k) + usize::from(self.options.quorum_extra);
         let quorum = quorum.min(shards.len());
@@ -358,7 +403,11 @@ impl Grid {
             receipts.push(receipt);
         }
         let tail_ms = u64::try_from(self.options.tail.as_millis()).unwrap_or(u64::MAX);
-        self.meta.stripe_stored(id, receipts, now_ms().saturating_add(tail_ms)).await?;
+        let missing_from_ms = now_ms().saturating_add(tail_ms);
+        match sharing {
+            Sharing::Alone => self.meta.stripe_stored(id, receipts, missing_from_ms).await?,
+            Sharing::Shared => self.meta.shared_stripe_stored(id, receipts, missing_from_ms).await?,
+        }
         drop((shards, slots));
         if !senders.is_empty() {
             tokio::spawn(self.clone().tail(id, senders));

@@ -174,6 +174,30 @@ fn queue_delete(
     Ok(())
 }
 
+fn enter_stored(
+    transaction: &WriteTransaction,
+    id: &StripeId,
+    receipts: Vec<SignedReceipt>,
+    missing_from_ms: u64,
+) -> Result<(), MetaError> {
+    let row = get(transaction, id)?.ok_or(MetaError::Row("stripes"))?;
+    let mut missing = transaction.open_table(MISSING)?;
+    for (index, shard) in (0u8..).zip(&row.record.hashes) {
+        if !receipts.iter().any(|signed| signed.receipt.index == index) {
+            let gap = MissingRow { stripe: *id, index, attempts: 0, next_ms: missing_from_ms };
+            missing.insert((shard.0, index), gap.encode().as_slice())?;
+        }
+    }
+    ledger::append(transaction, receipts.into_iter().map(LedgerRecord::Stored))
+}
+
+fn pin(transaction: &WriteTransaction, id: &StripeId) -> Result<(), MetaError> {
+    let record = get(transaction, id)?.ok_or(MetaError::Row("stripes"))?.record;
+    hold(transaction, [&record])?;
+    transaction.open_table(PINNED)?.insert(id.0, ())?;
+    own(transaction, PINNED_BY, id)
+}
+
 impl Meta {
     /// Says that a stripe is about to be sent, so that a crash leaves nothing behind on miners.
     pub async fn begin_stripe(&self, id: StripeId, record: StripeRecord) -> Result<(), MetaError> {
@@ -193,16 +217,20 @@ impl Meta {
         receipts: Vec<SignedReceipt>,
         missing_from_ms: u64,
     ) -> Result<(), MetaError> {
+        self.write(move |transaction| enter_stored(transaction, &id, receipts, missing_from_ms)).await
+    }
+
+    /// The same of a stripe that was stored for several, and holds it until all of them entered what they refer to it with, or
+    /// gave up: who comes and goes meanwhile does not take it from the others.
+    pub async fn shared_stripe_stored(
+        &self,
+        id: StripeId,
+        receipts: Vec<SignedReceipt>,
+        missing_from_ms: u64,
+    ) -> Result<(), MetaError> {
         self.write(move |transaction| {
-            let row = get(transaction, &id)?.ok_or(MetaError::Row("stripes"))?;
-            let mut missing = transaction.open_table(MISSING)?;
-            for (index, shard) in (0u8..).zip(&row.record.hashes) {
-                if !receipts.iter().any(|signed| signed.receipt.index == index) {
-                    let gap = MissingRow { stripe: id, index, attempts: 0, next_ms: missing_from_ms };
-                    missing.insert((shard.0, index), gap.encode().as_slice())?;
-                }
-            }
-            ledger::append(transaction, receipts.into_iter().map(LedgerRecord::Stored))
+            enter_stored(transaction, &id, receipts, missing_from_ms)?;
+            pin(transaction, &id)
         })
         .await
     }
@@ -244,19 +272,7 @@ impl Meta {
         .await
     }
 
-    /// Holds a stripe that was stored for several until all of them entered what they refer to it with, or gave up: who comes
-    /// and goes meanwhile does not take it from the others.
-    pub async fn pin_stripe(&self, id: StripeId) -> Result<(), MetaError> {
-        self.write(move |transaction| {
-            let record = get(transaction, &id)?.ok_or(MetaError::Row("stripes"))?.record;
-            hold(transaction, [&record])?;
-            transaction.open_table(PINNED)?.insert(id.0, ())?;
-            own(transaction, PINNED_BY, &id)
-        })
-        .await
-    }
-
-    /// Ends that; stripes that nobody refers to are given up. How many were. One that cannot be read stays held.
+    /// Lets shared stripes go; those that nobody refers to are given up. How many were. One that cannot be read stays held.
     pub async fn unpin_stripes(&self, ids: Vec<StripeId>, now_ms: u64) -> Result<usize, MetaError> {
         let unreadable = self.unreadable.clone();
         self.write(move |transaction| {
@@ -275,7 +291,7 @@ impl Meta {
         .await
     }
 
-    /// Stripes that are held by [`Meta::pin_stripe`]: at start, what a crash left behind.
+    /// Stripes that are held by [`Meta::shared_stripe_stored`]: at start, what a crash left behind.
     pub async fn pinned_stripes(&self) -> Result<Vec<StripeId>, MetaError> {
         self.read(|transaction| {
             let pinned = transaction.open_table(PINNED)?;

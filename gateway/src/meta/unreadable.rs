@@ -138,8 +138,8 @@ mod tests {
             assert_eq!(meta.backlog().await.unwrap(), (0, 30));
 
             let (broken, good) = (stripe(&meta, 3).await.id(), stripe(&meta, 4).await.id());
-            meta.pin_stripe(broken).await.unwrap();
-            meta.pin_stripe(good).await.unwrap();
+            meta.shared_stripe_stored(broken, Vec::new(), 0).await.unwrap();
+            meta.shared_stripe_stored(good, Vec::new(), 0).await.unwrap();
             spoil(&meta, STRIPES, broken.0).await;
             assert_eq!(meta.unpin_stripes(vec![broken, good], 1).await.unwrap(), 1);
             assert_eq!(meta.pinned_stripes().await.unwrap(), [broken]);

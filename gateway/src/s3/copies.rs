@@ -80,7 +80,7 @@ pub(super) async fn take_in_copy(
 ) -> S3Result<Taken> {
     let manifest = manifest_of(store, &from).await?;
     let mut plaintext = store.grid.read(store.open_parts(opening, manifest).await?, range.clone());
-    let mut upload = Upload::new(store.grid.clone());
+    let mut upload = Upload::new(store.grid.clone()).announced(Some(range.end - range.start));
     let mut digests = Digests::new(&HeaderMap::new(), None, Checksums::default(), None, also, None)?;
     let mut copied = 0;
     while let Some(bytes) = plaintext.recv().await {

@@ -45,7 +45,7 @@ pub(super) async fn take_in(
     if announced.is_some_and(|announced| announced > BODY_BYTES_MAX) {
         return Err(too_large());
     }
-    let mut upload = Upload::new(store.grid.clone());
+    let mut upload = Upload::new(store.grid.clone()).announced(announced);
     let mut received = 0u64;
     if let Some(mut body) = body {
         while let Some(bytes) = body.next().await {

@@ -184,8 +184,10 @@ async fn run(steps: Vec<Step>, engine: Engine) {
                 newest = Some(stripe(seed));
             }
             Step::Pack { buckets, receipts } => {
-                let record = stored(&meta, seed, receipts).await;
-                meta.pin_stripe(record.id()).await.unwrap();
+                let record = stripe(seed);
+                meta.begin_stripe(record.id(), record.clone()).await.unwrap();
+                let receipts = (0..receipts).map(|index| receipt(&record, index)).collect();
+                meta.shared_stripe_stored(record.id(), receipts, 0).await.unwrap();
                 for (at, (bucket, (offset, len))) in
                     buckets.into_iter().zip([(0, 200), (300, 340)]).enumerate()
                 {

@@ -146,10 +146,52 @@ async fn alone_nobody_waits_and_large_ones_share_nothing() {
     let grid = network.grid_with(directory.path(), options);
     let alone = tokio::time::timeout(Duration::from_secs(20), write(&grid, &sample(10))).await;
     assert!(alone.is_ok(), "an upload without company waited for some");
-    let large = write_all(&grid, vec![sample(200 * KIB), sample(201 * KIB)]).await;
+    let large = write_all(&grid, vec![sample(2_048 * KIB), sample(2_049 * KIB)]).await;
     assert!(large.iter().all(|part| part.offset == 0) && stripes_of(&large) == 2);
     let empty = write(&grid, &[]).await.unwrap();
     assert_eq!(read(&grid, &empty, 0..0).await.unwrap(), [] as [u8; 0]);
+}
+
+/// What is small is read with a short shard, however much larger ones share with each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_ones_share_with_small_ones_and_larger_ones_with_larger_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid_with(directory.path(), sharing());
+    let lens = [1_000, 300 * KIB, 100 * KIB, 1_024 * KIB, 2_000, 2_000 * KIB];
+    let plains: Vec<_> = lens.iter().map(|len| sample(*len)).collect();
+    let parts = write_together(&grid, plains.clone()).await;
+    let stripe = |at: usize| parts[at].stripes[0].clone();
+    let (small, larger) = ([0, 2, 4], [1, 3, 5]);
+    for class in [small, larger] {
+        assert!(class.iter().all(|at| parts[*at].stripes == [stripe(class[0])]), "{class:?}");
+    }
+    assert_ne!(stripe(0).id(), stripe(1).id());
+    assert!(stripe(0).shard_len < 12 << 10, "{}", stripe(0).shard_len);
+    for (part, plain) in parts.iter().zip(&plains) {
+        assert_eq!(&read(&grid, part, 0..plain.len() as u64).await.unwrap(), plain);
+    }
+}
+
+/// A stripe that is not full leaves after a while, although the one before it hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_long_for_a_stripe_that_hangs() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid_with(directory.path(), Network::options());
+    network.miners[..11].iter().for_each(|miner| miner.set(Mood::Stalled));
+    let hanging = tokio::spawn({
+        let grid = grid.clone();
+        async move { write(&grid, &sample(10)).await }
+    });
+    eventually("the first is on its way", async || {
+        network.miners.iter().any(|miner| miner.stores.load(std::sync::atomic::Ordering::SeqCst) > 0)
+    })
+    .await;
+    network.miners.iter().for_each(|miner| miner.set(Mood::Honest));
+    write(&grid, &sample(20)).await.unwrap();
+    assert!(!hanging.is_finished(), "the first did not hang");
+    hanging.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::{
 
 use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
-    grid::Grid,
+    grid::{Grid, GridOptions},
     http::S3Server,
     keys::AccessKeys,
     manifest::Manifest,
@@ -173,8 +173,9 @@ async fn what_a_dead_replica_left_is_taken_back_and_what_a_living_one_sends_is_n
     let tasks = [care(&first, &stop)];
     eventually("the first leads", async || leads(&first)).await;
     bucket(&first).await;
-    let second = network.replica(connect(&database).unwrap());
-    let third = network.replica(connect(&database).unwrap());
+    let alone = || GridOptions { pack_object_bytes: 0, ..Network::options() };
+    let second = network.replica_with(connect(&database).unwrap(), alone());
+    let third = network.replica_with(connect(&database).unwrap(), alone());
     let (dead, alive) = (sample(150_000), sample(160_000));
     let dead = write(&second, &dead).await.unwrap().stripes[0].id();
     let alive = write(&third, &alive).await.unwrap().stripes[0].id();
