@@ -3,13 +3,7 @@
 //! What they store is in the metadata, which a running gateway has to itself. It is asked then at the address of /health, which
 //! is the operator's, like everything that is told there.
 
-use std::{
-    net::SocketAddr,
-    num::NonZeroU32,
-    str::FromStr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use arion_daemon::{Answer, ByteSize, Place as Files, Routes, StatusCode, line};
@@ -163,14 +157,8 @@ impl AccountCommand {
 }
 
 /// What accounts store and ask for, for the operator of a running gateway.
-pub fn route(
-    keys: Arc<AccessKeys>,
-    meta: Meta,
-    rate: Arc<Rate>,
-    credit: Arc<OnceLock<Arc<Credit>>>,
-) -> Routes {
+pub fn route(keys: Arc<AccessKeys>, meta: Meta, rate: Arc<Rate>, credit: Arc<Credit>) -> Routes {
     Routes::default().add(PATH, move |_| {
-        let credit = credit.get().cloned().unwrap_or_default();
         let told = s3::usage_of_all(&keys, &meta, &rate, &credit).map_err(|error| error.to_string());
         let told = told.and_then(|all| serde_json::to_vec(&all).map_err(|error| error.to_string()));
         match told {

@@ -1,27 +1,26 @@
 //! The running gateway: everything put together, started and stopped.
 
+mod attach;
+
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use arion_chain::{Account, ChainClient, ChainView, ViewConfig};
 use arion_daemon::{
-    Health, HttpServer, Shutdown, check_writable_dir, prometheus_client::registry::Registry, read_secret_key,
+    ChainConfig, Health, HttpServer, Shutdown, chain::Genesis, check_writable_dir,
+    prometheus_client::registry::Registry, read_secret_key,
 };
 use arion_net::{QuicServer, QuicTransport};
-use arion_types::{GenesisHash, NodeId, signing};
-use tokio::task::JoinHandle;
+use arion_types::{GenesisHash, signing};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use attach::Attachment;
 
 use crate::{
     account_command,
-    billing::{
-        commit::Biller,
-        credit::Credit,
-        expire::Expirer,
-        market::{ChainMarket, Market},
-        schedule::{self as bills, Billing, Watch},
-    },
+    billing::credit::Credit,
     chain,
     config::Config,
     grid::Grid,
@@ -37,18 +36,14 @@ use crate::{
     rate::Rate,
     rotation,
     s3::{self, Store},
-    snapshot::{
-        anchor::ChainAnchor,
-        cut::Sizes,
-        schedule::{self, Schedule},
-        take::Snapshotter,
-    },
 };
 
 /// Pause between looks at our own state.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between looks at what accounts store, for metrics.
 const ACCOUNTS_INTERVAL: Duration = Duration::from_secs(10);
+/// A gateway that knows its chain already waits this long for a node to answer, and goes on without.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// Requests under way get this long when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -61,6 +56,8 @@ pub struct Gateway {
     stop: Shutdown,
     tasks: Vec<JoinHandle<()>>,
     meta: Meta,
+    /// Why it cannot be attached to the chain.
+    astray: mpsc::Receiver<anyhow::Error>,
 }
 
 impl arion_daemon::Daemon for Gateway {
@@ -106,27 +103,52 @@ impl arion_daemon::Daemon for Gateway {
         let metrics = Metrics::default();
         metrics.register(&mut registry);
         let rate = Arc::new(Rate::default());
-        // What the chain says of accounts is known once it is reached, which /health does not wait for.
-        let credit = Arc::new(OnceLock::new());
+        let credit = Arc::new(Credit::default());
         let routes = account_command::route(keys.clone(), meta.clone(), rate.clone(), credit.clone());
         let http = HttpServer::bind_with(&config.http, health.clone(), registry, routes).await?;
-        let (client, view) = config.chain.reach(ViewConfig::default().earlier_maps, &health).await?;
-        let _ = chain_seen.set(view.clone());
+        let earlier_maps = ViewConfig::default().earlier_maps;
+        let reach = config.chain.reach(earlier_maps, &health);
+        let known = meta
+            .genesis()
+            .await?
+            .filter(|genesis| config.chain.genesis.is_none_or(|wanted| wanted.0 == *genesis));
+        let (genesis, reached) = match known.filter(|_| recalled > 0) {
+            None => first(reach.await?),
+            Some(genesis) => match tokio::time::timeout(CHAIN_PATIENCE, reach).await {
+                Ok(reached) => first(reached?),
+                Err(_) => (genesis, None),
+            },
+        };
         let options = config.grid_options();
         let (way, files) = (Arc::new(transport.clone()), meta.clone());
-        let grid = Arc::new(Grid::new(key, view.genesis(), way, maps, files, options, metrics));
+        let grid = Arc::new(Grid::new(key, genesis, way, maps, files, options, metrics));
         let taken_back = grid.recover().await?;
-        let snapshots = snapshots(&config, &grid, &keyring, client.clone(), payer, &health);
-        let market = market(client, node_id, owner, &health);
-        let whose = (view.genesis(), node_id);
-        let (told, watch, billing) = billing(&config, &grid, &keys, market, whose, &health)?;
-        let credit = credit.get_or_init(|| told).clone();
-        if let Some(watch) = &watch
-            && let Err(error) = watch.look().await
-        {
-            tracing::warn!(%error, "nobody is refused for want of credits before the chain says how they stand");
-        }
-        chain::take_over(&grid, &view.snapshot()).await?;
+        let stop = Shutdown::new();
+        let attachment = Attachment {
+            config: config.clone(),
+            grid: grid.clone(),
+            keyring: keyring.clone(),
+            keys: keys.clone(),
+            credit: credit.clone(),
+            payer,
+            owner,
+            seen: chain_seen,
+            health: health.clone(),
+            stop: stop.clone(),
+        };
+        let (stray, astray) = mpsc::channel(1);
+        let follows = match reached {
+            Some((client, view)) => {
+                let mut tasks = attachment.attach(client, view).await?;
+                tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
+            }
+            None => {
+                let epoch = grid.maps.use_newest();
+                tracing::warn!(?epoch, url = %config.chain.url, "no node of the chain answers: going on with what it said last");
+                let chain = ChainConfig { genesis: Some(Genesis(genesis)), ..config.chain.clone() };
+                tokio::spawn(attach_later(chain, attachment, stray))
+            }
+        };
         let store = Store {
             grid: grid.clone(),
             keyring: keyring.clone(),
@@ -151,22 +173,20 @@ impl arion_daemon::Daemon for Gateway {
             teller: Teller { region: config.region.clone(), host: node_id.to_string() },
             options: config.sender_options(),
         };
-        let stop = Shutdown::new();
-        let mut tasks = care(&grid, snapshots, billing, senders, &stop);
-        tasks.extend(watch.map(|watch| {
-            let until = stop.clone();
-            tokio::spawn(async move { watch.run(until).await })
-        }));
+        let mut tasks = care(&grid, senders, &stop);
         tasks.extend([
+            follows,
             tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
             tokio::spawn(tell_accounts(grid.meta.clone(), grid.metrics.clone(), stop.clone())),
-            tokio::spawn(follow_chain(grid, view, health, node_id)),
         ]);
-        Ok(Self { s3, quic, http, transport, stop, tasks, meta })
+        Ok(Self { s3, quic, http, transport, stop, tasks, meta, astray })
     }
 
     async fn failed(&mut self) -> anyhow::Error {
-        self.meta.failed().await.into()
+        tokio::select! {
+            failed = self.meta.failed() => failed.into(),
+            Some(error) = self.astray.recv() => error,
+        }
     }
 
     async fn stop(self) {
@@ -182,14 +202,33 @@ impl arion_daemon::Daemon for Gateway {
     }
 }
 
-/// What one replica does for all: the queues, rules about the age of objects, events, snapshots, bills.
-fn care(
-    grid: &Arc<Grid>,
-    snapshots: Option<Schedule>,
-    billing: Option<Billing>,
-    senders: Senders,
-    stop: &Shutdown,
-) -> Vec<JoinHandle<()>> {
+/// A chain that was reached.
+type Reached = (ChainClient, ChainView);
+
+fn first(reached: Reached) -> (GenesisHash, Option<Reached>) {
+    (reached.1.genesis(), Some(reached))
+}
+
+/// Waits for the chain that the gateway knows, and tells `stray` if it is not there.
+async fn attach_later(chain: ChainConfig, attachment: Attachment, stray: mpsc::Sender<anyhow::Error>) {
+    let reached = chain.reach(ViewConfig::default().earlier_maps, &attachment.health).await;
+    let attached = match reached {
+        Ok((client, view)) => attachment.attach(client, view).await,
+        Err(error) => Err(error.into()),
+    };
+    match attached {
+        Ok(mut tasks) => {
+            tracing::info!("the chain is reached");
+            while tasks.join_next().await.is_some() {}
+        }
+        Err(error) => {
+            let _ = stray.send(error).await;
+        }
+    }
+}
+
+/// What one replica does for all without the chain: the queues, rules about the age of objects, events.
+fn care(grid: &Arc<Grid>, senders: Senders, stop: &Shutdown) -> Vec<JoinHandle<()>> {
     let (upkeep, until) = (grid.clone(), stop.clone());
     let upkeep = async move { upkeep.meta.while_leading(|| upkeep.clone().upkeep(until.clone())).await };
     let (walked, until) = (grid.clone(), stop.clone());
@@ -200,16 +239,7 @@ fn care(
     };
     let until = stop.clone();
     let events = async move { senders.meta.while_leading(|| senders.run(until.clone())).await };
-    let mut tasks = vec![tokio::spawn(upkeep), tokio::spawn(lifecycle), tokio::spawn(events)];
-    tasks.extend(snapshots.map(|schedule| {
-        let (meta, until) = (grid.meta.clone(), stop.clone());
-        tokio::spawn(async move { meta.while_leading(|| schedule.run(until.clone())).await })
-    }));
-    tasks.extend(billing.map(|billing| {
-        let (meta, until) = (grid.meta.clone(), stop.clone());
-        tokio::spawn(async move { meta.while_leading(|| billing.run(until.clone())).await })
-    }));
-    tasks
+    vec![tokio::spawn(upkeep), tokio::spawn(lifecycle), tokio::spawn(events)]
 }
 
 /// Keeps the metrics of accounts as they are.
@@ -224,124 +254,6 @@ async fn tell_accounts(meta: Meta, metrics: Metrics, stop: Shutdown) {
         tokio::select! {
             () = stop.wait() => return,
             () = tokio::time::sleep(ACCOUNTS_INTERVAL) => {}
-        }
-    }
-}
-
-/// What makes snapshots, if there is an account that pays for naming them.
-fn snapshots(
-    config: &Config,
-    grid: &Arc<Grid>,
-    keyring: &Arc<Keyring>,
-    client: ChainClient,
-    payer: Option<Account>,
-    health: &Health,
-) -> Option<Schedule> {
-    let Some(payer) = payer else {
-        tracing::warn!("snapshots of the metadata are {}", schedule::OFF);
-        health.detail("snapshot", schedule::OFF);
-        return None;
-    };
-    let snapshotter = Snapshotter {
-        grid: grid.clone(),
-        keyring: keyring.clone(),
-        anchor: Arc::new(ChainAnchor::new(client, Some(payer))),
-        access_keys: config.access_keys_file(),
-        sizes: Sizes::STANDARD,
-        bytes_per_second: config.snapshot.rate.0,
-    };
-    Some(Schedule {
-        snapshotter: Arc::new(snapshotter),
-        interval: config.snapshot.interval.0,
-        request: config.snapshot_request(),
-        health: health.clone(),
-    })
-}
-
-/// The marketplace, if there is an account that commits to the ledger.
-fn market(
-    client: ChainClient,
-    node_id: NodeId,
-    owner: Option<Account>,
-    health: &Health,
-) -> Option<Arc<dyn Market>> {
-    let Some(owner) = owner else {
-        tracing::info!("billing is {}", bills::OFF);
-        health.detail("billing", bills::OFF);
-        return None;
-    };
-    Some(Arc::new(ChainMarket::new(client, node_id, owner)))
-}
-
-/// What is known of credits, who asks for it, and what bills.
-type Bills = (Arc<Credit>, Option<Watch>, Option<Billing>);
-
-fn billing(
-    config: &Config,
-    grid: &Arc<Grid>,
-    keys: &Arc<AccessKeys>,
-    market: Option<Arc<dyn Market>>,
-    of: (GenesisHash, NodeId),
-    health: &Health,
-) -> anyhow::Result<Bills> {
-    let Some(market) = market else { return Ok((Arc::default(), None, None)) };
-    let credit = Arc::new(Credit::new(keys.clone(), of.1, market.terms()?));
-    let (meta, metrics) = (grid.meta.clone(), grid.metrics.clone());
-    let watch =
-        Watch { market: market.clone(), keys: keys.clone(), credit: credit.clone(), health: health.clone() };
-    let biller = Biller {
-        meta: meta.clone(),
-        keys: keys.clone(),
-        market: market.clone(),
-        of,
-        metrics: metrics.clone(),
-    };
-    let expirer = Expirer {
-        meta,
-        keys: keys.clone(),
-        market,
-        credit: credit.clone(),
-        gateway: of.1,
-        kept: config.billing.expired_kept.0,
-        metrics,
-        resting: Mutex::default(),
-    };
-    let interval = config.billing.interval.0;
-    Ok((credit, Some(watch), Some(Billing { biller, expirer, interval, health: health.clone() })))
-}
-
-async fn follow_chain(grid: Arc<Grid>, mut view: ChainView, health: Health, node_id: NodeId) {
-    loop {
-        let snapshot = view.snapshot();
-        match chain::take_over(&grid, &snapshot).await {
-            Ok(Some(_)) => health.ok("map"),
-            Ok(None) => health.failing("map", "no map is finalised yet: nothing can be written"),
-            Err(error) => health.failing("map", error.to_string()),
-        }
-        arion_daemon::chain::report(&view, &health);
-        let registered = chain::is_registered(&snapshot, &node_id);
-        match registered {
-            true => health.ok("registration"),
-            false => health.failing("registration", "not registered as a gateway: miners refuse its shards"),
-        }
-        health.detail("registered", registered);
-        match (grid.meta.backlog().await, grid.meta.ledger_len().await) {
-            (Ok((missing, deletes)), Ok(lines)) => {
-                health.ok("metadata");
-                health.detail("shards_missing", missing);
-                health.detail("deletes_queued", deletes);
-                health.detail("ledger_entries", lines);
-            }
-            (Err(error), _) | (_, Err(error)) => health.failing("metadata", error.to_string()),
-        }
-        health.detail("miners_down", grid.peers.down_count());
-        if let Some((replica, leads)) = grid.meta.replica() {
-            health.detail("replica", replica);
-            health.detail("leads", leads);
-        }
-        tokio::select! {
-            _ = view.changed() => {}
-            () = tokio::time::sleep(STATUS_INTERVAL) => {}
         }
     }
 }

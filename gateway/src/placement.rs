@@ -105,6 +105,13 @@ impl Maps {
         self.inner.write().unwrap_or_else(PoisonError::into_inner).current = Some(epoch);
     }
 
+    /// Has new stripes be placed by the newest map that is known, and says which that is.
+    pub fn use_newest(&self) -> Option<Epoch> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.current = inner.maps.last_key_value().map(|(epoch, _)| *epoch);
+        inner.current
+    }
+
     /// The map that new stripes are placed by.
     pub fn current(&self) -> Option<Arc<Placement>> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);

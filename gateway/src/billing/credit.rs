@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use arion_chain::{AccountId, Agreement, AgreementStatus, MarketAccount, MarketView, Prices, ss58};
@@ -173,19 +173,19 @@ struct Inner {
     seen: RwLock<Option<Seen>>,
 }
 
-/// What is known of the accounts that pay. By default nobody pays, and nobody is refused.
+/// What is known of the accounts that pay. Until it is opened nobody pays, and nobody is refused.
 #[derive(Default)]
-pub struct Credit(Option<Inner>);
+pub struct Credit(OnceLock<Inner>);
 
 impl Credit {
-    /// For a gateway that bills.
-    pub fn new(keys: Arc<AccessKeys>, gateway: NodeId, terms: Terms) -> Self {
-        Self(Some(Inner { keys, gateway, terms, seen: RwLock::new(None) }))
+    /// For a gateway that bills by these terms, from now on.
+    pub fn open(&self, keys: Arc<AccessKeys>, gateway: NodeId, terms: Terms) {
+        let _ = self.0.set(Inner { keys, gateway, terms, seen: RwLock::new(None) });
     }
 
     /// Takes over what the chain says.
     pub fn learn(&self, view: MarketView) {
-        let Some(inner) = &self.0 else { return };
+        let Some(inner) = self.0.get() else { return };
         let MarketView { block, prices, accounts } = view;
         let accounts: HashMap<_, _> = accounts.into_iter().collect();
         let now = Seen { at_ms: now_ms(), block: block.number, prices, accounts };
@@ -196,7 +196,7 @@ impl Credit {
 
     /// Where an account stands, if it is one that pays and the chain was asked.
     pub fn standing(&self, account: &str) -> Option<Standing> {
-        let inner = self.0.as_ref()?;
+        let inner = self.0.get()?;
         let entry = inner.keys.account(&account.parse().ok()?).ok()??;
         let seen = inner.seen.read().unwrap_or_else(PoisonError::into_inner);
         inner.standing(entry.chain_account?.0, seen.as_ref()?)
@@ -204,7 +204,7 @@ impl Credit {
 
     /// The accounts for which the same account of the chain pays.
     pub fn sharing(&self, payer: &AccountId) -> Vec<String> {
-        let Some(inner) = &self.0 else { return Vec::new() };
+        let Some(inner) = self.0.get() else { return Vec::new() };
         inner.keys.paid_by(payer).unwrap_or_default()
     }
 
@@ -236,14 +236,14 @@ impl Credit {
 
     /// When about a block will be.
     fn moment(&self, block: u32) -> Option<Moment> {
-        let inner = self.0.as_ref()?;
+        let inner = self.0.get()?;
         let seen = inner.seen.read().unwrap_or_else(PoisonError::into_inner);
         Some(inner.moment(block, seen.as_ref()?))
     }
 
     /// Accounts of the chain that are told that what they store will be deleted.
     pub fn in_notice(&self) -> Vec<AccountId> {
-        let Some(inner) = &self.0 else { return Vec::new() };
+        let Some(inner) = self.0.get() else { return Vec::new() };
         let seen = inner.seen.read().unwrap_or_else(PoisonError::into_inner);
         let accounts = seen.iter().flat_map(|seen| &seen.accounts);
         let noticed = accounts.filter(|(_, account)| {

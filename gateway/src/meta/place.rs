@@ -8,10 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use arion_types::GenesisHash;
+
 use super::{Meta, MetaError, OpenError, Postgres, Role, SETTINGS, Store};
 
 /// Who the metadata belong to, in `SETTINGS`; only where several gateways could use them.
 const NODE: &str = "node";
+/// Hash of block 0 of the chain that the gateway was on last, in `SETTINGS`.
+const GENESIS: &str = "genesis";
 
 /// Where metadata are.
 #[derive(Clone, Debug)]
@@ -111,5 +115,27 @@ impl Meta {
             owner if owner == node => Ok(()),
             owner => Err(ClaimError::Foreign(owner)),
         }
+    }
+
+    /// Enters which chain the gateway is on.
+    pub async fn keep_genesis(&self, genesis: GenesisHash) -> Result<(), MetaError> {
+        if self.genesis().await? == Some(genesis) {
+            return Ok(());
+        }
+        self.write(move |transaction| {
+            transaction.open_table(SETTINGS)?.insert(GENESIS, genesis.as_slice())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The chain that it was on last.
+    pub async fn genesis(&self) -> Result<Option<GenesisHash>, MetaError> {
+        self.read(|transaction| {
+            let settings = transaction.open_table(SETTINGS)?;
+            let kept = settings.get(GENESIS)?.map(|row| GenesisHash::try_from(row.value()));
+            kept.transpose().map_err(|_| MetaError::Row("settings"))
+        })
+        .await
     }
 }

@@ -27,7 +27,9 @@ fn watch(stage: &Stage, credit: &Arc<Credit>) -> Watch {
 }
 
 pub fn credit(keys: &Arc<AccessKeys>) -> Arc<Credit> {
-    Arc::new(Credit::new(keys.clone(), GATEWAY, TERMS))
+    let credit = Arc::new(Credit::default());
+    credit.open(keys.clone(), GATEWAY, TERMS);
+    credit
 }
 
 pub fn expirer(stage: &Stage, credit: &Arc<Credit>) -> Expirer {
@@ -145,7 +147,7 @@ async fn credits_decide_who_may_store_more_and_everybody_may_read() {
     let credit: Arc<std::sync::OnceLock<(Arc<Credit>, Arc<AccessKeys>)>> = Arc::default();
     let (made, seen) = (credit.clone(), market.clone());
     let make = move |keys: &Arc<AccessKeys>| {
-        let credit = Arc::new(Credit::new(keys.clone(), GATEWAY, TERMS));
+        let credit = self::credit(keys);
         let _ = made.set((credit.clone(), keys.clone()));
         credit
     };

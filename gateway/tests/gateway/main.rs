@@ -22,6 +22,7 @@ mod access;
 mod account_command;
 mod billing;
 mod cache;
+mod chainless;
 mod crash;
 mod credits;
 mod encryption;

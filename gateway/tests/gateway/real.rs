@@ -52,6 +52,8 @@ pub struct RealNetwork {
     pub messages: Seen,
     /// Where the first miner's datagrams go through.
     pub first_tap: SocketAddr,
+    /// What the chain says.
+    pub snapshot: Snapshot,
     map: EpochMap,
     miners: Vec<Miner>,
     taps: Vec<JoinHandle<()>>,
@@ -192,13 +194,18 @@ impl RealNetwork {
             sources.push(source);
         }
         let first_tap = endpoints[0];
-        Self { directory, gateway, wire, messages, first_tap, map, miners, taps, _chains: sources }
+        Self { directory, gateway, wire, messages, first_tap, snapshot, map, miners, taps, _chains: sources }
     }
 
     /// A gateway's way to the miners, its metadata in `directory`.
     pub fn grid(&self, directory: &Path, options: GridOptions) -> Arc<Grid> {
         let maps = Maps::default();
-        maps.set_current(Placement::new(1, &self.map.params, self.map.miners.clone()).unwrap());
+        maps.set_current(self.placement());
+        self.grid_by(maps, directory, options)
+    }
+
+    /// The same with these maps.
+    pub fn grid_by(&self, maps: Maps, directory: &Path, options: GridOptions) -> Arc<Grid> {
         let inner = QuicTransport::new(&self.gateway).unwrap();
         let transport: Arc<dyn Transport> = match self.taps.is_empty() {
             true => Arc::new(inner),
