@@ -8,7 +8,7 @@
 
 mod setup;
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use arion_types::{MinerStatsUpdate, NetworkTotals, map::map_root};
 use frame_benchmarking::v2::*;
 use frame_support::{
@@ -26,8 +26,8 @@ use crate::{
     CurrentWeightRound, EpochAttestationCommitments, EpochRoot, EpochStarts, FamilyChildren, FamilyCount,
     FamilyGraceStart, FamilyWeight, FamilyWeightRaw, FreeSlotUsed, GlobalNextDeposit, KeptEpochs,
     LockupEnabled, MapVote, MapVotes, MinerStats, NetworkStats, NodeIdCooldownEnd, NodeQualityByChild,
-    NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition, TotalActiveChildren,
-    WeightReporters, WeightRound,
+    NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition, TimeoutsToConfirm,
+    TotalActiveChildren, WardenConflicts, WeightReporters, WeightRound,
     impls::{SWEPT_PER_BLOCK, VOTES_CLEARED_MAX},
     migrations::V1ToV2,
     offchain::ReporterId,
@@ -125,6 +125,7 @@ mod benchmarks {
         NodeWeightByChild::<T>::insert(&child, 1);
         NodeQualityByChild::<T>::insert(&child, setup::quality());
         AuditCountsByChild::<T>::insert(&child, setup::counts());
+        TimeoutsToConfirm::<T>::insert(&child, setup::unconfirmed());
         CurrentWeightRound::<T>::put(WeightRound {
             bucket: 0,
             total_votes: 1,
@@ -140,7 +141,8 @@ mod benchmarks {
         _(RawOrigin::Signed(family), child.clone());
 
         assert!(!AuditTallies::<T>::contains_key(1, &child));
-        assert!(!AuditCountsByChild::<T>::contains_key(child));
+        assert!(!AuditCountsByChild::<T>::contains_key(&child));
+        assert!(!TimeoutsToConfirm::<T>::contains_key(child));
     }
 
     #[benchmark]
@@ -205,6 +207,20 @@ mod benchmarks {
         _(admin as T::RuntimeOrigin, setup::warden(0));
 
         assert!(!RegisteredWardens::<T>::contains_key(setup::warden(0)));
+        Ok(())
+    }
+
+    /// Both verdicts are as long as they can be, and hold.
+    #[benchmark]
+    fn report_conflicting_attestations() -> Result<(), BenchmarkError> {
+        let (first, second) = setup::conflict::<T>()?;
+        let warden = first.warden_pubkey;
+
+        #[extrinsic_call]
+        _(RawOrigin::Signed(whitelisted_caller()), Box::new(first), Box::new(second));
+
+        assert!(!RegisteredWardens::<T>::contains_key(warden));
+        assert!(WardenConflicts::<T>::contains_key(warden));
         Ok(())
     }
 

@@ -157,5 +157,22 @@ mod errors_section {
         /// the validator is in the set.
         #[codec(index = 46)]
         UnknownReporter,
+        /// The two attestations are of different wardens, who may disagree. Name two of one warden.
+        #[codec(index = 47)]
+        DifferentWardens,
+        /// The two attestations are about different challenges: shard, miner and block must be the same. Name two
+        /// about one challenge.
+        #[codec(index = 48)]
+        DifferentChallenges,
+        /// The two attestations have the same verdict, so they do not contradict each other. Name two that do.
+        #[codec(index = 49)]
+        SameVerdict,
+        /// It was shown already that this warden contradicted itself. Nothing needs to be done.
+        #[codec(index = 50)]
+        ConflictAlreadyReported,
+        /// This key signed attestations that contradict each other, and is never a warden again. Register another
+        /// key.
+        #[codec(index = 51)]
+        WardenContradictedItself,
     }
 }

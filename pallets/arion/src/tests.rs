@@ -3,6 +3,7 @@
 mod attestations;
 mod audits;
 mod children;
+mod conflicts;
 mod deposits;
 mod families;
 mod interface;

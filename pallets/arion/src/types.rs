@@ -62,6 +62,21 @@ pub struct WardenInfo<BlockNumber> {
     pub registered_at: BlockNumber,
 }
 
+/// How it was shown that a warden contradicted itself.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct WardenConflict<AccountId, BlockNumber> {
+    /// Who showed it.
+    pub reporter: AccountId,
+    /// When.
+    pub reported_at: BlockNumber,
+    /// Shard of the challenge with two verdicts.
+    pub shard_hash: [u8; 32],
+    /// Number of its miner.
+    pub miner_uid: u32,
+    /// Block of its seed.
+    pub block_number: u64,
+}
+
 /// What anchors the bundle of an epoch's attestations, which itself is stored in Arion.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct EpochAttestationCommitment<AccountId, BlockNumber> {
@@ -105,6 +120,19 @@ pub struct AuditTally {
     pub timeouts: u16,
     /// Its verdicts `Failed` and `InvalidProof`.
     pub integrity_fails: u16,
+}
+
+/// Timeouts of a miner that one warden alone saw in a bucket.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct UnconfirmedTimeouts {
+    /// The bucket.
+    pub bucket: u32,
+    /// The warden.
+    pub warden: [u8; 32],
+    /// How many.
+    pub timeouts: u16,
 }
 
 /// How the audits of a miner ended since it was registered, by the verdicts that count. Numbers stop at their

@@ -83,7 +83,7 @@ fn arion_calls() -> Vec<RuntimeCall> {
         Call::register_child { family: nobody(), child: nobody(), node_id: [0; 32], node_sig: [0; 64] },
         Call::deregister_child { child: nobody() },
         Call::claim_unbonded { child: nobody() },
-        Call::submit_attestations { bucket: 0, attestations: full(attestation) },
+        Call::submit_attestations { bucket: 0, attestations: full(attestation.clone()) },
         Call::submit_attestation_commitment {
             epoch: 0,
             arion_content_hash: [0; 32],
@@ -108,6 +108,10 @@ fn arion_calls() -> Vec<RuntimeCall> {
             updates: full((nobody(), NodeQuality::default())),
             reporter: sp_core::sr25519::Public::from_raw([0; 32]).into(),
             signature: sp_core::sr25519::Signature::from_raw([0; 64]).into(),
+        },
+        Call::report_conflicting_attestations {
+            first: Box::new(attestation.clone()),
+            second: Box::new(attestation),
         },
     ]
     .map(RuntimeCall::from)

@@ -18,7 +18,7 @@ use crate::{
     FamilyChildren, FamilyCount, FamilyGraceStart, FamilyRegistry, FamilyWeight, FamilyWeightRaw,
     FreeSlotUsed, GlobalNextDeposit, HoldReason, LastPaidRegistration, LockupEnabled, MinerStats,
     NodeIdCooldownEnd, NodeIdNonce, NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet,
-    ProxyVerifier, QualityReports, TotalActiveChildren,
+    ProxyVerifier, QualityReports, TimeoutsToConfirm, TotalActiveChildren,
 };
 
 impl<T: Config> Pallet<T> {
@@ -168,6 +168,7 @@ impl<T: Config> Pallet<T> {
         NodeWeightByChild::<T>::remove(child);
         NodeQualityByChild::<T>::remove(child);
         AuditCountsByChild::<T>::remove(child);
+        TimeoutsToConfirm::<T>::remove(child);
         MinerStats::<T>::remove(child);
         let closing = CurrentWeightRound::<T>::get().map(|round| round.bucket);
         for bucket in closing.into_iter().chain([Self::open_weight_bucket()]) {

@@ -10,7 +10,7 @@ use frame_support::{
 use crate::{
     AuditCounts, AuditCountsByChild, AuditTallies, ClosingVotes, Config, CurrentWeightBucket,
     CurrentWeightRound, FamilyGraceStart, FamilyWeight, FamilyWeightRaw, MinerStats, NetworkStats,
-    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, WeightReporters,
+    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, TimeoutsToConfirm, WeightReporters,
 };
 
 impl<T: Config> Pallet<T> {
@@ -95,6 +95,12 @@ impl<T: Config> Pallet<T> {
             let mut wardens: alloc::vec::Vec<_> = tallies.iter().map(|tally| tally.warden).collect();
             wardens.sort_unstable();
             ensure!(wardens.windows(2).all(|pair| pair[0] != pair[1]), "a warden has two tallies");
+        }
+        let newest = open.checked_sub(1);
+        for (child, waiting) in TimeoutsToConfirm::<T>::iter() {
+            ensure!(Self::is_active(&child), "timeouts to confirm of an account that is no active child");
+            ensure!(waiting.timeouts > 0, "no timeouts are to be confirmed");
+            ensure!(Some(waiting.bucket) <= newest, "timeouts to confirm are of a bucket that is not over");
         }
         Ok(())
     }
