@@ -15,6 +15,7 @@ use crate::{
         commit::{Committer, Committing, Decision, Ending, SeenEpoch},
         maker::EpochChain,
     },
+    conflicts::{Conflict, ConflictError, Conflicts},
     flow::{Flow, Next, Outcome, Seen, Settlement},
     metrics::Metrics,
     queue::{Queue, QueueError},
@@ -36,6 +37,9 @@ pub enum SubmitFault {
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// What shows that a warden contradicted itself cannot be kept.
+    #[error(transparent)]
+    Conflict(#[from] ConflictError),
     /// A batch, or a commitment, is not on chain.
     #[error("{0}")]
     Batch(String),
@@ -55,6 +59,8 @@ pub trait AttestationChain: Send + Sync {
     async fn epoch(&self, epoch: Epoch) -> Result<(Option<AttestationCommitment>, bool), ChainError>;
     /// Submits a commitment and waits until its fate is known.
     async fn commit(&self, epoch: Epoch, commitment: &AttestationCommitment) -> Outcome;
+    /// Reports that a warden contradicted itself, and waits until the fate of that is known.
+    async fn report(&self, conflict: &Conflict) -> Outcome;
 }
 
 /// The real chain.
@@ -109,6 +115,10 @@ impl AttestationChain for LiveChain {
     async fn commit(&self, epoch: Epoch, commitment: &AttestationCommitment) -> Outcome {
         self.send(&Call::submit_attestation_commitment(epoch, commitment)).await
     }
+
+    async fn report(&self, conflict: &Conflict) -> Outcome {
+        self.send(&Call::report_conflicting_attestations(&conflict.first, &conflict.second)).await
+    }
 }
 
 #[async_trait]
@@ -138,6 +148,8 @@ pub struct Submitter {
     pub flow: Mutex<Flow>,
     /// What is committed to when.
     pub committer: Mutex<Committer>,
+    /// Wardens that contradicted themselves.
+    pub conflicts: Conflicts,
     /// Blocks of a bucket.
     pub bucket_blocks: u32,
     /// What /health says.
@@ -180,6 +192,9 @@ impl Submitter {
     /// Does what is due at `now`. Returns until when there is nothing more.
     async fn step(&self, now: Duration) -> Result<Duration, SubmitFault> {
         self.report();
+        if let Some(until) = self.report_conflict(now).await? {
+            return Ok(until);
+        }
         if let Some(until) = self.commit_what_waits(now).await? {
             return Ok(until);
         }
@@ -208,6 +223,45 @@ impl Submitter {
             Some(limit) => Err(SubmitFault::Limit(limit)),
             None => Ok(now),
         }
+    }
+
+    /// Reports a warden that contradicted itself, if there is one and it is time. Until when something was done.
+    async fn report_conflict(&self, now: Duration) -> Result<Option<Duration>, SubmitFault> {
+        let snapshot = self.view.snapshot();
+        let due = self.conflicts.due(now, snapshot.block.number, &snapshot.registry.wardens);
+        let Some(conflict) = due.filter(|_| self.flow(|flow| flow.limit_reached(now)).is_none()) else {
+            return Ok(None);
+        };
+        let (cost, costs) = self.flow(|flow| flow.begin_cost(now));
+        self.settle(now, &Settlement { costs, ..Settlement::default() })?;
+        let sent = Instant::now();
+        let outcome = self.chain.report(&conflict).await;
+        let now = now + sent.elapsed();
+        let costs = match &outcome {
+            Outcome::Finalized { fee } | Outcome::Refused { fee, .. } => {
+                self.flow(|flow| flow.end_cost(cost, now, *fee))
+            }
+            Outcome::NotTaken(_) => self.flow(|flow| flow.cancel_cost(cost)),
+            Outcome::Unknown(_) => None,
+        };
+        let until = snapshot.block.number.saturating_add(self.flow(|flow| flow.flight_blocks()));
+        self.conflicts.reported(now, &conflict, &outcome, until);
+        self.settle(now, &Settlement { costs: costs.into_iter().collect(), ..Settlement::default() })?;
+        let warden = conflict.warden();
+        match outcome {
+            Outcome::Finalized { .. } => {
+                self.metrics.transactions.inc();
+                tracing::warn!(%warden, "a warden that contradicted itself is deregistered");
+            }
+            Outcome::Refused { name, .. } => {
+                tracing::error!(%warden, reason = name, "the chain refused the report of a warden; it is not sent again");
+            }
+            Outcome::NotTaken(reason) | Outcome::Unknown(reason) => {
+                self.metrics.failures.inc();
+                tracing::warn!(%warden, reason, "a warden that contradicted itself is not reported for now");
+            }
+        }
+        Ok(Some(now))
     }
 
     /// Looks at the oldest epoch that is to be committed to, if it is time. Until when something was done.
@@ -337,6 +391,11 @@ impl Submitter {
         if settlement.is_empty() {
             return Ok(());
         }
+        if let Err(error) = self.conflicts.keep(&settlement.conflicts) {
+            self.flow(|flow| flow.failed(now));
+            return Err(error.into());
+        }
+        self.metrics.conflicts.inc_by(settlement.conflicts.len() as u64);
         match self.queue.settle(settlement) {
             Ok(finalized) => self.metrics.finalized.inc_by(u64::from(finalized)),
             Err(error) => {
@@ -364,6 +423,7 @@ impl Submitter {
         }
         self.health.detail("attestations_finalized", self.metrics.finalized.get());
         self.health.detail("attestations_rejected", self.metrics.rejected.get());
+        self.health.detail("conflicts_kept", self.conflicts.len());
         arion_daemon::chain::report(&self.view, &self.health);
     }
 

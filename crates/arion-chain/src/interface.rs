@@ -39,6 +39,7 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ),
     ("Arion", "register_warden", &["warden_pubkey"]),
     ("Arion", "deregister_warden", &["warden_pubkey"]),
+    ("Arion", "report_conflicting_attestations", &["first", "second"]),
     ("Arion", "set_lockup_enabled", &["enabled"]),
     ("Arion", "add_attestation_submitter", &["submitter"]),
     ("Marketplace", "commit_usage", &["gateway", "sequence", "root", "bytes", "updates"]),
@@ -72,6 +73,8 @@ const STORAGE: &[(&str, &str, usize, &[&str])] = &[
     ("Arion", "FreeSlotUsed", 1, &[]),
     ("Arion", "TotalActiveChildren", 0, &[]),
     ("Arion", "AttestationsByBucket", 1, &[]),
+    ("Arion", "AuditCountsByChild", 1, &["passed", "failed", "timeouts", "invalid_proofs", "last_block"]),
+    ("Arion", "WardenConflicts", 1, &["reporter", "reported_at", "shard_hash", "miner_uid", "block_number"]),
     (
         "Arion",
         "EpochAttestationCommitments",
