@@ -172,6 +172,9 @@ enum Command {
     /// What was audited, re-checked from the chain and public data alone.
     #[command(subcommand)]
     Verify(VerifyCommand),
+    /// How miners and objects were audited, and wardens that contradict themselves.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -275,6 +278,27 @@ enum ReceiptCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// By miner: last audit, challenges passed, chance that a loss is found in 24 h; with an object, the same of its shards.
+    ///
+    /// Exit code 1 where a shard of the object did not pass last.
+    Report {
+        /// The object.
+        at: Option<ObjectUrl>,
+    },
+    /// Show the chain two verdicts of one warden on one challenge, which ends that warden. Costs no fee if they contradict.
+    ReportConflict {
+        /// One attestation, SCALE: a chain-submitter keeps such files in `conflicts` in its data directory.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// Key of the account that reports, mode 0600; any account that can pay a fee.
+        #[arg(long, value_name = "FILE")]
+        account_file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum VerifyCommand {
     /// Check the bundle of an epoch: its hash and roots, and each signature, seed and proof. Exit code 1 if something is found.
     ///
@@ -356,6 +380,10 @@ impl Cli {
             Command::Verify(VerifyCommand::Epoch { epoch, bundle, save }) => {
                 command::verify::epoch(&settings, epoch, bundle, save, json).await
             }
+            Command::Audit(AuditCommand::Report { at }) => command::audit::report(settings, at, json).await,
+            Command::Audit(AuditCommand::ReportConflict { first, second, account_file }) => {
+                command::audit::report_conflict(&settings, &first, &second, &account_file, json).await
+            }
             // Answered above: it needs no settings.
             Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
@@ -372,6 +400,8 @@ mod tests {
         assert!(Cli::try_parse_from(["arion", "put", "f", "b/k"]).is_err());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "verify", "epoch", "7", "--node", "ws://h:1"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "audit", "report", "s3://b/k", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "audit", "report-conflict", "a", "b"]).is_err());
         assert!(Cli::try_parse_from(["arion", "map", "diff", "2", "new.json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "diff", "2"]).is_err());
         assert!(Cli::try_parse_from(["arion", "sync", "d", "s3://b/p", "--delete", "--dry-run"]).is_ok());

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod audit;
 pub mod copy;
 pub mod du;
 pub mod durability;
