@@ -3,7 +3,10 @@
 mod conflict;
 mod told;
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use arion_chain::{ChainClient, EpochMap};
@@ -91,8 +94,8 @@ async fn object(
     let mut maps = BTreeMap::from([(current.epoch, Some(current.clone()))]);
     let mut shards = Vec::new();
     for stripe in &located.stripes {
-        if !maps.contains_key(&stripe.epoch) {
-            maps.insert(stripe.epoch, chain.map_at(stripe.epoch).await?);
+        if let Entry::Vacant(vacant) = maps.entry(stripe.epoch) {
+            vacant.insert(chain.map_at(stripe.epoch).await?);
         }
         for shard in &stripe.shards {
             // Whoever has had it was audited under its number, which never moves to another miner.

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod chainside;
+mod liar;
 mod revenue;
 mod verdicts;
 
@@ -146,7 +147,8 @@ async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
         [&payouts, &payouts_after],
     )
     .await?;
-    read_back(stage).await
+    read_back(stage).await?;
+    liar::step(stage, &chain).await
 }
 
 /// Miners that cheat, by number: the first of a family each, so that its other miner stays honest.
