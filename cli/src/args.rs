@@ -216,6 +216,20 @@ enum MapCommand {
 enum MinerCommand {
     /// All registered miners: uid, family, address, whether they are online, how full they are.
     List,
+    /// Announce on chain that a miner will be away: wardens leave it alone then, and timeouts do not count.
+    Maintenance {
+        /// Node id of the miner.
+        miner: NodeId,
+        /// When it begins, from now on; the chain wants some blocks of notice.
+        #[arg(long = "in", value_name = "TIME", default_value = "5m")]
+        starts_in: HumanDuration,
+        /// How long it lasts.
+        #[arg(long = "for", value_name = "TIME")]
+        lasts: HumanDuration,
+        /// Key of the account of the miner or of its family, mode 0600.
+        #[arg(long, value_name = "FILE")]
+        account_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -362,6 +376,10 @@ impl Cli {
             Command::Locate { at, shards } => command::locate::run(settings, at, shards, json).await,
             Command::Durability { at } => command::durability::run(settings, at, json).await,
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
+            Command::Miner(MinerCommand::Maintenance { miner, starts_in, lasts, account_file }) => {
+                let window = command::maintenance::Window { starts_in: starts_in.0, lasts: lasts.0 };
+                command::maintenance::announce(&settings, &miner, window, &account_file, json).await
+            }
             Command::Ledger(LedgerCommand::Ls { gateway, after, limit }) => {
                 command::ledger::ls(gateway, after, limit, json).await
             }
@@ -402,6 +420,9 @@ mod tests {
         assert!(Cli::try_parse_from(["arion", "verify", "epoch", "7", "--node", "ws://h:1"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "audit", "report", "s3://b/k", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "audit", "report-conflict", "a", "b"]).is_err());
+        let (miner, file) = ("11".repeat(32), ["--account-file", "f"]);
+        let maintenance = ["arion", "miner", "maintenance", &miner, "--for", "2h"];
+        assert!(Cli::try_parse_from([&maintenance[..], &file].concat()).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "diff", "2", "new.json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "diff", "2"]).is_err());
         assert!(Cli::try_parse_from(["arion", "sync", "d", "s3://b/p", "--delete", "--dry-run"]).is_ok());

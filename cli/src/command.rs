@@ -6,6 +6,7 @@ pub mod du;
 pub mod durability;
 pub mod ledger;
 pub mod locate;
+pub mod maintenance;
 pub mod map;
 pub mod miners;
 pub mod objects;

@@ -56,6 +56,10 @@ async function children(api) {
       && u8aEq(record.nodeId.toU8a(), first.node.publicKey));
   const back = await api.query.arion.nodeIdToChild(first.node.publicKey);
   check('nodeIdToChild leads back to the child', back.toString() === first.account.address);
+  const best = (await api.rpc.chain.getHeader()).number.toNumber();
+  const from = best + api.consts.arion.maintenanceNoticeBlocks.toNumber() + 20;
+  const away = api.tx.arion.announceMaintenance(first.account.address, from, from + 10);
+  await both(api, 'announce_maintenance', 'MaintenanceAnnounced', 'arion.MaintenanceNotOver', by(owner, away), by(owner, away));
   return { owner, first };
 }
 

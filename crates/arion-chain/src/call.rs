@@ -119,6 +119,11 @@ impl Call {
         Self::new("Arion", "report_conflicting_attestations", vec![arg(first), arg(second)])
     }
 
+    /// `Arion.announce_maintenance`, signed by the child or its family: from block `from` to before block `until`.
+    pub fn announce_maintenance(child: &AccountId, from: u32, until: u32) -> Self {
+        Self::new("Arion", "announce_maintenance", vec![arg(child), arg(&from), arg(&until)])
+    }
+
     /// `Arion.set_lockup_enabled`; admin.
     pub fn set_lockup_enabled(enabled: bool) -> Self {
         Self::new("Arion", "set_lockup_enabled", vec![arg(&enabled)])
@@ -210,6 +215,7 @@ impl Call {
             Self::submit_attestation_commitment(1, &commitment),
             Self::register_warden(&node),
             Self::deregister_warden(&node),
+            Self::announce_maintenance(&account, 1, 2),
             Self::set_lockup_enabled(true),
             Self::add_attestation_submitter(&account),
             Self::commit_usage(&node, 1, &[4; 32], 5, &[(account, 6)]),

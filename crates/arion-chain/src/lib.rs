@@ -41,7 +41,7 @@ pub use marketplace::{
     SkipReason, Skipped,
 };
 pub use records::{
-    BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, NodeRecord, OwnerRecord, Registry,
+    BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, Maintenance, NodeRecord, OwnerRecord, Registry,
 };
 pub use snapshots::SnapshotRecord;
 pub use state::State;

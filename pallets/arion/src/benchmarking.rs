@@ -25,9 +25,9 @@ use crate::{
     Call, ChildCooldownEnd, ChildRegistrations, ChildStatus, ClosingVotes, Config, CurrentEpoch,
     CurrentWeightRound, EpochAttestationCommitments, EpochRoot, EpochStarts, FamilyChildren, FamilyCount,
     FamilyGraceStart, FamilyWeight, FamilyWeightRaw, FreeSlotUsed, GlobalNextDeposit, KeptEpochs,
-    LockupEnabled, MapVote, MapVotes, MinerStats, NetworkStats, NodeIdCooldownEnd, NodeQualityByChild,
-    NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition, TimeoutsToConfirm,
-    TotalActiveChildren, WardenConflicts, WeightReporters, WeightRound,
+    LockupEnabled, Maintenances, MapVote, MapVotes, MinerStats, NetworkStats, NodeIdCooldownEnd,
+    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition,
+    TimeoutsToConfirm, TotalActiveChildren, WardenConflicts, WeightReporters, WeightRound,
     impls::{SWEPT_PER_BLOCK, VOTES_CLEARED_MAX},
     migrations::V1ToV2,
     offchain::ReporterId,
@@ -126,6 +126,7 @@ mod benchmarks {
         NodeQualityByChild::<T>::insert(&child, setup::quality());
         AuditCountsByChild::<T>::insert(&child, setup::counts());
         TimeoutsToConfirm::<T>::insert(&child, setup::unconfirmed());
+        Maintenances::<T>::insert(&child, setup::away::<T>());
         CurrentWeightRound::<T>::put(WeightRound {
             bucket: 0,
             total_votes: 1,
@@ -222,6 +223,21 @@ mod benchmarks {
         assert!(!RegisteredWardens::<T>::contains_key(warden));
         assert!(WardenConflicts::<T>::contains_key(warden));
         Ok(())
+    }
+
+    /// By the family, in a period in which something was announced before.
+    #[benchmark]
+    fn announce_maintenance() {
+        let (family, child) = (setup::family::<T>(), setup::child::<T>(0));
+        setup::set_block::<T>(2);
+        Maintenances::<T>::insert(&child, setup::away::<T>());
+        let from = frame_system::Pallet::<T>::block_number() + T::MaintenanceNoticeBlocks::get();
+        let until = from + 1u32.into();
+
+        #[extrinsic_call]
+        _(RawOrigin::Signed(family), child.clone(), from, until);
+
+        assert!(Maintenances::<T>::get(child).is_some_and(|away| away.until == until));
     }
 
     /// The last validator that can report, about children that all others reported about.

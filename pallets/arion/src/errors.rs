@@ -174,5 +174,16 @@ mod errors_section {
         /// key.
         #[codec(index = 51)]
         WardenContradictedItself,
+        /// Maintenance has to be announced at least `MaintenanceNoticeBlocks` before it begins, and has to end after it
+        /// begins. Choose later blocks.
+        #[codec(index = 52)]
+        MaintenanceTooSoon,
+        /// The child has used up the blocks of maintenance that it has in a period (`MaintenanceBlocksMax` in
+        /// `MaintenancePeriodBlocks`). Announce fewer, or wait until the period is over.
+        #[codec(index = 53)]
+        MaintenanceTooLong,
+        /// Maintenance that was announced before is not over. Wait until it is: see `Maintenances`.
+        #[codec(index = 54)]
+        MaintenanceNotOver,
     }
 }

@@ -179,5 +179,15 @@ mod events_section {
             /// Block of its seed.
             block_number: u64,
         },
+        /// A child will be away.
+        #[codec(index = 18)]
+        MaintenanceAnnounced {
+            /// The child.
+            child: T::AccountId,
+            /// From this block on.
+            from: BlockNumberFor<T>,
+            /// In this one it is back.
+            until: BlockNumberFor<T>,
+        },
     }
 }

@@ -49,9 +49,9 @@ mod tests;
 
 pub use pallet::*;
 pub use types::{
-    AuditCounts, AuditTally, ChildRegistration, ChildStatus, EpochAttestationCommitment, MapVote,
-    MinerStatsRecord, NetworkStatsRecord, PlacementRefusal, QualityReport, Sweep, UnconfirmedTimeouts,
-    WardenConflict, WardenInfo, WeightRound,
+    AuditCounts, AuditTally, ChildRegistration, ChildStatus, EpochAttestationCommitment, Maintenance,
+    MapVote, MinerStatsRecord, NetworkStatsRecord, PlacementRefusal, QualityReport, Sweep,
+    UnconfirmedTimeouts, WardenConflict, WardenInfo, WeightRound,
 };
 pub use weights::WeightInfo;
 
@@ -93,9 +93,9 @@ pub mod pallet {
     #[cfg(feature = "runtime-benchmarks")]
     use crate::benchmarking::BenchmarkHelper;
     use crate::{
-        AuditCounts, AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, MapVote,
-        MinerStatsRecord, NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep, UnconfirmedTimeouts,
-        WardenConflict, WardenInfo, WeightInfo, WeightRound,
+        AuditCounts, AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, Maintenance,
+        MapVote, MinerStatsRecord, NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep,
+        UnconfirmedTimeouts, WardenConflict, WardenInfo, WeightInfo, WeightRound,
         offchain::{ReporterId, ReporterOwner, ReporterSignature},
     };
 
@@ -356,6 +356,21 @@ pub mod pallet {
             let reporter = ensure_signed(origin)?;
             Self::do_report_conflict(reporter, &first, &second)?;
             Ok(Pays::No.into())
+        }
+
+        /// Announces that a child will be away in the blocks from `from` to before `until`: wardens do not challenge
+        /// it, and timeouts about these blocks do not count. By the child or its family, in advance, so many blocks per
+        /// period.
+        #[pallet::call_index(16)]
+        #[pallet::weight(T::WeightInfo::announce_maintenance())]
+        pub fn announce_maintenance(
+            origin: OriginFor<T>,
+            child: T::AccountId,
+            from: BlockNumberFor<T>,
+            until: BlockNumberFor<T>,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_announce_maintenance(who, child, from, until)
         }
     }
 }

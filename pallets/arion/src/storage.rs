@@ -204,6 +204,11 @@ mod storage_section {
     pub type TimeoutsToConfirm<T: Config> =
         StorageMap<_, Blake2_128Concat, T::AccountId, UnconfirmedTimeouts>;
 
+    /// When an active child is away as announced, or was last.
+    #[pallet::storage]
+    pub type Maintenances<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, Maintenance<BlockNumberFor<T>>>;
+
     /// How the audits of an active child ended, all wardens together.
     #[pallet::storage]
     pub type AuditCountsByChild<T: Config> =

@@ -8,6 +8,7 @@ mod deposits;
 mod families;
 mod interface;
 mod invariants;
+mod maintenance;
 mod maps;
 mod migration;
 mod offchain;

@@ -135,6 +135,28 @@ pub struct UnconfirmedTimeouts {
     pub timeouts: u16,
 }
 
+/// Blocks in which a miner is away as announced.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Maintenance<BlockNumber> {
+    /// The first.
+    pub from: BlockNumber,
+    /// The first in which it is back.
+    pub until: BlockNumber,
+    /// First block of the period that what was announced is counted in.
+    pub period_start: BlockNumber,
+    /// Blocks announced in this period, these included.
+    pub announced: BlockNumber,
+}
+
+impl<BlockNumber: PartialOrd> Maintenance<BlockNumber> {
+    /// Whether the miner is away in a block.
+    pub fn covers(&self, block: &BlockNumber) -> bool {
+        (&self.from..&self.until).contains(&block)
+    }
+}
+
 /// How the audits of a miner ended since it was registered, by the verdicts that count. Numbers stop at their
 /// largest value.
 #[derive(

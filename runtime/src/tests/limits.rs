@@ -113,6 +113,7 @@ fn arion_calls() -> Vec<RuntimeCall> {
             first: Box::new(attestation.clone()),
             second: Box::new(attestation),
         },
+        Call::announce_maintenance { child: nobody(), from: 0, until: u32::MAX },
     ]
     .map(RuntimeCall::from)
     .into()

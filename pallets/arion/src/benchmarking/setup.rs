@@ -20,9 +20,9 @@ use super::BenchmarkHelper;
 use crate::{
     AttestationsByBucket, AttestationsOf, AuditCounts, AuditCountsByChild, AuditTallies, AuditTally,
     ChildRegistration, ChildRegistrations, ChildStatus, Config, EpochMiners, EpochStarts, FamilyChildren,
-    FamilyGraceStart, FamilyWeight, FamilyWeightRaw, MinersOf, NodeIdNonce, NodeIdToChild,
-    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReport, QualityReports, QualityUpdatesOf,
-    RegisteredWardens, TimeoutsToConfirm, UnconfirmedTimeouts, WardenInfo, WeightReporters,
+    FamilyGraceStart, FamilyWeight, FamilyWeightRaw, Maintenance, Maintenances, MinersOf, NodeIdNonce,
+    NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet, QualityReport, QualityReports,
+    QualityUpdatesOf, RegisteredWardens, TimeoutsToConfirm, UnconfirmedTimeouts, WardenInfo, WeightReporters,
     impls::MAPS_PER_BATCH,
     offchain::{ReporterId, ReporterSignature, report_message},
 };
@@ -182,6 +182,11 @@ pub(super) fn unconfirmed() -> UnconfirmedTimeouts {
     UnconfirmedTimeouts { bucket: 0, warden: warden(0), timeouts: 1 }
 }
 
+/// Maintenance of a child that is over.
+pub(super) fn away<T: Config>() -> Maintenance<BlockNumberFor<T>> {
+    Maintenance { from: 0u32.into(), until: 1u32.into(), period_start: 0u32.into(), announced: 1u32.into() }
+}
+
 /// Key of warden number `n`; not in the keystore.
 pub(super) fn warden(n: u32) -> [u8; 32] {
     (b"warden", n).using_encoded(blake2_256)
@@ -297,7 +302,8 @@ pub(super) fn attestations<T: Config>(count: u32) -> (u32, AttestationsOf<T>) {
         let uid = n % T::MaxMiners::get();
         let child = child::<T>(uid);
         AuditTallies::<T>::insert(open, &child, tallies::<T>(&wardens, by));
-        AuditCountsByChild::<T>::insert(child, counts());
+        AuditCountsByChild::<T>::insert(&child, counts());
+        Maintenances::<T>::insert(child, away::<T>());
         let mut record = record("new", n);
         record.miner_uid = uid;
         record.block_number = start_of(n % maps);

@@ -1,6 +1,6 @@
 //! Calls of `pallet-arion`.
 
-use arion_runtime::{AccountId, Arion, Runtime, RuntimeCall};
+use arion_runtime::{AccountId, Arion, Runtime, RuntimeCall, System};
 use arion_types::{
     AttestationRecord, AttestationResult, CrushParams, MinerRecord, MinerStatsUpdate, NetworkTotals,
     NodeQuality,
@@ -20,10 +20,11 @@ pub(crate) fn call(script: &mut Script) -> (Sender, RuntimeCall) {
     let (sender, call): (Sender, Call<Runtime>) = match script.byte() % 32 {
         0..4 => submit_crush_map(script),
         4..10 => register_child(script),
-        10..12 => {
+        10 => {
             let child = child(script);
             (family_of(script, &child), Call::deregister_child { child })
         }
+        11 => announce_maintenance(script),
         12..14 => {
             let child = child(script);
             (family_of(script, &child), Call::claim_unbonded { child })
@@ -127,6 +128,15 @@ fn family_of(script: &mut Script, child: &AccountId) -> Sender {
     let family = pallet_arion::ChildRegistrations::<Runtime>::get(child).map(|record| record.family);
     let number = (0..SIGNERS).find(|number| Some(account(*number)) == family);
     script.one_of(&[number.unwrap_or(0)])
+}
+
+/// Mostly in time, and mostly not for too long.
+fn announce_maintenance(script: &mut Script) -> (Sender, Call<Runtime>) {
+    let child = child(script);
+    let sender = family_of(script, &child);
+    let from = System::block_number().wrapping_add(u32::from(script.byte() % 64));
+    let blocks = if script.rarely(16) { script.number_u64() as u32 } else { script.byte().into() };
+    (sender, Call::announce_maintenance { child, from, until: from.wrapping_add(blocks) })
 }
 
 fn warden_key(script: &mut Script) -> [u8; 32] {
