@@ -9,12 +9,11 @@ mod recompute;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use arion_net::{CallError, PeerAddr, QuicTransport, Service, Transport};
+use arion_net::{CallError, PeerAddr, Service, Transport};
 use arion_protocol::{ErrorCode, Request, Response};
 use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
@@ -90,7 +89,7 @@ pub struct Cheat {
     strategy: Strategy,
     /// The honest miner behind, which has the same key.
     behind: PeerAddr,
-    transport: QuicTransport,
+    transport: Arc<dyn Transport>,
     others: Others,
     first_answers: Mutex<HashMap<ShardHash, (Response, Bytes)>>,
 }
@@ -102,15 +101,8 @@ fn refused(code: ErrorCode) -> Answer {
 }
 
 impl Cheat {
-    /// A cheat in front of the miner `node_id`, which listens at `behind`.
-    pub fn new(
-        strategy: Strategy,
-        node_id: NodeId,
-        behind: SocketAddr,
-        transport: QuicTransport,
-        others: Others,
-    ) -> Self {
-        let behind = PeerAddr { node_id, endpoint: behind.to_string() };
+    /// A cheat in front of the honest miner `behind`; `transport` proves the key of both.
+    pub fn new(strategy: Strategy, behind: PeerAddr, transport: Arc<dyn Transport>, others: Others) -> Self {
         Self { strategy, behind, transport, others, first_answers: Mutex::default() }
     }
 
@@ -220,41 +212,5 @@ fn flipped(address: &ShardHash, bytes: &[u8], seed: &[u8; 32]) -> Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::ValueEnum;
-
-    #[test]
-    fn names_are_those_of_the_flag() {
-        for strategy in Strategy::ALL {
-            assert_eq!(Strategy::from_str(strategy.name(), false), Ok(strategy));
-        }
-        assert_eq!(Strategy::value_variants(), Strategy::ALL);
-    }
-
-    #[test]
-    fn a_flipped_byte_is_seen_where_its_group_is_asked_for_and_nowhere_else() {
-        let bytes = vec![7; 8 * arion_proofs::GROUP_BYTES as usize];
-        let address = ShardHash(blake3::hash(&bytes).into());
-        let (mut held, mut failed) = (0, 0);
-        for n in 0..200u8 {
-            let seed = [n; 32];
-            let Ok((Response::Proof { size }, proof)) = flipped(&address, &bytes, &seed) else { panic!() };
-            let groups = arion_proofs::derive(&seed, size);
-            let asked = groups.as_slice().contains(&flipped_group(&address, 8));
-            let holds = arion_proofs::verify(&address, size, &groups, &proof).is_ok();
-            assert_ne!(asked, holds);
-            *(if holds { &mut held } else { &mut failed }) += 1;
-        }
-        assert!(held > 60 && failed > 60, "{held} {failed}");
-    }
-
-    #[test]
-    fn half_a_shard_proves_another_length() {
-        let bytes = vec![7; 100_000];
-        let half = &bytes[..50_000];
-        let own = ShardHash(blake3::hash(half).into());
-        let Ok((Response::Proof { size }, _)) = honest(&own, half, &[1; 32]) else { panic!() };
-        assert_eq!(size, 50_000);
-    }
-}
+#[path = "cheat/tests.rs"]
+mod tests;

@@ -64,8 +64,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let map = ChainClient::connect(&node, None).await?.current_map().await?;
     let map = map.context("the chain has no map yet")?;
     let others = Others::new(&map, PeerAddr { node_id: gateway_id, endpoint: gateway })?;
-    let transport = QuicTransport::new(&key)?;
-    let cheat = Cheat::new(strategy, signing::node_id(&key), behind, transport, others);
+    let transport = Arc::new(QuicTransport::new(&key)?);
+    let behind = PeerAddr { node_id: signing::node_id(&key), endpoint: behind.to_string() };
+    let cheat = Cheat::new(strategy, behind, transport, others);
     let server = QuicServer::bind(listen, &key, Arc::new(cheat))?;
     println!("{} listens on {}", strategy.name(), server.local_addr());
     let reason = asked_to_end().await?;

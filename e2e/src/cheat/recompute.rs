@@ -2,13 +2,14 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
 use arion_chain::EpochMap;
 use arion_erasure::Codec;
-use arion_net::{PeerAddr, QuicTransport, Transport};
+use arion_net::{PeerAddr, Transport};
 use arion_protocol::{LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
 use arion_types::{NodeId, Receipt, ShardHash};
 use bytes::Bytes;
@@ -41,7 +42,7 @@ impl Others {
     }
 
     /// Computes a shard from the first k others that come.
-    pub async fn compute(&self, transport: &QuicTransport, shard: &ShardHash) -> anyhow::Result<Bytes> {
+    pub async fn compute(&self, transport: &Arc<dyn Transport>, shard: &ShardHash) -> anyhow::Result<Bytes> {
         let begun = Instant::now();
         let (wanted, others) = self.stripe_of(transport, shard).await?;
         let mut answers = JoinSet::new();
@@ -78,7 +79,7 @@ impl Others {
     /// The receipt of a shard and those of the other shards of its stripe.
     async fn stripe_of(
         &self,
-        transport: &QuicTransport,
+        transport: &Arc<dyn Transport>,
         shard: &ShardHash,
     ) -> anyhow::Result<(Receipt, Vec<Receipt>)> {
         let mut ledger = self.ledger.lock().await;
@@ -91,7 +92,7 @@ impl Others {
         Ok((wanted, others.collect()))
     }
 
-    async fn read_on(&self, transport: &QuicTransport, ledger: &mut Ledger) -> anyhow::Result<()> {
+    async fn read_on(&self, transport: &Arc<dyn Transport>, ledger: &mut Ledger) -> anyhow::Result<()> {
         loop {
             let request = Request::LedgerPage { after: ledger.lines, limit: LEDGER_ENTRIES_MAX };
             let (answer, _) = transport.call(&self.gateway, request, Bytes::new(), ANSWER_TIMEOUT).await?;

@@ -1,9 +1,9 @@
 //! What the finalised chain says of the cheaters: their verdicts in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arion_chain::ChainClient;
-use arion_types::{AttestationRecord, AttestationResult, ShardHash};
+use arion_types::{AttestationRecord, AttestationResult};
 
 use super::Cheater;
 use crate::cheat::Strategy;
@@ -56,25 +56,6 @@ pub(super) async fn trails(
         trails.insert(cheater.strategy, Trail::of(records.collect()));
     }
     Ok(trails)
-}
-
-/// Shards of each cheater that were ever challenged, by its number, with the length of those that this network stores.
-pub(super) async fn shards(
-    chain: &ChainClient,
-    cheaters: &[Cheater],
-) -> anyhow::Result<BTreeMap<u32, Vec<(ShardHash, u32)>>> {
-    let stored = chain.attestations_by_bucket().await?;
-    let mut found: BTreeMap<u32, BTreeSet<ShardHash>> = BTreeMap::new();
-    for record in stored.values().flatten() {
-        if cheaters.iter().any(|cheater| cheater.uid == record.miner_uid) {
-            found.entry(record.miner_uid).or_default().insert(ShardHash(record.shard_hash));
-        }
-    }
-    let length = u32::try_from(super::OBJECT_BYTES / 10)?;
-    Ok(found
-        .into_iter()
-        .map(|(uid, shards)| (uid, shards.into_iter().map(|s| (s, length)).collect()))
-        .collect())
 }
 
 #[cfg(test)]
