@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    command::{self, copy::Wish, verify::BundlePlace},
+    command::{self, audit::AuditCommand, copy::Wish, verify::BundlePlace},
     objects::ObjectUrl,
     place::Place,
     settings::{SettingArgs, Settings},
@@ -292,27 +292,6 @@ enum ReceiptCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum AuditCommand {
-    /// By miner: last audit, challenges passed, chance that a loss is found in 24 h; with an object, the same of its shards.
-    ///
-    /// Exit code 1 where a shard of the object did not pass last.
-    Report {
-        /// The object.
-        at: Option<ObjectUrl>,
-    },
-    /// Show the chain two verdicts of one warden on one challenge, which ends that warden. Costs no fee if they contradict.
-    ReportConflict {
-        /// One attestation, SCALE: a chain-submitter keeps such files in `conflicts` in its data directory.
-        first: PathBuf,
-        /// The other.
-        second: PathBuf,
-        /// Key of the account that reports, mode 0600; any account that can pay a fee.
-        #[arg(long, value_name = "FILE")]
-        account_file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 enum VerifyCommand {
     /// Check the bundle of an epoch: its hash and roots, and each signature, seed and proof. Exit code 1 if something is found.
     ///
@@ -398,10 +377,7 @@ impl Cli {
             Command::Verify(VerifyCommand::Epoch { epoch, bundle, save }) => {
                 command::verify::epoch(&settings, epoch, bundle, save, json).await
             }
-            Command::Audit(AuditCommand::Report { at }) => command::audit::report(settings, at, json).await,
-            Command::Audit(AuditCommand::ReportConflict { first, second, account_file }) => {
-                command::audit::report_conflict(&settings, &first, &second, &account_file, json).await
-            }
+            Command::Audit(wanted) => command::audit::run(settings, wanted, json).await,
             // Answered above: it needs no settings.
             Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -5,15 +5,15 @@ mod told;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::Context;
 use arion_chain::{ChainClient, EpochMap};
 use arion_types::{AttestationRecord, NodeId};
+use clap::Subcommand;
 use serde::Deserialize;
-
-pub use conflict::report_conflict;
 
 use super::locate::Located;
 use crate::{
@@ -24,11 +24,43 @@ use told::{Told, ToldMiner, ToldObject};
 
 const DAY_MS: u64 = 86_400_000;
 
+/// What of audits is asked for.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// By miner: last audit, challenges passed, chance that a loss is found in 24 h; with an object, the same of its shards.
+    ///
+    /// Exit code 1 where a shard of the object did not pass last.
+    Report {
+        /// The object.
+        at: Option<ObjectUrl>,
+    },
+    /// Show the chain two verdicts of one warden on one challenge, which ends that warden. Costs no fee if they contradict.
+    ReportConflict {
+        /// One attestation, SCALE: a chain-submitter keeps such files in `conflicts` in its data directory.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// Key of the account that reports, mode 0600; any account that can pay a fee.
+        #[arg(long, value_name = "FILE")]
+        account_file: PathBuf,
+    },
+}
+
+/// Does what is asked for.
+pub async fn run(settings: Settings, wanted: AuditCommand, json: bool) -> anyhow::Result<ExitCode> {
+    match wanted {
+        AuditCommand::Report { at } => report(settings, at, json).await,
+        AuditCommand::ReportConflict { first, second, account_file } => {
+            conflict::report_conflict(&settings, &first, &second, &account_file, json).await
+        }
+    }
+}
+
 /// What was audited of a shard of a miner in the last day.
 type Audited = BTreeMap<([u8; 32], u32), Vec<AttestationRecord>>;
 
 /// Tells how miners were audited, and an object if one is named. Exit code 1 where one of its shards failed last.
-pub async fn report(settings: Settings, at: Option<ObjectUrl>, json: bool) -> anyhow::Result<ExitCode> {
+async fn report(settings: Settings, at: Option<ObjectUrl>, json: bool) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
     let map = chain.current_map().await?.context("no map is finalised yet")?;
     let day = last_day(&chain).await?;

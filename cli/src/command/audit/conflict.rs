@@ -15,7 +15,7 @@ use crate::{command::print_json, settings::Settings};
 const FILE_BYTES_MAX: u64 = 4_096;
 
 /// Checks both attestations as the chain will, and submits them.
-pub async fn report_conflict(
+pub(super) async fn report_conflict(
     settings: &Settings,
     first: &Path,
     second: &Path,

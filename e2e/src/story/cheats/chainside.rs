@@ -71,6 +71,11 @@ impl Payouts {
         paid * 1_000_000 / self.total().max(1)
     }
 
+    /// The least of what these were paid, in such parts; 0 if there are none.
+    pub(super) fn least_ppm(&self, families: &[AccountId]) -> u128 {
+        families.iter().map(|family| self.ppm(family)).min().unwrap_or(0)
+    }
+
     pub(super) fn percent(&self, amount: u128) -> f64 {
         amount as f64 * 100.0 / self.total().max(1) as f64
     }
@@ -93,5 +98,6 @@ mod tests {
             (750_000, 250_000, 0)
         );
         assert_eq!(payouts.percent(100), 25.0);
+        assert_eq!((payouts.least_ppm(&[[1; 32], [2; 32]]), payouts.least_ppm(&[])), (250_000, 0));
     }
 }
