@@ -4,6 +4,7 @@
 //! found by audits is told as such (docs/spec/proofs.md).
 
 mod arithmetic;
+mod away;
 mod chainside;
 mod judgement;
 mod liar;
@@ -149,7 +150,8 @@ async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     )
     .await?;
     read_back(stage).await?;
-    liar::step(stage, &chain).await
+    liar::step(stage, &chain).await?;
+    away::step(stage, &chain).await
 }
 
 /// Miners that cheat, by number: the first of a family each, so that its other miner stays honest.

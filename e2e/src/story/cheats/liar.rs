@@ -104,7 +104,7 @@ async fn until_out(stage: &mut Stage, chain: &ChainClient, warden: &NodeId) -> a
 }
 
 /// Runs `arion`; what it printed on standard output and on standard error.
-async fn arion(stage: &Stage, arguments: &[&str]) -> anyhow::Result<(String, String)> {
+pub(super) async fn arion(stage: &Stage, arguments: &[&str]) -> anyhow::Result<(String, String)> {
     let ws = stage.network.ws();
     let output = client::arion(&[&["--node", &ws][..], arguments].concat()).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
