@@ -69,6 +69,7 @@ fn snapshot() -> Snapshot {
         gateways: [node(GATEWAY)].into(),
         validators: [node(VALIDATOR)].into(),
         wardens: [node(WARDEN)].into(),
+        ..Registry::default()
     };
     let (current, registry) = (Some(Arc::new(epoch_map())), Arc::new(registry));
     Snapshot { current, registry, ..Snapshot::default() }

@@ -4,11 +4,14 @@
 //! - [`screen`] applies the rules of `submit_attestations` one attestation at a time, so that a batch it has passed
 //!   fails only for reasons that have nothing to do with one attestation, or that came up since.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use arion_types::{AttestationRecord, AttestationResult, GenesisHash, NodeId};
+use arion_types::{AttestationRecord, AttestationResult, GenesisHash, NodeId, attestation::Challenge};
 
-use crate::queue::{Queued, attestation_id, bucket_of};
+use crate::{
+    conflicts::Conflict,
+    queue::{Queued, attestation_id, bucket_of},
+};
 
 /// Rules of the runtime.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,13 +44,16 @@ pub struct Screened {
     pub stored: Vec<Queued>,
     /// Refused for good, with the chain's name for the reason.
     pub rejected: Vec<(Queued, String)>,
+    /// Registered wardens' verdicts that contradict each other, of each warden the first two.
+    pub conflicts: Vec<Conflict>,
 }
 
-/// What a warden has one verdict about.
-type Challenge = ([u8; 32], [u8; 32], u32, u64);
-
-fn challenge(record: &AttestationRecord) -> Challenge {
-    (record.warden_pubkey, record.shard_hash, record.miner_uid, record.block_number)
+impl Screened {
+    fn contradicted(&mut self, first: &AttestationRecord, second: &AttestationRecord) {
+        if self.conflicts.iter().all(|known| known.first.warden_pubkey != first.warden_pubkey) {
+            self.conflicts.push(Conflict { first: first.clone(), second: second.clone() });
+        }
+    }
 }
 
 /// Sorts out the waiting attestations of a bucket, given what the chain has in it at the block `head` or later.
@@ -60,7 +66,8 @@ pub fn screen(
     is_warden: impl Fn(&NodeId) -> bool,
 ) -> Screened {
     let stored: HashSet<_> = on_chain.iter().map(|record| attestation_id(record, &rules.genesis)).collect();
-    let mut challenges: HashSet<Challenge> = on_chain.iter().map(challenge).collect();
+    let mut challenges: HashMap<Challenge, AttestationRecord> =
+        on_chain.iter().map(|record| (record.challenge(), record.clone())).collect();
     let room = rules.bucket_max.saturating_sub(on_chain.len());
     let is_pruned = bucket < rules.oldest_bucket(head);
     let mut screened = Screened::default();
@@ -81,9 +88,13 @@ pub fn screen(
         } else if record.block_number > u64::from(head) {
             // Its warden is ahead of this node.
             continue;
-        } else if !challenges.insert(challenge(record)) {
+        } else if let Some(first) = challenges.get(&record.challenge()) {
+            if first.result != record.result {
+                screened.contradicted(first, record);
+            }
             "Arion.DuplicateAttestation"
         } else {
+            challenges.insert(record.challenge(), record.clone());
             match record.result {
                 AttestationResult::Passed => passes.push(queued),
                 _ => findings.push(queued),
@@ -219,6 +230,31 @@ pub(crate) mod tests {
             (4, "Arion.WrongAttestationBucket"),
         ];
         assert_eq!(reasons, expected);
+    }
+
+    #[test]
+    fn a_second_verdict_on_a_challenge_is_a_contradiction_and_a_second_signature_is_not() {
+        use AttestationResult::{Failed, InvalidProof, Passed, Timeout};
+        let mut later = record(1, 10);
+        later.timestamp = 99;
+        later.sign(&GENESIS, &warden());
+        let mut stranger = result(3, 10, Failed);
+        stranger.sign(&GENESIS, &SigningKey::from_bytes(&[6; 32]));
+        let mut forged = record(4, 10);
+        forged.result = Failed;
+        let waiting = [later, stranger, forged, record(3, 10), record(4, 10)].map(queued).into();
+        let screened = screen(&rules(1_000), 0, waiting, &[record(1, 10)], 150, is_warden);
+        assert!(screened.conflicts.is_empty(), "{:?}", screened.conflicts);
+
+        // One is on chain, or both wait; the first of a warden is enough.
+        let waiting = [result(1, 10, Timeout), record(2, 10), result(2, 10, InvalidProof)].map(queued).into();
+        let screened = screen(&rules(1_000), 0, waiting, &[record(1, 10)], 150, is_warden);
+        assert_eq!(screened.conflicts, [Conflict { first: record(1, 10), second: result(1, 10, Timeout) }]);
+        assert_eq!((screened.good.len(), screened.rejected.len()), (1, 2));
+        let waiting = [result(2, 10, InvalidProof), record(2, 10)].map(queued).into();
+        let screened = screen(&rules(1_000), 0, waiting, &[], 150, is_warden);
+        let expected = Conflict { first: result(2, 10, InvalidProof), second: result(2, 10, Passed) };
+        assert_eq!(screened.conflicts, [expected]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Config {
     pub fees_per_day: u32,
     /// Attestations that may wait.
     pub queue_max: NonZeroU64,
+    /// Whether wardens that contradict themselves are reported.
+    pub report_conflicts: bool,
     /// Bundles of epochs.
     pub bundle: BundleConfig,
     /// The chain.

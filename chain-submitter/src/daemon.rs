@@ -16,6 +16,7 @@ use crate::{
     batch::Rules,
     bundle::{archive::Archive, copies::Keeping, maker::Maker},
     config::Config,
+    conflicts::Conflicts,
     flow::{Flow, Limits},
     metrics::Metrics,
     queue::Queue,
@@ -111,9 +112,18 @@ node id in the configuration of the wardens; then `run --config FILE`. See docs/
             };
             tokio::spawn(maker.run())
         });
-        let committer = Default::default();
-        let submitter =
-            Submitter { queue: queue.clone(), chain, view, flow, committer, bucket_blocks, health, metrics };
+        let conflicts = Conflicts::open(&config.data_dir, config.report_conflicts)?;
+        let submitter = Submitter {
+            queue: queue.clone(),
+            chain,
+            view,
+            flow,
+            committer: Default::default(),
+            conflicts,
+            bucket_blocks,
+            health,
+            metrics,
+        };
         Ok(Self { quic, http, submitter: tokio::spawn(submitter.run()), maker, queue, archive })
     }
 

@@ -18,6 +18,7 @@ use arion_types::{AttestationRecord, Epoch, NodeId};
 use crate::{
     batch::{Blame, Rules, Screened, blame, screen},
     bundle::commit::Committing,
+    conflicts::Conflict,
     queue::{AttestationId, Queued, attestation_id},
     spending::{Cost, CostChange, Spending},
 };
@@ -103,6 +104,8 @@ pub struct Settlement {
     pub finalized: Vec<AttestationId>,
     /// Never to be taken, with the reason.
     pub rejected: Vec<(Queued, String)>,
+    /// Registered wardens that contradicted themselves: kept before what is rejected leaves the queue.
+    pub conflicts: Vec<Conflict>,
     /// Buckets whose flight is over.
     pub landed: Vec<u32>,
     /// A batch that is about to leave, with its bucket.
@@ -265,9 +268,10 @@ impl Flow {
         }
         let is_warden = |node: &NodeId| seen.wardens.contains(node);
         let screened = screen(&self.rules, bucket, seen.waiting, seen.on_chain, seen.head, is_warden);
-        let Screened { good, stored, rejected } = screened;
+        let Screened { good, stored, rejected, conflicts } = screened;
         settlement.finalized = stored.iter().map(|queued| queued.id).collect();
         settlement.rejected = rejected;
+        settlement.conflicts = conflicts;
         let Some((batch, is_all)) = self.batch_of(bucket, good, &mut settlement) else { return settlement };
         if !self.is_due(now, bucket, batch.len()) {
             self.failures = 0;

@@ -18,6 +18,7 @@
 pub mod batch;
 pub mod bundle;
 pub mod config;
+pub mod conflicts;
 pub mod daemon;
 pub mod flow;
 mod metrics;

@@ -12,6 +12,7 @@ pub struct Metrics {
     pub(crate) refused: Counter,
     pub(crate) finalized: Counter,
     pub(crate) rejected: Counter,
+    pub(crate) conflicts: Counter,
     pub(crate) transactions: Counter,
     pub(crate) failures: Counter,
     pub(crate) queued: Gauge,
@@ -50,6 +51,7 @@ impl Metrics {
                 "Answers for which there is no room, or that came too late",
                 &self.exhibits_dropped,
             ),
+            ("conflicts", "Verdicts with which a warden contradicted itself", &self.conflicts),
             ("bundles", "Bundles stored", &self.bundles),
             (
                 "epochs_committed",

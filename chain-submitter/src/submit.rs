@@ -1,5 +1,7 @@
 //! Carries out what the flow says: reads the chain, writes the queue, sends batches and commitments, one transaction at a time.
 
+mod conflict;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -15,6 +17,7 @@ use crate::{
         commit::{Committer, Committing, Decision, Ending, SeenEpoch},
         maker::EpochChain,
     },
+    conflicts::{Conflict, ConflictError, Conflicts},
     flow::{Flow, Next, Outcome, Seen, Settlement},
     metrics::Metrics,
     queue::{Queue, QueueError},
@@ -36,6 +39,9 @@ pub enum SubmitFault {
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// What shows that a warden contradicted itself cannot be kept.
+    #[error(transparent)]
+    Conflict(#[from] ConflictError),
     /// A batch, or a commitment, is not on chain.
     #[error("{0}")]
     Batch(String),
@@ -55,6 +61,8 @@ pub trait AttestationChain: Send + Sync {
     async fn epoch(&self, epoch: Epoch) -> Result<(Option<AttestationCommitment>, bool), ChainError>;
     /// Submits a commitment and waits until its fate is known.
     async fn commit(&self, epoch: Epoch, commitment: &AttestationCommitment) -> Outcome;
+    /// Reports that a warden contradicted itself, and waits until the fate of that is known.
+    async fn report(&self, conflict: &Conflict) -> Outcome;
 }
 
 /// The real chain.
@@ -109,6 +117,10 @@ impl AttestationChain for LiveChain {
     async fn commit(&self, epoch: Epoch, commitment: &AttestationCommitment) -> Outcome {
         self.send(&Call::submit_attestation_commitment(epoch, commitment)).await
     }
+
+    async fn report(&self, conflict: &Conflict) -> Outcome {
+        self.send(&Call::report_conflicting_attestations(&conflict.first, &conflict.second)).await
+    }
 }
 
 #[async_trait]
@@ -138,6 +150,8 @@ pub struct Submitter {
     pub flow: Mutex<Flow>,
     /// What is committed to when.
     pub committer: Mutex<Committer>,
+    /// Wardens that contradicted themselves.
+    pub conflicts: Conflicts,
     /// Blocks of a bucket.
     pub bucket_blocks: u32,
     /// What /health says.
@@ -180,6 +194,9 @@ impl Submitter {
     /// Does what is due at `now`. Returns until when there is nothing more.
     async fn step(&self, now: Duration) -> Result<Duration, SubmitFault> {
         self.report();
+        if let Some(until) = self.report_conflict(now).await? {
+            return Ok(until);
+        }
         if let Some(until) = self.commit_what_waits(now).await? {
             return Ok(until);
         }
@@ -337,6 +354,11 @@ impl Submitter {
         if settlement.is_empty() {
             return Ok(());
         }
+        if let Err(error) = self.conflicts.keep(&settlement.conflicts) {
+            self.flow(|flow| flow.failed(now));
+            return Err(error.into());
+        }
+        self.metrics.conflicts.inc_by(settlement.conflicts.len() as u64);
         match self.queue.settle(settlement) {
             Ok(finalized) => self.metrics.finalized.inc_by(u64::from(finalized)),
             Err(error) => {
@@ -364,6 +386,7 @@ impl Submitter {
         }
         self.health.detail("attestations_finalized", self.metrics.finalized.get());
         self.health.detail("attestations_rejected", self.metrics.rejected.get());
+        self.health.detail("conflicts_kept", self.conflicts.len());
         arion_daemon::chain::report(&self.view, &self.health);
     }
 

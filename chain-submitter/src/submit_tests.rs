@@ -4,10 +4,10 @@ use super::*;
 use std::collections::BTreeMap;
 
 use arion_chain::{BlockRef, Registry, Snapshot};
-use arion_types::{NodeId, signing::node_id};
+use arion_types::{AttestationResult, NodeId, signing::node_id};
 
 use crate::{
-    batch::tests::{GENESIS, record, rules, warden},
+    batch::tests::{GENESIS, record, result, rules, warden},
     flow::Limits,
 };
 
@@ -22,6 +22,7 @@ struct FakeChain {
     is_down: Mutex<bool>,
     epochs: Mutex<BTreeMap<Epoch, Option<AttestationCommitment>>>,
     commits: Mutex<usize>,
+    reports: Mutex<Vec<Conflict>>,
 }
 
 #[async_trait]
@@ -76,6 +77,11 @@ impl AttestationChain for FakeChain {
         }
         Outcome::Finalized { fee: Some(1) }
     }
+
+    async fn report(&self, conflict: &Conflict) -> Outcome {
+        self.reports.lock().unwrap().push(conflict.clone());
+        Outcome::Finalized { fee: None }
+    }
 }
 
 struct Bench {
@@ -105,8 +111,8 @@ fn submitter(directory: &std::path::Path, chain: Arc<FakeChain>, limits: Limits,
     let flow =
         Mutex::new(Flow::new(rules(1_000), limits, queue.flights().unwrap(), queue.costs().unwrap(), now));
     let (health, metrics) = (Health::new("test", "0"), Metrics::default());
-    let committer = Default::default();
-    Submitter { queue, chain, view, flow, committer, bucket_blocks: 100, health, metrics }
+    let (committer, conflicts) = (Default::default(), Conflicts::open(directory, true).unwrap());
+    Submitter { queue, chain, view, flow, committer, conflicts, bucket_blocks: 100, health, metrics }
 }
 
 impl Submitter {
@@ -227,6 +233,25 @@ async fn an_attestation_of_a_warden_that_left_is_dropped() {
     let rejected = bench.submitter.queue.rejected(10).unwrap();
     assert_eq!(rejected[0].1, "Arion.UnregisteredWarden");
     assert_eq!(NodeId(rejected[0].0.warden_pubkey), node_id(&warden()));
+}
+
+#[tokio::test]
+async fn a_warden_that_contradicts_itself_is_reported_once_whatever_it_says_later() {
+    let bench = bench();
+    bench.submitter.queue.push(&[record(0, 5), record(1, 5)], 100).unwrap();
+    bench.submitter.work(1).await;
+    // One verdict is on chain; another is handed over, and later one more.
+    let other = result(0, 5, AttestationResult::Failed);
+    bench.submitter.queue.push(std::slice::from_ref(&other), 100).unwrap();
+    bench.submitter.work(1).await;
+    bench.submitter.queue.push(&[result(1, 5, AttestationResult::Timeout)], 100).unwrap();
+    bench.submitter.work(1).await;
+    for _ in 0..3 {
+        bench.submitter.attempt(Duration::from_secs(3_600)).await;
+    }
+    assert_eq!(*bench.chain.reports.lock().unwrap(), [Conflict { first: record(0, 5), second: other }]);
+    assert_eq!(shards(&bench.chain.stored(0).await.unwrap()), [0, 1]);
+    assert_eq!(bench.submitter.metrics.rejected.get(), 2);
 }
 
 /// Processes that live for a second each, one after another, in the same hour.

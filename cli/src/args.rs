@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    command::{self, copy::Wish, verify::BundlePlace},
+    command::{self, audit::AuditCommand, copy::Wish, verify::BundlePlace},
     objects::ObjectUrl,
     place::Place,
     settings::{SettingArgs, Settings},
@@ -172,6 +172,9 @@ enum Command {
     /// What was audited, re-checked from the chain and public data alone.
     #[command(subcommand)]
     Verify(VerifyCommand),
+    /// How miners and objects were audited, and wardens that contradict themselves.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -213,6 +216,20 @@ enum MapCommand {
 enum MinerCommand {
     /// All registered miners: uid, family, address, whether they are online, how full they are.
     List,
+    /// Announce on chain that a miner will be away: wardens leave it alone then, and timeouts do not count.
+    Maintenance {
+        /// Node id of the miner.
+        miner: NodeId,
+        /// When it begins, from now on; the chain wants some blocks of notice.
+        #[arg(long = "in", value_name = "TIME", default_value = "5m")]
+        starts_in: HumanDuration,
+        /// How long it lasts.
+        #[arg(long = "for", value_name = "TIME")]
+        lasts: HumanDuration,
+        /// Key of the account of the miner or of its family, mode 0600.
+        #[arg(long, value_name = "FILE")]
+        account_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -338,6 +355,10 @@ impl Cli {
             Command::Locate { at, shards } => command::locate::run(settings, at, shards, json).await,
             Command::Durability { at } => command::durability::run(settings, at, json).await,
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
+            Command::Miner(MinerCommand::Maintenance { miner, starts_in, lasts, account_file }) => {
+                let window = command::maintenance::Window { starts_in: starts_in.0, lasts: lasts.0 };
+                command::maintenance::announce(&settings, &miner, window, &account_file, json).await
+            }
             Command::Ledger(LedgerCommand::Ls { gateway, after, limit }) => {
                 command::ledger::ls(gateway, after, limit, json).await
             }
@@ -356,6 +377,7 @@ impl Cli {
             Command::Verify(VerifyCommand::Epoch { epoch, bundle, save }) => {
                 command::verify::epoch(&settings, epoch, bundle, save, json).await
             }
+            Command::Audit(wanted) => command::audit::run(settings, wanted, json).await,
             // Answered above: it needs no settings.
             Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
@@ -372,6 +394,11 @@ mod tests {
         assert!(Cli::try_parse_from(["arion", "put", "f", "b/k"]).is_err());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "verify", "epoch", "7", "--node", "ws://h:1"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "audit", "report", "s3://b/k", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "audit", "report-conflict", "a", "b"]).is_err());
+        let (miner, file) = ("11".repeat(32), ["--account-file", "f"]);
+        let maintenance = ["arion", "miner", "maintenance", &miner, "--for", "2h"];
+        assert!(Cli::try_parse_from([&maintenance[..], &file].concat()).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "diff", "2", "new.json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "map", "--epoch", "2", "diff", "2"]).is_err());
         assert!(Cli::try_parse_from(["arion", "sync", "d", "s3://b/p", "--delete", "--dry-run"]).is_ok());

@@ -1,10 +1,12 @@
 //! One file per command.
 
+pub mod audit;
 pub mod copy;
 pub mod du;
 pub mod durability;
 pub mod ledger;
 pub mod locate;
+pub mod maintenance;
 pub mod map;
 pub mod miners;
 pub mod objects;

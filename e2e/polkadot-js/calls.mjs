@@ -56,6 +56,10 @@ async function children(api) {
       && u8aEq(record.nodeId.toU8a(), first.node.publicKey));
   const back = await api.query.arion.nodeIdToChild(first.node.publicKey);
   check('nodeIdToChild leads back to the child', back.toString() === first.account.address);
+  const best = (await api.rpc.chain.getHeader()).number.toNumber();
+  const from = best + api.consts.arion.maintenanceNoticeBlocks.toNumber() + 20;
+  const away = api.tx.arion.announceMaintenance(first.account.address, from, from + 10);
+  await both(api, 'announce_maintenance', 'MaintenanceAnnounced', 'arion.MaintenanceNotOver', by(owner, away), by(owner, away));
   return { owner, first };
 }
 
@@ -126,11 +130,14 @@ async function audits(api) {
     wardenId: 'warden' };
   const submit = (attestation) => api.tx.arion.submitAttestations(bucket, [attestation]);
   // The encoding of each field comes from the metadata, by way of the call.
-  const [, [encoded]] = submit({ ...verdict, signature: new Uint8Array(64) }).args;
-  const fields = ['shardHash', 'minerUid', 'result', 'challengeSeed', 'blockNumber', 'timestamp', 'wardenPubkey',
-    'merkleProofSigHash', 'wardenId'].map((field) => encoded[field].toU8a());
-  const signature = ed25519Sign(message(api, 'arion/attestation/v1', ...fields), warden);
-  const good = { ...verdict, signature };
+  const signed = (key, said) => {
+    const [, [encoded]] = submit({ ...said, wardenPubkey: key.publicKey, signature: new Uint8Array(64) }).args;
+    const fields = ['shardHash', 'minerUid', 'result', 'challengeSeed', 'blockNumber', 'timestamp', 'wardenPubkey',
+      'merkleProofSigHash', 'wardenId'].map((field) => encoded[field].toU8a());
+    const signature = ed25519Sign(message(api, 'arion/attestation/v1', ...fields), key);
+    return { ...said, wardenPubkey: key.publicKey, signature };
+  };
+  const good = signed(warden, verdict);
   await both(api, 'submit_attestations, signed in JavaScript', 'AttestationsSubmitted', 'arion.DuplicateAttestation',
     by(alice, submit(good)), by(alice, submit(good)));
   const unknown = await send(api, submit({ ...good, wardenPubkey: randomAsU8a(32) }), alice);
@@ -142,6 +149,15 @@ async function audits(api) {
     epoch, randomAsU8a(32), randomAsU8a(32), randomAsU8a(32), 1);
   await both(api, 'submit_attestation_commitment', 'AttestationCommitmentSubmitted', 'arion.CommitmentAlreadyExists',
     by(alice, commit(1)), by(alice, commit(1)));
+
+  const liar = ed25519PairFromSeed(randomAsU8a(32));
+  await must(api, api.tx.sudo.sudo(api.tx.arion.registerWarden(liar.publicKey)), alice);
+  const [yes, no] = ['Passed', 'Failed'].map((result) => signed(liar, { ...verdict, result }));
+  await wrongly(api, 'report_conflicting_attestations', 'arion.SameVerdict',
+    api.tx.arion.reportConflictingAttestations(yes, yes), alice);
+  await both(api, 'report_conflicting_attestations', 'ConflictingAttestationsReported', 'arion.ConflictAlreadyReported',
+    by(alice, api.tx.arion.reportConflictingAttestations(yes, no)), by(alice, api.tx.arion.reportConflictingAttestations(no, yes)));
+  check('the warden that contradicted itself is none any more', (await api.query.arion.registeredWardens(liar.publicKey)).isNone);
 
   await both(api, 'deregister_warden', 'WardenDeregistered', 'arion.UnregisteredWarden',
     root(api, api.tx.arion.deregisterWarden(warden.publicKey)),

@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //! - Nothing here is linked into a daemon, and no daemon is mocked: processes are started from their binaries and
-//!   spoken to over RPC, S3, QUIC and signals.
+//!   spoken to over RPC, S3, QUIC and signals. Only who cheats is a program of its own ([`cheat`]), in front of an honest
+//!   daemon.
 //! - A process is signalled only while its pid still has the start time it was started with ([`process`]).
 //! - No process outlives its supervisor, however that ends.
 //!
@@ -13,6 +14,7 @@
 //! The daemons; tests of one crate (beside the crate).
 
 pub mod census;
+pub mod cheat;
 pub mod cli;
 pub mod control;
 pub mod http;

@@ -4,6 +4,7 @@
 
 pub mod behind_nat;
 pub mod chain_nodes;
+mod cheats;
 mod environment;
 mod form;
 mod keys;

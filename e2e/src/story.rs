@@ -4,6 +4,7 @@ mod audit;
 mod billing;
 mod chain;
 mod chaos;
+mod cheats;
 pub mod client;
 pub mod demo;
 mod gateway;
@@ -45,6 +46,8 @@ pub enum Story {
     Heal(heal::Arguments),
     /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
     Relay(relay::Arguments),
+    /// Miners cheat, each in its way: when wardens find them, and what it costs them.
+    Cheats(cheats::Arguments),
     /// An epoch ends, its bundle is committed to, and a stranger checks it.
     Audit(audit::Arguments),
     /// A polkadot.js client on a lone development node.
@@ -67,6 +70,7 @@ impl Story {
             Self::Heal(arguments) => heal::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
             Self::Audit(arguments) => audit::run(&arguments).await,
+            Self::Cheats(arguments) => cheats::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
             Self::Upgrade(arguments) => upgrade::run(&arguments).await,
         }

@@ -26,7 +26,7 @@ use crate::{
     docket::{Action, Ask, Conclusion, Docket, Verdict},
     evidence::{self, Evidence},
     metrics::Metrics,
-    store::Store,
+    store::{Attested, Store},
 };
 
 /// Pause between reports in /health and metrics.
@@ -134,7 +134,11 @@ impl Auditor {
         let record = self.sign(&verdict);
         self.note(&verdict);
         match self.keep(record, verdict.clone()).await {
-            Ok(()) => self.docket().said(&verdict),
+            Ok(Attested::Not) => {
+                tracing::debug!(shard = %target.shard, "no verdict: the chain stood still since the last one");
+                self.docket().concluded(case, Conclusion::None);
+            }
+            Ok(Attested::Whole | Attested::Alone) => self.docket().said(&verdict),
             Err(error) => {
                 tracing::error!(%error, "an attestation is not kept; the shard is audited again");
                 self.docket().concluded(case, Conclusion::Lost);
@@ -183,9 +187,12 @@ impl Auditor {
         }
     }
 
-    async fn keep(&self, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<()> {
+    async fn keep(&self, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<Attested> {
         let (store, directory) = (self.store.clone(), self.evidence.clone());
-        let has_room = tokio::task::spawn_blocking(move || {
+        let attested = tokio::task::spawn_blocking(move || {
+            if !store.is_unsigned(&verdict.ask.target, record.block_number)? {
+                return Ok(Attested::Not);
+            }
             if let Some(evidence) = evidence_of(&record, &verdict) {
                 evidence::keep(&directory, &evidence)?;
             }
@@ -193,10 +200,10 @@ impl Auditor {
             anyhow::Ok(store.attest(&shown, &verdict.ask.target, verdict.round)?)
         })
         .await??;
-        if !has_room {
+        if attested == Attested::Alone {
             self.metrics.exhibits_dropped.inc();
         }
-        Ok(())
+        Ok(attested)
     }
 
     fn report(&self) {

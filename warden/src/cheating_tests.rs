@@ -9,7 +9,7 @@ use std::{
 
 use arion_chain::{BlockRef, EpochMap, Registry, Snapshot};
 use arion_net::{CallError, MemoryNetwork, Service, Transport};
-use arion_proofs::GROUP_BYTES;
+use arion_proofs::{GROUP_BYTES, detection_ppm};
 use arion_protocol::{ErrorCode, Request, Response};
 use arion_types::{AttestationResult, CrushParams, MinerRecord, NodeId, ShardHash, map::WEIGHT_ONE};
 use async_trait::async_trait;
@@ -18,7 +18,6 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     challenge::{Patience, judge},
-    coverage::detection_ppm,
     docket::{Action, Docket, Pace},
     duty::Duty,
     sampler::{Sampler, Target},

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - At most [`Pace::parallel`] challenges wait for an answer or for their verdict to be kept; one new shard per
 //!   [`Pace::pause`].
-//! - No shard of a miner has two challenges at once.
+//! - No shard of a miner has two challenges at once, and none of a miner that is away as it announced on chain.
 //! - The seed of a challenge follows from the finalised block known when it is made; every attempt takes a new one.
 //! - A case ends with exactly one [`Conclusion`]: kept, without a verdict, or lost and due again.
 //!
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use arion_chain::{BlockRef, EpochMap, Snapshot};
+use arion_chain::{BlockRef, EpochMap, Registry, Snapshot};
 use arion_net::PeerAddr;
 use arion_types::{
     AttestationRecord, AttestationResult, Epoch, NodeId, ShardHash, Uid, attestation::challenge_seed,
@@ -159,6 +159,7 @@ pub struct Docket {
     /// Who else is at work is known: before, this warden would audit what others do.
     is_informed: bool,
     members: Arc<Members>,
+    registry: Arc<Registry>,
     cases: HashMap<u64, Case>,
     challenged: HashSet<(NodeId, ShardHash)>,
     /// Cases between two attempts, by the time of the next.
@@ -185,6 +186,7 @@ impl Docket {
             is_admitted: false,
             is_informed: false,
             members: Arc::default(),
+            registry: Arc::default(),
             cases: HashMap::new(),
             challenged: HashSet::new(),
             resting: BTreeSet::new(),
@@ -229,6 +231,7 @@ impl Docket {
     pub fn chain(&mut self, snapshot: &Snapshot) {
         self.block = snapshot.block;
         self.is_admitted = snapshot.registry.wardens.contains(&self.me);
+        self.registry = snapshot.registry.clone();
         if let Some(map) = &snapshot.current
             && (map.epoch, map.root) != (self.members.epoch, self.members.root)
         {
@@ -320,8 +323,9 @@ impl Docket {
             return Some(target);
         }
         self.was_opinion = false;
-        let members = self.members.clone();
-        while let Some(target) = self.sampler.next(rng, |node| members.by_node.contains_key(node)) {
+        let (members, registry, block) = (self.members.clone(), self.registry.clone(), self.block.number);
+        let is_there = |node: &NodeId| members.by_node.contains_key(node) && !registry.is_away(node, block);
+        while let Some(target) = self.sampler.next(rng, is_there) {
             if !self.challenged.contains(&(target.node, target.shard)) {
                 return Some(target);
             }
@@ -332,7 +336,11 @@ impl Docket {
     fn next_opinion(&mut self) -> Option<Target> {
         while let Some((node, shard)) = self.opinions.next(self.block.number) {
             let is_free = !self.challenged.contains(&(node, shard));
-            if is_free && let Some(target) = self.sampler.target(&node, &shard) {
+            let is_away = self.registry.is_away(&node, self.block.number);
+            if is_free
+                && !is_away
+                && let Some(target) = self.sampler.target(&node, &shard)
+            {
                 return Some(target);
             }
         }
@@ -347,10 +355,12 @@ impl Docket {
         self.attempt(self.next_case)
     }
 
-    /// The next challenge of a case; `None` if its miner left the map, of which there is nothing to say then.
+    /// The next challenge of a case; `None` if its miner left the map, or is away as announced: there is nothing to say
+    /// of it then.
     fn attempt(&mut self, id: u64) -> Option<Ask> {
         let case = self.cases.get_mut(&id)?;
-        let Some((uid, endpoint)) = self.members.by_node.get(&case.target.node) else {
+        let is_away = self.registry.is_away(&case.target.node, self.block.number);
+        let Some((uid, endpoint)) = self.members.by_node.get(&case.target.node).filter(|_| !is_away) else {
             self.concluded(id, Conclusion::None);
             return None;
         };

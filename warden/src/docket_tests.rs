@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::{challenge::Judgement, samples::record};
-use arion_chain::Registry;
 use arion_protocol::ErrorCode;
 use arion_types::{CrushParams, MinerRecord, map::WEIGHT_ONE};
 use proptest::prelude::*;
@@ -306,4 +305,52 @@ proptest! {
             }
         }
     }
+}
+
+/// The snapshot of a block in which miner 1 is away from block 110 to before block 120.
+fn with_maintenance(block: u32) -> Snapshot {
+    let mut snapshot = snapshot(block, 0..2, &[ME]);
+    let mut registry = (*snapshot.registry).clone();
+    let away = arion_chain::Maintenance { from: 110, until: 120, period_start: 110, announced: 10 };
+    registry.maintenances.insert(NodeId([1; 32]), away);
+    snapshot.registry = Arc::new(registry);
+    snapshot
+}
+
+#[test]
+fn a_miner_that_is_away_as_announced_is_not_challenged() {
+    let (mut docket, mut rng) = (docket(&[2, 2], &[ME]), StdRng::seed_from_u64(1));
+    let mut challenged = |docket: &mut Docket, block: u32, from: u64| {
+        docket.chain(&with_maintenance(block));
+        let mut nodes = Vec::new();
+        for second in from..from + 10 {
+            if let Some(ask) = ask(docket, seconds(second), &mut rng) {
+                nodes.push(ask.target.node.0[0]);
+                let verdict = docket.answered(
+                    ask.case,
+                    Judgement::Failed(ErrorCode::NotFound),
+                    seconds(0),
+                    seconds(second),
+                );
+                docket.said(&verdict.unwrap());
+            }
+        }
+        nodes.sort_unstable();
+        nodes
+    };
+    assert_eq!(challenged(&mut docket, 115, 0), [0, 0]);
+    assert_eq!(challenged(&mut docket, 120, 20), [1, 1], "it is back");
+}
+
+#[test]
+fn a_case_that_is_open_when_the_maintenance_begins_ends_without_a_verdict() {
+    let (mut docket, mut rng) = (docket(&[0, 1], &[ME]), StdRng::seed_from_u64(1));
+    docket.chain(&with_maintenance(109));
+    let asked = ask(&mut docket, seconds(0), &mut rng).unwrap();
+    assert_eq!(docket.answered(asked.case, Judgement::NoAnswer, seconds(2), seconds(2)), None);
+    docket.chain(&with_maintenance(110));
+    for second in 3..30 {
+        assert_eq!(ask(&mut docket, seconds(second), &mut rng), None);
+    }
+    assert_eq!(docket.under_way(), 0);
 }

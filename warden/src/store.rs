@@ -6,12 +6,14 @@
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //! | `outbox` | number | SCALE `AttestationRecord` |
 //! | `exhibits` | the same number | SCALE `Exhibit` |
+//! | `signed` | block (u64), shard (32), miner (32) | nothing: there is a verdict |
 //! | `state` | name | number |
 //!
 //! # Invariants
 //! - A page of a ledger and the cursor behind it are one transaction; so are an attestation and the mark that the
 //!   shard has its verdict.
 //! - Every change is durable when the function returns.
+//! - No challenge (shard, miner, block) has two verdicts, not even after a crash: two that differ would end this warden.
 //! - Exhibits that wait for hand-over take at most `EXHIBIT_BYTES_MAX`; attestations are kept without them then.
 
 use std::path::{Path, PathBuf};
@@ -30,11 +32,14 @@ const SHARDS: TableDefinition<ShardKey, ShardValue> = TableDefinition::new("shar
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
 const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
 const EXHIBITS: TableDefinition<u64, &[u8]> = TableDefinition::new("exhibits");
+const SIGNED: TableDefinition<(u64, [u8; 32], [u8; 32]), ()> = TableDefinition::new("signed");
 const STATE: TableDefinition<&str, u64> = TableDefinition::new("state");
 
 const ROUND: &str = "round";
 /// Numbers in the outbox are never used twice, so that a late acknowledgement removes nothing else.
 const OUTBOX_NEXT: &str = "outbox_next";
+/// Verdicts on challenges of so many blocks are remembered; there is none on older ones.
+const SIGNED_BLOCKS: u64 = 256;
 /// Bytes of all exhibits.
 const EXHIBIT_BYTES: &str = "exhibit_bytes";
 /// Bytes of exhibits that wait, at most: those of some four hours at the usual pace.
@@ -66,6 +71,17 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self::Storage(Box::new(error.into()))
     }
+}
+
+/// What became of a verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attested {
+    /// It waits for hand-over with what it rests on.
+    Whole,
+    /// There was no room for what it rests on.
+    Alone,
+    /// It is not kept: the challenge has a verdict, or is too old.
+    Not,
 }
 
 /// What a page really changed.
@@ -100,6 +116,7 @@ impl Store {
         transaction.open_table(CURSORS)?;
         transaction.open_table(OUTBOX)?;
         transaction.open_table(EXHIBITS)?;
+        transaction.open_table(SIGNED)?;
         transaction.open_table(STATE)?;
         transaction.commit()?;
         Ok(Self { database })
@@ -181,13 +198,34 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Keeps a signed attestation for hand-over with what it rests on, and that the shard has its verdict for the round.
-    /// Whether there was room for what it rests on.
-    pub fn attest(&self, shown: &ShownAttestation, target: &Target, round: u64) -> Result<bool, StoreError> {
+    /// Whether this warden may still say something about a challenge of the shard with the seed of this block.
+    pub fn is_unsigned(&self, target: &Target, block: u64) -> Result<bool, StoreError> {
+        let signed = self.database.begin_read()?.open_table(SIGNED)?;
+        let newest = signed.last()?.map_or(0, |(key, _)| key.value().0).max(block);
+        let is_old = block < newest.saturating_sub(SIGNED_BLOCKS);
+        Ok(!is_old && signed.get((block, target.shard.0, target.node.0))?.is_none())
+    }
+
+    /// Keeps a signed attestation for hand-over with what it rests on, and that the shard has its verdict for the round;
+    /// unless the challenge has one already.
+    pub fn attest(
+        &self,
+        shown: &ShownAttestation,
+        target: &Target,
+        round: u64,
+    ) -> Result<Attested, StoreError> {
         let ShownAttestation { record, exhibit } = shown;
         let transaction = self.database.begin_write()?;
         let has_room;
         {
+            let mut signed = transaction.open_table(SIGNED)?;
+            let newest = signed.last()?.map_or(0, |(key, _)| key.value().0).max(record.block_number);
+            let oldest = newest.saturating_sub(SIGNED_BLOCKS);
+            let challenge = (record.block_number, target.shard.0, target.node.0);
+            if record.block_number < oldest || signed.insert(challenge, ())?.is_some() {
+                return Ok(Attested::Not);
+            }
+            signed.retain_in(..(oldest, [0; 32], [0; 32]), |_, _| false)?;
             let mut state = transaction.open_table(STATE)?;
             let number = state.get(OUTBOX_NEXT)?.map_or(1, |number| number.value());
             state.insert(OUTBOX_NEXT, number + 1)?;
@@ -208,7 +246,7 @@ impl Store {
             }
         }
         transaction.commit()?;
-        Ok(has_room)
+        Ok(if has_room { Attested::Whole } else { Attested::Alone })
     }
 
     /// Attestations not handed over yet, oldest first, with their numbers: at most `limit` and, but for the first, at most
@@ -331,11 +369,35 @@ mod tests {
         store.attest(&record(12), &target(1, 1), 5).unwrap();
         assert_eq!(store.outbox(10, 1_000).unwrap(), [(3, record(12))]);
         let silent = ShownAttestation { exhibit: Exhibit::Absent, ..record(13) };
-        assert!(store.attest(&silent, &target(1, 1), 5).unwrap());
+        assert_eq!(store.attest(&silent, &target(1, 1), 5).unwrap(), Attested::Whole);
         store.handed_over(&[3]).unwrap();
         assert_eq!(store.outbox(10, 1_000).unwrap(), [(4, silent)]);
         let state = store.database.begin_read().unwrap().open_table(STATE).unwrap();
         assert_eq!(state.get(EXHIBIT_BYTES).unwrap().unwrap().value(), 0);
+    }
+
+    #[test]
+    fn a_challenge_has_one_verdict_even_after_a_crash() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let store = Store::open(directory.path()).unwrap();
+            assert_eq!(store.attest(&record(300), &target(1, 1), 5).unwrap(), Attested::Whole);
+        }
+        let store = Store::open(directory.path()).unwrap();
+        let mut other = record(300);
+        other.record.result = arion_types::AttestationResult::Timeout;
+        assert_eq!(store.attest(&other, &target(1, 1), 6).unwrap(), Attested::Not);
+        assert_eq!(store.outbox(10, 1_000).unwrap(), [(1, record(300))]);
+        // Another shard, another miner, another block.
+        for (block, target) in [(300, target(1, 2)), (300, target(2, 1)), (299, target(1, 1))] {
+            assert_eq!(store.attest(&record(block), &target, 6).unwrap(), Attested::Whole);
+        }
+        // What is forgotten is too old for a verdict.
+        store.attest(&record(300 + SIGNED_BLOCKS), &target(1, 1), 6).unwrap();
+        assert_eq!(store.attest(&other, &target(1, 1), 6).unwrap(), Attested::Not);
+        assert_eq!(store.attest(&record(299), &target(3, 1), 6).unwrap(), Attested::Not);
+        let signed = store.database.begin_read().unwrap().open_table(SIGNED).unwrap();
+        assert_eq!(signed.len().unwrap(), 4);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) struct Stripe {
 pub(super) struct Shard {
     index: u8,
     pub(super) hash: ShardHashText,
-    uid: Option<u32>,
+    pub(super) uid: Option<u32>,
     node_id: Option<String>,
     endpoint: Option<String>,
     /// Whether its miner confirmed it; none if the gateway does not say.

@@ -114,6 +114,16 @@ impl Call {
         Self::new("Arion", "deregister_warden", vec![arg(&warden.0)])
     }
 
+    /// `Arion.report_conflicting_attestations`: two verdicts of one warden on one challenge. Anyone may.
+    pub fn report_conflicting_attestations(first: &AttestationRecord, second: &AttestationRecord) -> Self {
+        Self::new("Arion", "report_conflicting_attestations", vec![arg(first), arg(second)])
+    }
+
+    /// `Arion.announce_maintenance`, signed by the child or its family: from block `from` to before block `until`.
+    pub fn announce_maintenance(child: &AccountId, from: u32, until: u32) -> Self {
+        Self::new("Arion", "announce_maintenance", vec![arg(child), arg(&from), arg(&until)])
+    }
+
     /// `Arion.set_lockup_enabled`; admin.
     pub fn set_lockup_enabled(enabled: bool) -> Self {
         Self::new("Arion", "set_lockup_enabled", vec![arg(&enabled)])
@@ -200,10 +210,12 @@ impl Call {
             Self::deregister_child(&account),
             Self::claim_unbonded(&account),
             Self::submit_crush_map(1, &CrushParams::STANDARD, &[miner]),
+            Self::report_conflicting_attestations(&attestation, &attestation),
             Self::submit_attestations(1, &[attestation]),
             Self::submit_attestation_commitment(1, &commitment),
             Self::register_warden(&node),
             Self::deregister_warden(&node),
+            Self::announce_maintenance(&account, 1, 2),
             Self::set_lockup_enabled(true),
             Self::add_attestation_submitter(&account),
             Self::commit_usage(&node, 1, &[4; 32], 5, &[(account, 6)]),

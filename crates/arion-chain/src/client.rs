@@ -13,7 +13,10 @@ use tokio::sync::Mutex;
 use crate::{
     account::AccountId,
     interface::{Interface, InterfaceError},
-    records::{BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, NodeRecord, OwnerRecord, Registry},
+    records::{
+        BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, Maintenance, NodeRecord, OwnerRecord,
+        Registry,
+    },
     rpc::{DialError, Rpc},
     state::{State, decode},
 };
@@ -253,9 +256,13 @@ impl ChainClient {
     pub(crate) async fn registry_at(&self, at: [u8; 32]) -> Result<Registry, ChainError> {
         let state = self.state(at);
         let mut registry = Registry::default();
+        let away: BTreeMap<AccountId, Maintenance> =
+            state.entries("Arion", "Maintenances").await?.into_iter().collect();
         for (child, record) in state.entries::<ChildRegistration>("Arion", "ChildRegistrations").await? {
             if record.status == ChildStatus::Active {
-                registry.miners.insert(NodeId(record.node_id), Child { child, family: record.family });
+                let node = NodeId(record.node_id);
+                registry.miners.insert(node, Child { child, family: record.family });
+                registry.maintenances.extend(away.get(&child).map(|away| (node, *away)));
             }
         }
         for (node, record) in state.entries::<NodeRecord>("Registration", "Nodes").await? {

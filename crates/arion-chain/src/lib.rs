@@ -13,6 +13,7 @@
 //! What daemons do with it; the meaning of calls (`docs/spec/chain.md`).
 
 pub mod account;
+mod audits;
 pub mod call;
 pub mod client;
 mod epochs;
@@ -29,6 +30,7 @@ pub mod tx;
 pub mod view;
 
 pub use account::{Account, AccountError, AccountId, parse_account, ss58};
+pub use audits::{AuditCounts, WardenConflict};
 pub use call::{Call, PaymentMethod, ServiceKind, ServiceTerms};
 pub use client::{ChainClient, ChainError, ConnectError};
 pub use epochs::CommittedEpoch;
@@ -39,7 +41,7 @@ pub use marketplace::{
     SkipReason, Skipped,
 };
 pub use records::{
-    BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, NodeRecord, OwnerRecord, Registry,
+    BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, Maintenance, NodeRecord, OwnerRecord, Registry,
 };
 pub use snapshots::SnapshotRecord;
 pub use state::State;

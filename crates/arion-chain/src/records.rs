@@ -82,6 +82,19 @@ pub struct Child {
     pub family: AccountId,
 }
 
+/// `Arion::Maintenances`: blocks in which a miner is away as announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Maintenance {
+    /// The first.
+    pub from: u32,
+    /// The first in which it is back.
+    pub until: u32,
+    /// First block of the period that what was announced is counted in.
+    pub period_start: u32,
+    /// Blocks announced in this period, these included.
+    pub announced: u32,
+}
+
 /// Who has which role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registry {
@@ -93,9 +106,16 @@ pub struct Registry {
     pub validators: BTreeSet<NodeId>,
     /// Wardens, by warden key.
     pub wardens: BTreeSet<NodeId>,
+    /// When miners are away as announced, or were last.
+    pub maintenances: BTreeMap<NodeId, Maintenance>,
 }
 
 impl Registry {
+    /// Whether a miner is away in a block, as it announced.
+    pub fn is_away(&self, miner: &NodeId, block: u32) -> bool {
+        self.maintenances.get(miner).is_some_and(|away| (away.from..away.until).contains(&block))
+    }
+
     /// Whether the key has any role.
     pub fn is_registered(&self, node: &NodeId) -> bool {
         self.miners.contains_key(node)

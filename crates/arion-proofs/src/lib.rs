@@ -15,6 +15,7 @@
 //! Specified in docs/spec/proofs.md; frozen by vectors/challenge.json.
 
 pub mod challenge;
+pub mod detection;
 pub mod merkle;
 pub mod range;
 
@@ -27,4 +28,5 @@ pub const GROUP_BYTES: u32 = 16 * 1024;
 pub(crate) const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
 
 pub use challenge::{CHUNKS_MAX, Groups, derive, prove, verify};
+pub use detection::{PPM, detection_ppm};
 pub use range::{ProveError, VerifyError, prove_range, verify_range};

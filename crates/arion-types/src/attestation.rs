@@ -40,6 +40,9 @@ pub enum AttestationResult {
     InvalidProof,
 }
 
+/// What a warden has one verdict about: itself, the shard, the miner's number, the block of the seed.
+pub type Challenge = ([u8; 32], [u8; 32], u32, u64);
+
 /// One audit, as it is stored on chain.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct AttestationRecord {
@@ -67,6 +70,11 @@ pub struct AttestationRecord {
 }
 
 impl AttestationRecord {
+    /// What the record is a verdict on: two of one warden on the same contradict each other where they differ.
+    pub fn challenge(&self) -> Challenge {
+        (self.warden_pubkey, self.shard_hash, self.miner_uid, self.block_number)
+    }
+
     /// The bytes the warden signs: every field but the signature, in order, under
     /// [`domain::ATTESTATION`].
     pub fn message(&self, genesis: &GenesisHash) -> Vec<u8> {

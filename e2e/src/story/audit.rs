@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    layout::{make, program},
+    layout::make,
     network::{Network, Options},
     progress::Progress,
     report::Report,
@@ -164,16 +164,9 @@ async fn until_committed(chain: &ChainClient, epoch: u64) -> anyhow::Result<(Com
 
 /// Runs `arion verify epoch` with nothing but addresses; its exit code and what it printed.
 async fn verify(stage: &Stage, arguments: &[&str]) -> anyhow::Result<(Option<i32>, Value)> {
-    let output = tokio::process::Command::new(program("arion")?)
-        .env_clear()
-        .args(["--json", "--node", &stage.network.ws(), "--s3-endpoint", &stage.network.s3()?.endpoint])
-        .args(["verify", "epoch"])
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("cannot run arion")?;
+    let (ws, endpoint) = (stage.network.ws(), &stage.network.s3()?.endpoint);
+    let command = ["--json", "--node", &ws, "--s3-endpoint", endpoint, "verify", "epoch"];
+    let output = client::arion(&[&command[..], arguments].concat()).await?;
     let told = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("arion verify: {}", String::from_utf8_lossy(&output.stderr).trim()))?;
     Ok((output.status.code(), told))

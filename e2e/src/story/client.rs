@@ -57,6 +57,13 @@ pub async fn s3(access: &S3Access, arguments: &[&str]) -> anyhow::Result<Value> 
     serde_json::from_slice(&output.stdout).context("the S3 client printed no JSON")
 }
 
+/// Runs `arion` with these arguments and nothing from the environment.
+pub async fn arion(arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+    let mut command = tokio::process::Command::new(program("arion")?);
+    command.env_clear().args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command.output().await.context("cannot run arion")
+}
+
 /// What `arion-census` finds, which is told the node's address and what `/v1/locate` answered, and nothing else; that is kept in `file`.
 pub async fn census(node: &str, located: &Value, file: &Path) -> anyhow::Result<Census> {
     std::fs::write(file, located.to_string())?;

@@ -8,7 +8,7 @@
 
 mod setup;
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use arion_types::{MinerStatsUpdate, NetworkTotals, map::map_root};
 use frame_benchmarking::v2::*;
 use frame_support::{
@@ -25,9 +25,9 @@ use crate::{
     Call, ChildCooldownEnd, ChildRegistrations, ChildStatus, ClosingVotes, Config, CurrentEpoch,
     CurrentWeightRound, EpochAttestationCommitments, EpochRoot, EpochStarts, FamilyChildren, FamilyCount,
     FamilyGraceStart, FamilyWeight, FamilyWeightRaw, FreeSlotUsed, GlobalNextDeposit, KeptEpochs,
-    LockupEnabled, MapVote, MapVotes, MinerStats, NetworkStats, NodeIdCooldownEnd, NodeQualityByChild,
-    NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition, TotalActiveChildren,
-    WeightReporters, WeightRound,
+    LockupEnabled, Maintenances, MapVote, MapVotes, MinerStats, NetworkStats, NodeIdCooldownEnd,
+    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, RegisteredWardens, Sweep, SweepPosition,
+    TimeoutsToConfirm, TotalActiveChildren, WardenConflicts, WeightReporters, WeightRound,
     impls::{SWEPT_PER_BLOCK, VOTES_CLEARED_MAX},
     migrations::V1ToV2,
     offchain::ReporterId,
@@ -125,6 +125,8 @@ mod benchmarks {
         NodeWeightByChild::<T>::insert(&child, 1);
         NodeQualityByChild::<T>::insert(&child, setup::quality());
         AuditCountsByChild::<T>::insert(&child, setup::counts());
+        TimeoutsToConfirm::<T>::insert(&child, setup::unconfirmed());
+        Maintenances::<T>::insert(&child, setup::away::<T>());
         CurrentWeightRound::<T>::put(WeightRound {
             bucket: 0,
             total_votes: 1,
@@ -140,7 +142,8 @@ mod benchmarks {
         _(RawOrigin::Signed(family), child.clone());
 
         assert!(!AuditTallies::<T>::contains_key(1, &child));
-        assert!(!AuditCountsByChild::<T>::contains_key(child));
+        assert!(!AuditCountsByChild::<T>::contains_key(&child));
+        assert!(!TimeoutsToConfirm::<T>::contains_key(child));
     }
 
     #[benchmark]
@@ -206,6 +209,35 @@ mod benchmarks {
 
         assert!(!RegisteredWardens::<T>::contains_key(setup::warden(0)));
         Ok(())
+    }
+
+    /// Both verdicts are as long as they can be, and hold.
+    #[benchmark]
+    fn report_conflicting_attestations() -> Result<(), BenchmarkError> {
+        let (first, second) = setup::conflict::<T>()?;
+        let warden = first.warden_pubkey;
+
+        #[extrinsic_call]
+        _(RawOrigin::Signed(whitelisted_caller()), Box::new(first), Box::new(second));
+
+        assert!(!RegisteredWardens::<T>::contains_key(warden));
+        assert!(WardenConflicts::<T>::contains_key(warden));
+        Ok(())
+    }
+
+    /// By the family, in a period in which something was announced before.
+    #[benchmark]
+    fn announce_maintenance() {
+        let (family, child) = (setup::family::<T>(), setup::child::<T>(0));
+        setup::set_block::<T>(2);
+        Maintenances::<T>::insert(&child, setup::away::<T>());
+        let from = frame_system::Pallet::<T>::block_number() + T::MaintenanceNoticeBlocks::get();
+        let until = from + 1u32.into();
+
+        #[extrinsic_call]
+        _(RawOrigin::Signed(family), child.clone(), from, until);
+
+        assert!(Maintenances::<T>::get(child).is_some_and(|away| away.until == until));
     }
 
     /// The last validator that can report, about children that all others reported about.

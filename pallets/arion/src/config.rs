@@ -75,6 +75,16 @@ mod config_section {
         /// Buckets kept, the current one included.
         #[pallet::constant]
         type AttestationRetentionBuckets: Get<u32>;
+        /// Blocks between the announcement of maintenance and its beginning, at least: more than all attempts of a
+        /// challenge take, so that nobody announces because it was challenged.
+        #[pallet::constant]
+        type MaintenanceNoticeBlocks: Get<BlockNumberFor<Self>>;
+        /// Most blocks of maintenance of a child in a period.
+        #[pallet::constant]
+        type MaintenanceBlocksMax: Get<BlockNumberFor<Self>>;
+        /// Blocks of such a period.
+        #[pallet::constant]
+        type MaintenancePeriodBlocks: Get<BlockNumberFor<Self>>;
         /// Most wardens at one time.
         #[pallet::constant]
         type MaxWardens: Get<u32>;

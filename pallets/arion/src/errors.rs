@@ -157,5 +157,33 @@ mod errors_section {
         /// the validator is in the set.
         #[codec(index = 46)]
         UnknownReporter,
+        /// The two attestations are of different wardens, who may disagree. Name two of one warden.
+        #[codec(index = 47)]
+        DifferentWardens,
+        /// The two attestations are about different challenges: shard, miner and block must be the same. Name two
+        /// about one challenge.
+        #[codec(index = 48)]
+        DifferentChallenges,
+        /// The two attestations have the same verdict, so they do not contradict each other. Name two that do.
+        #[codec(index = 49)]
+        SameVerdict,
+        /// It was shown already that this warden contradicted itself. Nothing needs to be done.
+        #[codec(index = 50)]
+        ConflictAlreadyReported,
+        /// This key signed attestations that contradict each other, and is never a warden again. Register another
+        /// key.
+        #[codec(index = 51)]
+        WardenContradictedItself,
+        /// Maintenance has to be announced at least `MaintenanceNoticeBlocks` before it begins, and has to end after it
+        /// begins. Choose later blocks.
+        #[codec(index = 52)]
+        MaintenanceTooSoon,
+        /// The child has used up the blocks of maintenance that it has in a period (`MaintenanceBlocksMax` in
+        /// `MaintenancePeriodBlocks`). Announce fewer, or wait until the period is over.
+        #[codec(index = 53)]
+        MaintenanceTooLong,
+        /// Maintenance that was announced before is not over. Wait until it is: see `Maintenances`.
+        #[codec(index = 54)]
+        MaintenanceNotOver,
     }
 }

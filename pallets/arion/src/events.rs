@@ -165,5 +165,29 @@ mod events_section {
             /// How many miners of the report are active children; the others were passed over.
             updates: u32,
         },
+        /// It was shown that a warden has two verdicts on one challenge; it is deregistered.
+        #[codec(index = 17)]
+        ConflictingAttestationsReported {
+            /// Who showed it.
+            reporter: T::AccountId,
+            /// The warden.
+            warden_pubkey: [u8; 32],
+            /// Shard of the challenge.
+            shard_hash: [u8; 32],
+            /// Number of its miner.
+            miner_uid: u32,
+            /// Block of its seed.
+            block_number: u64,
+        },
+        /// A child will be away.
+        #[codec(index = 18)]
+        MaintenanceAnnounced {
+            /// The child.
+            child: T::AccountId,
+            /// From this block on.
+            from: BlockNumberFor<T>,
+            /// In this one it is back.
+            until: BlockNumberFor<T>,
+        },
     }
 }

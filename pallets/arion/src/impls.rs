@@ -3,6 +3,7 @@
 mod attestations;
 mod audits;
 mod children;
+mod maintenance;
 mod maps;
 mod pruning;
 mod quality;
@@ -36,6 +37,10 @@ impl<T: Config> Pallet<T> {
         assert!(T::MaxEpochsKept::get() > 0, "at least the current map is kept");
         assert!(T::AttestationRetentionBuckets::get() > 0, "at least the current bucket is kept");
         assert!(T::AttestationBucketBlocks::get() > zero, "a bucket has at least one block");
+        assert!(
+            T::MaintenanceBlocksMax::get() < T::MaintenancePeriodBlocks::get(),
+            "a miner is not away for good"
+        );
         assert!(T::GlobalDepositHalvingPeriodBlocks::get() > zero, "a halving period has at least one block");
         assert!(T::MaxChildrenWeighedPerBlock::get() > 0, "a block weighs at least one family");
         let rounds = T::MaxChildrenTotal::get().div_ceil(T::MaxChildrenWeighedPerBlock::get());

@@ -12,8 +12,9 @@
 //! - What is held under [`HoldReason`] on a family's account is the sum of its children's deposits.
 //! - Every stored attestation carries a valid signature of a warden that was registered when it came in, and
 //!   no challenge has two verdicts of the same warden.
+//! - A warden that signed two verdicts on one challenge is no warden any more, once anybody has shown both.
 //! - Nobody alone moves a weight: quality is the weighted median of validators with two thirds of the votes,
-//!   failures count as far as wardens agree on them. The weights of a bucket are computed once.
+//!   failures count as far as wardens agree on them, timeouts only where another warden saw the miner fail, too. The weights of a bucket are computed once.
 //! - Every list has a bound, every loop too.
 //!
 //! The pallet's module is put together from this file and `config.rs`, `storage.rs`, `events.rs`, `errors.rs`.
@@ -48,8 +49,9 @@ mod tests;
 
 pub use pallet::*;
 pub use types::{
-    AuditCounts, AuditTally, ChildRegistration, ChildStatus, EpochAttestationCommitment, MapVote,
-    MinerStatsRecord, NetworkStatsRecord, PlacementRefusal, QualityReport, Sweep, WardenInfo, WeightRound,
+    AuditCounts, AuditTally, ChildRegistration, ChildStatus, EpochAttestationCommitment, Maintenance,
+    MapVote, MinerStatsRecord, NetworkStatsRecord, PlacementRefusal, QualityReport, Sweep,
+    UnconfirmedTimeouts, WardenConflict, WardenInfo, WeightRound,
 };
 pub use weights::WeightInfo;
 
@@ -75,7 +77,7 @@ pub trait ProxyVerifier<AccountId> {
 #[import_section(errors::errors_section)]
 #[frame_support::pallet]
 pub mod pallet {
-    use alloc::vec::Vec;
+    use alloc::{boxed::Box, vec::Vec};
 
     use arion_types::{
         AttestationRecord, CrushParams, MinerRecord, MinerStatsUpdate, NetworkTotals, NodeQuality,
@@ -91,9 +93,9 @@ pub mod pallet {
     #[cfg(feature = "runtime-benchmarks")]
     use crate::benchmarking::BenchmarkHelper;
     use crate::{
-        AuditCounts, AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, MapVote,
-        MinerStatsRecord, NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep, WardenInfo, WeightInfo,
-        WeightRound,
+        AuditCounts, AuditTally, ChildRegistration, EpochAttestationCommitment, FamilyRegistry, Maintenance,
+        MapVote, MinerStatsRecord, NetworkStatsRecord, ProxyVerifier, QualityReport, Sweep,
+        UnconfirmedTimeouts, WardenConflict, WardenInfo, WeightInfo, WeightRound,
         offchain::{ReporterId, ReporterOwner, ReporterSignature},
     };
 
@@ -340,6 +342,35 @@ pub mod pallet {
             let _ = signature;
             Self::do_report_node_quality(bucket, updates, &reporter)?;
             Ok(Pays::No.into())
+        }
+
+        /// Shows that a warden signed two verdicts on one challenge (shard, miner, block) that contradict each
+        /// other: it is deregistered, and its key never admitted again. Anyone may; costs nothing if it holds.
+        #[pallet::call_index(15)]
+        #[pallet::weight(T::WeightInfo::report_conflicting_attestations())]
+        pub fn report_conflicting_attestations(
+            origin: OriginFor<T>,
+            first: Box<AttestationRecord>,
+            second: Box<AttestationRecord>,
+        ) -> DispatchResultWithPostInfo {
+            let reporter = ensure_signed(origin)?;
+            Self::do_report_conflict(reporter, &first, &second)?;
+            Ok(Pays::No.into())
+        }
+
+        /// Announces that a child will be away in the blocks from `from` to before `until`: wardens do not challenge
+        /// it, and timeouts about these blocks do not count. By the child or its family, in advance, so many blocks per
+        /// period.
+        #[pallet::call_index(16)]
+        #[pallet::weight(T::WeightInfo::announce_maintenance())]
+        pub fn announce_maintenance(
+            origin: OriginFor<T>,
+            child: T::AccountId,
+            from: BlockNumberFor<T>,
+            until: BlockNumberFor<T>,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_announce_maintenance(who, child, from, until)
         }
     }
 }

@@ -7,7 +7,8 @@
 //! - Over any number of nodes and families, scores add up to at most [`Scoring::scale`] / ln 2 per
 //!   [`Scoring::unit_bytes`].
 //! - An agreed value lies between values of honest reporters while they hold more than half of the votes that
-//!   reported; a count of failures is never more than what half of the auditors saw each.
+//!   reported; a count of failures is never more than what half of the auditors saw each; of several wardens one alone
+//!   has no timeouts counted.
 //!
 //! # Not here
 //! Who reports, when, and what is stored (`impls/quality.rs`, `impls/audits.rs`).
@@ -18,7 +19,7 @@ use alloc::vec::Vec;
 use arion_types::{NodeQuality, quality::UPTIME_PERMILLE_MAX};
 use frame_support::traits::Get;
 
-use crate::Config;
+use crate::{AuditTally, Config, UnconfirmedTimeouts};
 
 /// Most strikes, and most integrity failures, that the audits of one bucket add to a miner.
 pub const AUDIT_FAILURES_MAX: u32 = 25;
@@ -206,6 +207,35 @@ pub fn weighted_median<V: Copy + Ord>(mut values: Vec<(V, u128)>) -> Option<V> {
         below = below.saturating_add(votes);
         (below >= total.saturating_sub(below)).then_some(value)
     })
+}
+
+/// Takes the timeouts that one warden alone saw out of what wardens saw of a miner in `bucket`, and returns them; puts
+/// those of the bucket before back in if another warden saw the miner fail since.
+///
+/// A failure of any kind confirms: who answers one warden with silence and another with a wrong proof has failed both.
+pub fn confirm_timeouts(
+    audits: &mut Vec<AuditTally>,
+    before: Option<UnconfirmedTimeouts>,
+    bucket: u32,
+) -> Option<UnconfirmedTimeouts> {
+    let failed = |tally: &AuditTally| tally.timeouts > 0 || tally.integrity_fails > 0;
+    if let Some(before) = before.filter(|before| before.bucket.saturating_add(1) == bucket)
+        && audits.iter().any(|tally| tally.warden != before.warden && failed(tally))
+    {
+        match audits.iter_mut().find(|tally| tally.warden == before.warden) {
+            Some(tally) => tally.timeouts = tally.timeouts.saturating_add(before.timeouts),
+            None => {
+                let UnconfirmedTimeouts { warden, timeouts, .. } = before;
+                audits.push(AuditTally { warden, timeouts, integrity_fails: 0 });
+            }
+        }
+    }
+    if audits.iter().filter(|tally| failed(tally)).count() != 1 {
+        return None;
+    }
+    let alone = audits.iter_mut().find(|tally| tally.timeouts > 0)?;
+    let timeouts = core::mem::take(&mut alone.timeouts);
+    Some(UnconfirmedTimeouts { bucket, warden: alone.warden, timeouts })
 }
 
 /// What wardens agree on about a miner in one bucket: timeouts, and failed or invalid proofs.

@@ -127,6 +127,11 @@ mod storage_section {
     pub type RegisteredWardens<T: Config> =
         CountedStorageMap<_, Blake2_128Concat, [u8; 32], WardenInfo<BlockNumberFor<T>>>;
 
+    /// Keys of wardens that contradicted themselves, with what shows it. They are never registered again.
+    #[pallet::storage]
+    pub type WardenConflicts<T: Config> =
+        StorageMap<_, Blake2_128Concat, [u8; 32], WardenConflict<T::AccountId, BlockNumberFor<T>>>;
+
     /// Accounts, besides the validators, that may bring attestations to the chain.
     #[pallet::storage]
     pub type AttestationSubmitters<T: Config> =
@@ -192,6 +197,17 @@ mod storage_section {
         BoundedVec<AuditTally, T::MaxWardens>,
         ValueQuery,
     >;
+
+    /// Timeouts of an active child that one warden alone saw in the last closed bucket: they count with the next
+    /// one if another warden sees the child fail in it, or not at all.
+    #[pallet::storage]
+    pub type TimeoutsToConfirm<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, UnconfirmedTimeouts>;
+
+    /// When an active child is away as announced, or was last.
+    #[pallet::storage]
+    pub type Maintenances<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, Maintenance<BlockNumberFor<T>>>;
 
     /// How the audits of an active child ended, all wardens together.
     #[pallet::storage]

@@ -3,10 +3,12 @@
 mod attestations;
 mod audits;
 mod children;
+mod conflicts;
 mod deposits;
 mod families;
 mod interface;
 mod invariants;
+mod maintenance;
 mod maps;
 mod migration;
 mod offchain;

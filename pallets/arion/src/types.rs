@@ -62,6 +62,21 @@ pub struct WardenInfo<BlockNumber> {
     pub registered_at: BlockNumber,
 }
 
+/// How it was shown that a warden contradicted itself.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct WardenConflict<AccountId, BlockNumber> {
+    /// Who showed it.
+    pub reporter: AccountId,
+    /// When.
+    pub reported_at: BlockNumber,
+    /// Shard of the challenge with two verdicts.
+    pub shard_hash: [u8; 32],
+    /// Number of its miner.
+    pub miner_uid: u32,
+    /// Block of its seed.
+    pub block_number: u64,
+}
+
 /// What anchors the bundle of an epoch's attestations, which itself is stored in Arion.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct EpochAttestationCommitment<AccountId, BlockNumber> {
@@ -105,6 +120,41 @@ pub struct AuditTally {
     pub timeouts: u16,
     /// Its verdicts `Failed` and `InvalidProof`.
     pub integrity_fails: u16,
+}
+
+/// Timeouts of a miner that one warden alone saw in a bucket.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct UnconfirmedTimeouts {
+    /// The bucket.
+    pub bucket: u32,
+    /// The warden.
+    pub warden: [u8; 32],
+    /// How many.
+    pub timeouts: u16,
+}
+
+/// Blocks in which a miner is away as announced.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Maintenance<BlockNumber> {
+    /// The first.
+    pub from: BlockNumber,
+    /// The first in which it is back.
+    pub until: BlockNumber,
+    /// First block of the period that what was announced is counted in.
+    pub period_start: BlockNumber,
+    /// Blocks announced in this period, these included.
+    pub announced: BlockNumber,
+}
+
+impl<BlockNumber: PartialOrd> Maintenance<BlockNumber> {
+    /// Whether the miner is away in a block.
+    pub fn covers(&self, block: &BlockNumber) -> bool {
+        (&self.from..&self.until).contains(&block)
+    }
 }
 
 /// How the audits of a miner ended since it was registered, by the verdicts that count. Numbers stop at their

@@ -61,6 +61,9 @@ impl pallet_arion::Config for Runtime {
     type MaxAttestations = ConstU32<1_000>;
     type AttestationBucketBlocks = ConstU32<100>;
     type AttestationRetentionBuckets = ConstU32<1_000>;
+    type MaintenanceNoticeBlocks = ConstU32<20>;
+    type MaintenanceBlocksMax = ConstU32<2_400>;
+    type MaintenancePeriodBlocks = ConstU32<100_800>;
     type MaxWardens = ConstU32<256>;
     type MaxAttestationSubmitters = ConstU32<64>;
     type WeightBucketBlocks = ConstU32<WEIGHT_BUCKET_BLOCKS>;

@@ -83,7 +83,7 @@ fn arion_calls() -> Vec<RuntimeCall> {
         Call::register_child { family: nobody(), child: nobody(), node_id: [0; 32], node_sig: [0; 64] },
         Call::deregister_child { child: nobody() },
         Call::claim_unbonded { child: nobody() },
-        Call::submit_attestations { bucket: 0, attestations: full(attestation) },
+        Call::submit_attestations { bucket: 0, attestations: full(attestation.clone()) },
         Call::submit_attestation_commitment {
             epoch: 0,
             arion_content_hash: [0; 32],
@@ -109,6 +109,11 @@ fn arion_calls() -> Vec<RuntimeCall> {
             reporter: sp_core::sr25519::Public::from_raw([0; 32]).into(),
             signature: sp_core::sr25519::Signature::from_raw([0; 64]).into(),
         },
+        Call::report_conflicting_attestations {
+            first: Box::new(attestation.clone()),
+            second: Box::new(attestation),
+        },
+        Call::announce_maintenance { child: nobody(), from: 0, until: u32::MAX },
     ]
     .map(RuntimeCall::from)
     .into()

@@ -20,9 +20,9 @@ use super::BenchmarkHelper;
 use crate::{
     AttestationsByBucket, AttestationsOf, AuditCounts, AuditCountsByChild, AuditTallies, AuditTally,
     ChildRegistration, ChildRegistrations, ChildStatus, Config, EpochMiners, EpochStarts, FamilyChildren,
-    FamilyGraceStart, FamilyWeight, FamilyWeightRaw, MinersOf, NodeIdNonce, NodeIdToChild,
-    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReport, QualityReports, QualityUpdatesOf,
-    RegisteredWardens, WardenInfo, WeightReporters,
+    FamilyGraceStart, FamilyWeight, FamilyWeightRaw, Maintenance, Maintenances, MinersOf, NodeIdNonce,
+    NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet, QualityReport, QualityReports,
+    QualityUpdatesOf, RegisteredWardens, TimeoutsToConfirm, UnconfirmedTimeouts, WardenInfo, WeightReporters,
     impls::MAPS_PER_BATCH,
     offchain::{ReporterId, ReporterSignature, report_message},
 };
@@ -177,6 +177,16 @@ pub(super) fn counts() -> AuditCounts {
     AuditCounts { passed: 1, failed: 2, timeouts: 3, invalid_proofs: 4, last_block: 0 }
 }
 
+/// Timeouts of a child that wait.
+pub(super) fn unconfirmed() -> UnconfirmedTimeouts {
+    UnconfirmedTimeouts { bucket: 0, warden: warden(0), timeouts: 1 }
+}
+
+/// Maintenance of a child that is over.
+pub(super) fn away<T: Config>() -> Maintenance<BlockNumberFor<T>> {
+    Maintenance { from: 0u32.into(), until: 1u32.into(), period_start: 0u32.into(), announced: 1u32.into() }
+}
+
 /// Key of warden number `n`; not in the keystore.
 pub(super) fn warden(n: u32) -> [u8; 32] {
     (b"warden", n).using_encoded(blake2_256)
@@ -212,6 +222,7 @@ pub(super) fn families_to_weigh<T: Config>(count: u32, more: u32, wardens: &[[u8
             know::<T>(0, child, wardens);
             NodeQualityByChild::<T>::insert(child, quality());
             NodeWeightByChild::<T>::insert(child, 1);
+            TimeoutsToConfirm::<T>::insert(child, unconfirmed());
         }
         FamilyChildren::<T>::insert(family, BoundedVec::truncate_from(children));
         FamilyGraceStart::<T>::insert(family, 0);
@@ -243,6 +254,18 @@ fn record(kind: &str, n: u32) -> AttestationRecord {
         merkle_proof_sig_hash: [3; 32],
         warden_id: full(|_| b'w'),
     }
+}
+
+/// Two attestations of a registered warden that contradict each other.
+pub(super) fn conflict<T: Config>() -> Result<(AttestationRecord, AttestationRecord), BenchmarkError> {
+    let (key, genesis) = (key(0), Pallet::<T>::genesis_hash());
+    Pallet::<T>::do_register_warden(key.0)?;
+    let signed = |result| {
+        let mut record = AttestationRecord { result, warden_pubkey: key.0, ..record("conflict", 0) };
+        record.signature = sign(&key, &record.message(&genesis));
+        record
+    };
+    Ok((signed(AttestationResult::Passed), signed(AttestationResult::Failed)))
 }
 
 /// A batch of `count` attestations for the bucket it returns, which they fill up: each about another miner that all
@@ -279,7 +302,8 @@ pub(super) fn attestations<T: Config>(count: u32) -> (u32, AttestationsOf<T>) {
         let uid = n % T::MaxMiners::get();
         let child = child::<T>(uid);
         AuditTallies::<T>::insert(open, &child, tallies::<T>(&wardens, by));
-        AuditCountsByChild::<T>::insert(child, counts());
+        AuditCountsByChild::<T>::insert(&child, counts());
+        Maintenances::<T>::insert(child, away::<T>());
         let mut record = record("new", n);
         record.miner_uid = uid;
         record.block_number = start_of(n % maps);

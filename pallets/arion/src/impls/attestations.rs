@@ -1,7 +1,7 @@
 //! Attestations: verification, buckets, commitments, wardens and submitters.
 
 use alloc::collections::BTreeSet;
-use arion_types::AttestationRecord;
+use arion_types::{AttestationRecord, GenesisHash, attestation::Challenge};
 use frame_support::{
     ensure,
     pallet_prelude::*,
@@ -13,15 +13,8 @@ use sp_core::ed25519;
 use crate::{
     AttestationSubmitters, AttestationsByBucket, AttestationsOf, Config, CurrentAttestationBucket,
     EpochAttestationCommitment, EpochAttestationCommitments, EpochRoot, Error, Event, Pallet,
-    RegisteredWardens, WardenInfo, WeightInfo,
+    RegisteredWardens, WardenConflict, WardenConflicts, WardenInfo, WeightInfo,
 };
-
-/// What a warden has one verdict about: itself, the shard, the miner, the block of the seed.
-type Challenge = ([u8; 32], [u8; 32], u32, u64);
-
-fn challenge(record: &AttestationRecord) -> Challenge {
-    (record.warden_pubkey, record.shard_hash, record.miner_uid, record.block_number)
-}
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_submit_attestations(bucket: u32, attestations: AttestationsOf<T>) -> DispatchResult {
@@ -35,7 +28,7 @@ impl<T: Config> Pallet<T> {
             (stored.len() as u32).saturating_add(count) <= T::MaxAttestations::get(),
             Error::<T>::AttestationBucketFull
         );
-        let mut challenges: BTreeSet<Challenge> = stored.iter().map(challenge).collect();
+        let mut challenges: BTreeSet<Challenge> = stored.iter().map(AttestationRecord::challenge).collect();
         let mut known_wardens = BTreeSet::new();
         let genesis = Self::genesis_hash();
         for record in attestations {
@@ -49,15 +42,8 @@ impl<T: Config> Pallet<T> {
                 );
                 known_wardens.insert(record.warden_pubkey);
             }
-            ensure!(challenges.insert(challenge(&record)), Error::<T>::DuplicateAttestation);
-            ensure!(
-                sp_io::crypto::ed25519_verify(
-                    &ed25519::Signature::from_raw(record.signature),
-                    &record.message(&genesis),
-                    &ed25519::Public::from_raw(record.warden_pubkey),
-                ),
-                Error::<T>::InvalidAttestationSignature
-            );
+            ensure!(challenges.insert(record.challenge()), Error::<T>::DuplicateAttestation);
+            ensure!(is_signed(&record, &genesis), Error::<T>::InvalidAttestationSignature);
             stored.try_push(record).map_err(|_| Error::<T>::AttestationBucketFull)?;
         }
 
@@ -112,6 +98,7 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_register_warden(warden_pubkey: [u8; 32]) -> DispatchResult {
         ensure!(!RegisteredWardens::<T>::contains_key(warden_pubkey), Error::<T>::WardenAlreadyRegistered);
+        ensure!(!WardenConflicts::<T>::contains_key(warden_pubkey), Error::<T>::WardenContradictedItself);
         ensure!(RegisteredWardens::<T>::count() < T::MaxWardens::get(), Error::<T>::TooManyWardens);
         let registered_at = frame_system::Pallet::<T>::block_number();
         RegisteredWardens::<T>::insert(warden_pubkey, WardenInfo { registered_at });
@@ -124,6 +111,38 @@ impl<T: Config> Pallet<T> {
         let deregistered_at = frame_system::Pallet::<T>::block_number();
         Self::deposit_event(Event::WardenDeregistered { warden_pubkey, deregistered_at });
         Ok(())
+    }
+
+    /// What the warden attested before stays and counts, as far as others agree with it.
+    pub(crate) fn do_report_conflict(
+        reporter: T::AccountId,
+        first: &AttestationRecord,
+        second: &AttestationRecord,
+    ) -> DispatchResult {
+        let AttestationRecord { warden_pubkey, shard_hash, miner_uid, block_number, .. } = *first;
+        ensure!(second.warden_pubkey == warden_pubkey, Error::<T>::DifferentWardens);
+        ensure!(second.challenge() == first.challenge(), Error::<T>::DifferentChallenges);
+        ensure!(second.result != first.result, Error::<T>::SameVerdict);
+        ensure!(!WardenConflicts::<T>::contains_key(warden_pubkey), Error::<T>::ConflictAlreadyReported);
+        ensure!(RegisteredWardens::<T>::contains_key(warden_pubkey), Error::<T>::UnregisteredWarden);
+        let genesis = Self::genesis_hash();
+        ensure!(
+            is_signed(first, &genesis) && is_signed(second, &genesis),
+            Error::<T>::InvalidAttestationSignature
+        );
+        let reported_at = frame_system::Pallet::<T>::block_number();
+        WardenConflicts::<T>::insert(
+            warden_pubkey,
+            WardenConflict { reporter: reporter.clone(), reported_at, shard_hash, miner_uid, block_number },
+        );
+        Self::deposit_event(Event::ConflictingAttestationsReported {
+            reporter,
+            warden_pubkey,
+            shard_hash,
+            miner_uid,
+            block_number,
+        });
+        Self::do_deregister_warden(warden_pubkey)
     }
 
     pub(crate) fn do_add_submitter(submitter: T::AccountId) -> DispatchResult {
@@ -142,4 +161,13 @@ impl<T: Config> Pallet<T> {
         Self::deposit_event(Event::AttestationSubmitterRemoved { submitter });
         Ok(())
     }
+}
+
+/// Whether an attestation carries its warden's signature for this chain.
+fn is_signed(record: &AttestationRecord, genesis: &GenesisHash) -> bool {
+    sp_io::crypto::ed25519_verify(
+        &ed25519::Signature::from_raw(record.signature),
+        &record.message(genesis),
+        &ed25519::Public::from_raw(record.warden_pubkey),
+    )
 }

@@ -7,8 +7,8 @@ use frame_support::{pallet_prelude::*, sp_runtime::traits::SaturatedConversion};
 use frame_system::pallet_prelude::BlockNumberFor;
 
 use crate::{
-    AuditCounts, AuditCountsByChild, AuditTallies, AuditTally, Config, EpochMiners, EpochStarts,
-    NodeIdToChild, Pallet,
+    AuditCounts, AuditCountsByChild, AuditTallies, AuditTally, Config, EpochMiners, EpochStarts, Maintenance,
+    Maintenances, NodeIdToChild, Pallet,
 };
 
 /// Maps that a batch of attestations reads to find out whom they are about.
@@ -17,18 +17,37 @@ pub(crate) const MAPS_PER_BATCH: u32 = 4;
 /// What each warden saw of a miner in a bucket.
 type Tallies<T> = BoundedVec<AuditTally, <T as Config>::MaxWardens>;
 
+/// What is known of a child while a batch is counted.
+struct Audits<T: Config> {
+    tallies: Tallies<T>,
+    counts: AuditCounts,
+    away: Option<Maintenance<BlockNumberFor<T>>>,
+    is_changed: bool,
+}
+
+impl<T: Config> Audits<T> {
+    fn of(open: u32, child: &T::AccountId) -> Self {
+        Self {
+            tallies: AuditTallies::<T>::get(open, child),
+            counts: AuditCountsByChild::<T>::get(child),
+            away: Maintenances::<T>::get(child),
+            is_changed: false,
+        }
+    }
+}
+
 /// Node ids by uid of a map.
 type Nodes = BTreeMap<Uid, [u8; 32]>;
 
 impl<T: Config> Pallet<T> {
     /// Counts verdicts for the open weight bucket, unless their challenge is older than the bucket before it
-    /// or their miner is in no map or no active child.
+    /// or their miner is in no map or no active child; timeouts of a child that is away as announced do not count.
     pub(crate) fn tally(records: &[AttestationRecord]) {
         let open = Self::open_weight_bucket();
         let starts = EpochStarts::<T>::get();
         let mut maps: BTreeMap<u64, Nodes> = BTreeMap::new();
         let mut children: BTreeMap<[u8; 32], Option<T::AccountId>> = BTreeMap::new();
-        let mut audits: BTreeMap<T::AccountId, (Tallies<T>, AuditCounts)> = BTreeMap::new();
+        let mut audits: BTreeMap<T::AccountId, Audits<T>> = BTreeMap::new();
         for record in records {
             let block: BlockNumberFor<T> = record.block_number.saturated_into();
             if Self::weight_bucket_of(block).saturating_add(1) < open {
@@ -38,18 +57,22 @@ impl<T: Config> Pallet<T> {
             let Some(node_id) = Self::node_in(&mut maps, epoch, record.miner_uid) else { continue };
             let child = children.entry(node_id).or_insert_with(|| NodeIdToChild::<T>::get(node_id));
             let Some(child) = child.clone() else { continue };
-            let (tallies, counts) = match audits.entry(child) {
+            let Audits { tallies, counts, away, is_changed } = match audits.entry(child) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    let child = entry.key();
-                    let stored = (AuditTallies::<T>::get(open, child), AuditCountsByChild::<T>::get(child));
+                    let stored = Audits::of(open, entry.key());
                     entry.insert(stored)
                 }
             };
+            let is_away = away.is_some_and(|away| away.covers(&block));
+            if is_away && record.result == AttestationResult::Timeout {
+                continue;
+            }
             add_verdict(tallies, record);
             count(counts, record);
+            *is_changed = true;
         }
-        for (child, (tallies, counts)) in audits {
+        for (child, Audits { tallies, counts, .. }) in audits.into_iter().filter(|(_, it)| it.is_changed) {
             AuditTallies::<T>::insert(open, &child, tallies);
             AuditCountsByChild::<T>::insert(child, counts);
         }

@@ -16,9 +16,9 @@ use crate::{
     AuditCountsByChild, AuditTallies, BalanceOf, BaseDeposit, ChildCooldownEnd, ChildRegistration,
     ChildRegistrationOf, ChildRegistrations, ChildStatus, Config, CurrentWeightRound, Error, Event,
     FamilyChildren, FamilyCount, FamilyGraceStart, FamilyRegistry, FamilyWeight, FamilyWeightRaw,
-    FreeSlotUsed, GlobalNextDeposit, HoldReason, LastPaidRegistration, LockupEnabled, MinerStats,
-    NodeIdCooldownEnd, NodeIdNonce, NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet,
-    ProxyVerifier, QualityReports, TotalActiveChildren,
+    FreeSlotUsed, GlobalNextDeposit, HoldReason, LastPaidRegistration, LockupEnabled, Maintenances,
+    MinerStats, NodeIdCooldownEnd, NodeIdNonce, NodeIdToChild, NodeQualityByChild, NodeWeightByChild, Pallet,
+    ProxyVerifier, QualityReports, TimeoutsToConfirm, TotalActiveChildren,
 };
 
 impl<T: Config> Pallet<T> {
@@ -168,6 +168,8 @@ impl<T: Config> Pallet<T> {
         NodeWeightByChild::<T>::remove(child);
         NodeQualityByChild::<T>::remove(child);
         AuditCountsByChild::<T>::remove(child);
+        TimeoutsToConfirm::<T>::remove(child);
+        Maintenances::<T>::remove(child);
         MinerStats::<T>::remove(child);
         let closing = CurrentWeightRound::<T>::get().map(|round| round.bucket);
         for bucket in closing.into_iter().chain([Self::open_weight_bucket()]) {

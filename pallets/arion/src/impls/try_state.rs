@@ -21,6 +21,7 @@ use crate::{
     ChildStatus, Config, CurrentAttestationBucket, CurrentEpoch, EpochAttestationCommitments, EpochMiners,
     EpochParams, EpochRoot, EpochStarts, FamilyChildren, FamilyCount, FamilyGraceStart, FreeSlotUsed,
     HoldReason, KeptEpochs, NodeIdNonce, NodeIdToChild, Pallet, RegisteredWardens, TotalActiveChildren,
+    WardenConflicts,
 };
 
 impl<T: Config> Pallet<T> {
@@ -118,14 +119,16 @@ impl<T: Config> Pallet<T> {
             ensure!(!records.is_empty(), "an empty bucket is stored");
             let mut seen = BTreeSet::new();
             for record in &records {
-                let challenge =
-                    (record.warden_pubkey, record.shard_hash, record.miner_uid, record.block_number);
-                ensure!(seen.insert(challenge), "a challenge has two verdicts of one warden");
+                ensure!(seen.insert(record.challenge()), "a challenge has two verdicts of one warden");
                 let block: BlockNumberFor<T> = record.block_number.saturated_into();
                 ensure!(Self::bucket_of(block) == bucket, "an attestation is not in the bucket of its block");
             }
         }
         ensure!(RegisteredWardens::<T>::count() <= T::MaxWardens::get(), "more wardens than MaxWardens");
+        ensure!(
+            WardenConflicts::<T>::iter_keys().all(|warden| !RegisteredWardens::<T>::contains_key(warden)),
+            "a warden that contradicted itself is registered"
+        );
         ensure!(
             AttestationSubmitters::<T>::count() <= T::MaxAttestationSubmitters::get(),
             "more submitters than MaxAttestationSubmitters"

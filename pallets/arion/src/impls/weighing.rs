@@ -6,10 +6,10 @@ use frame_support::{defensive, pallet_prelude::*, sp_runtime::traits::Zero};
 use frame_system::pallet_prelude::BlockNumberFor;
 
 use crate::{
-    AuditTallies, ClosingVotes, Config, CurrentWeightBucket, CurrentWeightRound, Event, FamilyChildren,
-    FamilyGraceStart, FamilyWeight, FamilyWeightRaw, NodeQualityByChild, NodeWeightByChild, Pallet,
-    QualityReports, RegisteredWardens, WeightInfo, WeightReporters, WeightRound,
-    scoring::{Scoring, agreed_failures, faded, votes_needed, weighted_median},
+    AuditTallies, AuditTally, ClosingVotes, Config, CurrentWeightBucket, CurrentWeightRound, Event,
+    FamilyChildren, FamilyGraceStart, FamilyWeight, FamilyWeightRaw, NodeQualityByChild, NodeWeightByChild,
+    Pallet, QualityReports, RegisteredWardens, TimeoutsToConfirm, WeightInfo, WeightReporters, WeightRound,
+    scoring::{Scoring, agreed_failures, confirm_timeouts, faded, votes_needed, weighted_median},
 };
 
 /// What does not change within a block of a round.
@@ -135,7 +135,7 @@ impl<T: Config> Pallet<T> {
     /// What validators agree on, or else what they agreed on before with an eighth less uptime; with the
     /// failures that wardens agree on.
     fn settled_quality(closing: &Closing<T>, child: &T::AccountId) -> Option<NodeQuality> {
-        let audits: Vec<(u16, u16)> = AuditTallies::<T>::take(closing.bucket, child)
+        let audits: Vec<(u16, u16)> = Self::confirmed_audits(closing, child)
             .iter()
             .map(|tally| (tally.timeouts, tally.integrity_fails))
             .collect();
@@ -156,6 +156,19 @@ impl<T: Config> Pallet<T> {
             integrity_fails: faded(before.integrity_fails).saturating_add(integrity_fails),
             ..reported
         })
+    }
+
+    /// What wardens saw of a child in the closed bucket. Where there are several wardens, timeouts that one of them
+    /// saw alone are left out, and wait for the next bucket.
+    fn confirmed_audits(closing: &Closing<T>, child: &T::AccountId) -> Vec<AuditTally> {
+        let mut audits = AuditTallies::<T>::take(closing.bucket, child).into_inner();
+        let before = TimeoutsToConfirm::<T>::take(child);
+        if closing.wardens > 1
+            && let Some(waiting) = confirm_timeouts(&mut audits, before, closing.bucket)
+        {
+            TimeoutsToConfirm::<T>::insert(child, waiting);
+        }
+        audits
     }
 
     /// The weighted median of each field over the reports about a child, if they carry enough votes.

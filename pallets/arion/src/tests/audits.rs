@@ -4,9 +4,10 @@ use arion_types::{AttestationRecord, AttestationResult, AttestationResult::*, No
 use frame_support::assert_ok;
 
 use crate::{
-    AuditCounts, AuditCountsByChild, AuditTallies, NodeQualityByChild, NodeWeightByChild,
+    AuditCounts, AuditCountsByChild, AuditTallies, AuditTally, NodeQualityByChild, NodeWeightByChild,
+    TimeoutsToConfirm, UnconfirmedTimeouts,
     mock::*,
-    scoring::{AUDIT_FAILURES_MAX, agreed_failures, faded},
+    scoring::{AUDIT_FAILURES_MAX, agreed_failures, confirm_timeouts, faded},
 };
 
 const WARDENS: [u8; 3] = [200, 201, 202];
@@ -144,6 +145,124 @@ fn failing_differently_towards_each_warden_is_no_way_out() {
         run_to_weights();
         assert_eq!(failures(), (2, 2));
     });
+}
+
+#[test]
+fn a_timeout_that_one_of_several_wardens_saw_alone_does_not_count() {
+    with_wardens(2, || {
+        verdicts(200, &[Timeout, Timeout, Timeout]);
+        run_to_weights();
+        assert_eq!(failures(), (0, 0));
+        let waiting = UnconfirmedTimeouts { bucket: 0, warden: node_id(200), timeouts: 3 };
+        assert_eq!(TimeoutsToConfirm::<Test>::iter().collect::<Vec<_>>(), [(account(20), waiting)]);
+        // Nobody else sees one in the next bucket either.
+        run_to_weights();
+        assert_eq!((failures(), TimeoutsToConfirm::<Test>::iter().count()), ((0, 0), 0));
+    });
+    with_wardens(1, || {
+        verdicts(200, &[Timeout, Timeout, Timeout]);
+        run_to_weights();
+        assert_eq!(failures(), (3, 0), "the only warden counts in full");
+    });
+}
+
+/// Verdicts of a warden on different shards of miner 1, from the open bucket.
+fn later_verdicts(warden: u8, results: &[AttestationResult]) {
+    let block = System::block_number();
+    let records = results.iter().zip(100..).map(|(result, shard)| verdict(warden, 1, shard, block, *result));
+    assert_ok!(attest((block / BUCKET_BLOCKS) as u32, records.collect()));
+}
+
+#[test]
+fn a_second_wardens_failure_in_the_next_bucket_confirms_timeouts() {
+    for (result, expected) in [(Timeout, (2, 0)), (Failed, (1, 1)), (InvalidProof, (1, 1)), (Passed, (0, 0))]
+    {
+        with_wardens(2, || {
+            verdicts(200, &[Timeout]);
+            run_to_weights();
+            assert_eq!(failures(), (0, 0));
+            later_verdicts(201, &[result]);
+            run_to_weights();
+            assert_eq!((failures(), TimeoutsToConfirm::<Test>::iter().count()), (expected, 0), "{result:?}");
+        });
+    }
+}
+
+#[test]
+fn the_same_warden_does_not_confirm_itself_and_a_bucket_later_is_too_late() {
+    with_wardens(2, || {
+        verdicts(200, &[Timeout]);
+        run_to_weights();
+        later_verdicts(200, &[Timeout, Timeout]);
+        run_to_weights();
+        assert_eq!(failures(), (0, 0));
+        let waiting = UnconfirmedTimeouts { bucket: 1, warden: node_id(200), timeouts: 2 };
+        assert_eq!(
+            TimeoutsToConfirm::<Test>::get(account(20)),
+            Some(waiting),
+            "only those of the last bucket"
+        );
+        run_to_weights();
+        later_verdicts(201, &[Timeout]);
+        run_to_weights();
+        assert_eq!(failures(), (0, 0));
+        assert_eq!(TimeoutsToConfirm::<Test>::get(account(20)).unwrap().warden, node_id(201));
+        assert_ok!(Arion::deregister_child(signed(1), account(20)));
+        assert_eq!(TimeoutsToConfirm::<Test>::iter().count(), 0);
+    });
+}
+
+#[test]
+fn a_wrong_proof_counts_at_once_and_silence_beside_it_waits() {
+    with_wardens(2, || {
+        verdicts(200, &[InvalidProof, Timeout]);
+        run_to_weights();
+        assert_eq!(failures(), (0, 1));
+        assert_eq!(TimeoutsToConfirm::<Test>::get(account(20)).unwrap().timeouts, 1);
+    });
+}
+
+#[test]
+fn confirmation_in_numbers() {
+    let tally = |warden: u8, timeouts, integrity_fails| AuditTally {
+        warden: [warden; 32],
+        timeouts,
+        integrity_fails,
+    };
+    let waiting =
+        |bucket, warden: u8, timeouts| UnconfirmedTimeouts { bucket, warden: [warden; 32], timeouts };
+    for (before, audits, counted, left) in [
+        (None, vec![], vec![], None),
+        (None, vec![tally(1, 4, 0)], vec![tally(1, 0, 0)], Some(waiting(7, 1, 4))),
+        (
+            None,
+            vec![tally(1, 4, 0), tally(2, 0, 0)],
+            vec![tally(1, 0, 0), tally(2, 0, 0)],
+            Some(waiting(7, 1, 4)),
+        ),
+        (None, vec![tally(1, 4, 0), tally(2, 1, 0)], vec![tally(1, 4, 0), tally(2, 1, 0)], None),
+        (None, vec![tally(1, 4, 0), tally(2, 0, 1)], vec![tally(1, 4, 0), tally(2, 0, 1)], None),
+        (None, vec![tally(1, 0, 3)], vec![tally(1, 0, 3)], None),
+        (Some(waiting(6, 1, 4)), vec![tally(2, 1, 0)], vec![tally(2, 1, 0), tally(1, 4, 0)], None),
+        (
+            Some(waiting(6, 1, 4)),
+            vec![tally(1, 0, 0), tally(2, 1, 0)],
+            vec![tally(1, 4, 0), tally(2, 1, 0)],
+            None,
+        ),
+        (
+            Some(waiting(6, 1, u16::MAX)),
+            vec![tally(1, 1, 0), tally(2, 1, 0)],
+            vec![tally(1, u16::MAX, 0), tally(2, 1, 0)],
+            None,
+        ),
+        (Some(waiting(6, 1, 4)), vec![tally(1, 2, 0)], vec![tally(1, 0, 0)], Some(waiting(7, 1, 2))),
+        (Some(waiting(5, 1, 4)), vec![tally(2, 1, 0)], vec![tally(2, 0, 0)], Some(waiting(7, 2, 1))),
+    ] {
+        let mut found = audits.clone();
+        let waits = confirm_timeouts(&mut found, before, 7);
+        assert_eq!((found, waits), (counted, left), "{before:?} {audits:?}");
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ enum Step {
     Map { validator: u8, epochs_ahead: u64, uids: Vec<u32> },
     Warden { add: bool, warden: u8 },
     Attest { warden: u8, shard: u8, uid: u32, result: AttestationResult, blocks_ago: u64 },
+    Conflict { warden: u8, first: AttestationResult, second: AttestationResult, by: u8 },
+    Away { nth: usize, by: Option<u8>, ahead: u64, blocks: u64 },
     Commit { validator: u8, epoch: u64 },
     Submitter { add: bool, who: u8 },
     Report { validator: u8, children: Vec<u8>, quality: NodeQuality },
@@ -54,6 +56,10 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (200..=203u8, 0..4u8, 1..6u32, result(), 0..60u64).prop_map(
             |(warden, shard, uid, result, blocks_ago)| Step::Attest { warden, shard, uid, result, blocks_ago }
         ),
+        1 => (200..=203u8, result(), result(), 1..=6u8)
+            .prop_map(|(warden, first, second, by)| Step::Conflict { warden, first, second, by }),
+        2 => (0..8usize, by(), 0..9u64, 0..14u64)
+            .prop_map(|(nth, by, ahead, blocks)| Step::Away { nth, by, ahead, blocks }),
         2 => (100..=103u8, 0..4u64).prop_map(|(validator, epoch)| Step::Commit { validator, epoch }),
         1 => (any::<bool>(), 1..=4u8).prop_map(|(add, who)| Step::Submitter { add, who }),
         6 => (100..=103u8, children(), quality(), any::<bool>()).prop_map(
@@ -166,6 +172,22 @@ fn call(step: Step) -> Option<(RuntimeOrigin, Call<Test>)> {
             let attestations = BoundedVec::truncate_from(vec![record]);
             let bucket = (block / BUCKET_BLOCKS) as u32;
             (signed(100), Call::submit_attestations { bucket, attestations })
+        }
+        Step::Conflict { warden, first, second, by } => {
+            let verdict = |result| {
+                let mut record = attestation(warden, 0, System::block_number());
+                record.result = result;
+                sign(&mut record, warden);
+                Box::new(record)
+            };
+            let (first, second) = (verdict(first), verdict(second));
+            (signed(by), Call::report_conflicting_attestations { first, second })
+        }
+        Step::Away { nth, by, ahead, blocks } => {
+            let (family, child) = child(nth, |status| status == ChildStatus::Active);
+            let from = System::block_number() + ahead;
+            let call = Call::announce_maintenance { child, from, until: from + blocks };
+            (by.map_or(RuntimeOrigin::signed(family), signed), call)
         }
         Step::Commit { validator, epoch } => {
             let call = Call::submit_attestation_commitment {

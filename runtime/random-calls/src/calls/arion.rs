@@ -1,6 +1,6 @@
 //! Calls of `pallet-arion`.
 
-use arion_runtime::{AccountId, Arion, Runtime, RuntimeCall};
+use arion_runtime::{AccountId, Arion, Runtime, RuntimeCall, System};
 use arion_types::{
     AttestationRecord, AttestationResult, CrushParams, MinerRecord, MinerStatsUpdate, NetworkTotals,
     NodeQuality,
@@ -20,15 +20,17 @@ pub(crate) fn call(script: &mut Script) -> (Sender, RuntimeCall) {
     let (sender, call): (Sender, Call<Runtime>) = match script.byte() % 32 {
         0..4 => submit_crush_map(script),
         4..10 => register_child(script),
-        10..12 => {
+        10 => {
             let child = child(script);
             (family_of(script, &child), Call::deregister_child { child })
         }
+        11 => announce_maintenance(script),
         12..14 => {
             let child = child(script);
             (family_of(script, &child), Call::claim_unbonded { child })
         }
-        14..19 => submit_attestations(script),
+        14..18 => submit_attestations(script),
+        18 => report_conflict(script),
         19 => {
             let call = Call::submit_attestation_commitment {
                 epoch: epoch(script),
@@ -128,29 +130,26 @@ fn family_of(script: &mut Script, child: &AccountId) -> Sender {
     script.one_of(&[number.unwrap_or(0)])
 }
 
+/// Mostly in time, and mostly not for too long.
+fn announce_maintenance(script: &mut Script) -> (Sender, Call<Runtime>) {
+    let child = child(script);
+    let sender = family_of(script, &child);
+    let from = System::block_number().wrapping_add(u32::from(script.byte() % 64));
+    let blocks = if script.rarely(16) { script.number_u64() as u32 } else { script.byte().into() };
+    (sender, Call::announce_maintenance { child, from, until: from.wrapping_add(blocks) })
+}
+
 fn warden_key(script: &mut Script) -> [u8; 32] {
     warden_id(script.byte() % WARDENS)
 }
 
 fn submit_attestations(script: &mut Script) -> (Sender, Call<Runtime>) {
-    use AttestationResult::{Failed, InvalidProof, Passed, Timeout};
     let length: u32 = <Runtime as pallet_arion::Config>::AttestationBucketBlocks::get();
     let first = script.recent_block(120);
     let bucket = if script.rarely(32) { script.byte().into() } else { (first / u64::from(length)) as u32 };
     let mut records = Vec::new();
     for _ in 0..=script.below(6) {
-        let mut record = AttestationRecord {
-            shard_hash: [script.byte() % 8; 32],
-            miner_uid: u32::from(script.byte() % NODES),
-            result: [Passed, Failed, Timeout, InvalidProof][script.below(4)],
-            challenge_seed: [2; 32],
-            block_number: if script.rarely(32) { script.recent_block(200) } else { first },
-            timestamp: 3,
-            warden_pubkey: [0; 32],
-            signature: [0; 64],
-            merkle_proof_sig_hash: [4; 32],
-            warden_id: Default::default(),
-        };
+        let mut record = attestation(script, first);
         sign(&mut record, script.byte() % WARDENS);
         if script.rarely(64) {
             record.challenge_seed = [3; 32];
@@ -159,6 +158,45 @@ fn submit_attestations(script: &mut Script) -> (Sender, Call<Runtime>) {
     }
     let call = Call::submit_attestations { bucket, attestations: BoundedVec::truncate_from(records) };
     (script.validator(), call)
+}
+
+/// A record without a signature, mostly of this block.
+fn attestation(script: &mut Script, block: u64) -> AttestationRecord {
+    AttestationRecord {
+        shard_hash: [script.byte() % 8; 32],
+        miner_uid: u32::from(script.byte() % NODES),
+        result: verdict(script),
+        challenge_seed: [2; 32],
+        block_number: if script.rarely(32) { script.recent_block(200) } else { block },
+        timestamp: 3,
+        warden_pubkey: [0; 32],
+        signature: [0; 64],
+        merkle_proof_sig_hash: [4; 32],
+        warden_id: Default::default(),
+    }
+}
+
+fn verdict(script: &mut Script) -> AttestationResult {
+    use AttestationResult::{Failed, InvalidProof, Passed, Timeout};
+    [Passed, Failed, Timeout, InvalidProof][script.below(4)]
+}
+
+/// Mostly two verdicts of one warden on one challenge, which may be the same.
+fn report_conflict(script: &mut Script) -> (Sender, Call<Runtime>) {
+    let block = script.recent_block(120);
+    let mut first = attestation(script, block);
+    let mut second = AttestationRecord { result: verdict(script), ..first.clone() };
+    if script.rarely(16) {
+        second.miner_uid = second.miner_uid.wrapping_add(1);
+    }
+    let key = script.byte() % WARDENS;
+    sign(&mut first, key);
+    sign(&mut second, if script.rarely(16) { script.byte() % WARDENS } else { key });
+    if script.rarely(16) {
+        first.timestamp = 4;
+    }
+    let (first, second) = (Box::new(first), Box::new(second));
+    (Sender::Account(script.signer()), Call::report_conflicting_attestations { first, second })
 }
 
 /// Mostly the open bucket.

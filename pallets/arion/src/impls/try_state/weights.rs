@@ -9,8 +9,9 @@ use frame_support::{
 
 use crate::{
     AuditCounts, AuditCountsByChild, AuditTallies, ClosingVotes, Config, CurrentWeightBucket,
-    CurrentWeightRound, FamilyGraceStart, FamilyWeight, FamilyWeightRaw, MinerStats, NetworkStats,
-    NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, WeightReporters,
+    CurrentWeightRound, FamilyGraceStart, FamilyWeight, FamilyWeightRaw, Maintenances, MinerStats,
+    NetworkStats, NodeQualityByChild, NodeWeightByChild, Pallet, QualityReports, TimeoutsToConfirm,
+    WeightReporters,
 };
 
 impl<T: Config> Pallet<T> {
@@ -95,6 +96,20 @@ impl<T: Config> Pallet<T> {
             let mut wardens: alloc::vec::Vec<_> = tallies.iter().map(|tally| tally.warden).collect();
             wardens.sort_unstable();
             ensure!(wardens.windows(2).all(|pair| pair[0] != pair[1]), "a warden has two tallies");
+        }
+        for (child, away) in Maintenances::<T>::iter() {
+            ensure!(Self::is_active(&child), "maintenance of an account that is no active child");
+            ensure!(
+                away.from < away.until && away.period_start <= away.from,
+                "maintenance ends before it begins"
+            );
+            ensure!(away.announced <= T::MaintenanceBlocksMax::get(), "more maintenance than a period has");
+        }
+        let newest = open.checked_sub(1);
+        for (child, waiting) in TimeoutsToConfirm::<T>::iter() {
+            ensure!(Self::is_active(&child), "timeouts to confirm of an account that is no active child");
+            ensure!(waiting.timeouts > 0, "no timeouts are to be confirmed");
+            ensure!(Some(waiting.bucket) <= newest, "timeouts to confirm are of a bucket that is not over");
         }
         Ok(())
     }
