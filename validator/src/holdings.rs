@@ -13,7 +13,7 @@
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
 //! - `miners` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
-//! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard.
+//! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard, and when its miner is released.
 
 mod stripes;
 
@@ -159,6 +159,18 @@ impl Holdings {
                             stripes::deleted(&mut stripes, &stripe, shard, &node)?;
                             let sum = add(&mut miners, &node, |sum| sum.saturating_sub(size.into()))?;
                             sums.insert(node, sum);
+                        }
+                    }
+                    Change::Released { shard, miner } => {
+                        let key = (shard.0, miner.0);
+                        let known = signed.get(key)?.map(|value| value.value());
+                        if let Some((of, size, stripe)) = known
+                            && of == gateway.0
+                        {
+                            signed.remove(key)?;
+                            stripes::deleted(&mut stripes, &stripe, shard, miner)?;
+                            let sum = add(&mut miners, miner, |sum| sum.saturating_sub(size.into()))?;
+                            sums.insert(*miner, sum);
                         }
                     }
                 }

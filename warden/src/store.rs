@@ -160,6 +160,15 @@ impl Store {
                             removed.push((NodeId(node), *shard));
                         }
                     }
+                    Change::Released { shard, miner } => {
+                        let key = (shard.0, miner.0);
+                        let is_its = |value: ShardValue| value.0 == gateway.0;
+                        if shards.get(key)?.is_some_and(|value| is_its(value.value())) {
+                            shards.remove(key)?;
+                            added.retain(|target| (target.shard, target.node) != (*shard, *miner));
+                            removed.push((*miner, *shard));
+                        }
+                    }
                 }
             }
             transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;

@@ -30,7 +30,10 @@ pub use error::ErrorCode;
 pub use frame::{FrameError, Rejection, RequestHeader, ResponseHeader};
 pub use heartbeat::{Heartbeat, SignedHeartbeat};
 pub use ledger::{LedgerEntry, LedgerRecord};
-pub use message::{ListedShard, MinerState, MinerStatus, Request, Response, ShardPlacement, ShardStat};
+pub use message::{
+    DrainProgress, ListedShard, MinerCustody, MinerState, MinerStatus, NetworkDurability, Request, Response,
+    ShardPlacement, ShardStat, StripesAlike,
+};
 pub use relay::{ALPN_RELAY, ObservedAddress, RelayAnswer, RelayOrder, RelayRequest};
 
 /// Application protocol name in the TLS handshake: the version of everything in this crate.

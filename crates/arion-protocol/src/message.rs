@@ -12,7 +12,7 @@ use crate::{
     ledger::LedgerEntry,
     limits::{
         ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, RELOCATED_RECEIPTS_MAX,
-        STAT_SHARDS_MAX,
+        STAT_SHARDS_MAX, STRIPE_KINDS_MAX,
     },
 };
 
@@ -95,7 +95,8 @@ pub enum Request {
     /// A miner reports to a validator service. Registered miners. Answer: [`Response::HeartbeatAccepted`].
     #[codec(index = 8)]
     Heartbeat(SignedHeartbeat),
-    /// A page of a gateway's ledger. Public. Answer: [`Response::Ledger`].
+    /// A page of a gateway's ledger. Public. Answer: [`Response::Ledger`], without lines that release miners: a ledger is
+    /// read to the first of them by this, and then refused.
     #[codec(index = 9)]
     LedgerPage {
         /// Start behind this sequence number; 0 for the beginning.
@@ -130,11 +131,31 @@ pub enum Request {
     /// body. Answer: [`Response::AttestationsKept`] once they are durable.
     #[codec(index = 14)]
     AttestShown,
+    /// [`Request::LedgerPage`] with lines of every kind. Public. Answer: [`Response::LedgerLines`].
+    #[codec(index = 15)]
+    LedgerSince {
+        /// Start behind this sequence number; 0 for the beginning.
+        after: u64,
+        /// At most this many, at most `LEDGER_ENTRIES_MAX`.
+        limit: u16,
+    },
+    /// What the ledgers say that miners hold, and how far those are that are being emptied, as a validator service sees
+    /// it. Public. Answer: [`Response::Custody`].
+    #[codec(index = 16)]
+    Custody {
+        /// Start behind this node id.
+        after: Option<NodeId>,
+        /// At most this many, at most `MINERS_MAX`.
+        limit: u16,
+    },
+    /// What the newest census of a validator service found. Public. Answer: [`Response::Durability`].
+    #[codec(index = 17)]
+    Durability,
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 15;
+    pub const KINDS: u8 = 18;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -146,7 +167,10 @@ impl Request {
             | Self::List { .. }
             | Self::Challenge { .. }
             | Self::LedgerPage { .. }
-            | Self::Miners { .. } => true,
+            | Self::LedgerSince { .. }
+            | Self::Miners { .. }
+            | Self::Custody { .. }
+            | Self::Durability => true,
             Self::Store(_)
             | Self::Delete(_)
             | Self::Restore(_)
@@ -250,11 +274,20 @@ pub enum Response {
         /// Whether the gateway wants the stripe: then the receipts are in its ledger, and else nothing was entered.
         wanted: bool,
     },
+    /// To [`Request::LedgerSince`]. Fewer than asked for means the end.
+    #[codec(index = 15)]
+    LedgerLines(Vec<LedgerEntry>),
+    /// To [`Request::Custody`]. Fewer than asked for means the end.
+    #[codec(index = 16)]
+    Custody(Vec<MinerCustody>),
+    /// To [`Request::Durability`].
+    #[codec(index = 17)]
+    Durability(NetworkDurability),
 }
 
 impl Response {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 15;
+    pub const KINDS: u8 = 18;
 
     /// The list (of `Error`: the text, behind the code) in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
@@ -262,8 +295,9 @@ impl Response {
             0 => (1, ERROR_DETAIL_BYTES_MAX as u32),
             4 => (0, STAT_SHARDS_MAX as u32),
             5 => (0, u32::from(LIST_SHARDS_MAX)),
-            9 => (0, u32::from(LEDGER_ENTRIES_MAX)),
-            10 => (0, u32::from(MINERS_MAX)),
+            9 | 15 => (0, u32::from(LEDGER_ENTRIES_MAX)),
+            10 | 16 => (0, u32::from(MINERS_MAX)),
+            17 => (NetworkDurability::KINDS_AT, u32::from(STRIPE_KINDS_MAX)),
             _ => return None,
         };
         Some(ListLimit { offset, max })
@@ -362,4 +396,73 @@ pub struct MinerStatus {
     pub used_bytes: u64,
     /// Shards it holds.
     pub shard_count: u64,
+}
+
+/// What the ledgers that a validator service follows say that a miner holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct MinerCustody {
+    /// The miner.
+    pub node_id: NodeId,
+    /// Whether the current map has it: then there will be more.
+    pub in_map: bool,
+    /// Bytes of shards that ledgers name on it. A miner that is being emptied may be switched off when there are none.
+    pub held_bytes: u64,
+    /// Of these, bytes that the map gives to other miners which have not signed for them: copies of them are still to be made.
+    pub waiting_bytes: u64,
+    /// Of these, bytes that the miners of the map have signed for: its gateway has not released the miner yet.
+    pub surplus_bytes: u64,
+    /// When the last two were counted, milliseconds since the Unix epoch; 0: not yet.
+    pub counted_at: u64,
+    /// How far it is, if it is being emptied.
+    pub drain: Option<DrainProgress>,
+}
+
+/// How far a miner is that is being emptied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct DrainProgress {
+    /// Since when the service knows of it, milliseconds since the Unix epoch.
+    pub since: u64,
+    /// Bytes that ledgers named on it then.
+    pub begun_bytes: u64,
+    /// Bytes that become fewer in a second, lately.
+    pub bytes_per_second: u64,
+}
+
+/// What a census found: all live stripes of the ledgers that a validator service follows, as miners say.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct NetworkDurability {
+    /// When it ended, milliseconds since the Unix epoch.
+    pub taken_at: u64,
+    /// Epoch of the map that it compared with.
+    pub epoch: Epoch,
+    /// Gateways whose ledger could not be read: their newest stripes are not in it.
+    pub silent_gateways: u32,
+    /// Shards that there should be.
+    pub shards: u64,
+    /// Shards that a miner has.
+    pub present: u64,
+    /// Bytes of all shards that there should be.
+    pub bytes: u64,
+    /// Stripes that cannot be judged: their receipts contradict each other.
+    pub bad: u64,
+    /// All other stripes, by what they can bear.
+    pub stripes: Vec<StripesAlike>,
+}
+
+impl NetworkDurability {
+    /// Bytes in front of the list.
+    const KINDS_AT: usize = 8 + 8 + 4 + 8 + 8 + 8 + 8;
+}
+
+/// Stripes that can bear the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode)]
+pub struct StripesAlike {
+    /// The fewest families whose loss takes the stripe; 0 if too few of its shards are left.
+    pub fewest: u8,
+    /// Families that have shards of it.
+    pub families: u8,
+    /// Shards that are not on the miner that the map names.
+    pub missing: u8,
+    /// Number of stripes.
+    pub count: u64,
 }

@@ -15,7 +15,7 @@ use super::{
     MissingRow, NULLS, OBJECTS, PARTS, ReadTable, ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES,
     UPLOADS, Unreadable, VERSIONS, WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
-    ledger, occupancy,
+    ledger, moved, occupancy,
     packs::{HOLED, PACKED},
     snapshots::SNAPSHOT_STRIPES,
     stripes::PINNED,
@@ -108,7 +108,7 @@ macro_rules! tables {
                 })*
                 RECEIPTS => {
                     let record = LedgerRecord::decode_all(&mut &*value).map_err(|_| MetaError::Row("receipts"))?;
-                    ledger::append(transaction, [record])
+                    ledger::append(transaction, [record]).map(drop)
                 }
                 _ => Err(MetaError::Row("snapshot")),
             }
@@ -212,7 +212,7 @@ impl View<'_> {
         }
     }
 
-    /// Receipts of stripes that are needed, without those of snapshots.
+    /// Receipts of stripes that are needed, without those of snapshots and of miners that were released.
     fn receipts(&self, each: &mut Each<'_>) -> Result<(), MetaError> {
         let stripes = self.transaction.open_table(STRIPES)?;
         for row in self.transaction.open_table(LEDGER)?.iter()? {
@@ -221,7 +221,8 @@ impl View<'_> {
             let Some(record) = self.unreadable.readable(record, sequence.value())? else { continue };
             let LedgerRecord::Stored(signed) = record else { continue };
             let receipt = &signed.receipt;
-            if stripes.get(receipt.stripe.0)?.is_some() && !self.is_own(&receipt.stripe)? {
+            let is_wanted = stripes.get(receipt.stripe.0)?.is_some() && !self.is_own(&receipt.stripe)?;
+            if is_wanted && moved::is_held(self.transaction, receipt, sequence.value())? {
                 // Not its line, which is another one in the ledger of another gateway.
                 each(RECEIPTS, &(receipt.shard, receipt.index).encode(), value.value())?;
             }
@@ -326,7 +327,7 @@ mod tests {
             SETTINGS,
             commitments::{COMMITMENTS, NOTICES, ROOTS},
             events::EVENTS,
-            moved::MOVED,
+            moved::{MOVED, RELEASES},
             occupancy::{CLAIMS, OCCUPIED, PACKED_FOR},
             receipts::RECEIPTS as INDEX,
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
@@ -350,6 +351,7 @@ mod tests {
             EVENTS.name(),
             INDEX.name(),
             MOVED.name(),
+            RELEASES.name(),
         ]);
         let billing = [CLAIMS.name(), OCCUPIED.name(), PACKED_FOR.name()];
         let billing = billing.into_iter().chain([ROOTS.name(), COMMITMENTS.name(), NOTICES.name()]);

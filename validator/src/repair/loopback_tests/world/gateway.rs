@@ -53,7 +53,7 @@ impl Gateway {
         let lines = self.lines.lock().unwrap();
         let stored = |line: &LedgerRecord| match line {
             LedgerRecord::Stored(signed) => Some(*signed),
-            LedgerRecord::Deleted { .. } => None,
+            LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => None,
         };
         lines.iter().filter_map(stored).collect()
     }
@@ -77,10 +77,10 @@ impl Gateway {
 impl Service for Gateway {
     async fn serve(&self, peer: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
         let response = match request {
-            Request::LedgerPage { after, limit } => {
+            Request::LedgerSince { after, limit } => {
                 let lines = self.lines.lock().unwrap();
                 let page = lines.iter().zip(1..).skip(after as usize).take(usize::from(limit));
-                Response::Ledger(
+                Response::LedgerLines(
                     page.map(|(record, sequence)| LedgerEntry { sequence, record: *record }).collect(),
                 )
             }
