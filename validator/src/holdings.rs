@@ -18,13 +18,13 @@
 mod stripes;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arion_ledger::{Book, BookError, Change};
-use arion_types::NodeId;
+use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
 
@@ -120,6 +120,22 @@ impl Holdings {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
+    /// Those of these shards that a miner has signed for and that are wanted of it.
+    pub fn signed_by(
+        &self,
+        node: &NodeId,
+        shards: impl IntoIterator<Item = ShardHash>,
+    ) -> Result<HashSet<ShardHash>, StoreError> {
+        let table = self.database.begin_read()?.open_table(SIGNED)?;
+        let mut found = HashSet::new();
+        for shard in shards {
+            if table.get((shard.0, node.0))?.is_some() {
+                found.insert(shard);
+            }
+        }
+        Ok(found)
+    }
+
     fn cursor_of(&self, gateway: &NodeId) -> Result<u64, StoreError> {
         let table = self.database.begin_read()?.open_table(CURSORS)?;
         Ok(table.get(gateway.0)?.map_or(0, |cursor| cursor.value()))
@@ -213,7 +229,7 @@ impl Book for HoldingsBook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_types::{Receipt, ShardHash, StripeId};
+    use arion_types::{Receipt, StripeId};
     use proptest::prelude::*;
 
     const GATEWAY: NodeId = NodeId([7; 32]);

@@ -49,6 +49,21 @@ impl Gateway {
         self.unwanted.lock().unwrap().insert(stripe);
     }
 
+    /// Releases a miner from every shard that another one has signed for, as the real one does when all is in place. How many.
+    pub(in crate::repair::loopback_tests) fn release(&self, node: &NodeId) -> usize {
+        let receipts = self.receipts();
+        let has_other = |signed: &&SignedReceipt| {
+            let shard = signed.receipt.shard;
+            receipts.iter().any(|other| other.receipt.shard == shard && other.receipt.node_id != *node)
+        };
+        let own = receipts.iter().filter(|signed| signed.receipt.node_id == *node).filter(has_other);
+        let lines: Vec<_> =
+            own.map(|signed| LedgerRecord::Released { shard: signed.receipt.shard, miner: *node }).collect();
+        let count = lines.len();
+        self.lines.lock().unwrap().extend(lines);
+        count
+    }
+
     fn receipts(&self) -> Vec<SignedReceipt> {
         let lines = self.lines.lock().unwrap();
         let stored = |line: &LedgerRecord| match line {
