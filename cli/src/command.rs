@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod copy;
+pub mod drain;
 pub mod du;
 pub mod durability;
 pub mod ledger;
@@ -18,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 
 use arion_daemon::line;
 use arion_net::{CallError, PeerAddr, QuicTransport, Transport};
-use arion_protocol::{MinerStatus, Request, Response, limits::MINERS_MAX};
+use arion_protocol::{MinerCustody, MinerStatus, Request, Response, limits::MINERS_MAX};
 use bytes::Bytes;
 
 /// Time for one answer of a validator service.
@@ -52,6 +53,23 @@ async fn miners_of(transport: &dyn Transport, validator: &PeerAddr) -> Result<Ve
         let request = Request::Miners { after, limit: MINERS_MAX };
         let (response, _) = transport.call(validator, request, Bytes::new(), ANSWER_TIMEOUT).await?;
         let Response::Miners(page) = response else { break };
+        let last = page.len() < usize::from(MINERS_MAX);
+        miners.extend(page);
+        if last {
+            break;
+        }
+    }
+    Ok(miners)
+}
+
+/// What the ledgers say that miners hold, as a validator service sees it.
+async fn custody_of(transport: &dyn Transport, validator: &PeerAddr) -> Result<Vec<MinerCustody>, CallError> {
+    let mut miners: Vec<MinerCustody> = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let after = miners.last().map(|miner| miner.node_id);
+        let request = Request::Custody { after, limit: MINERS_MAX };
+        let (response, _) = transport.call(validator, request, Bytes::new(), ANSWER_TIMEOUT).await?;
+        let Response::Custody(page) = response else { break };
         let last = page.len() < usize::from(MINERS_MAX);
         miners.extend(page);
         if last {
