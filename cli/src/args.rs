@@ -234,10 +234,10 @@ enum MinerCommand {
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
         /// Stop emptying it: the next map has it again, and what is still on it stays there.
-        #[arg(long, visible_alias = "pause", requires = "data_dir")]
+        #[arg(long, visible_alias = "pause", requires = "data_dir", conflicts_with = "miner")]
         cancel: bool,
         /// Return at once.
-        #[arg(long, requires = "data_dir", conflicts_with = "cancel")]
+        #[arg(long, requires = "data_dir", conflicts_with_all = ["miner", "cancel"])]
         no_wait: bool,
     },
 }

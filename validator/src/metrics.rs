@@ -7,7 +7,10 @@ use arion_daemon::prometheus_client::{
 use arion_ledger::LedgerMetrics;
 use arion_protocol::MinerState;
 
-use crate::repair::{Orphans, Tally};
+use crate::{
+    movement::Movement,
+    repair::{Orphans, Tally},
+};
 
 /// Name and value of the label of miners, and of stripes: `whole`, `missing_1` to `missing_30`, `unrecoverable`, `bad`.
 type State = [(&'static str, String); 1];
@@ -96,6 +99,7 @@ pub struct Metrics {
     pub(crate) repair: RepairMetrics,
     pub(crate) states: Family<State, Gauge>,
     drains: [Gauge; 3],
+    plan: [Gauge; 3],
     pub(crate) online: Gauge,
     pub(crate) registered: Gauge,
     pub(crate) epoch: Gauge,
@@ -112,6 +116,14 @@ impl Metrics {
     pub(crate) fn drains(&self, held: u64, waiting: u64, surplus: u64) {
         for (metric, bytes) in self.drains.iter().zip([held, waiting, surplus]) {
             metric.set(gauge(bytes));
+        }
+    }
+
+    /// Takes over what the map moves that was voted for last.
+    pub(crate) fn plan(&self, movement: &Movement) {
+        let Movement { positions, moved, least } = *movement;
+        for (metric, count) in self.plan.iter().zip([positions, moved, least]) {
+            metric.set(gauge(count));
         }
     }
 
@@ -136,6 +148,14 @@ impl Metrics {
         ];
         for ((name, help), metric) in names.into_iter().zip(&self.drains) {
             registry.register_with_unit(name, help, Unit::Bytes, metric.clone());
+        }
+        let names = [
+            ("plan_positions", "Positions of the map that was voted for last"),
+            ("plan_moved_positions", "Positions that it moves"),
+            ("plan_least_positions", "Positions that it has to move whatever the placement"),
+        ];
+        for ((name, help), metric) in names.into_iter().zip(&self.plan) {
+            registry.register(name, help, metric.clone());
         }
         registry.register("miners", "Registered miners by state", self.states.clone());
         registry.register("miners_online", "Miners with a recent heartbeat", self.online.clone());

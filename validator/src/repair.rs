@@ -123,38 +123,26 @@ pub struct Repair {
 impl Repair {
     /// Of these parts; nothing runs yet.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts {
-            key,
-            view,
-            transport,
-            holdings,
-            followers,
-            liveness,
-            health,
-            last_census,
-            metrics,
-            options,
-        } = parts;
-        let me = signing::node_id(&key);
+        let me = signing::node_id(&parts.key);
         let miners = Miners {
-            transport,
-            genesis: view.genesis(),
-            key,
-            rate: Rate::new(options.bytes_per_second),
-            metrics: metrics.clone(),
+            transport: parts.transport,
+            genesis: parts.view.genesis(),
+            key: parts.key,
+            rate: Rate::new(parts.options.bytes_per_second),
+            metrics: parts.metrics.clone(),
             silent: Mutex::default(),
         };
         Arc::new(Self {
             me,
-            view,
+            view: parts.view,
             miners: Arc::new(miners),
-            holdings,
-            followers,
-            liveness,
-            health,
-            last_census,
-            metrics,
-            options,
+            holdings: parts.holdings,
+            followers: parts.followers,
+            liveness: parts.liveness,
+            health: parts.health,
+            last_census: parts.last_census,
+            metrics: parts.metrics,
+            options: parts.options,
             queue: Mutex::default(),
             wake: Notify::new(),
             map: Mutex::default(),

@@ -11,7 +11,7 @@ use super::{
     show, take, until_no_surplus, until_whole,
 };
 use crate::{
-    network::{Network, local, run},
+    network::{Network, local, registration::run},
     story::within,
 };
 
