@@ -6,7 +6,7 @@
 //! - A miner that the current map names is not told to delete.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -143,8 +143,8 @@ impl Grid {
         pace.tell_again = pace.released.is_none().then(|| Instant::now() + self.pass_pause());
         let mut stripes = HashMap::new();
         for release in &page {
-            if !stripes.contains_key(&release.stripe) {
-                stripes.insert(release.stripe, self.meta.stripe(release.stripe).await?);
+            if let Entry::Vacant(unknown) = stripes.entry(release.stripe) {
+                unknown.insert(self.meta.stripe(release.stripe).await?);
             }
         }
         let map = self.maps.current();

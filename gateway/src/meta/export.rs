@@ -331,6 +331,7 @@ mod tests {
             occupancy::{CLAIMS, OCCUPIED, PACKED_FOR},
             receipts::RECEIPTS as INDEX,
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
+            stripes,
             tests::{Engine, bucket_of},
             usage::USAGE,
         },
@@ -380,6 +381,44 @@ mod tests {
         };
         let (exported, rows) = tokio::join!(export, take);
         (rows, exported.unwrap().summary.unwrap())
+    }
+
+    /// A new gateway's ledger has each shard with those who have it, not with who was released.
+    #[tokio::test]
+    async fn receipts_of_miners_that_were_released_stay_behind() {
+        use arion_types::NodeId;
+        let directory = tempfile::tempdir().unwrap();
+        let meta = Meta::open(&directory.path().join("one.redb")).unwrap();
+        let stripe = stripes::tests::record(1);
+        let by = |miner: u8, index: u8| {
+            let mut signed = stripes::tests::receipt(&stripe, index);
+            signed.receipt.node_id = NodeId([miner + index; 32]);
+            signed
+        };
+        let all = |miner: u8| (0..30).map(|index| by(miner, index)).collect::<Vec<_>>();
+        meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+        meta.stripe_stored(stripe.id(), all(0), 0).await.unwrap();
+        let named = |miner: u8| (0..30).map(|index| Some(NodeId([miner + index; 32]))).collect();
+        // There and back again: the miners of before have signed twice.
+        for (miner, released) in [(100, 30), (0, 30), (100, 30), (50, 0)] {
+            meta.relocated(all(miner)).await.unwrap();
+            if released > 0 {
+                assert_eq!(meta.release(vec![(stripe.id(), named(miner))], 0).await.unwrap(), released);
+            }
+        }
+        let (sent, _) = rows(&meta).await;
+        let other = Meta::open(&directory.path().join("two.redb")).unwrap();
+        other.import(sent, &mut Summary::default()).await.unwrap();
+        let lines = other.ledger_page(0, 512).await.unwrap();
+        let mut miners: Vec<u8> = lines
+            .iter()
+            .map(|entry| match &entry.record {
+                LedgerRecord::Stored(signed) => signed.receipt.node_id.0[0],
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        miners.sort_unstable();
+        assert_eq!(miners, (50..80).chain(100..130).collect::<Vec<u8>>());
     }
 
     #[tokio::test]

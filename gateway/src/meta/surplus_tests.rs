@@ -116,6 +116,24 @@ async fn who_is_not_named_any_more_is_released_once_everything_is_in_place() {
     }
 }
 
+/// Whoever was released is told after a crash, too.
+#[tokio::test]
+async fn a_restart_forgets_no_deletion() {
+    for engine in Engine::each() {
+        let before = {
+            let meta = engine.open();
+            let stripe = stored(&meta, 1, 30).await;
+            bring(&meta, &stripe, 0..30, 1).await;
+            assert_eq!(release(&meta, &stripe, 1).await, 30);
+            meta.releases(None, 100).await.unwrap()
+        };
+        let meta = engine.open();
+        assert_eq!(meta.releases(None, 100).await.unwrap(), before);
+        meta.releases_done(before).await.unwrap();
+        assert_eq!(meta.releases_len().await.unwrap(), 0);
+    }
+}
+
 /// The map of before is the current one again before anybody was released: who came meanwhile is surplus, by older lines.
 #[tokio::test]
 async fn a_map_that_changes_back_makes_the_newer_copies_surplus() {
