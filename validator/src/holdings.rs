@@ -332,6 +332,26 @@ mod tests {
     }
 
     #[test]
+    fn a_released_miner_holds_nothing_until_it_signs_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let holdings = Holdings::open(directory.path()).unwrap();
+        let released =
+            |miner: u8, shard: u8| Change::Released { shard: ShardHash([shard; 32]), miner: node(miner) };
+        let sums = || [1, 2].map(|n| holdings.bytes_of(&node(n)));
+        holdings.take_over(&GATEWAY, &[stored(1, 1, 64), stored(2, 1, 64), stored(1, 2, 64)], 3).unwrap();
+        holdings.take_over(&OTHER, &[released(1, 1)], 1).unwrap();
+        assert_eq!(sums(), [128, 64]);
+        holdings.take_over(&GATEWAY, &[released(1, 1), released(3, 1), released(1, 1)], 6).unwrap();
+        assert_eq!(sums(), [64, 64]);
+        let stripe = holdings.stripe(&StripeId([0; 32])).unwrap().unwrap();
+        assert_eq!(stripe.places.iter().map(|place| place.node).collect::<Vec<_>>(), [node(2)]);
+        let shards = [1, 2].map(|shard| ShardHash([shard; 32]));
+        assert_eq!(holdings.signed_by(&node(1), shards).unwrap(), [shards[1]].into());
+        holdings.take_over(&GATEWAY, &[stored(1, 1, 64), deleted(1)], 8).unwrap();
+        assert_eq!(sums(), [64, 0]);
+    }
+
+    #[test]
     fn a_full_disk_keeps_nothing_and_is_noticed() {
         let disk = arion_stranger::SmallDisk::default();
         let holdings = Holdings::on(Database::builder().create_with_backend(disk.clone()).unwrap()).unwrap();
@@ -347,20 +367,24 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn sums_are_those_of_the_shards(lines in proptest::collection::vec((0..2_u8, any::<bool>(), 0..3_u8, 0..4_u8), 1..60)) {
+        fn sums_are_those_of_the_shards(lines in proptest::collection::vec((0..2_u8, 0..5_u8, 0..3_u8, 0..4_u8), 1..60)) {
             let directory = tempfile::tempdir().unwrap();
             let holdings = Holdings::open(directory.path()).unwrap();
             let mut expected = BTreeMap::new();
-            for (gateway, is_stored, miner, shard) in lines {
+            for (gateway, kind, miner, shard) in lines {
                 let from = [GATEWAY, OTHER][usize::from(gateway)];
-                let change = match is_stored {
-                    true => {
+                let change = match kind {
+                    0..3 => {
                         expected.entry((shard, miner)).or_insert(gateway);
                         stored(miner, shard, 64)
                     }
-                    false => {
+                    3 => {
                         expected.retain(|(of, _), by| (*of, *by) != (shard, gateway));
                         deleted(shard)
+                    }
+                    _ => {
+                        expected.retain(|of, by| (*of, *by) != ((shard, miner), gateway));
+                        Change::Released { shard: ShardHash([shard; 32]), miner: node(miner) }
                     }
                 };
                 holdings.take_over(&from, &[change], 1).unwrap();

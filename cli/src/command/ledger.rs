@@ -265,7 +265,7 @@ mod tests {
     use std::sync::Arc;
 
     use arion_net::{MemoryNetwork, Service};
-    use arion_protocol::{LedgerEntry, Request, Response};
+    use arion_protocol::{ErrorCode, LedgerEntry, Request, Response};
     use arion_types::{NodeId, ShardHash};
     use async_trait::async_trait;
     use bytes::Bytes;
@@ -279,22 +279,29 @@ mod tests {
         LedgerRecord::Deleted { shard: ShardHash(shard) }
     }
 
-    /// A gateway with so many lines, of which one may be missing.
+    /// A gateway with so many lines, of which one may be missing; one of before lines released miners knows one question only.
     struct Gateway {
         lines: u64,
         missing: Option<u64>,
+        is_old: bool,
     }
 
     #[async_trait]
     impl Service for Gateway {
         async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
-            let Request::LedgerSince { after, limit } = request else {
-                panic!("only its ledger is asked for")
+            let (after, limit) = match request {
+                Request::LedgerSince { .. } if self.is_old => {
+                    return (Response::error(ErrorCode::Unsupported, "kind 15"), Bytes::new());
+                }
+                Request::LedgerPage { after, limit } if self.is_old => (after, limit),
+                Request::LedgerSince { after, limit } => (after, limit),
+                _ => panic!("only its ledger is asked for"),
             };
             let lines = (after + 1..=self.lines).filter(|line| Some(*line) != self.missing);
             let entries =
                 lines.take(limit.into()).map(|sequence| LedgerEntry { sequence, record: record(sequence) });
-            (Response::LedgerLines(entries.collect()), Bytes::new())
+            let answer = if self.is_old { Response::Ledger } else { Response::LedgerLines };
+            (answer(entries.collect()), Bytes::new())
         }
     }
 
@@ -304,8 +311,12 @@ mod tests {
         after: u64,
         limit: usize,
     ) -> anyhow::Result<Vec<LedgerRecord>> {
+        read_from(Gateway { lines, missing, is_old: false }, after, limit).await
+    }
+
+    async fn read_from(gateway: Gateway, after: u64, limit: usize) -> anyhow::Result<Vec<LedgerRecord>> {
         let network = MemoryNetwork::new();
-        network.listen("gateway:1", GATEWAY, Arc::new(Gateway { lines, missing }));
+        network.listen("gateway:1", GATEWAY, Arc::new(gateway));
         let peer = PeerAddr { node_id: GATEWAY, endpoint: "gateway:1".into() };
         pages(&network.transport(NodeId([2; 32])), &peer, after, limit).await
     }
@@ -318,6 +329,8 @@ mod tests {
         assert_eq!(read(1_100, None, 7, 600).await.unwrap(), all[7..607]);
         assert_eq!(read(1_100, None, 7, 512).await.unwrap(), all[7..519]);
         assert!(read(0, None, 0, LINES_MAX).await.unwrap().is_empty());
+        let old = Gateway { lines: 1_100, missing: None, is_old: true };
+        assert_eq!(read_from(old, 0, LINES_MAX).await.unwrap(), all);
         let said = read(1_100, Some(600), 0, LINES_MAX).await.unwrap_err().to_string();
         assert_eq!(said, "the ledger has a gap: line 601 follows line 599");
     }

@@ -17,6 +17,7 @@
 //! Specified in docs/spec/wire.md; every message is frozen by a file in golden/.
 
 pub mod command;
+pub mod custody;
 pub mod error;
 pub mod frame;
 pub mod heartbeat;
@@ -26,14 +27,12 @@ pub mod message;
 pub mod relay;
 
 pub use command::{Action, Command, CommandError, SignedCommand};
+pub use custody::{DrainProgress, MinerCustody, NetworkDurability, StripesAlike};
 pub use error::ErrorCode;
 pub use frame::{FrameError, Rejection, RequestHeader, ResponseHeader};
 pub use heartbeat::{Heartbeat, SignedHeartbeat};
 pub use ledger::{LedgerEntry, LedgerRecord};
-pub use message::{
-    DrainProgress, ListedShard, MinerCustody, MinerState, MinerStatus, NetworkDurability, Request, Response,
-    ShardPlacement, ShardStat, StripesAlike,
-};
+pub use message::{ListedShard, MinerState, MinerStatus, Request, Response, ShardPlacement, ShardStat};
 pub use relay::{ALPN_RELAY, ObservedAddress, RelayAnswer, RelayOrder, RelayRequest};
 
 /// Application protocol name in the TLS handshake: the version of everything in this crate.

@@ -224,6 +224,12 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    // Each of them has a file of its own, and a sync for every change.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
     /// Maps come and go, repair comes as far as it comes: behind every release the ledger names 30 miners of the map.
     #[test]
     fn by_the_ledger_thirty_shards_are_in_place_behind_every_release(
