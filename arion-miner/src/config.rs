@@ -109,6 +109,11 @@ impl Config {
         all.map(|(path, capacity)| (path.join("store"), self.store_options(capacity))).collect()
     }
 
+    /// A file that says what `draining` says, for as long as it is there: `arion miner drain` makes and removes it.
+    pub fn drain_file(&self) -> PathBuf {
+        self.data_dir.join("draining")
+    }
+
     fn store_options(&self, capacity: ByteSize) -> StoreOptions {
         StoreOptions {
             capacity_bytes: capacity.0,

@@ -195,6 +195,7 @@ impl Context {
             genesis,
             endpoint: self.endpoint.clone(),
             draining: self.config.draining,
+            drain_file: self.config.drain_file(),
             store: self.store.clone(),
             transport: Arc::new(self.transport.clone()),
             clock: self.clock.clone(),
@@ -239,6 +240,8 @@ impl Context {
                     self.health.failing("store", format!("{}; {advice}", complaints.join("; ")));
                 }
             }
+            let is_draining = self.config.draining || self.config.drain_file().exists();
+            self.health.detail("draining", is_draining);
             let usage = self.store.usage();
             self.health.detail("shards", usage.shards);
             self.health.detail("used_bytes", usage.used_bytes);

@@ -1,6 +1,7 @@
 //! Heartbeats: this miner lives, here, and is so full. To every configured validator service, each on its own.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -33,6 +34,8 @@ pub struct Reporter {
     pub endpoint: Endpoint,
     /// Whether it is being emptied.
     pub draining: bool,
+    /// It is, too, as long as this file is there.
+    pub drain_file: PathBuf,
     /// Its shards.
     pub store: Arc<Volumes>,
     /// Carries the heartbeats.
@@ -86,7 +89,7 @@ impl Reporter {
             capacity_bytes: usage.capacity_bytes,
             used_bytes: usage.used_bytes,
             shard_count: usage.shards,
-            draining: self.draining,
+            draining: self.draining || self.drain_file.exists(),
             version: version(),
             sent_at: self.sent_at(),
         }

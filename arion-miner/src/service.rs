@@ -151,7 +151,10 @@ impl MinerService {
             Request::Challenge { shard, seed } => self.challenge(peer, shard, seed).await,
             Request::Heartbeat(_)
             | Request::LedgerPage { .. }
+            | Request::LedgerSince { .. }
             | Request::Miners { .. }
+            | Request::Custody { .. }
+            | Request::Durability
             | Request::Attest
             | Request::AttestShown
             | Request::Relocated { .. } => refuse(ErrorCode::Unsupported, "a miner does not serve this"),

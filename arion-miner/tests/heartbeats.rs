@@ -72,6 +72,7 @@ async fn every_validator_hears_signed_reports_in_growing_order_and_one_that_is_a
         genesis: GENESIS,
         endpoint: b"127.0.0.1:7".to_vec().try_into().unwrap(),
         draining: false,
+        drain_file: dir.path().join("draining"),
         store: Arc::new(Volumes::from(Store::open(dir.path(), options).unwrap())),
         transport: Arc::new(network.transport(signing::node_id(&key))),
         clock,

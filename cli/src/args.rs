@@ -156,9 +156,18 @@ enum Command {
         shards: bool,
     },
     /// What an object can lose: its miners are asked which shards are there, and how few families could take it with them.
+    /// Without one, the same for the whole network, from the newest census of the validator services.
+    ///
+    /// Exit code 1 if data are lost.
     Durability {
-        /// The object.
-        at: ObjectUrl,
+        /// The object. Default: the whole network.
+        at: Option<ObjectUrl>,
+        /// What is expected to be lost in a year is computed for this probability that a family is lost in a year.
+        #[arg(long, value_name = "P", default_value_t = 0.1, value_parser = command::durability::network::probability)]
+        family_loss: f64,
+        /// And for so much time from the loss of a family until its shards are elsewhere.
+        #[arg(long, value_name = "TIME", default_value = "2d")]
+        repair_time: HumanDuration,
     },
     /// Miners.
     #[command(subcommand)]
@@ -214,7 +223,7 @@ enum MapCommand {
 
 #[derive(Debug, Subcommand)]
 enum MinerCommand {
-    /// All registered miners: uid, family, address, whether they are online, how full they are.
+    /// All registered miners: uid, family, address, whether they are online, how full they are, how far they are emptied.
     List,
     /// Announce on chain that a miner will be away: wardens leave it alone then, and timeouts do not count.
     Maintenance {
@@ -229,6 +238,24 @@ enum MinerCommand {
         /// Key of the account of the miner or of its family, mode 0600.
         #[arg(long, value_name = "FILE")]
         account_file: PathBuf,
+    },
+    /// Empty a miner: the validators bring its shards elsewhere, then gateways release it. Shows how far it is; exit code 0
+    /// when it holds nothing that a ledger names, and may be switched off.
+    ///
+    /// On the miner's machine: drain --data-dir DIR. To watch it from elsewhere: drain NODE_ID.
+    Drain {
+        /// The miner, to be watched only.
+        #[arg(conflicts_with = "data_dir", required_unless_present = "data_dir")]
+        miner: Option<NodeId>,
+        /// Data directory of the miner that is to be emptied.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// Stop emptying it: the next map has it again, and what is still on it stays there.
+        #[arg(long, visible_alias = "pause", requires = "data_dir", conflicts_with = "miner")]
+        cancel: bool,
+        /// Return at once.
+        #[arg(long, requires = "data_dir", conflicts_with_all = ["miner", "cancel"])]
+        no_wait: bool,
     },
 }
 
@@ -353,11 +380,24 @@ impl Cli {
                 command::map::diff::run(&settings, &before, after.as_deref(), stored_bytes, json).await
             }
             Command::Locate { at, shards } => command::locate::run(settings, at, shards, json).await,
-            Command::Durability { at } => command::durability::run(settings, at, json).await,
+            Command::Durability { at: Some(at), .. } => command::durability::run(settings, at, json).await,
+            Command::Durability { at: None, family_loss, repair_time } => {
+                let assumed =
+                    command::durability::network::Assumed { family_loss, repair_time: repair_time.0 };
+                command::durability::network::run(&settings, &assumed, json).await
+            }
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
             Command::Miner(MinerCommand::Maintenance { miner, starts_in, lasts, account_file }) => {
                 let window = command::maintenance::Window { starts_in: starts_in.0, lasts: lasts.0 };
                 command::maintenance::announce(&settings, &miner, window, &account_file, json).await
+            }
+            Command::Miner(MinerCommand::Drain { miner, data_dir, cancel, no_wait }) => {
+                let wish = match (data_dir, cancel) {
+                    (None, _) => command::drain::Wish::Watch(miner.unwrap_or(NodeId([0; 32]))),
+                    (Some(directory), true) => command::drain::Wish::Cancel(directory),
+                    (Some(directory), false) => command::drain::Wish::Start { directory, waits: !no_wait },
+                };
+                command::drain::run(&settings, wish, json).await
             }
             Command::Ledger(LedgerCommand::Ls { gateway, after, limit }) => {
                 command::ledger::ls(gateway, after, limit, json).await
@@ -408,5 +448,23 @@ mod tests {
         assert!(Cli::try_parse_from(["arion", "receipt", "verify", "r.json", "--gateway", "x"]).is_err());
         assert!(Cli::try_parse_from(["arion", "completions", "csh"]).is_err());
         assert!(Cli::try_parse_from(["arion", "miner", "list", "--chain-url", "ws://x"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "durability"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "durability", "s3://b/k"]).is_ok());
+        assert!(Cli::try_parse_from(["arion", "durability", "--family-loss", "1.5"]).is_err());
+        let node = "ab".repeat(32);
+        for (arguments, is_right) in [
+            (&["--data-dir", "/d"][..], true),
+            (&["--data-dir", "/d", "--cancel"], true),
+            (&["--data-dir", "/d", "--pause"], true),
+            (&["--data-dir", "/d", "--no-wait"], true),
+            (&[&node], true),
+            (&[], false),
+            (&["--cancel"], false),
+            (&[&node, "--cancel"], false),
+            (&[&node, "--data-dir", "/d"], false),
+        ] {
+            let parsed = Cli::try_parse_from(["arion", "miner", "drain"].iter().chain(arguments));
+            assert_eq!(parsed.is_ok(), is_right, "{arguments:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod copy;
+pub mod drain;
 pub mod du;
 pub mod durability;
 pub mod ledger;
@@ -20,7 +21,8 @@ use std::{sync::Arc, time::Duration};
 
 use arion_daemon::line;
 use arion_net::{CallError, PeerAddr, QuicTransport, Transport};
-use arion_protocol::{MinerStatus, Request, Response, limits::MINERS_MAX};
+use arion_protocol::{MinerCustody, MinerStatus, Request, Response, limits::MINERS_MAX};
+use arion_types::NodeId;
 use bytes::Bytes;
 
 /// Time for one answer of a validator service.
@@ -48,19 +50,44 @@ fn transport() -> anyhow::Result<Arc<QuicTransport>> {
 
 /// What a validator service knows of the miners.
 async fn miners_of(transport: &dyn Transport, validator: &PeerAddr) -> Result<Vec<MinerStatus>, CallError> {
-    let mut miners: Vec<MinerStatus> = Vec::new();
+    let page = |after| Request::Miners { after, limit: MINERS_MAX };
+    let read = |response| match response {
+        Response::Miners(page) => Some(page),
+        _ => None,
+    };
+    pages(transport, validator, page, read, |miner| miner.node_id).await
+}
+
+/// What the ledgers say that miners hold, as a validator service sees it.
+async fn custody_of(transport: &dyn Transport, validator: &PeerAddr) -> Result<Vec<MinerCustody>, CallError> {
+    let page = |after| Request::Custody { after, limit: MINERS_MAX };
+    let read = |response| match response {
+        Response::Custody(page) => Some(page),
+        _ => None,
+    };
+    pages(transport, validator, page, read, |miner| miner.node_id).await
+}
+
+/// Everything that a validator service has page by page, in order of node id.
+async fn pages<T>(
+    transport: &dyn Transport,
+    validator: &PeerAddr,
+    page: impl Fn(Option<NodeId>) -> Request,
+    read: impl Fn(Response) -> Option<Vec<T>>,
+    id: impl Fn(&T) -> NodeId,
+) -> Result<Vec<T>, CallError> {
+    let mut all: Vec<T> = Vec::new();
     for _ in 0..PAGES_MAX {
-        let after = miners.last().map(|miner| miner.node_id);
-        let request = Request::Miners { after, limit: MINERS_MAX };
+        let request = page(all.last().map(&id));
         let (response, _) = transport.call(validator, request, Bytes::new(), ANSWER_TIMEOUT).await?;
-        let Response::Miners(page) = response else { break };
-        let last = page.len() < usize::from(MINERS_MAX);
-        miners.extend(page);
-        if last {
+        let Some(page) = read(response) else { break };
+        let is_last = page.len() < usize::from(MINERS_MAX);
+        all.extend(page);
+        if is_last {
             break;
         }
     }
-    Ok(miners)
+    Ok(all)
 }
 
 /// Bytes for people.

@@ -68,6 +68,7 @@ pub struct Network {
     read_cache: String,
     out_after: String,
     repair_delay: &'static str,
+    surplus_after: Option<&'static str>,
 }
 
 impl Network {
@@ -90,12 +91,18 @@ impl Network {
             read_cache: READ_CACHE.to_owned(),
             out_after: OUT_AFTER.to_owned(),
             repair_delay: REPAIR_DELAY,
+            surplus_after: None,
         }
     }
 
     /// Has validator services repair at once what they find.
     pub fn repair_at_once(&mut self) {
         self.repair_delay = "0s";
+    }
+
+    /// Has the gateway give up copies that a map does not name when it has been in force for this long.
+    pub fn give_up_surplus_after(&mut self, time: &'static str) {
+        self.surplus_after = Some(time);
     }
 
     /// Lets the gateway keep as much of what was read lately.

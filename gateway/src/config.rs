@@ -56,6 +56,8 @@ pub struct Config {
     pub write: WriteConfig,
     /// Bounds of reading.
     pub read: ReadConfig,
+    /// When shards are in their place.
+    pub placement: PlacementConfig,
     /// The chain.
     pub chain: ChainConfig,
     /// Where the metadata are.
@@ -117,6 +119,14 @@ pub struct ReadConfig {
     pub fetch_timeout: Pause,
     /// Least wait before other miners are asked too.
     pub patience: Pause,
+}
+
+/// When shards are in their place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlacementConfig {
+    /// How long a map is in force before copies elsewhere are given up.
+    pub surplus_after: Pause,
 }
 
 /// Where the metadata are.
@@ -324,6 +334,7 @@ impl Config {
             cache_bytes: read.cache.0,
             stripes_ahead: read.stripes_ahead,
             stripes_ahead_total: read.stripes_ahead_total,
+            surplus_after: self.placement.surplus_after.0,
             fetch_timeout: read.fetch_timeout.0,
             patience: (read.patience.0, default.patience.1.max(read.patience.0)),
             stripe_bytes: default.stripe_bytes,

@@ -14,6 +14,7 @@ mod compact;
 mod pack;
 pub mod read;
 mod snapshot;
+mod surplus;
 mod turns;
 pub mod upkeep;
 pub mod write;
@@ -73,6 +74,8 @@ pub struct GridOptions {
     pub tail: Duration,
     /// Uploads in parts that were begun this long ago and are not complete are given up.
     pub upload_age_max: Duration,
+    /// A map has to be in force for this long before copies on miners that it does not name are given up.
+    pub surplus_after: Duration,
     /// Time for one shard to arrive.
     pub fetch_timeout: Duration,
     /// Least and longest wait for shards before others are asked too.
@@ -99,6 +102,7 @@ impl Default for GridOptions {
             stripe_timeout: Duration::from_secs(30),
             tail: Duration::from_secs(20),
             upload_age_max: Duration::from_secs(7 * 24 * 3_600),
+            surplus_after: Duration::from_secs(3_600),
             fetch_timeout: Duration::from_secs(10),
             patience: (Duration::from_millis(300), Duration::from_secs(2)),
         }

@@ -44,6 +44,10 @@ pub struct Metrics {
     pub shards_filled: Counter,
     /// Shards that no miner has confirmed yet.
     pub shards_missing: Gauge,
+    /// Copies on miners that the current map does not name, and that were released.
+    pub shards_released: Counter,
+    /// Of these, those that miners are still to delete.
+    pub releases_queued: Gauge,
     /// Uploads in parts that were given up because of their age.
     pub uploads_expired: Counter,
     /// Requests that were refused because there were too many of an access key or an account.
@@ -147,6 +151,12 @@ impl Metrics {
         registry.register("shards_late", "Shards stored after the acknowledgement", self.shards_late.clone());
         registry.register("shards_filled", "Shards re-created in the background", self.shards_filled.clone());
         registry.register("shards_missing", "Shards no miner has confirmed", self.shards_missing.clone());
+        registry.register("shards_released", "Surplus copies released", self.shards_released.clone());
+        registry.register(
+            "releases_queued",
+            "Surplus copies that miners are to delete",
+            self.releases_queued.clone(),
+        );
         registry.register("uploads_expired", "Uploads given up for age", self.uploads_expired.clone());
         registry.register("requests_slowed", "Requests over a rate", self.requests_slowed.clone());
         registry.register("signatures_wrong", "Wrong signatures", self.signatures_wrong.clone());

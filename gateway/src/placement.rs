@@ -4,8 +4,9 @@
 //! The algorithm (`crush`); where maps come from ([`crate::chain`] in a running gateway).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use arion_net::PeerAddr;
@@ -85,6 +86,8 @@ pub struct Maps {
 #[derive(Debug, Default)]
 struct Inner {
     current: Option<Epoch>,
+    /// Since when.
+    since: Option<Instant>,
     maps: BTreeMap<Epoch, Arc<Placement>>,
 }
 
@@ -102,7 +105,17 @@ impl Maps {
     pub fn set_current(&self, map: Placement) {
         let epoch = map.epoch;
         self.remember(map);
-        self.inner.write().unwrap_or_else(PoisonError::into_inner).current = Some(epoch);
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if inner.current != Some(epoch) {
+            (inner.current, inner.since) = (Some(epoch), Some(Instant::now()));
+        }
+    }
+
+    /// The map that new stripes are placed by, if this gateway has known it as that for so long.
+    pub fn settled(&self, time: Duration) -> Option<Arc<Placement>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.since.filter(|since| since.elapsed() >= time)?;
+        inner.current.and_then(|epoch| inner.maps.get(&epoch).cloned())
     }
 
     /// Has new stripes be placed by the newest map that is known, and says which that is.
@@ -118,13 +131,15 @@ impl Maps {
         inner.current.and_then(|epoch| inner.maps.get(&epoch).cloned())
     }
 
-    /// The maps in the order in which a shard placed in `epoch` is looked for: that epoch, then the others from
-    /// the newest.
+    /// The maps in the order in which a shard placed in `epoch` is looked for: the current one, to whose miners repair brings
+    /// it, then that epoch's, then the others from the newest.
     pub fn search_order(&self, epoch: Epoch) -> Vec<Arc<Placement>> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        let own = inner.maps.get(&epoch).cloned();
-        let others = inner.maps.values().rev().filter(|map| map.epoch != epoch).cloned();
-        own.into_iter().chain(others).collect()
+        let mut order: Vec<Epoch> = inner.current.into_iter().chain([epoch]).collect();
+        order.extend(inner.maps.keys().rev());
+        let mut seen = HashSet::new();
+        order.retain(|epoch| seen.insert(*epoch));
+        order.iter().filter_map(|epoch| inner.maps.get(epoch).cloned()).collect()
     }
 
     /// The map of an epoch.

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
+    time::Duration,
 };
 
 use arion_daemon::{
@@ -81,10 +82,13 @@ impl RepairConfig {
             census_interval: self.census_interval.0,
             delay: self.delay.0,
             takeover: self.takeover.0,
+            orphan_age: ORPHAN_AGE,
         }
     }
 }
 
+/// Shards that no ledger names are told when they are older than this: a gateway may be away for a while with lines that nobody has.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3_600);
 /// Least rate of repair: a shard a second.
 const REPAIR_RATE_MIN: ByteSize = ByteSize(1 << 20);
 /// Most stripes that repair works on at once: each takes up to 30 MiB.

@@ -21,7 +21,7 @@ use crate::{
     presence::Presence,
     publisher::{LiveChain, Publisher, publish},
     quality::{self, Observer, Reports},
-    repair::{self, Repair},
+    repair::{self, LastCensus, Repair, custody::Custody},
     service::ValidatorService,
     standing::Standings,
 };
@@ -70,16 +70,26 @@ See docs/operate/validator.md.";
         let presence = Presence::new(client.weight_bucket_blocks()?, liveness.window());
         let liveness = Arc::new(Mutex::new(liveness));
         let standings = Arc::new(Mutex::new(Standings::new(config.patience())));
+        let transport = QuicTransport::new(&key)?;
+        let followers = followers(&config, &view, &transport, &holdings, &metrics);
+        let custody = Custody::new(
+            view.clone(),
+            holdings.clone(),
+            followers.clone(),
+            standings.clone(),
+            metrics.clone(),
+        );
+        let last_census = LastCensus::default();
         let service = ValidatorService {
             view: view.clone(),
             liveness: liveness.clone(),
             standings: standings.clone(),
+            custody: custody.clone(),
+            last_census: last_census.clone(),
             metrics: metrics.clone(),
         };
         let quic = QuicServer::bind(config.listen, &key, Arc::new(service))?;
         health.detail("listen", quic.local_addr().to_string());
-        let transport = QuicTransport::new(&key)?;
-        let followers = followers(&config, &view, &transport, &holdings, &metrics);
         health.detail("gateways", followers.len());
         tracing::info!(
             node_id = %node_id(&key), listen = %quic.local_addr(), http = %http.local_addr(), gateways = followers.len(),
@@ -98,11 +108,13 @@ See docs/operate/validator.md.";
                 followers: followers.clone(),
                 liveness: liveness.clone(),
                 health: health.clone(),
+                last_census,
                 metrics: metrics.clone(),
                 options: config.repair.options(),
             });
             tasks.spawn(repair.run());
         }
+        tasks.spawn(custody.watch());
         let observer = Arc::new(Observer {
             view: view.clone(),
             liveness: liveness.clone(),

@@ -13,18 +13,18 @@
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
 //! - `miners` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
-//! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard.
+//! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard, and when its miner is released.
 
 mod stripes;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arion_ledger::{Book, BookError, Change};
-use arion_types::NodeId;
+use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
 
@@ -120,6 +120,22 @@ impl Holdings {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
+    /// Those of these shards that a miner has signed for and that are wanted of it.
+    pub fn signed_by(
+        &self,
+        node: &NodeId,
+        shards: impl IntoIterator<Item = ShardHash>,
+    ) -> Result<HashSet<ShardHash>, StoreError> {
+        let table = self.database.begin_read()?.open_table(SIGNED)?;
+        let mut found = HashSet::new();
+        for shard in shards {
+            if table.get((shard.0, node.0))?.is_some() {
+                found.insert(shard);
+            }
+        }
+        Ok(found)
+    }
+
     fn cursor_of(&self, gateway: &NodeId) -> Result<u64, StoreError> {
         let table = self.database.begin_read()?.open_table(CURSORS)?;
         Ok(table.get(gateway.0)?.map_or(0, |cursor| cursor.value()))
@@ -159,6 +175,18 @@ impl Holdings {
                             stripes::deleted(&mut stripes, &stripe, shard, &node)?;
                             let sum = add(&mut miners, &node, |sum| sum.saturating_sub(size.into()))?;
                             sums.insert(node, sum);
+                        }
+                    }
+                    Change::Released { shard, miner } => {
+                        let key = (shard.0, miner.0);
+                        let known = signed.get(key)?.map(|value| value.value());
+                        if let Some((of, size, stripe)) = known
+                            && of == gateway.0
+                        {
+                            signed.remove(key)?;
+                            stripes::deleted(&mut stripes, &stripe, shard, miner)?;
+                            let sum = add(&mut miners, miner, |sum| sum.saturating_sub(size.into()))?;
+                            sums.insert(*miner, sum);
                         }
                     }
                 }
@@ -201,7 +229,7 @@ impl Book for HoldingsBook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_types::{Receipt, ShardHash, StripeId};
+    use arion_types::{Receipt, StripeId};
     use proptest::prelude::*;
 
     const GATEWAY: NodeId = NodeId([7; 32]);
@@ -304,6 +332,26 @@ mod tests {
     }
 
     #[test]
+    fn a_released_miner_holds_nothing_until_it_signs_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let holdings = Holdings::open(directory.path()).unwrap();
+        let released =
+            |miner: u8, shard: u8| Change::Released { shard: ShardHash([shard; 32]), miner: node(miner) };
+        let sums = || [1, 2].map(|n| holdings.bytes_of(&node(n)));
+        holdings.take_over(&GATEWAY, &[stored(1, 1, 64), stored(2, 1, 64), stored(1, 2, 64)], 3).unwrap();
+        holdings.take_over(&OTHER, &[released(1, 1)], 1).unwrap();
+        assert_eq!(sums(), [128, 64]);
+        holdings.take_over(&GATEWAY, &[released(1, 1), released(3, 1), released(1, 1)], 6).unwrap();
+        assert_eq!(sums(), [64, 64]);
+        let stripe = holdings.stripe(&StripeId([0; 32])).unwrap().unwrap();
+        assert_eq!(stripe.places.iter().map(|place| place.node).collect::<Vec<_>>(), [node(2)]);
+        let shards = [1, 2].map(|shard| ShardHash([shard; 32]));
+        assert_eq!(holdings.signed_by(&node(1), shards).unwrap(), [shards[1]].into());
+        holdings.take_over(&GATEWAY, &[stored(1, 1, 64), deleted(1)], 8).unwrap();
+        assert_eq!(sums(), [64, 0]);
+    }
+
+    #[test]
     fn a_full_disk_keeps_nothing_and_is_noticed() {
         let disk = arion_stranger::SmallDisk::default();
         let holdings = Holdings::on(Database::builder().create_with_backend(disk.clone()).unwrap()).unwrap();
@@ -319,20 +367,24 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn sums_are_those_of_the_shards(lines in proptest::collection::vec((0..2_u8, any::<bool>(), 0..3_u8, 0..4_u8), 1..60)) {
+        fn sums_are_those_of_the_shards(lines in proptest::collection::vec((0..2_u8, 0..5_u8, 0..3_u8, 0..4_u8), 1..60)) {
             let directory = tempfile::tempdir().unwrap();
             let holdings = Holdings::open(directory.path()).unwrap();
             let mut expected = BTreeMap::new();
-            for (gateway, is_stored, miner, shard) in lines {
+            for (gateway, kind, miner, shard) in lines {
                 let from = [GATEWAY, OTHER][usize::from(gateway)];
-                let change = match is_stored {
-                    true => {
+                let change = match kind {
+                    0..3 => {
                         expected.entry((shard, miner)).or_insert(gateway);
                         stored(miner, shard, 64)
                     }
-                    false => {
+                    3 => {
                         expected.retain(|(of, _), by| (*of, *by) != (shard, gateway));
                         deleted(shard)
+                    }
+                    _ => {
+                        expected.retain(|of, by| (*of, *by) != ((shard, miner), gateway));
+                        Change::Released { shard: ShardHash([shard; 32]), miner: node(miner) }
                     }
                 };
                 holdings.take_over(&from, &[change], 1).unwrap();

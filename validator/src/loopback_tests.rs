@@ -15,9 +15,11 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use crate::{
+    holdings::Holdings,
     liveness::Liveness,
     metrics::Metrics,
     publisher::{Publisher, VoteChain, publish},
+    repair::custody::Custody,
     service::ValidatorService,
     standing::{Patience, Standings},
 };
@@ -75,10 +77,14 @@ fn start(network: &MemoryNetwork, endpoint: &'static str, failures: u32) -> Runn
     let metrics = Metrics::default();
     let patience = Patience { out_after: Duration::from_secs(600), in_after: Duration::ZERO };
     let standings = Arc::new(Mutex::new(Standings::new(patience)));
+    let directory = tempfile::tempdir().unwrap();
+    let holdings = Arc::new(Holdings::open(directory.path()).unwrap());
     let service = ValidatorService {
         view: view.clone(),
         liveness: liveness.clone(),
         standings: standings.clone(),
+        custody: Custody::new(view.clone(), holdings, Vec::new(), standings.clone(), metrics.clone()),
+        last_census: Default::default(),
         metrics: metrics.clone(),
     };
     network.listen(endpoint, NodeId([250; 32]), Arc::new(service));
@@ -149,6 +155,16 @@ async fn services_that_hear_the_same_miners_vote_for_the_same_maps() {
         panic!("what is known of miners is public")
     };
     assert!(known.len() == 32 && known.iter().all(|miner| miner.used_bytes == 0));
+    for (request, expected) in [
+        (Request::Custody { after: None, limit: 0 }, ErrorCode::Malformed),
+        (Request::Custody { after: None, limit: 512 }, ErrorCode::Unavailable),
+        (Request::Durability, ErrorCode::Unavailable),
+    ] {
+        match services[0].ask(&network, 40, request).await {
+            Err(CallError::Refused { code, .. }) => assert_eq!(code, expected),
+            other => panic!("{other:?}"),
+        }
+    }
 
     let first = services[0].votes(1).await.remove(0);
     assert_eq!((first.epoch, first.miners.len()), (1, 32));

@@ -7,10 +7,17 @@ use arion_daemon::prometheus_client::{
 use arion_ledger::LedgerMetrics;
 use arion_protocol::MinerState;
 
-use crate::repair::Tally;
+use crate::{
+    movement::Movement,
+    repair::{Orphans, Tally},
+};
 
 /// Name and value of the label of miners, and of stripes: `whole`, `missing_1` to `missing_30`, `unrecoverable`, `bad`.
 type State = [(&'static str, String); 1];
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
 
 /// Counters of repair; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +29,8 @@ pub(crate) struct RepairMetrics {
     pub(crate) stripes: Counter,
     pub(crate) failures: Counter,
     pub(crate) queued: Gauge,
+    orphan_shards: Gauge,
+    orphan_bytes: Gauge,
     states: Family<State, Gauge>,
 }
 
@@ -30,7 +39,7 @@ impl RepairMetrics {
     pub(crate) fn tally(&self, tally: &Tally) {
         self.states.clear();
         let set = |state: String, count: u64| {
-            self.states.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.states.get_or_create(&[("state", state)]).set(gauge(count));
         };
         set("whole".into(), tally.whole());
         for (missing, count) in tally.missing.iter().filter(|(missing, _)| **missing > 0) {
@@ -38,6 +47,12 @@ impl RepairMetrics {
         }
         set("unrecoverable".into(), tally.unrecoverable);
         set("bad".into(), tally.bad);
+    }
+
+    /// Takes over what was found that no ledger names.
+    pub(crate) fn orphans(&self, found: &Orphans) {
+        self.orphan_shards.set(gauge(found.shards));
+        self.orphan_bytes.set(gauge(found.bytes));
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -63,6 +78,9 @@ impl RepairMetrics {
             Unit::Bytes,
             written,
         );
+        registry.register("orphan_shards", "Shards that no ledger names", self.orphan_shards.clone());
+        let orphans = self.orphan_bytes.clone();
+        registry.register_with_unit("orphan", "Bytes of shards that no ledger names", Unit::Bytes, orphans);
         registry.register("repair_queued", "Stripes queued for repair", self.queued.clone());
         registry.register("stripes", "Stripes by state, as the last census found them", self.states.clone());
     }
@@ -80,6 +98,8 @@ pub struct Metrics {
     pub(crate) ledgers: LedgerMetrics,
     pub(crate) repair: RepairMetrics,
     pub(crate) states: Family<State, Gauge>,
+    drains: [Gauge; 3],
+    plan: [Gauge; 3],
     pub(crate) online: Gauge,
     pub(crate) registered: Gauge,
     pub(crate) epoch: Gauge,
@@ -90,6 +110,21 @@ impl Metrics {
     pub(crate) fn state(&self, state: MinerState, count: usize) {
         let label = [("state", state.name().to_owned())];
         self.states.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Takes over what miners hold that are being emptied: in all, waiting for new copies, and waiting to be released.
+    pub(crate) fn drains(&self, held: u64, waiting: u64, surplus: u64) {
+        for (metric, bytes) in self.drains.iter().zip([held, waiting, surplus]) {
+            metric.set(gauge(bytes));
+        }
+    }
+
+    /// Takes over what the map moves that was voted for last.
+    pub(crate) fn plan(&self, movement: &Movement) {
+        let Movement { positions, moved, least } = *movement;
+        for (metric, count) in self.plan.iter().zip([positions, moved, least]) {
+            metric.set(gauge(count));
+        }
     }
 
     pub(crate) fn register(&self) -> Registry {
@@ -106,6 +141,22 @@ impl Metrics {
         );
         self.ledgers.register(&mut registry);
         self.repair.register(&mut registry);
+        let names = [
+            ("drain_held", "Bytes on miners that are being emptied"),
+            ("drain_waiting", "Of these, bytes that have no new copy yet"),
+            ("drain_surplus", "Of these, bytes whose miner is not released yet"),
+        ];
+        for ((name, help), metric) in names.into_iter().zip(&self.drains) {
+            registry.register_with_unit(name, help, Unit::Bytes, metric.clone());
+        }
+        let names = [
+            ("plan_positions", "Positions of the map that was voted for last"),
+            ("plan_moved_positions", "Positions that it moves"),
+            ("plan_least_positions", "Positions that it has to move whatever the placement"),
+        ];
+        for ((name, help), metric) in names.into_iter().zip(&self.plan) {
+            registry.register(name, help, metric.clone());
+        }
         registry.register("miners", "Registered miners by state", self.states.clone());
         registry.register("miners_online", "Miners with a recent heartbeat", self.online.clone());
         registry.register("miners_registered", "Active miners on chain", self.registered.clone());

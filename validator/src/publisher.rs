@@ -204,6 +204,7 @@ impl Publisher {
         let snapshot = self.view.snapshot();
         match snapshot.current.as_deref().and_then(|current| Movement::between(current, map)) {
             Some(movement) => {
+                self.metrics.plan(&movement);
                 let Movement { positions, moved, least } = movement;
                 tracing::info!(epoch, miners, positions, moved, least, "voted for a map");
             }

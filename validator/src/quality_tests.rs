@@ -101,7 +101,7 @@ struct Gateway {
 #[async_trait]
 impl Service for Gateway {
     async fn serve(&self, _peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
-        let Request::LedgerPage { after, limit } = request else { panic!("only its ledger is asked for") };
+        let Request::LedgerSince { after, limit } = request else { panic!("only its ledger is asked for") };
         if let Some(left) = &mut *self.pages_left.lock().unwrap() {
             if *left == 0 {
                 return (Response::error(arion_protocol::ErrorCode::Busy, ""), Bytes::new());
@@ -111,7 +111,7 @@ impl Service for Gateway {
         let lines = self.lines.lock().unwrap();
         let entries = lines.iter().enumerate().skip(after as usize).take(usize::from(limit));
         let entries = entries.map(|(i, record)| LedgerEntry { sequence: i as u64 + 1, record: *record });
-        (Response::Ledger(entries.collect()), Bytes::new())
+        (Response::LedgerLines(entries.collect()), Bytes::new())
     }
 }
 

@@ -7,15 +7,18 @@
 //! # Invariants
 //! - Needs no key of an object: shards are copied, or computed from any k others, and compared with their addresses.
 //! - Takes nothing from a miner that another may need: the only deletion is that of what was just written, when its gateway says
-//!   that the stripe was deleted meanwhile.
+//!   that the stripe was deleted meanwhile. Surplus copies are its gateway's to release.
 //! - One stripe that cannot be repaired does not keep others waiting.
 //!
 //! # Not here
-//! Which miners are in a map (`crate::proposal`); deleting copies that a map no longer names.
+//! Which miners are in a map (`crate::proposal`); releasing copies that a map no longer names (`gateway/src/grid/surplus.rs`).
 
+pub mod custody;
+mod durability;
 mod duty;
 mod map;
 mod miners;
+mod orphans;
 mod plan;
 mod queue;
 mod rate;
@@ -33,6 +36,7 @@ use arion_chain::ChainView;
 use arion_daemon::{Health, now_ms};
 use arion_ledger::{Follower, Reach};
 use arion_net::Transport;
+use arion_protocol::NetworkDurability;
 use arion_types::{NodeId, StripeId, signing};
 use ed25519_dalek::SigningKey;
 use tokio::{sync::Notify, task::JoinSet};
@@ -44,10 +48,14 @@ use queue::Queue;
 use rate::Rate;
 use work::{Attempt, WorkError};
 
+pub(crate) use orphans::Orphans;
 pub(crate) use walk::Tally;
 
 /// Pause between looks at the chain, at who is online and at the queue.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at everything that miners have.
+const ORPHANS_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
 /// How repair goes about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +70,12 @@ pub struct RepairOptions {
     pub delay: Duration,
     /// The service of the next rank waits for this much longer.
     pub takeover: Duration,
+    /// Shards that no ledger names are told when they are older than this.
+    pub orphan_age: Duration,
 }
+
+/// What the newest census found; clones share it.
+pub type LastCensus = Arc<Mutex<Option<NetworkDurability>>>;
 
 /// What repair works with.
 pub struct Parts {
@@ -80,6 +93,8 @@ pub struct Parts {
     pub liveness: Arc<Mutex<Liveness>>,
     /// What /health says.
     pub health: Health,
+    /// Where what a census found goes.
+    pub last_census: LastCensus,
     /// Counters.
     pub metrics: Metrics,
     /// Bounds.
@@ -95,6 +110,7 @@ pub struct Repair {
     followers: Vec<Arc<Follower>>,
     liveness: Arc<Mutex<Liveness>>,
     health: Health,
+    last_census: LastCensus,
     metrics: Metrics,
     options: RepairOptions,
     queue: Mutex<Queue>,
@@ -107,26 +123,26 @@ pub struct Repair {
 impl Repair {
     /// Of these parts; nothing runs yet.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { key, view, transport, holdings, followers, liveness, health, metrics, options } = parts;
-        let me = signing::node_id(&key);
+        let me = signing::node_id(&parts.key);
         let miners = Miners {
-            transport,
-            genesis: view.genesis(),
-            key,
-            rate: Rate::new(options.bytes_per_second),
-            metrics: metrics.clone(),
+            transport: parts.transport,
+            genesis: parts.view.genesis(),
+            key: parts.key,
+            rate: Rate::new(parts.options.bytes_per_second),
+            metrics: parts.metrics.clone(),
             silent: Mutex::default(),
         };
         Arc::new(Self {
             me,
-            view,
+            view: parts.view,
             miners: Arc::new(miners),
-            holdings,
-            followers,
-            liveness,
-            health,
-            metrics,
-            options,
+            holdings: parts.holdings,
+            followers: parts.followers,
+            liveness: parts.liveness,
+            health: parts.health,
+            last_census: parts.last_census,
+            metrics: parts.metrics,
+            options: parts.options,
             queue: Mutex::default(),
             wake: Notify::new(),
             map: Mutex::default(),
@@ -147,6 +163,7 @@ impl Repair {
     /// Walks when there is a reason to.
     async fn watch(self: &Arc<Self>) {
         let (mut epoch, mut census_at, mut online) = (0, Instant::now(), None::<BTreeSet<NodeId>>);
+        let mut orphans_at = Instant::now();
         loop {
             let now_online = self.online();
             // At first nobody was heard yet: that is no return.
@@ -164,6 +181,11 @@ impl Repair {
                     self.census(&map, true).await;
                     census_at = Instant::now() + self.options.census_interval;
                 }
+                if Instant::now() >= orphans_at {
+                    orphans_at = Instant::now() + ORPHANS_EVERY.max(self.options.census_interval);
+                    let repair = self.clone();
+                    tokio::spawn(async move { repair.look_for_orphans(&map).await });
+                }
             }
             tokio::time::sleep(TICK).await;
         }
@@ -175,6 +197,7 @@ impl Repair {
             Ok(tally) => {
                 if asks {
                     self.metrics.repair.tally(&tally);
+                    self.keep(map, &tally);
                 }
                 let (whole, degraded) = (tally.whole(), tally.degraded());
                 let Tally { unrecoverable, bad, .. } = tally;
@@ -187,6 +210,28 @@ impl Repair {
                 tracing::info!(epoch, asks, whole, degraded, unrecoverable, bad, queued, "stripes looked at");
             }
             Err(error) => tracing::warn!(%error, "stripes cannot be looked at"),
+        }
+    }
+
+    /// Keeps what a census found for whoever asks.
+    fn keep(&self, map: &CurrentMap, tally: &Tally) {
+        let silent = self.followers.iter().filter(|follower| follower.reach() != Reach::Complete).count();
+        let silent = u32::try_from(silent).unwrap_or(u32::MAX);
+        let told = tally.spread.tell(map.epoch, now_ms(), silent, tally.bad);
+        *self.last_census.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    /// Looks for shards that no ledger names, and tells.
+    async fn look_for_orphans(&self, map: &CurrentMap) {
+        match self.orphans(map).await {
+            Some(found) => {
+                self.metrics.repair.orphans(&found);
+                let Orphans { shards, bytes, silent } = found;
+                self.health.detail("orphan_shards", shards);
+                self.health.detail("orphan_bytes", bytes);
+                tracing::info!(shards, bytes, silent, "looked for shards that no ledger names");
+            }
+            None => tracing::debug!("not every registered gateway's ledger is known: nothing is an orphan"),
         }
     }
 

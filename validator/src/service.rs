@@ -10,7 +10,12 @@ use arion_types::NodeId;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{liveness::Liveness, metrics::Metrics, standing::Standings};
+use crate::{
+    liveness::Liveness,
+    metrics::Metrics,
+    repair::{LastCensus, custody::Custody},
+    standing::Standings,
+};
 
 /// The QUIC service.
 pub struct ValidatorService {
@@ -20,6 +25,10 @@ pub struct ValidatorService {
     pub liveness: Arc<Mutex<Liveness>>,
     /// What is made of them.
     pub standings: Arc<Mutex<Standings>>,
+    /// What they hold.
+    pub custody: Arc<Custody>,
+    /// What the newest census found.
+    pub last_census: LastCensus,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -35,6 +44,8 @@ impl Service for ValidatorService {
             Request::Ping => Response::Pong { now: now_ms() },
             Request::Heartbeat(signed) => self.heartbeat(peer, signed),
             Request::Miners { after, limit } => self.miners(after, limit),
+            Request::Custody { after, limit } => self.custody(after, limit),
+            Request::Durability => self.durability(),
             _ => Response::error(ErrorCode::Unsupported, "a validator service takes heartbeats"),
         };
         (response, Bytes::new())
@@ -65,5 +76,25 @@ impl ValidatorService {
         let liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
         let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         Response::Miners(liveness.page(after, usize::from(limit), &standings))
+    }
+
+    fn custody(&self, after: Option<NodeId>, limit: u16) -> Response {
+        if limit == 0 || limit > MINERS_MAX {
+            return Response::error(ErrorCode::Malformed, format!("ask for 1 to {MINERS_MAX} miners"));
+        }
+        match self.custody.page(after, usize::from(limit)) {
+            Ok(miners) => Response::Custody(miners),
+            Err(reason) => Response::error(ErrorCode::Unavailable, reason.to_string()),
+        }
+    }
+
+    fn durability(&self) -> Response {
+        match self.last_census.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            Some(found) => Response::Durability(found),
+            None => Response::error(
+                ErrorCode::Unavailable,
+                "this service has taken no census yet: it does so when its ledgers are read, unless repair.enabled is false",
+            ),
+        }
     }
 }

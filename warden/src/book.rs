@@ -31,11 +31,12 @@ impl Book for ShardBook {
         let Applied { added, removed } = applied.map_err(BookError::new)?.map_err(BookError::new)?;
         let mut docket = self.docket.lock().unwrap_or_else(PoisonError::into_inner);
         let sampler = docket.sampler_mut();
-        for target in added {
-            sampler.add(target, 0);
-        }
+        // A miner that was released may have signed anew behind that.
         for (node, shard) in removed {
             sampler.remove(&node, &shard);
+        }
+        for target in added {
+            sampler.add(target, 0);
         }
         Ok(())
     }

@@ -135,11 +135,11 @@ struct Gateway {
 #[async_trait]
 impl Service for Gateway {
     async fn serve(&self, _peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
-        let Request::LedgerPage { after, limit } = request else { panic!("only its ledger is asked for") };
+        let Request::LedgerSince { after, limit } = request else { panic!("only its ledger is asked for") };
         let lines = self.lines.lock().unwrap();
         let entries = lines.iter().enumerate().skip(after as usize).take(usize::from(limit));
         let entries = entries.map(|(i, record)| LedgerEntry { sequence: i as u64 + 1, record: *record });
-        (Response::Ledger(entries.collect()), Bytes::new())
+        (Response::LedgerLines(entries.collect()), Bytes::new())
     }
 }
 
@@ -514,7 +514,7 @@ async fn a_ledger_with_a_gap_is_not_followed() {
     impl Service for Gapped {
         async fn serve(&self, _: NodeId, _: Request, _: Bytes) -> (Response, Bytes) {
             let record = LedgerRecord::Deleted { shard: ShardHash([1; 32]) };
-            (Response::Ledger(vec![LedgerEntry { sequence: 2, record }]), Bytes::new())
+            (Response::LedgerLines(vec![LedgerEntry { sequence: 2, record }]), Bytes::new())
         }
     }
     let network = network(&BTreeMap::new());

@@ -177,6 +177,15 @@ impl Store {
                             removed.push((NodeId(node), *shard));
                         }
                     }
+                    Change::Released { shard, miner } => {
+                        let key = (shard.0, miner.0);
+                        let is_its = |value: ShardValue| value.0 == gateway.0;
+                        if shards.get(key)?.is_some_and(|value| is_its(value.value())) {
+                            shards.remove(key)?;
+                            added.retain(|target| (target.shard, target.node) != (*shard, *miner));
+                            removed.push((*miner, *shard));
+                        }
+                    }
                 }
             }
             transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
@@ -342,6 +351,26 @@ mod tests {
     fn record(n: u64) -> ShownAttestation {
         let exhibit = Exhibit::Answer { size: 64, bytes: vec![n as u8; 100] };
         ShownAttestation { record: crate::samples::record(NodeId([0; 32]), n), exhibit }
+    }
+
+    /// Who is released is not audited any more, until it signs again; a gateway releases only whom it named.
+    #[test]
+    fn a_released_miner_has_nothing_to_prove() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let released = |node: u8, shard: u8| Change::Released {
+            shard: ShardHash([shard; 32]),
+            miner: NodeId([node; 32]),
+        };
+        store.apply(&GATEWAY, &[stored(1, 1), stored(2, 1), stored(1, 2)], 3).unwrap();
+        let other = NodeId([8; 32]);
+        assert_eq!(store.apply(&other, &[released(1, 1)], 1).unwrap(), Applied::default());
+        let applied = store.apply(&GATEWAY, &[released(1, 1), released(9, 1)], 5).unwrap();
+        assert_eq!((applied.added, applied.removed), (vec![], vec![(NodeId([1; 32]), ShardHash([1; 32]))]));
+        assert_eq!(store.shards().unwrap(), [(target(2, 1), 0), (target(1, 2), 0)]);
+        let again = store.apply(&GATEWAY, &[stored(1, 1), released(1, 1), stored(1, 1)], 8).unwrap();
+        assert_eq!(again.added, [target(1, 1)]);
+        assert_eq!(store.shards().unwrap().len(), 3);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! `arion durability`: what an object can lose before data are lost, by asking the miners.
+//! `arion durability`: what an object can lose before data are lost, by asking the miners; the whole network: `network`.
+
+pub mod network;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -203,18 +205,7 @@ fn fewest(stripe: &Held) -> usize {
     for family in &stripe.present {
         *by_family.entry(*family).or_default() += 1;
     }
-    let mut sizes: Vec<usize> = by_family.into_values().collect();
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
-    let mut left = stripe.present.len();
-    let mut lost = 0;
-    for size in sizes {
-        if left < stripe.needed {
-            break;
-        }
-        left -= size;
-        lost += 1;
-    }
-    lost
+    crush::fewest_domains(by_family.into_values(), stripe.needed)
 }
 
 #[cfg(test)]

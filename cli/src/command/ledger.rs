@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -12,16 +11,13 @@ use arion_chain::{ChainView, ViewConfig};
 use arion_daemon::{Peer, line};
 use arion_ledger::{Anchor, Ledger, ReceiptChecker, Report, verify};
 use arion_net::{PeerAddr, Transport};
-use arion_protocol::{LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
-use bytes::Bytes;
+use arion_protocol::{LedgerRecord, limits::LEDGER_ENTRIES_MAX};
 use codec::Encode;
 use serde::Serialize;
 
 use super::{print_json, size, transport};
 use crate::settings::Settings;
 
-/// Time for one page.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Lines read at most: some 2 GB of memory.
 const LINES_MAX: usize = 10_000_000;
 /// More maps than the chain keeps.
@@ -33,6 +29,8 @@ const PRINTED_MAX: usize = 100;
 #[derive(Serialize)]
 struct Line {
     sequence: u64,
+    /// What it says: `stored`, `deleted` or `released`.
+    kind: &'static str,
     is_deletion: bool,
     shard: String,
     size_bytes: Option<u32>,
@@ -42,17 +40,22 @@ struct Line {
 
 impl Line {
     fn new(sequence: u64, record: &LedgerRecord) -> Self {
-        let (shard, receipt) = match record {
-            LedgerRecord::Stored(signed) => (signed.receipt.shard, Some(&signed.receipt)),
-            LedgerRecord::Deleted { shard } => (*shard, None),
+        let (kind, shard, receipt, miner) = match record {
+            LedgerRecord::Stored(signed) => {
+                let receipt = &signed.receipt;
+                ("stored", receipt.shard, Some(receipt), Some(receipt.node_id))
+            }
+            LedgerRecord::Deleted { shard } => ("deleted", *shard, None, None),
+            LedgerRecord::Released { shard, miner } => ("released", *shard, None, Some(*miner)),
         };
         Self {
             sequence,
-            is_deletion: receipt.is_none(),
+            kind,
+            is_deletion: matches!(record, LedgerRecord::Deleted { .. }),
             shard: shard.to_string(),
             size_bytes: receipt.map(|receipt| receipt.size),
             epoch: receipt.map(|receipt| receipt.epoch),
-            miner: receipt.map(|receipt| receipt.node_id.to_string()),
+            miner: miner.map(|miner| miner.to_string()),
         }
     }
 }
@@ -93,11 +96,13 @@ pub async fn ls(gateway: Peer, after: u64, limit: usize, json: bool) -> anyhow::
         return Ok(ExitCode::SUCCESS);
     }
     for line in &lines {
+        let (sequence, kind, shard) = (line.sequence, line.kind, &line.shard);
         match (line.size_bytes, line.epoch, &line.miner) {
             (Some(bytes), Some(epoch), Some(miner)) => {
-                line!("{:>10} stored  {} {bytes:>8} epoch {epoch} {miner}", line.sequence, line.shard);
+                line!("{sequence:>10} {kind:<8} {shard} {bytes:>8} epoch {epoch} {miner}");
             }
-            _ => line!("{:>10} deleted {}", line.sequence, line.shard),
+            (.., Some(miner)) => line!("{sequence:>10} {kind:<8} {shard} {miner}"),
+            _ => line!("{sequence:>10} {kind:<8} {shard}"),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -159,11 +164,8 @@ async fn pages(
 ) -> anyhow::Result<Vec<LedgerRecord>> {
     let (mut lines, mut reached) = (Vec::new(), after);
     loop {
-        let request = Request::LedgerPage { after: reached, limit: LEDGER_ENTRIES_MAX };
-        let (answer, _) = transport.call(gateway, request, Bytes::new(), PAGE_TIMEOUT).await?;
-        let Response::Ledger(entries) = answer else {
-            bail!("the gateway answered a question for its ledger with something else");
-        };
+        let page = arion_ledger::page(transport, gateway, reached, LEDGER_ENTRIES_MAX).await?;
+        let entries = page.context("the gateway answered a question for its ledger with something else")?;
         let is_last = entries.len() < usize::from(LEDGER_ENTRIES_MAX);
         for entry in entries {
             if entry.sequence != reached.saturating_add(1) {
@@ -263,9 +265,10 @@ mod tests {
     use std::sync::Arc;
 
     use arion_net::{MemoryNetwork, Service};
-    use arion_protocol::LedgerEntry;
+    use arion_protocol::{ErrorCode, LedgerEntry, Request, Response};
     use arion_types::{NodeId, ShardHash};
     use async_trait::async_trait;
+    use bytes::Bytes;
     use codec::Decode;
 
     const GATEWAY: NodeId = NodeId([1; 32]);
@@ -276,22 +279,29 @@ mod tests {
         LedgerRecord::Deleted { shard: ShardHash(shard) }
     }
 
-    /// A gateway with so many lines, of which one may be missing.
+    /// A gateway with so many lines, of which one may be missing; one of before lines released miners knows one question only.
     struct Gateway {
         lines: u64,
         missing: Option<u64>,
+        is_old: bool,
     }
 
     #[async_trait]
     impl Service for Gateway {
         async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
-            let Request::LedgerPage { after, limit } = request else {
-                panic!("only its ledger is asked for")
+            let (after, limit) = match request {
+                Request::LedgerSince { .. } if self.is_old => {
+                    return (Response::error(ErrorCode::Unsupported, "kind 15"), Bytes::new());
+                }
+                Request::LedgerPage { after, limit } if self.is_old => (after, limit),
+                Request::LedgerSince { after, limit } => (after, limit),
+                _ => panic!("only its ledger is asked for"),
             };
             let lines = (after + 1..=self.lines).filter(|line| Some(*line) != self.missing);
             let entries =
                 lines.take(limit.into()).map(|sequence| LedgerEntry { sequence, record: record(sequence) });
-            (Response::Ledger(entries.collect()), Bytes::new())
+            let answer = if self.is_old { Response::Ledger } else { Response::LedgerLines };
+            (answer(entries.collect()), Bytes::new())
         }
     }
 
@@ -301,8 +311,12 @@ mod tests {
         after: u64,
         limit: usize,
     ) -> anyhow::Result<Vec<LedgerRecord>> {
+        read_from(Gateway { lines, missing, is_old: false }, after, limit).await
+    }
+
+    async fn read_from(gateway: Gateway, after: u64, limit: usize) -> anyhow::Result<Vec<LedgerRecord>> {
         let network = MemoryNetwork::new();
-        network.listen("gateway:1", GATEWAY, Arc::new(Gateway { lines, missing }));
+        network.listen("gateway:1", GATEWAY, Arc::new(gateway));
         let peer = PeerAddr { node_id: GATEWAY, endpoint: "gateway:1".into() };
         pages(&network.transport(NodeId([2; 32])), &peer, after, limit).await
     }
@@ -315,6 +329,8 @@ mod tests {
         assert_eq!(read(1_100, None, 7, 600).await.unwrap(), all[7..607]);
         assert_eq!(read(1_100, None, 7, 512).await.unwrap(), all[7..519]);
         assert!(read(0, None, 0, LINES_MAX).await.unwrap().is_empty());
+        let old = Gateway { lines: 1_100, missing: None, is_old: true };
+        assert_eq!(read_from(old, 0, LINES_MAX).await.unwrap(), all);
         let said = read(1_100, Some(600), 0, LINES_MAX).await.unwrap_err().to_string();
         assert_eq!(said, "the ledger has a gap: line 601 follows line 599");
     }

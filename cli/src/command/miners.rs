@@ -1,14 +1,14 @@
-//! `arion miner list`: registered miners, and what the validator services hear of them.
+//! `arion miner list`: registered miners, what the validator services hear of them, and what the ledgers say that they hold.
 
 use std::{collections::BTreeMap, process::ExitCode};
 
 use arion_chain::ss58;
 use arion_daemon::line;
-use arion_protocol::MinerStatus;
+use arion_protocol::{MinerCustody, MinerStatus};
 use arion_types::NodeId;
 use serde::Serialize;
 
-use super::{miners_of, print_json, size, transport};
+use super::{custody_of, miners_of, print_json, size, transport};
 use crate::settings::Settings;
 
 /// A miner.
@@ -24,6 +24,24 @@ struct Miner {
     capacity_bytes: Option<u64>,
     used_bytes: Option<u64>,
     shard_count: Option<u64>,
+    /// Bytes that the ledgers name on it; none when no validator service knows.
+    ledger_bytes: Option<u64>,
+    /// Bytes that it had when it began to be emptied.
+    drain_begun_bytes: Option<u64>,
+}
+
+impl Miner {
+    /// Its state for people: how much of it is gone where it is being emptied.
+    fn state(&self) -> String {
+        let state = self.state.unwrap_or("unknown");
+        match self.drain_begun_bytes.zip(self.ledger_bytes) {
+            Some((begun, held)) if begun > 0 => {
+                let gone = u128::from(begun.saturating_sub(held)) * 100 / u128::from(begun);
+                format!("{state} {gone}%")
+            }
+            _ => state.to_owned(),
+        }
+    }
 }
 
 /// Prints the miners.
@@ -31,6 +49,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
     let (registry, map) = (chain.registry().await?, chain.current_map().await?);
     let heard = heard(settings).await?;
+    let held = held(settings).await?;
     let mut miners: Vec<Miner> = registry
         .miners
         .iter()
@@ -48,6 +67,11 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
                 capacity_bytes: status.map(|status| status.capacity_bytes),
                 used_bytes: status.map(|status| status.used_bytes),
                 shard_count: status.map(|status| status.shard_count),
+                ledger_bytes: held.get(node_id).map(|held| held.held_bytes),
+                drain_begun_bytes: held
+                    .get(node_id)
+                    .and_then(|held| held.drain)
+                    .map(|drain| drain.begun_bytes),
             }
         })
         .collect();
@@ -57,22 +81,24 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     line!(
-        "{:>6} {:<8} {:<22} {:>12} {:>12} {:>8} node id",
+        "{:>6} {:<13} {:<22} {:>12} {:>12} {:>12} {:>8} node id",
         "uid",
         "state",
         "endpoint",
         "used",
+        "in ledgers",
         "capacity",
         "shards"
     );
     for miner in &miners {
         let dash = || "-".to_owned();
-        let state = miner.state.unwrap_or("unknown");
+        let state = miner.state();
         line!(
-            "{:>6} {state:<8} {:<22} {:>12} {:>12} {:>8} {}",
+            "{:>6} {state:<13} {:<22} {:>12} {:>12} {:>12} {:>8} {}",
             miner.uid.map_or_else(dash, |uid| uid.to_string()),
             miner.endpoint.as_deref().unwrap_or("-"),
             miner.used_bytes.map_or_else(dash, size),
+            miner.ledger_bytes.map_or_else(dash, size),
             miner.capacity_bytes.map_or_else(dash, size),
             miner.shard_count.map_or_else(dash, |count| count.to_string()),
             miner.node_id,
@@ -101,4 +127,20 @@ pub(super) async fn heard(settings: &Settings) -> anyhow::Result<BTreeMap<NodeId
     }
     transport.close().await;
     Ok(heard)
+}
+
+/// What the ledgers say that each miner holds, by the validator service that sees most on it; nothing of those that do not know.
+async fn held(settings: &Settings) -> anyhow::Result<BTreeMap<NodeId, MinerCustody>> {
+    let transport = transport()?;
+    let mut held: BTreeMap<NodeId, MinerCustody> = BTreeMap::new();
+    for validator in &settings.validators {
+        for miner in custody_of(&*transport, validator).await.unwrap_or_default() {
+            let more = held.get(&miner.node_id).is_none_or(|known| known.held_bytes < miner.held_bytes);
+            if more {
+                held.insert(miner.node_id, miner);
+            }
+        }
+    }
+    transport.close().await;
+    Ok(held)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arion_net::{CallError, PeerAddr, Transport};
-use arion_protocol::{LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
+use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
 use arion_types::{NodeId, Receipt, ShardHash};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +25,13 @@ pub enum Change {
     Deleted {
         /// The shard.
         shard: ShardHash,
+    },
+    /// A miner need not keep a shard any more, which others have.
+    Released {
+        /// The shard.
+        shard: ShardHash,
+        /// The miner.
+        miner: NodeId,
     },
 }
 
@@ -111,6 +118,28 @@ impl LedgerMetrics {
     }
 }
 
+/// Asks a gateway for the lines behind `after`, of every kind; `None` if it answers something else. One that does not know the
+/// question is of an earlier version, has no lines that release miners, and is asked as that version was.
+pub async fn page(
+    transport: &dyn Transport,
+    gateway: &PeerAddr,
+    after: u64,
+    limit: u16,
+) -> Result<Option<Vec<LedgerEntry>>, CallError> {
+    let request = Request::LedgerSince { after, limit };
+    let answer = match transport.call(gateway, request, Bytes::new(), PAGE_DEADLINE).await {
+        Err(CallError::Refused { code: ErrorCode::Unsupported, .. }) => {
+            let request = Request::LedgerPage { after, limit };
+            transport.call(gateway, request, Bytes::new(), PAGE_DEADLINE).await
+        }
+        answer => answer,
+    };
+    match answer?.0 {
+        Response::LedgerLines(entries) | Response::Ledger(entries) => Ok(Some(entries)),
+        _ => Ok(None),
+    }
+}
+
 /// Follows one gateway.
 pub struct Follower {
     gateway: PeerAddr,
@@ -190,11 +219,8 @@ impl Follower {
     }
 
     async fn page(&self, after: u64) -> Result<Vec<LedgerEntry>, FollowError> {
-        let request = Request::LedgerPage { after, limit: LEDGER_ENTRIES_MAX };
-        match self.transport.call(&self.gateway, request, Bytes::new(), PAGE_DEADLINE).await? {
-            (Response::Ledger(entries), _) => Ok(entries),
-            _ => Err(FollowError::Answer),
-        }
+        let page = page(&*self.transport, &self.gateway, after, LEDGER_ENTRIES_MAX).await;
+        page?.ok_or(FollowError::Answer)
     }
 
     /// What the lines change, up to the first that has to wait.
@@ -208,6 +234,7 @@ impl Follower {
             }
             match entry.record {
                 LedgerRecord::Deleted { shard } => changes.push(Change::Deleted { shard }),
+                LedgerRecord::Released { shard, miner } => changes.push(Change::Released { shard, miner }),
                 LedgerRecord::Stored(signed) => match checker.check(&signed) {
                     Ok(()) => changes.push(Change::Stored(signed.receipt)),
                     Err(ReceiptFault::EpochAhead) => break,

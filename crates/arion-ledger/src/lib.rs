@@ -19,7 +19,7 @@ mod receipt;
 pub mod segment;
 pub mod verify;
 
-pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach};
+pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach, page};
 pub use put_receipt::{PutReceipt, PutReceiptFault};
 pub use receipt::{ReceiptChecker, ReceiptFault};
 pub use segment::{Ledger, LineProof, SegmentFault};

@@ -18,12 +18,31 @@ pub const SEGMENT_LINES: u32 = 4_096;
 /// A part of a gateway's ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Segment {
-    /// First version.
+    /// Without lines that release miners.
     #[codec(index = 1)]
     V1(SegmentV1),
+    /// With one at least; laid out likewise.
+    #[codec(index = 2)]
+    V2(SegmentV1),
 }
 
-/// See [`Segment::V1`].
+impl Segment {
+    /// In the one version that its lines demand: readers of the first version read what they can.
+    fn of(segment: SegmentV1) -> Self {
+        match segment.lines.iter().all(LedgerRecord::is_of_first_version) {
+            true => Self::V1(segment),
+            false => Self::V2(segment),
+        }
+    }
+
+    fn into_inner(self) -> SegmentV1 {
+        match self {
+            Self::V1(segment) | Self::V2(segment) => segment,
+        }
+    }
+}
+
+/// What a segment has.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct SegmentV1 {
     /// Hash of block 0 of the chain.
@@ -78,9 +97,8 @@ impl Ledger {
         let mut lines = Vec::new();
         for (bytes, number) in segments.iter().zip(0u32..) {
             let bytes = bytes.as_ref();
-            let Ok(Segment::V1(segment)) = Segment::decode_all(&mut &bytes[..]) else {
-                return Err(SegmentFault::Malformed(number));
-            };
+            let decoded = Segment::decode_all(&mut &bytes[..]);
+            let segment = decoded.map_err(|_| SegmentFault::Malformed(number))?.into_inner();
             if (segment.genesis, segment.gateway, segment.number) != (genesis, gateway, number) {
                 return Err(SegmentFault::Misplaced(number));
             }
@@ -90,7 +108,7 @@ impl Ledger {
             if !(is_full || is_last && is_short) {
                 return Err(SegmentFault::Length(number));
             }
-            if Segment::V1(segment.clone()).encode() != bytes {
+            if Segment::of(segment.clone()).encode() != bytes {
                 return Err(SegmentFault::Malformed(number));
             }
             lines.extend(segment.lines);
@@ -103,7 +121,7 @@ impl Ledger {
         let chunks = self.lines.chunks(SEGMENT_LINES as usize).zip(0u32..);
         let segment = |(lines, number): (&[LedgerRecord], u32)| {
             let (genesis, gateway) = (self.genesis, self.gateway);
-            Segment::V1(SegmentV1 { genesis, gateway, number, lines: lines.to_vec() }).encode()
+            Segment::of(SegmentV1 { genesis, gateway, number, lines: lines.to_vec() }).encode()
         };
         chunks.map(segment).collect()
     }

@@ -3,6 +3,8 @@
 //! # Invariants
 //! - Every finding names the line that proves it; [`Ledger::prove`] shows that line to whoever has only the anchor.
 //! - A shard counts once, however often it was stored: at one miner twice is a finding, at another miner a move.
+//! - A live shard has a miner that has signed for it and was not released: a line that releases the last one is a finding, and
+//!   releases nobody.
 //! - Bounded by the ledger: at most [`FINDINGS_MAX`] findings are listed, all are counted.
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
@@ -72,6 +74,12 @@ pub enum Fault {
     /// The shard deleted was not there.
     #[error("the shard that is deleted is not there")]
     NothingToDelete,
+    /// The miner released has no line that the shard is on it, or was released since.
+    #[error("the miner that is released does not have the shard by any line")]
+    NothingToRelease,
+    /// No other miner has the shard.
+    #[error("the miner that is released is the only one that has the shard")]
+    Unreplaced,
     /// The lines up to here do not have the anchored root.
     #[error("the anchor at {sequence} has another root than the lines it covers")]
     Root {
@@ -150,6 +158,7 @@ pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker)
                 }
             }
             LedgerRecord::Deleted { shard } => walk.delete(line, shard),
+            LedgerRecord::Released { shard, miner } => walk.release(line, shard, miner),
         }
         bytes_behind.push(walk.bytes);
     }
@@ -223,6 +232,17 @@ impl Walk {
         match self.live.remove(shard) {
             Some(live) => self.bytes = self.bytes.saturating_sub(live.size.into()),
             None => self.found(line, Fault::NothingToDelete),
+        }
+    }
+
+    /// The others go on having it: nothing changes in what is live.
+    fn release(&mut self, line: u64, shard: &ShardHash, miner: &NodeId) {
+        let Some(live) = self.live.get_mut(shard).filter(|live| live.miners.contains_key(miner)) else {
+            return self.found(line, Fault::NothingToRelease);
+        };
+        match live.miners.len() {
+            1 => self.found(line, Fault::Unreplaced),
+            _ => drop(live.miners.remove(miner)),
         }
     }
 

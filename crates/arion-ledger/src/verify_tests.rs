@@ -73,6 +73,14 @@ fn deleted(receipts: &[SignedReceipt]) -> Vec<LedgerRecord> {
     receipts.iter().map(|signed| LedgerRecord::Deleted { shard: signed.receipt.shard }).collect()
 }
 
+fn released(receipts: &[SignedReceipt]) -> Vec<LedgerRecord> {
+    let line = |signed: &SignedReceipt| LedgerRecord::Released {
+        shard: signed.receipt.shard,
+        miner: signed.receipt.node_id,
+    };
+    receipts.iter().map(line).collect()
+}
+
 fn ledger(lines: Vec<LedgerRecord>) -> Ledger {
     Ledger::new(GENESIS, GATEWAY, lines)
 }
@@ -110,6 +118,83 @@ fn a_shard_that_moved_counts_once() {
         .collect();
     let report = check(&ledger([stored(&before), stored(&moved)].concat()), &[]);
     assert_eq!((report.found, report.live_bytes), (0, 30_000));
+}
+
+/// The shards of a stripe that two maps give to different miners: the receipts by the first, and by the second.
+fn moved() -> (Vec<SignedReceipt>, Vec<SignedReceipt>) {
+    let pairs = stripe(1, 1).into_iter().zip(stripe(1, 2));
+    let moved: Vec<_> =
+        pairs.filter(|(before, after)| before.receipt.node_id != after.receipt.node_id).collect();
+    assert!(!moved.is_empty(), "the maps move nothing");
+    moved.into_iter().unzip()
+}
+
+/// Who was released is free to store the shard again, and then to be released again: the bytes are live all the while.
+#[test]
+fn a_miner_is_released_when_another_one_has_the_shard_and_may_come_back() {
+    let ((before, after), all) = (moved(), stripe(1, 1));
+    let again = released(&after);
+    let lines = [stored(&all), stored(&after), released(&before), stored(&before), again].concat();
+    let ledger = ledger(lines);
+    let at = |lines: usize| anchor(&ledger, lines as u64, 30_000);
+    let (all, n) = (all.len(), before.len());
+    let report = check(&ledger, &[at(all + n), at(all + 2 * n), at(all + 4 * n)]);
+    assert_eq!((report.found, &report.findings[..]), (0, &[][..]));
+    assert_eq!((report.live_shards, report.live_bytes), (30, 30_000));
+    assert_eq!(Ledger::read(GENESIS, GATEWAY, &ledger.write()).unwrap(), ledger);
+}
+
+#[test]
+fn who_is_released_without_another_or_without_the_shard_is_found_with_the_line() {
+    let ((before, after), all) = (moved(), stripe(1, 1));
+    let (first, last) = (&before[..1], &after[..1]);
+    let alone = [stored(&all), released(first)].concat();
+    let twice = [stored(&all), stored(last), released(first), released(last)].concat();
+    let never = [stored(&all), released(last)].concat();
+    let deleted = [stored(&all), stored(last), deleted(first), released(first)].concat();
+    // What does not count is no other miner.
+    let mut forged = after[0];
+    forged.signature[0] ^= 1;
+    let unsigned = [stored(&all), stored(&[forged]), released(first)].concat();
+    for (lines, fault, found) in [
+        (alone, Fault::Unreplaced, 1),
+        (twice, Fault::Unreplaced, 1),
+        (never, Fault::NothingToRelease, 1),
+        (deleted, Fault::NothingToRelease, 1),
+        (unsigned, Fault::Unreplaced, 2),
+    ] {
+        let ledger = ledger(lines);
+        let report = check(&ledger, &[]);
+        let line = ledger.lines().len() as u64;
+        assert_eq!(report.findings.last(), Some(&Finding { line, fault }));
+        assert_eq!(report.found, found, "{fault}");
+        let proof = ledger.prove(&ledger.hashes(), line).unwrap();
+        assert!(proof.holds(&GENESIS, &GATEWAY, &report.root));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a gateway writes: a shard that is live has a miner, or its last release is a finding.
+    #[test]
+    fn releases_change_nothing_in_what_is_live(steps in proptest::collection::vec((0..3u8, 0..4usize, any::<bool>()), 1..40)) {
+        let (before, after) = moved();
+        let side = |is_old: bool| if is_old { &before } else { &after };
+        let line = |(kind, at, is_old): &(u8, usize, bool)| {
+            let signed = side(*is_old)[at % before.len()];
+            let (shard, miner) = (signed.receipt.shard, signed.receipt.node_id);
+            match kind {
+                0 => LedgerRecord::Stored(signed),
+                1 => LedgerRecord::Deleted { shard },
+                _ => LedgerRecord::Released { shard, miner },
+            }
+        };
+        let lines: Vec<LedgerRecord> = steps.iter().map(line).collect();
+        let without: Vec<_> = lines.iter().copied().filter(LedgerRecord::is_of_first_version).collect();
+        let (with, without) = (check(&ledger(lines), &[]), check(&ledger(without), &[]));
+        prop_assert_eq!((with.live_shards, with.live_bytes), (without.live_shards, without.live_bytes));
+    }
 }
 
 #[test]
@@ -253,6 +338,14 @@ fn segments_fit_together_and_their_roots_are_those_of_the_ledger() {
     assert_eq!(read(&[renumbered(0, &ledger.lines()[..4_097])]), SegmentFault::Length(0));
     assert_eq!(read(&[first[..first.len() - 1].to_vec()]), SegmentFault::Malformed(0));
     assert_eq!(read(&[[&first[..], &[0]].concat()]), SegmentFault::Malformed(0));
+    // One version for each: not the second without a line of its own, nor the first with one.
+    let mut other = first.clone();
+    other[0] = 2;
+    assert_eq!(read(&[other]), SegmentFault::Malformed(0));
+    let mut segment = self::ledger(released(&stripe(1, 1))).write().concat();
+    assert_eq!(segment[0], 2);
+    segment[0] = 1;
+    assert_eq!(read(&[segment]), SegmentFault::Malformed(0));
     let foreign = Ledger::read([8; 32], GATEWAY, &[first]).unwrap_err();
     assert_eq!(foreign, SegmentFault::Misplaced(0));
 }
@@ -292,12 +385,13 @@ proptest! {
 struct Vector {
     stored: u64,
     deleted: u64,
+    released: u64,
     segment_bytes: usize,
     segment_blake3: String,
     root: String,
 }
 
-/// Stripe 1 of these tests, its first shards deleted again.
+/// Stripe 1 of these tests, its first shards deleted again, the miners of its last ones released.
 #[test]
 fn frozen_vectors() {
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../vectors/ledger.json")).unwrap();
@@ -305,7 +399,8 @@ fn frozen_vectors() {
     let receipts = stripe(1, 1);
     for vector in vectors {
         let (most, gone) = (&receipts[..vector.stored as usize], &receipts[..vector.deleted as usize]);
-        let ledger = ledger([stored(most), deleted(gone)].concat());
+        let free = &most[most.len() - vector.released as usize..];
+        let ledger = ledger([stored(most), deleted(gone), released(free)].concat());
         let segment = ledger.write().concat();
         assert_eq!(segment.len(), vector.segment_bytes);
         assert_eq!(blake3::hash(&segment).to_hex().as_str(), vector.segment_blake3);

@@ -188,7 +188,10 @@ pub fn is_repeatable(request: &Request) -> bool {
         | Request::List { .. }
         | Request::Challenge { .. }
         | Request::LedgerPage { .. }
+        | Request::LedgerSince { .. }
         | Request::Miners { .. }
+        | Request::Custody { .. }
+        | Request::Durability
         | Request::Attest
         | Request::AttestShown
         | Request::Relocated { .. } => true,

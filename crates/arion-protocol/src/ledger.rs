@@ -1,6 +1,6 @@
 //! The ledger of a gateway: which shards it had stored, by the receipts of the miners, in order.
 
-use arion_types::{ShardHash, SignedReceipt};
+use arion_types::{NodeId, ShardHash, SignedReceipt};
 use codec::{Decode, Encode};
 
 /// One line of the ledger.
@@ -24,4 +24,23 @@ pub enum LedgerRecord {
         /// The shard.
         shard: ShardHash,
     },
+    /// A miner need not keep the shard any more: others have it. The shard lives on. Only in answers to
+    /// [`Request::LedgerSince`](crate::Request::LedgerSince).
+    #[codec(index = 2)]
+    Released {
+        /// The shard.
+        shard: ShardHash,
+        /// The miner.
+        miner: NodeId,
+    },
+}
+
+impl LedgerRecord {
+    /// Whether nodes know it that ask by `LedgerPage`.
+    pub fn is_of_first_version(&self) -> bool {
+        match self {
+            Self::Stored(_) | Self::Deleted { .. } => true,
+            Self::Released { .. } => false,
+        }
+    }
 }

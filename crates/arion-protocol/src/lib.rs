@@ -17,6 +17,7 @@
 //! Specified in docs/spec/wire.md; every message is frozen by a file in golden/.
 
 pub mod command;
+pub mod custody;
 pub mod error;
 pub mod frame;
 pub mod heartbeat;
@@ -26,6 +27,7 @@ pub mod message;
 pub mod relay;
 
 pub use command::{Action, Command, CommandError, SignedCommand};
+pub use custody::{DrainProgress, MinerCustody, NetworkDurability, StripesAlike};
 pub use error::ErrorCode;
 pub use frame::{FrameError, Rejection, RequestHeader, ResponseHeader};
 pub use heartbeat::{Heartbeat, SignedHeartbeat};

@@ -12,6 +12,8 @@ pub const LIST_SHARDS_MAX: u16 = 1_024;
 pub const LEDGER_ENTRIES_MAX: u16 = 512;
 /// Most miners in one page of `Miners`.
 pub const MINERS_MAX: u16 = 512;
+/// Most kinds of stripes in one `Durability`.
+pub const STRIPE_KINDS_MAX: u16 = 4_096;
 /// Most receipts in one `Relocated`: those of a whole stripe, however many shards it has.
 pub const RELOCATED_RECEIPTS_MAX: u16 = 256;
 /// Longest text in an error response, in bytes.

@@ -6,13 +6,14 @@ use codec::{Decode, Encode};
 
 use crate::{
     command::SignedCommand,
+    custody::{MinerCustody, NetworkDurability},
     error::ErrorCode,
     frame::ListLimit,
     heartbeat::SignedHeartbeat,
     ledger::LedgerEntry,
     limits::{
         ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, RELOCATED_RECEIPTS_MAX,
-        STAT_SHARDS_MAX,
+        STAT_SHARDS_MAX, STRIPE_KINDS_MAX,
     },
 };
 
@@ -95,7 +96,8 @@ pub enum Request {
     /// A miner reports to a validator service. Registered miners. Answer: [`Response::HeartbeatAccepted`].
     #[codec(index = 8)]
     Heartbeat(SignedHeartbeat),
-    /// A page of a gateway's ledger. Public. Answer: [`Response::Ledger`].
+    /// A page of a gateway's ledger. Public. Answer: [`Response::Ledger`], without lines that release miners: a ledger is
+    /// read to the first of them by this, and then refused.
     #[codec(index = 9)]
     LedgerPage {
         /// Start behind this sequence number; 0 for the beginning.
@@ -130,11 +132,31 @@ pub enum Request {
     /// body. Answer: [`Response::AttestationsKept`] once they are durable.
     #[codec(index = 14)]
     AttestShown,
+    /// [`Request::LedgerPage`] with lines of every kind. Public. Answer: [`Response::LedgerLines`].
+    #[codec(index = 15)]
+    LedgerSince {
+        /// Start behind this sequence number; 0 for the beginning.
+        after: u64,
+        /// At most this many, at most `LEDGER_ENTRIES_MAX`.
+        limit: u16,
+    },
+    /// What the ledgers say that miners hold, and how far those are that are being emptied, as a validator service sees
+    /// it. Public. Answer: [`Response::Custody`].
+    #[codec(index = 16)]
+    Custody {
+        /// Start behind this node id.
+        after: Option<NodeId>,
+        /// At most this many, at most `MINERS_MAX`.
+        limit: u16,
+    },
+    /// What the newest census of a validator service found. Public. Answer: [`Response::Durability`].
+    #[codec(index = 17)]
+    Durability,
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 15;
+    pub const KINDS: u8 = 18;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -146,7 +168,10 @@ impl Request {
             | Self::List { .. }
             | Self::Challenge { .. }
             | Self::LedgerPage { .. }
-            | Self::Miners { .. } => true,
+            | Self::LedgerSince { .. }
+            | Self::Miners { .. }
+            | Self::Custody { .. }
+            | Self::Durability => true,
             Self::Store(_)
             | Self::Delete(_)
             | Self::Restore(_)
@@ -250,11 +275,20 @@ pub enum Response {
         /// Whether the gateway wants the stripe: then the receipts are in its ledger, and else nothing was entered.
         wanted: bool,
     },
+    /// To [`Request::LedgerSince`]. Fewer than asked for means the end.
+    #[codec(index = 15)]
+    LedgerLines(Vec<LedgerEntry>),
+    /// To [`Request::Custody`]. Fewer than asked for means the end.
+    #[codec(index = 16)]
+    Custody(Vec<MinerCustody>),
+    /// To [`Request::Durability`].
+    #[codec(index = 17)]
+    Durability(NetworkDurability),
 }
 
 impl Response {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 15;
+    pub const KINDS: u8 = 18;
 
     /// The list (of `Error`: the text, behind the code) in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
@@ -262,8 +296,9 @@ impl Response {
             0 => (1, ERROR_DETAIL_BYTES_MAX as u32),
             4 => (0, STAT_SHARDS_MAX as u32),
             5 => (0, u32::from(LIST_SHARDS_MAX)),
-            9 => (0, u32::from(LEDGER_ENTRIES_MAX)),
-            10 => (0, u32::from(MINERS_MAX)),
+            9 | 15 => (0, u32::from(LEDGER_ENTRIES_MAX)),
+            10 | 16 => (0, u32::from(MINERS_MAX)),
+            17 => (NetworkDurability::KINDS_AT, u32::from(STRIPE_KINDS_MAX)),
             _ => return None,
         };
         Some(ListLimit { offset, max })

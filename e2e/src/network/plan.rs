@@ -176,6 +176,9 @@ impl Network {
             ("chain-poll", CHAIN_POLL.to_owned()),
             ("read-cache", self.read_cache.clone()),
         ];
+        if let Some(time) = self.surplus_after {
+            options.push(("placement-surplus-after", time.to_owned()));
+        }
         if self.takes_snapshots {
             options.push(("snapshot-account-file", text(&self.account_file(name))?));
         }

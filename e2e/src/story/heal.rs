@@ -1,8 +1,11 @@
 //! A family of miners is lost for good: its disks are wiped, it leaves the map, and validator services bring every shard of every
-//! stripe to the miner that the next map names, while objects are read.
+//! stripe to the miner that the next map names, while objects are read. Then another miner is silent for long and comes back, and one is
+//! emptied: what no map names any more is deleted, and no stripe is without any of its shards meanwhile.
 //!
 //! Two miners at once, because a group takes two positions of a family: one that has fewer miners leaves positions empty
 //! (docs/spec/placement.md), which nobody can fill.
+
+mod drain;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +32,7 @@ use crate::{
 };
 
 /// The longest the story may take; then it has failed.
-const DEADLINE: Duration = Duration::from_secs(20 * 60);
+const DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// How long validator services and the chain may take to agree on the next map.
 const MAP_DEADLINE: Duration = Duration::from_secs(180);
 const REPAIR_DEADLINE: Duration = Duration::from_secs(300);
@@ -39,6 +42,10 @@ const POLL: Duration = Duration::from_secs(1);
 const MINERS: u16 = 36;
 /// How long a miner may be silent; long enough for one that is only busy.
 const OUT_AFTER: &str = "45s";
+/// How long a map is in force before copies elsewhere are given up: a miner that comes back sooner is to find what it had.
+const SURPLUS_AFTER: &str = "45s";
+const SURPLUS_DEADLINE: Duration = Duration::from_secs(240);
+const DRAIN_DEADLINE: Duration = Duration::from_secs(420);
 const BUCKET: &str = "heal";
 /// Bytes of the objects: some stripes and a part of one, one shared with others, several stripes of their own.
 const SIZES: [(&str, usize); 4] =
@@ -75,6 +82,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (mut network, _lock) = begin("heal", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     network.repair_at_once();
     network.leave_out_after(OUT_AFTER.to_owned());
+    network.give_up_surplus_after(SURPLUS_AFTER);
     let mut stage = Stage { network, report: Report::new("heal"), progress };
     let family = arguments.family.unwrap_or_else(|| rand::random_range(1..=MINERS / 2));
     let told = within(DEADLINE, tell(&mut stage, family - 1)).await;
@@ -103,7 +111,8 @@ async fn tell(stage: &mut Stage, family: u16) -> anyhow::Result<()> {
     let second = until_map(stage, &chain, "without them", |map| !names_any(map, &lost)).await?;
     heal(stage, &first, &second, &lost, &objects).await?;
     delete(stage, &chain, &second, &mut objects).await?;
-    fall_silent(stage, &chain, (family + 1) % (MINERS / 2), &objects).await
+    fall_silent(stage, &chain, (family + 1) % (MINERS / 2), &objects).await?;
+    drain::tell(stage, &chain, (family + 2) % (MINERS / 2), &objects).await
 }
 
 fn names_any(map: &EpochMap, miners: &[NodeId]) -> bool {
@@ -257,7 +266,24 @@ async fn fall_silent(
     stage.report.check("every shard is on the miner that the map with it names", is_whole(&census));
     let (theirs, stored) = (bytes_of(&with, &family, objects)?, metric(stage, "written").await? - before);
     stage.report.observed(format!("the family is to have {theirs} bytes; {stored} were stored by repair"));
+    let begun = Instant::now();
+    let census = until_no_surplus(&with, objects).await?;
+    show(stage, &census, &format!("{:.0} s later", begun.elapsed().as_secs_f64()));
+    stage.report.check("no miner has a copy that the map does not name", census.elsewhere.is_empty());
+    stage.report.check("and every shard is in place still", is_whole(&census));
     read_all(stage, objects, "with it").await
+}
+
+/// Waits until the copies that a map does not name are gone.
+async fn until_no_surplus(map: &EpochMap, objects: &[Object]) -> anyhow::Result<Census> {
+    let begun = Instant::now();
+    loop {
+        let census = take(map, objects).await?;
+        if census.elsewhere.is_empty() && is_whole(&census) || begun.elapsed() > SURPLUS_DEADLINE {
+            return Ok(census);
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 async fn read_all(stage: &mut Stage, objects: &[Object], when: &str) -> anyhow::Result<()> {

@@ -209,7 +209,7 @@ impl Stripes {
 struct Candidate {
     index: usize,
     peer: PeerAddr,
-    /// 0: where the map of the stripe's epoch puts it; then other maps.
+    /// 0: where the current map puts it; then where that of the stripe's epoch did, and other maps.
     map_order: usize,
 }
 

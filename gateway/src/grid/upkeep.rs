@@ -1,5 +1,6 @@
 //! Background work: shards that never arrived are re-created and sent again, unwanted ones are deleted, uploads in parts
-//! that were never completed are given up, holes of shared stripes are reclaimed (`super::compact`).
+//! that were never completed are given up, holes of shared stripes are reclaimed (`super::compact`), copies that nobody needs
+//! are (`super::surplus`).
 //!
 //! Both queues are on disk; every row is retried with back-off until a miner confirms.
 
@@ -31,7 +32,7 @@ const ROWS_MAX: usize = 512;
 /// Deletions under way at once.
 const DELETES_AT_ONCE: usize = 32;
 /// A deletion is given up after this time: the miner has left or lost its disk.
-const DELETE_GIVEN_UP_MS: u64 = 14 * 24 * 3_600 * 1_000;
+pub(super) const DELETE_GIVEN_UP_MS: u64 = 14 * 24 * 3_600 * 1_000;
 /// A miner that is in no current map is not waited for longer than this many attempts.
 const DELETE_ATTEMPTS_GONE: u32 = 8;
 /// Uploads looked at in one step of giving up old ones, and stripes that a step releases (one part more at the most).
@@ -66,16 +67,18 @@ impl Grid {
         let work = async {
             let mut seen = None;
             let mut pace = super::compact::Pace::default();
+            let mut surplus = super::surplus::Pace::default();
             let mut gone = HashMap::new();
             loop {
                 let expired = self.expire_uploads(&mut seen);
                 let compacted = self.compact(&mut pace);
-                let (filled, deleted, expired, compacted, indexed) = tokio::join!(
+                let (filled, deleted, expired, compacted, indexed, cleared) = tokio::join!(
                     self.fill_missing(),
                     self.delete_unwanted(),
                     expired,
                     compacted,
-                    self.meta.index_receipts()
+                    self.meta.index_receipts(),
+                    self.clear_surplus(&mut surplus)
                 );
                 let taken_back = self.take_back(&mut gone).await;
                 let errors = [
@@ -84,6 +87,7 @@ impl Grid {
                     expired.err(),
                     compacted.err(),
                     indexed.err(),
+                    cleared.err(),
                     taken_back.err(),
                 ];
                 for error in errors.into_iter().flatten() {
@@ -156,6 +160,9 @@ impl Grid {
             self.metrics.deletes_queued.set(deletes as i64);
             self.metrics.ledger_entries.set(lines as i64);
         }
+        if let Ok(releases) = self.meta.releases_len().await {
+            self.metrics.releases_queued.set(releases as i64);
+        }
         self.metrics.rows_unreadable.set(self.meta.unreadable_rows() as i64);
         self.metrics.miners_down.set(self.peers.down_count() as i64);
     }
@@ -196,10 +203,7 @@ impl Grid {
         alive: &mut HashMap<NodeId, bool>,
     ) -> Result<bool, MetaError> {
         let id = record.id();
-        let Some(map) = self.maps.search_order(record.epoch).into_iter().next() else { return Ok(false) };
-        if map.epoch() != record.epoch {
-            return Ok(false);
-        }
+        let Some(map) = self.maps.of(record.epoch) else { return Ok(false) };
         let places = map.place(&id);
         let mut targets = Vec::new();
         for ShardPlace { shard, index } in gaps {
@@ -299,7 +303,7 @@ impl Grid {
         }
         let current = self.maps.current();
         let mut peers: Vec<PeerAddr> = Vec::new();
-        let origin = self.maps.search_order(row.epoch).into_iter().find(|map| map.epoch() == row.epoch);
+        let origin = self.maps.of(row.epoch);
         for map in origin.iter().chain(&current) {
             if let Some(Some(miner)) = map.place(&row.stripe).get(usize::from(row.index)) {
                 let peer = self.maps.address(miner);

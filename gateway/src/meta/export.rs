@@ -15,7 +15,7 @@ use super::{
     MissingRow, NULLS, OBJECTS, PARTS, ReadTable, ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES,
     UPLOADS, Unreadable, VERSIONS, WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
-    ledger, occupancy,
+    ledger, moved, occupancy,
     packs::{HOLED, PACKED},
     snapshots::SNAPSHOT_STRIPES,
     stripes::PINNED,
@@ -108,7 +108,7 @@ macro_rules! tables {
                 })*
                 RECEIPTS => {
                     let record = LedgerRecord::decode_all(&mut &*value).map_err(|_| MetaError::Row("receipts"))?;
-                    ledger::append(transaction, [record])
+                    ledger::append(transaction, [record]).map(drop)
                 }
                 _ => Err(MetaError::Row("snapshot")),
             }
@@ -212,7 +212,7 @@ impl View<'_> {
         }
     }
 
-    /// Receipts of stripes that are needed, without those of snapshots.
+    /// Receipts of stripes that are needed, without those of snapshots and of miners that were released.
     fn receipts(&self, each: &mut Each<'_>) -> Result<(), MetaError> {
         let stripes = self.transaction.open_table(STRIPES)?;
         for row in self.transaction.open_table(LEDGER)?.iter()? {
@@ -221,7 +221,8 @@ impl View<'_> {
             let Some(record) = self.unreadable.readable(record, sequence.value())? else { continue };
             let LedgerRecord::Stored(signed) = record else { continue };
             let receipt = &signed.receipt;
-            if stripes.get(receipt.stripe.0)?.is_some() && !self.is_own(&receipt.stripe)? {
+            let is_wanted = stripes.get(receipt.stripe.0)?.is_some() && !self.is_own(&receipt.stripe)?;
+            if is_wanted && moved::is_held(self.transaction, receipt, sequence.value())? {
                 // Not its line, which is another one in the ledger of another gateway.
                 each(RECEIPTS, &(receipt.shard, receipt.index).encode(), value.value())?;
             }
@@ -326,10 +327,11 @@ mod tests {
             SETTINGS,
             commitments::{COMMITMENTS, NOTICES, ROOTS},
             events::EVENTS,
-            moved::MOVED,
+            moved::{MOVED, RELEASES},
             occupancy::{CLAIMS, OCCUPIED, PACKED_FOR},
             receipts::RECEIPTS as INDEX,
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
+            stripes,
             tests::{Engine, bucket_of},
             usage::USAGE,
         },
@@ -350,6 +352,7 @@ mod tests {
             EVENTS.name(),
             INDEX.name(),
             MOVED.name(),
+            RELEASES.name(),
         ]);
         let billing = [CLAIMS.name(), OCCUPIED.name(), PACKED_FOR.name()];
         let billing = billing.into_iter().chain([ROOTS.name(), COMMITMENTS.name(), NOTICES.name()]);
@@ -378,6 +381,44 @@ mod tests {
         };
         let (exported, rows) = tokio::join!(export, take);
         (rows, exported.unwrap().summary.unwrap())
+    }
+
+    /// A new gateway's ledger has each shard with those who have it, not with who was released.
+    #[tokio::test]
+    async fn receipts_of_miners_that_were_released_stay_behind() {
+        use arion_types::NodeId;
+        let directory = tempfile::tempdir().unwrap();
+        let meta = Meta::open(&directory.path().join("one.redb")).unwrap();
+        let stripe = stripes::tests::record(1);
+        let by = |miner: u8, index: u8| {
+            let mut signed = stripes::tests::receipt(&stripe, index);
+            signed.receipt.node_id = NodeId([miner + index; 32]);
+            signed
+        };
+        let all = |miner: u8| (0..30).map(|index| by(miner, index)).collect::<Vec<_>>();
+        meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+        meta.stripe_stored(stripe.id(), all(0), 0).await.unwrap();
+        let named = |miner: u8| (0..30).map(|index| Some(NodeId([miner + index; 32]))).collect();
+        // There and back again: the miners of before have signed twice.
+        for (miner, released) in [(100, 30), (0, 30), (100, 30), (50, 0)] {
+            meta.relocated(all(miner)).await.unwrap();
+            if released > 0 {
+                assert_eq!(meta.release(vec![(stripe.id(), named(miner))], 0).await.unwrap(), released);
+            }
+        }
+        let (sent, _) = rows(&meta).await;
+        let other = Meta::open(&directory.path().join("two.redb")).unwrap();
+        other.import(sent, &mut Summary::default()).await.unwrap();
+        let lines = other.ledger_page(0, 512).await.unwrap();
+        let mut miners: Vec<u8> = lines
+            .iter()
+            .map(|entry| match &entry.record {
+                LedgerRecord::Stored(signed) => signed.receipt.node_id.0[0],
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        miners.sort_unstable();
+        assert_eq!(miners, (50..80).chain(100..130).collect::<Vec<u8>>());
     }
 
     #[tokio::test]

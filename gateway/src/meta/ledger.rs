@@ -5,20 +5,22 @@ use codec::{DecodeAll, Encode};
 
 use super::{LEDGER, MAPS, Meta, MetaError, ReadableTable, WriteTransaction, occupancy};
 
-/// Appends lines.
+/// Appends lines; the number of the line before them.
 pub(super) fn append(
     transaction: &WriteTransaction,
     records: impl IntoIterator<Item = LedgerRecord>,
-) -> Result<(), MetaError> {
+) -> Result<u64, MetaError> {
     let mut ledger = transaction.open_table(LEDGER)?;
-    let mut sequence = ledger.last()?.map_or(0, |(sequence, _)| sequence.value());
+    let before = ledger.last()?.map_or(0, |(sequence, _)| sequence.value());
+    let mut sequence = before;
     let records: Vec<LedgerRecord> = records.into_iter().collect();
     for record in &records {
         sequence += 1;
         ledger.insert(sequence, record.encode().as_slice())?;
     }
     drop(ledger);
-    occupancy::appended(transaction, &records)
+    occupancy::appended(transaction, &records)?;
+    Ok(before)
 }
 
 impl Meta {

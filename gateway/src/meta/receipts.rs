@@ -4,13 +4,14 @@
 //! kept with it. So a ledger that is older than the index, or that was imported, needs nothing else.
 //!
 //! # Invariants
-//! - A place has the line with the newest receipt for it; a shard that was deleted since has none.
+//! - A place has the line with the newest receipt for it, of a miner that was not released; a shard that was deleted since has none.
 
 use std::collections::HashMap;
 
 use super::{
     LEDGER, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, SETTINGS, TableDefinition, Unreadable,
     WriteTransaction,
+    moved::{Holder, MOVED, holders_of},
 };
 use crate::manifest::StripeRecord;
 use arion_protocol::LedgerRecord;
@@ -43,22 +44,26 @@ fn receipt_of(
     let row = transaction.open_table(LEDGER)?.get(line)?.ok_or(MetaError::Row("receipts"))?;
     match LedgerRecord::decode_all(&mut row.value()).map_err(|_| MetaError::Row("ledger"))? {
         LedgerRecord::Stored(signed) => Ok((signed.receipt.stripe == record.id()).then_some(signed)),
-        LedgerRecord::Deleted { .. } => Err(MetaError::Row("receipts")),
+        LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => Err(MetaError::Row("receipts")),
     }
 }
 
-/// The newest receipt for a place, as far as the ledger was looked through.
-pub(super) fn newest(
-    transaction: &WriteTransaction,
+/// Who has signed for a place last, as far as the ledger was looked through.
+pub(super) fn newest(transaction: &WriteTransaction, place: PlaceKey) -> Result<Option<Holder>, MetaError> {
+    newest_in(&transaction.open_table(RECEIPTS)?, &transaction.open_table(LEDGER)?, place)
+}
+
+/// The same, in tables that are open.
+pub(super) fn newest_in(
+    receipts: &impl ReadableTable<PlaceKey, u64>,
+    ledger: &impl ReadableTable<u64, &'static [u8]>,
     place: PlaceKey,
-) -> Result<Option<SignedReceipt>, MetaError> {
-    let line = transaction.open_table(RECEIPTS)?.get(place)?.map(|line| line.value());
-    let Some(line) = line else { return Ok(None) };
-    let ledger = transaction.open_table(LEDGER)?;
+) -> Result<Option<Holder>, MetaError> {
+    let Some(line) = receipts.get(place)?.map(|line| line.value()) else { return Ok(None) };
     let row = ledger.get(line)?.ok_or(MetaError::Row("receipts"))?;
     match LedgerRecord::decode_all(&mut row.value()).map_err(|_| MetaError::Row("ledger"))? {
-        LedgerRecord::Stored(signed) => Ok(Some(signed)),
-        LedgerRecord::Deleted { .. } => Err(MetaError::Row("receipts")),
+        LedgerRecord::Stored(signed) => Ok(Some(Holder { node: signed.receipt.node_id, line })),
+        LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => Err(MetaError::Row("receipts")),
     }
 }
 
@@ -73,6 +78,7 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
     let mut settings = transaction.open_table(SETTINGS)?;
     let ledger = transaction.open_table(LEDGER)?;
     let mut receipts = transaction.open_table(RECEIPTS)?;
+    let moved = transaction.open_table(MOVED)?;
     let (mut at, mut seen) = (reached(&settings)?, 0);
     for row in ledger.range(at.saturating_add(1)..)?.take(LINES) {
         let (line, record) = row?;
@@ -88,6 +94,22 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
                 let gone = places.map(|row| Ok(row?.0.value())).collect::<Result<Vec<_>, MetaError>>()?;
                 for place in gone {
                     receipts.remove(place)?;
+                }
+            }
+            Some(LedgerRecord::Released { shard, miner }) => {
+                let places = receipts.range((shard.0, 0)..=(shard.0, u8::MAX))?;
+                let places = places.map(|row| Ok(row?.0.value())).collect::<Result<Vec<_>, MetaError>>()?;
+                for place in places {
+                    let newest = newest_in(&receipts, &ledger, place)?;
+                    if newest.is_some_and(|newest| newest.node == miner && newest.line < at) {
+                        // Of lines behind this one there will be more to say.
+                        let others = holders_of(&moved, place)?.unwrap_or_default();
+                        let left = others.iter().filter(|holder| holder.node != miner && holder.line < at);
+                        match left.map(|holder| holder.line).max().filter(|line| *line > 0) {
+                            Some(line) => receipts.insert(place, line)?,
+                            None => receipts.remove(place)?,
+                        };
+                    }
                 }
             }
             None => {}

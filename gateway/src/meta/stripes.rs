@@ -129,7 +129,7 @@ fn bury(
     // A tombstone is of an address: one is enough where all shards of a stripe are the same. What nobody has signed for is not in
     // the ledger, and is not taken out of it.
     let shards = record.hashes.iter().filter(|shard| signed.remove(shard));
-    ledger::append(transaction, shards.map(|shard| LedgerRecord::Deleted { shard: *shard }))
+    ledger::append(transaction, shards.map(|shard| LedgerRecord::Deleted { shard: *shard })).map(drop)
 }
 
 /// Tells of each position of a stripe whether no receipt for it is in the ledger: what is missing has none, and of a stripe in flight
@@ -188,7 +188,7 @@ fn enter_stored(
             missing.insert((shard.0, index), gap.encode().as_slice())?;
         }
     }
-    ledger::append(transaction, receipts.into_iter().map(LedgerRecord::Stored))
+    ledger::append(transaction, receipts.into_iter().map(LedgerRecord::Stored)).map(drop)
 }
 
 fn pin(transaction: &WriteTransaction, id: &StripeId) -> Result<(), MetaError> {
@@ -250,7 +250,7 @@ impl Meta {
             if transaction.open_table(MISSING)?.take((receipt.shard.0, receipt.index))?.is_none() {
                 return Ok(());
             }
-            ledger::append(transaction, [LedgerRecord::Stored(signed)])
+            ledger::append(transaction, [LedgerRecord::Stored(signed)]).map(drop)
         })
         .await
     }

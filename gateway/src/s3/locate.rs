@@ -76,8 +76,7 @@ async fn locate(grid: &Grid, bucket: String, key: String) -> S3Result<Located> {
     let missing = grid.meta.missing_among(hashes).await.map_err(errors::meta)?;
     let stripes = manifest.stripes().map(|record| {
         let id = record.id();
-        let map = grid.maps.search_order(record.epoch).into_iter().next();
-        let map: Option<Arc<Placement>> = map.filter(|map| map.epoch() == record.epoch);
+        let map: Option<Arc<Placement>> = grid.maps.of(record.epoch);
         let places = map.as_ref().map(|map| map.place(&id)).unwrap_or_default();
         let shards = record.hashes.iter().zip(0u8..).map(|(hash, index)| {
             let miner = places.get(usize::from(index)).copied().flatten();

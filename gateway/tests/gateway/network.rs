@@ -24,7 +24,7 @@ use arion_gateway::{
     placement::{Maps, Placement},
 };
 use arion_net::{MemoryNetwork, Service};
-use arion_protocol::{Action, ErrorCode, Request, Response, ShardPlacement};
+use arion_protocol::{Action, ErrorCode, Request, Response, ShardPlacement, ShardStat};
 use arion_types::{CrushParams, GenesisHash, MinerRecord, NodeId, Receipt, ShardHash, signing};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -51,6 +51,8 @@ pub enum Mood {
     Stalled,
     /// Signs for shards that it does not keep.
     Forgetful,
+    /// Has no time to delete anything.
+    Keeping,
 }
 
 /// Longer than the silence after which a miner is asked whether it lives, shorter than the store timeout.
@@ -156,7 +158,16 @@ impl Service for Miner {
                 }
                 (self.store(command, body), Bytes::new())
             }
+            Request::Delete(_) if self.is(Mood::Keeping) => {
+                (Response::error(ErrorCode::Busy, ""), Bytes::new())
+            }
             Request::Delete(command) => (self.delete(command), Bytes::new()),
+            Request::Stat { shards } => {
+                let held = self.shards.lock().unwrap();
+                let stat = |shard| held.get(shard).map(|(placement, _)| *placement);
+                let stat = |shard| stat(shard).map(|placement| ShardStat { placement, stored_at: 1 });
+                (Response::Stats(shards.iter().map(stat).collect()), Bytes::new())
+            }
             Request::Fetch { shard } => {
                 self.fetches.fetch_add(1, Ordering::SeqCst);
                 if self.is(Mood::Hanging) {

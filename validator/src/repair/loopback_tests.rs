@@ -226,3 +226,125 @@ async fn a_miner_that_comes_back_is_asked_and_keeps_what_it_has() {
     assert_eq!((service.drain().await, service.shards()), (vec![], 0));
     world.check_all_in_place(&[]).await;
 }
+
+/// New copies first, then the release; what the ledgers say falls to nothing, and every stripe has its 30 shards all the while.
+#[tokio::test]
+async fn a_miner_is_emptied_and_told_how_far_it_is() {
+    let world = World::new(48);
+    for seed in 0..6 {
+        world.upload(seed, 4_000, 30).await;
+    }
+    let service = world.service();
+    let custody = service.custody(&world, 5);
+    let of_5 =
+        || custody.page(None, 100).unwrap().into_iter().find(|it| it.node_id == world::node(5)).unwrap();
+    assert!(custody.page(None, 100).is_err(), "no ledger was read");
+    service.sync().await;
+    let look = |now_ms: u64| {
+        custody.look(now_ms);
+        custody.count(now_ms).unwrap();
+        of_5()
+    };
+    let begun = look(10_000);
+    let held = begun.held_bytes;
+    assert!(begun.in_map && held > 0 && held.is_multiple_of(4_000), "{begun:?}");
+    assert_eq!((begun.waiting_bytes, begun.surplus_bytes), (0, 0));
+    assert_eq!(begun.drain.unwrap().begun_bytes, held);
+
+    world.set_map(2, &[5]);
+    let left = look(20_000);
+    assert_eq!(
+        (left.in_map, left.held_bytes, left.waiting_bytes, left.surplus_bytes),
+        (false, held, held, 0)
+    );
+    assert_eq!(world.gateway.release(&world::node(5)), 0, "nobody else has them yet");
+    service.census(false).await;
+    assert_eq!(service.drain().await, Vec::<String>::new());
+    service.sync().await;
+    let copied = look(30_000);
+    assert_eq!((copied.held_bytes, copied.waiting_bytes, copied.surplus_bytes), (held, 0, held));
+
+    assert_eq!(world.gateway.release(&world::node(5)) as u64 * 4_000, held);
+    service.sync().await;
+    let done = look(40_000);
+    assert_eq!((done.held_bytes, done.waiting_bytes, done.surplus_bytes), (0, 0, 0));
+    let progress = done.drain.unwrap();
+    assert_eq!((progress.since, progress.begun_bytes), (10_000, held));
+    assert_eq!(progress.bytes_per_second, held * 1_000 / 30_000);
+    assert_eq!(service.census(true).await.whole(), 6);
+    world.check_all_in_place(&[]).await;
+    let next = custody.page(Some(world::node(5)), 100).unwrap();
+    assert!(next.iter().all(|miner| miner.node_id > world::node(5)));
+    assert_eq!(custody.page(None, 3).unwrap().len(), 3);
+}
+
+/// The map changes back before anybody was released: what the miner of before has is in place at once.
+#[tokio::test]
+async fn a_map_that_changes_back_moves_nothing() {
+    let world = World::new(48);
+    for seed in 0..4 {
+        world.upload(seed, 4_000, 30).await;
+    }
+    let service = world.service();
+    service.sync().await;
+    world.set_map(2, &[5]);
+    service.census(false).await;
+    assert_eq!(service.drain().await, Vec::<String>::new());
+    service.sync().await;
+    let moved = service.shards();
+    world.set_map(3, &[]);
+    assert_eq!(service.census(true).await.whole(), 4);
+    assert_eq!((service.drain().await, service.shards()), (vec![], moved));
+    world.check_all_in_place(&[]).await;
+    // And after the release what it still has is signed for anew, not copied from elsewhere.
+    world.set_map(4, &[5]);
+    assert!(world.gateway.release(&world::node(5)) > 0);
+    service.sync().await;
+    assert_eq!(service.census(true).await.whole(), 4);
+    world.set_map(5, &[]);
+    assert!(service.census(true).await.degraded() > 0, "it was released");
+    assert_eq!(service.drain().await, Vec::<String>::new());
+    world.check_all_in_place(&[]).await;
+}
+
+#[tokio::test]
+async fn a_census_says_how_many_families_can_be_lost() {
+    let world = World::new(48);
+    for seed in 0..3 {
+        world.upload(seed, 4_000, 30).await;
+    }
+    let service = world.service();
+    service.sync().await;
+    let kinds = |tally: &crate::repair::Tally| {
+        let told = tally.spread.tell(1, 1, 0, tally.bad);
+        let of =
+            |alike: &arion_protocol::StripesAlike| (alike.fewest, alike.families, alike.missing, alike.count);
+        (told.shards, told.present, told.bytes, told.stripes.iter().map(of).collect::<Vec<_>>())
+    };
+    // Two of each of fifteen families: with ten of them gone ten shards are left.
+    assert_eq!(kinds(&service.census(true).await), (90, 90, 360_000, vec![(11, 15, 0, 3)]));
+    let stripe = world.stripes()[0];
+    world.forget(&stripe, 0..21).await;
+    let (shards, present, _, stripes) = kinds(&service.census(true).await);
+    assert_eq!((shards, present), (90, 69));
+    assert_eq!((stripes[0].0, stripes[0].2, stripes[0].3), (0, 21, 1));
+    assert_eq!(stripes[1], (11, 15, 0, 2));
+}
+
+#[tokio::test]
+async fn shards_that_no_ledger_names_are_found_when_all_ledgers_are_known() {
+    let world = World::new(48);
+    world.upload(1, 4_000, 30).await;
+    let lines = world.gateway.len();
+    world.upload(2, 3_000, 30).await;
+    // The gateway crashed before the second one was in its ledger.
+    world.gateway.forget_behind(lines);
+    let service = world.service();
+    assert_eq!(service.orphans().await, None, "no ledger was read");
+    service.sync().await;
+    let found = service.orphans().await.unwrap();
+    assert_eq!((found.shards, found.bytes, found.silent), (30, 90_000, 0));
+    world.lose(world.home(&world.stripes()[1], 0));
+    let found = service.orphans().await.unwrap();
+    assert_eq!((found.shards, found.bytes, found.silent), (29, 87_000, 1));
+}

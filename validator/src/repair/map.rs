@@ -27,6 +27,8 @@ pub(super) struct CurrentMap {
     members: HashSet<NodeId>,
     /// Where miners are called, by the newest map that has them.
     addresses: HashMap<NodeId, PeerAddr>,
+    /// Whose miners are, by the newest map that has them.
+    families: HashMap<NodeId, [u8; 32]>,
     placed: Mutex<HashMap<PgId, Named>>,
 }
 
@@ -36,10 +38,11 @@ impl CurrentMap {
         let current = snapshot.current.as_ref()?;
         let map = crush::Map::from_records(&current.params, &current.miners);
         let map = map.inspect_err(|error| tracing::warn!(%error, "the finalised map places nothing")).ok()?;
-        let mut addresses = HashMap::new();
+        let (mut addresses, mut families) = (HashMap::new(), HashMap::new());
         // Newest map first; an older one adds those who left.
         for miner in snapshot.maps().flat_map(|map| &map.miners) {
             let node_id = NodeId(miner.node_id);
+            families.entry(node_id).or_insert(miner.family);
             addresses.entry(node_id).or_insert_with(|| PeerAddr {
                 node_id,
                 endpoint: String::from_utf8_lossy(&miner.endpoint).into_owned(),
@@ -53,6 +56,7 @@ impl CurrentMap {
             nodes: current.miners.iter().map(|miner| (miner.uid, NodeId(miner.node_id))).collect(),
             members: current.miners.iter().map(|miner| NodeId(miner.node_id)).collect(),
             addresses,
+            families,
             placed: Mutex::default(),
         })
     }
@@ -73,6 +77,16 @@ impl CurrentMap {
     /// Where a miner of this map, or of one before it, is called.
     pub(super) fn address(&self, node: &NodeId) -> Option<&PeerAddr> {
         self.addresses.get(node)
+    }
+
+    /// The family of a miner of this map, or of one before it.
+    pub(super) fn family(&self, node: &NodeId) -> Option<&[u8; 32]> {
+        self.families.get(node)
+    }
+
+    /// The miners of this map, with where they are called.
+    pub(super) fn members(&self) -> impl Iterator<Item = &PeerAddr> {
+        self.members.iter().filter_map(|node| self.addresses.get(node))
     }
 
     /// Whether the map has a miner.

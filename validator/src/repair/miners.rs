@@ -13,7 +13,8 @@ use std::{
 use arion_daemon::now_ms;
 use arion_net::{CallError, PeerAddr, Transport};
 use arion_protocol::{
-    Action, Command, ErrorCode, Request, Response, ShardPlacement, SignedCommand, limits::STAT_SHARDS_MAX,
+    Action, Command, ErrorCode, ListedShard, Request, Response, ShardPlacement, SignedCommand,
+    limits::{LIST_SHARDS_MAX, STAT_SHARDS_MAX},
 };
 use arion_types::{GenesisHash, NodeId, ShardHash, SignedReceipt, StripeId};
 use bytes::Bytes;
@@ -258,6 +259,19 @@ impl Miners {
             | Err(ShardError::Call(CallError::Refused { code: ErrorCode::NotFound, .. })) => Ok(()),
             Ok(_) => Err(ShardError::Wrong(KIND)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// A page of what a miner has, in order of address.
+    pub(super) async fn list(
+        &self,
+        peer: &PeerAddr,
+        after: Option<ShardHash>,
+    ) -> Result<Vec<ListedShard>, ShardError> {
+        let request = Request::List { after, limit: LIST_SHARDS_MAX };
+        match self.call(peer, request, Bytes::new(), STAT_DEADLINE).await?.0 {
+            Response::Listing(page) if page.len() <= usize::from(LIST_SHARDS_MAX) => Ok(page),
+            _ => Err(ShardError::Wrong(KIND)),
         }
     }
 

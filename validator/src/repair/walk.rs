@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arion_daemon::now_ms;
 use arion_types::StripeId;
 
+use super::durability::Spread;
 use super::{
     Repair, duty,
     map::CurrentMap,
@@ -32,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) unrecoverable: u64,
     /// Stripes whose receipts contradict each other, or that cannot be read in the store.
     pub(crate) bad: u64,
+    /// The same stripes, by what they can bear; of a walk that does not ask, as if everybody had what it signed for.
+    pub(crate) spread: Spread,
 }
 
 impl Tally {
@@ -89,6 +92,7 @@ impl Repair {
                     name(stripe.id, &plan);
                 }
                 tally.add(plan.condition);
+                tally.spread.add(map, stripe, &plan);
             }
             self.metrics.repair.queued.set(self.queue().len() as i64);
             // A new map is a reason to begin again.

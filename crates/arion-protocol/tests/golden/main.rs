@@ -40,6 +40,9 @@ fn request_file(request: &Request) -> &'static str {
         Request::Restore(_) => "request-restore",
         Request::Relocated { .. } => "request-relocated",
         Request::AttestShown => "request-attest-shown",
+        Request::LedgerSince { .. } => "request-ledger-since",
+        Request::Custody { .. } => "request-custody",
+        Request::Durability => "request-durability",
     }
 }
 
@@ -61,6 +64,9 @@ fn response_file(response: &Response) -> &'static str {
         Response::Restored { .. } => "response-restored",
         Response::Relocated { .. } => "response-relocated",
         Response::AttestationsKept { .. } => "response-attestations-kept",
+        Response::LedgerLines(_) => "response-ledger-lines",
+        Response::Custody(_) => "response-custody",
+        Response::Durability(_) => "response-durability",
     }
 }
 

@@ -176,5 +176,20 @@ pub(crate) fn all() -> Vec<Sample<Request>> {
             vec![],
             &shown_attestations(),
         ),
+        sample(
+            "LedgerSince",
+            15,
+            Request::LedgerSince { after: 41, limit: 512 },
+            vec![field("after", 41u64.to_le_bytes()), field("limit", 512u16.to_le_bytes())],
+            &[],
+        ),
+        sample(
+            "Custody",
+            16,
+            Request::Custody { after: Some(other), limit: 512 },
+            vec![field("after is given", [1]), field("after", other.0), field("limit", 512u16.to_le_bytes())],
+            &[],
+        ),
+        sample("Durability", 17, Request::Durability, vec![], &[]),
     ]
 }

@@ -1,6 +1,9 @@
 //! One response of every kind.
 
-use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, ListedShard, MinerState, MinerStatus, Response};
+use arion_protocol::{
+    DrainProgress, ErrorCode, LedgerEntry, LedgerRecord, ListedShard, MinerCustody, MinerState, MinerStatus,
+    NetworkDurability, Response, StripesAlike,
+};
 
 use crate::layout::*;
 
@@ -31,6 +34,74 @@ fn ledger() -> Sample<Response> {
     ];
     let fields = with(with(first, receipt_fields()), last);
     sample("Ledger", 9, Response::Ledger(entries), fields, &[])
+}
+
+fn ledger_lines() -> Sample<Response> {
+    let record = LedgerRecord::Released { shard: shard(), miner: public(&miner()) };
+    let fields = vec![
+        field("number of entries, compact", [4]),
+        field("sequence", 44u64.to_le_bytes()),
+        field("record: released", [2]),
+        field("shard", shard().0),
+        field("miner", public(&miner()).0),
+    ];
+    sample("LedgerLines", 15, Response::LedgerLines(vec![LedgerEntry { sequence: 44, record }]), fields, &[])
+}
+
+fn custody() -> Sample<Response> {
+    let drain = DrainProgress { since: STORED_AT, begun_bytes: 9_000, bytes_per_second: 70 };
+    let custody = MinerCustody {
+        node_id: public(&miner()),
+        in_map: true,
+        held_bytes: 5_000,
+        waiting_bytes: 3_000,
+        surplus_bytes: 2_000,
+        counted_at: STORED_AT,
+        drain: Some(drain),
+    };
+    let fields = vec![
+        field("number of miners, compact", [4]),
+        field("miner", public(&miner()).0),
+        field("in the map", [1]),
+        field("held", 5_000u64.to_le_bytes()),
+        field("waiting", 3_000u64.to_le_bytes()),
+        field("surplus", 2_000u64.to_le_bytes()),
+        field("counted at", STORED_AT.to_le_bytes()),
+        field("being emptied", [1]),
+        field("since", STORED_AT.to_le_bytes()),
+        field("held then", 9_000u64.to_le_bytes()),
+        field("bytes per second", 70u64.to_le_bytes()),
+    ];
+    sample("Custody", 16, Response::Custody(vec![custody]), fields, &[])
+}
+
+fn durability() -> Sample<Response> {
+    let alike = StripesAlike { fewest: 11, families: 15, missing: 1, count: 3 };
+    let found = NetworkDurability {
+        taken_at: STORED_AT,
+        epoch: 9,
+        silent_gateways: 1,
+        shards: 90,
+        present: 87,
+        bytes: 450,
+        bad: 2,
+        stripes: vec![alike],
+    };
+    let fields = vec![
+        field("taken at", STORED_AT.to_le_bytes()),
+        field("epoch", 9u64.to_le_bytes()),
+        field("silent gateways", 1u32.to_le_bytes()),
+        field("shards", 90u64.to_le_bytes()),
+        field("present", 87u64.to_le_bytes()),
+        field("bytes", 450u64.to_le_bytes()),
+        field("bad", 2u64.to_le_bytes()),
+        field("number of kinds of stripes, compact", [4]),
+        field("fewest families", [11]),
+        field("families", [15]),
+        field("missing", [1]),
+        field("stripes", 3u64.to_le_bytes()),
+    ];
+    sample("Durability", 17, Response::Durability(found), fields, &[])
 }
 
 fn miners() -> Sample<Response> {
@@ -136,5 +207,8 @@ pub(crate) fn all() -> Vec<Sample<Response>> {
             vec![field("new", 3u32.to_le_bytes()), field("exhibits", 2u32.to_le_bytes())],
             &[],
         ),
+        ledger_lines(),
+        custody(),
+        durability(),
     ]
 }

@@ -20,7 +20,7 @@ use arion_miner::{
     store::{Store, StoreOptions, Volumes},
 };
 use arion_net::{MemoryNetwork, PeerAddr, Service, Transport};
-use arion_protocol::{Action, Command, LedgerRecord, Request, Response, ShardPlacement};
+use arion_protocol::{Action, Command, Heartbeat, LedgerRecord, Request, Response, ShardPlacement};
 use arion_types::{
     CrushParams, MinerRecord, NodeId, ShardHash, StripeId,
     map::WEIGHT_ONE,
@@ -37,7 +37,8 @@ use crate::{
     holdings::{Holdings, HoldingsBook},
     liveness::Liveness,
     metrics::Metrics,
-    repair::{Parts, Repair, RepairOptions, Tally},
+    repair::{Orphans, Parts, Repair, RepairOptions, Tally, custody::Custody},
+    standing::{Patience, Standings},
 };
 
 const GENESIS: [u8; 32] = [7; 32];
@@ -344,6 +345,7 @@ impl World {
             followers: vec![follower.clone()],
             liveness: Arc::new(Mutex::new(Liveness::new(GENESIS, Duration::from_secs(30)))),
             health: Health::new("test", "0"),
+            last_census: Default::default(),
             metrics,
             options: RepairOptions {
                 bytes_per_second: 1 << 30,
@@ -351,10 +353,16 @@ impl World {
                 census_interval: Duration::from_secs(3_600),
                 delay: Duration::ZERO,
                 takeover: Duration::from_millis(HOUR_MS),
+                orphan_age: Duration::ZERO,
             },
         });
         Running { repair, follower }
     }
+}
+
+/// The node id of a miner.
+pub(super) fn node(uid: u32) -> NodeId {
+    node_id(&miner_key(uid))
 }
 
 /// What was aborted lets go of the file a moment later.
@@ -390,6 +398,37 @@ impl Running {
 
     pub(super) async fn work(&self, stripe: StripeId) -> Result<(), String> {
         self.repair.work(stripe).await.map_err(|error| error.to_string())
+    }
+
+    /// What miners hold, where one of them says that it is being emptied.
+    pub(super) fn custody(&self, world: &World, draining: u32) -> Arc<Custody> {
+        let now = now_ms();
+        let snapshot = world.view.snapshot();
+        let heartbeat = Heartbeat {
+            node_id: node(draining),
+            endpoint: endpoint(draining).into_bytes().try_into().unwrap(),
+            capacity_bytes: 1 << 40,
+            used_bytes: 0,
+            shard_count: 0,
+            draining: true,
+            version: (1, 0, 0),
+            sent_at: now,
+        };
+        let mut liveness = Liveness::new(GENESIS, Duration::from_secs(3_600));
+        let signed = heartbeat.sign(&GENESIS, &miner_key(draining));
+        liveness.accept(node(draining), signed, &snapshot.registry, now).unwrap();
+        let (out_after, in_after) = (Duration::from_secs(3_600), Duration::ZERO);
+        let mut standings = Standings::new(Patience { out_after, in_after });
+        standings.update(&snapshot.registry, snapshot.current.as_deref(), &liveness, now);
+        let followers = vec![self.follower.clone()];
+        let holdings = self.repair.holdings.clone();
+        let standings = Arc::new(Mutex::new(standings));
+        Custody::new(world.view.clone(), holdings, followers, standings, Metrics::default())
+    }
+
+    /// What no ledger names.
+    pub(super) async fn orphans(&self) -> Option<Orphans> {
+        self.repair.orphans(&self.repair.map().unwrap()).await
     }
 
     /// Stripes whose time has come in so many milliseconds from now; they are under way from now on.
