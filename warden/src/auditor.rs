@@ -101,7 +101,7 @@ impl Auditor {
 
     async fn keep_round(&self, round: u64) {
         let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || store.set_round(round)).await {
+        match arion_daemon::work::blocking(move || store.set_round(round)).await {
             Ok(Ok(())) => tracing::info!(round, "a round of audits begins"),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the round is not kept; after a restart shards are audited again");
@@ -185,7 +185,7 @@ impl Auditor {
 
     async fn keep(&self, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<()> {
         let (store, directory) = (self.store.clone(), self.evidence.clone());
-        let has_room = tokio::task::spawn_blocking(move || {
+        let has_room = arion_daemon::work::blocking(move || {
             if let Some(evidence) = evidence_of(&record, &verdict) {
                 evidence::keep(&directory, &evidence)?;
             }
