@@ -194,7 +194,8 @@ impl Book for HoldingsBook {
 
     async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
         let (holdings, gateway) = (self.0.clone(), *gateway);
-        let done = arion_daemon::work::blocking(move || holdings.take_over(&gateway, &changes, reached)).await;
+        let done =
+            arion_daemon::work::blocking(move || holdings.take_over(&gateway, &changes, reached)).await;
         done.map_err(BookError::new)?.map_err(BookError::new)
     }
 }
