@@ -6,7 +6,7 @@
 //! - One epoch has one map.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -55,7 +55,9 @@ struct State {
     pool: Block,
     /// Votes that count, one for each service.
     votes: BTreeMap<NodeId, EpochMap>,
-    records: Vec<(u32, AttestationRecord)>,
+    records: Vec<AttestationRecord>,
+    /// Signatures of these: each is taken once.
+    known: BTreeSet<[u8; 64]>,
     finalised: VecDeque<(Instant, Arc<Snapshot>)>,
     views: BTreeMap<String, View>,
     is_stalled: bool,
@@ -74,14 +76,19 @@ impl Chain {
     pub fn new(dice: Dice, registry: Registry, first: EpochMap) -> Self {
         let roots = [(first.epoch, first.root)].into();
         let block = BlockRef { number: 100, hash: hash(100) };
-        let snapshot =
-            Snapshot { block, current: Some(Arc::new(first)), registry: Arc::new(registry), ..Default::default() };
+        let snapshot = Snapshot {
+            block,
+            current: Some(Arc::new(first)),
+            registry: Arc::new(registry),
+            ..Default::default()
+        };
         let state = State {
             height: block.number + UNFINAL as u32,
             unfinal: vec![Block::default(); UNFINAL].into(),
             pool: Block::default(),
             votes: BTreeMap::new(),
             records: Vec::new(),
+            known: BTreeSet::new(),
             finalised: [(Instant::now(), Arc::new(snapshot))].into(),
             views: BTreeMap::new(),
             is_stalled: false,
@@ -165,7 +172,7 @@ impl Chain {
 
     /// All attestations that are final.
     pub fn attestations(&self) -> Vec<AttestationRecord> {
-        self.state().records.iter().map(|(_, record)| record.clone()).collect()
+        self.state().records.clone()
     }
 
     /// A validator service's way to vote in one life.
@@ -190,9 +197,9 @@ impl State {
         let mut next = self.finalised.back().map(|(_, last)| (**last).clone()).unwrap_or_default();
         next.block = BlockRef { number, hash: hash(number) };
         for record in block.records {
-            // Of what the chain checks, as much as honest wardens need: each is taken once.
-            if self.records.iter().all(|(_, known)| known.signature != record.signature) {
-                self.records.push((number, record));
+            // Of what the chain checks, as much as honest wardens need.
+            if self.known.insert(record.signature) {
+                self.records.push(record);
             }
         }
         for (voter, map) in block.votes {
@@ -295,9 +302,9 @@ impl Attestations for Chain {
     async fn of_bucket(&self, bucket: u32) -> Result<Vec<AttestationRecord>, ChainError> {
         sleep(self.dice.between(Duration::from_millis(1), Duration::from_millis(300))).await;
         let state = self.state();
-        let of_bucket = state.records.iter().filter(|(_, record)| {
+        let of_bucket = state.records.iter().filter(|record| {
             u32::try_from(record.block_number).unwrap_or(u32::MAX) / BUCKET_BLOCKS == bucket
         });
-        Ok(of_bucket.map(|(_, record)| record.clone()).collect())
+        Ok(of_bucket.cloned().collect())
     }
 }

@@ -248,11 +248,14 @@ impl Summary {
         let mut simulated = 0;
         let mut passed = 0;
         for name in names {
-            let Some((runs, took, [seconds, events, changes, reads, epochs])) = self.scenarios.get(name) else {
+            let Some((runs, took, [seconds, events, changes, reads, epochs])) = self.scenarios.get(name)
+            else {
                 continue;
             };
             let (took, hours) = (took.as_secs_f64(), *seconds as f64 / 3_600.0);
-            println!("{name:18} {runs:6} {took:9.1} {hours:12.1} {events:10} {changes:9} {reads:8} {epochs:8}");
+            println!(
+                "{name:18} {runs:6} {took:9.1} {hours:12.1} {events:10} {changes:9} {reads:8} {epochs:8}"
+            );
             simulated += seconds;
             passed += runs;
         }
@@ -291,7 +294,9 @@ fn in_process(job: &Job, trace: Option<&Path>) -> anyhow::Result<[u64; 5]> {
     }
     match last.strip_prefix("violated: ") {
         Some(violated) => bail!("{violated}"),
-        None => bail!("a run ended without a word; {}", complaints.lines().last().unwrap_or("nor a complaint")),
+        None => {
+            bail!("a run ended without a word; {}", complaints.lines().last().unwrap_or("nor a complaint"))
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! The gateway: the real data path, metadata and ledger. Its clients are in the same process: S3 is not simulated.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,12 @@ use arion_gateway::{
     object::ObjectInfo,
     placement::Maps,
 };
-use tokio::time::{sleep, timeout};
+use arion_net::Service;
+use arion_protocol::{LedgerRecord, Request, Response};
+use arion_types::NodeId;
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::timeout;
 
 use crate::{
     chain::GENESIS,
@@ -45,6 +53,8 @@ pub struct Gateway {
     setting: Setting,
     drive: Mutex<Drive>,
     running: Mutex<Option<Running>>,
+    /// Whether its ledger says what nobody has signed.
+    is_lying: Arc<AtomicBool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,11 +79,16 @@ fn options() -> GridOptions {
 
 impl Gateway {
     pub fn new(setting: Setting) -> Self {
-        Self { setting, drive: Mutex::default(), running: Mutex::default() }
+        Self { setting, drive: Mutex::default(), running: Mutex::default(), is_lying: Arc::default() }
     }
 
     pub fn running(&self) -> Option<Running> {
         lock(&self.running).clone()
+    }
+
+    pub fn set_lying(&self, is_lying: bool) {
+        trace!("gateway lies {is_lying}");
+        self.is_lying.store(is_lying, SeqCst);
     }
 
     pub fn crash(&self, power: bool) {
@@ -107,11 +122,33 @@ impl Gateway {
         let grid = Arc::new(grid);
         grid.recover().await?;
         chain::take_over(&grid, &view.snapshot()).await?;
-        self.setting.network.listen(&name, GATEWAY.node(), &life, Arc::new(ledger));
+        let answering = Answering { ledger, is_lying: self.is_lying.clone() };
+        self.setting.network.listen(&name, GATEWAY.node(), &life, Arc::new(answering));
         life.spawn(grid.clone().upkeep(Shutdown::new()));
         life.spawn(follow(grid.clone(), view));
         *lock(&self.running) = Some(Running { life, grid });
         Ok(())
+    }
+}
+
+/// The real ledger, or what a cheat makes of it: every third receipt is one of another shard.
+struct Answering {
+    ledger: LedgerService,
+    is_lying: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Service for Answering {
+    async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
+        let (mut response, body) = self.ledger.serve(peer, request, body).await;
+        if let (true, Response::Ledger(entries)) = (self.is_lying.load(SeqCst), &mut response) {
+            for entry in entries.iter_mut().filter(|entry| entry.sequence % 3 == 0) {
+                if let LedgerRecord::Stored(signed) = &mut entry.record {
+                    signed.receipt.shard.0[0] ^= 1;
+                }
+            }
+        }
+        (response, body)
     }
 }
 
@@ -195,10 +232,5 @@ impl Running {
     pub async fn stripes(&self, key: &str) -> anyhow::Result<Vec<StripeRecord>> {
         let manifest = self.manifest(key).await?;
         Ok(manifest.map(|manifest| manifest.stripes().cloned().collect()).unwrap_or_default())
-    }
-
-    /// Waits a moment, for tasks of other hosts.
-    pub async fn pause(&self) {
-        sleep(Duration::from_millis(100)).await;
     }
 }

@@ -6,7 +6,11 @@ use arion_net::PeerAddr;
 use arion_types::{NodeId, signing::node_id};
 use ed25519_dalek::SigningKey;
 
-use crate::{chain::Chain, dice::Dice, network::{Network, endpoint}};
+use crate::{
+    chain::Chain,
+    dice::Dice,
+    network::{Network, endpoint},
+};
 
 /// What a host is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

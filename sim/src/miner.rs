@@ -252,7 +252,9 @@ impl Miner {
     /// Shards that it has.
     pub fn shards(&self) -> Vec<ShardHash> {
         let store = lock(&self.running).as_ref().map(|running| running.store.clone());
-        store.map(|store| store.list(None, usize::MAX).into_iter().map(|line| line.shard).collect()).unwrap_or_default()
+        store
+            .map(|store| store.list(None, usize::MAX).into_iter().map(|line| line.shard).collect())
+            .unwrap_or_default()
     }
 }
 

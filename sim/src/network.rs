@@ -193,7 +193,8 @@ impl Way {
         let (network, from, to) = (&self.network, self.host.as_str(), host_of(&peer.endpoint));
         network.pass(from, to).await;
         let life = network.state().lives.get(to).filter(|life| !life.is_over()).cloned();
-        let gone = || CallError::Unreachable { endpoint: peer.endpoint.clone(), reason: DialError::NobodyThere };
+        let gone =
+            || CallError::Unreachable { endpoint: peer.endpoint.clone(), reason: DialError::NobodyThere };
         let Some(life) = life else {
             if network.dice.percent(50) {
                 sleep(SILENCE).await;

@@ -3,24 +3,13 @@
 //! # Invariants
 //! - The process is new: whatever counts up in it, in whichever crate, begins where it always does.
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow};
 use tokio::task::JoinSet;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{
-    dice::Dice,
-    load::client,
-    outside, pauses,
-    scenario::Scenario,
-    trace,
-    world::World,
-};
+use crate::{dice::Dice, load::client, outside, pauses, scenario::Scenario, trace, world::World};
 
 /// Simulated time that no run needs.
 const TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -42,7 +31,9 @@ pub fn run(
     sink: Option<(Box<dyn Write + Send>, LevelFilter)>,
 ) -> anyhow::Result<Outcome> {
     // Before the thread has no randomness of its own.
-    let directory = tempfile::tempdir().context("no directory for nonces and evidence")?;
+    // In memory where that is possible: what is there is no disk of the simulation.
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let directory = directory.context("no directory for nonces and evidence")?;
     let path = directory.path().to_owned();
     arion_daemon::work::do_inline(pauses::pauses);
     end_with_a_panic();
@@ -54,11 +45,13 @@ pub fn run(
             let log = tracing_subscriber::fmt().with_max_level(level).without_time().with_ansi(false);
             log.with_writer(trace::Log).init();
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async {
             outside::start_clock();
             let outcome = tokio::time::timeout(TIME_MAX, simulate(&scenario, seed, path)).await;
-            let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("it does not end within a day of simulated time")));
+            let outcome =
+                outcome.unwrap_or_else(|_| Err(anyhow!("it does not end within a day of simulated time")));
             if let Err(error) = &outcome {
                 trace::trace!("violated: {error:#}");
             }

@@ -9,7 +9,10 @@ mod people;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::bail;
-use tokio::{sync::oneshot, time::{sleep, timeout}};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use crate::{
     host::{Place, Role},
@@ -47,7 +50,13 @@ pub fn all() -> Vec<Scenario> {
     let repeated = Scenario {
         name: "repeated-write",
         about: "two keys are overwritten and deleted again and again, without a pause",
-        plan: Plan { keys: 2, operations: 40, pause: Duration::from_secs(2), object_bytes_max: 20_000, ..Plan::USUAL },
+        plan: Plan {
+            keys: 2,
+            operations: 40,
+            pause: Duration::from_secs(2),
+            object_bytes_max: 20_000,
+            ..Plan::USUAL
+        },
         faults: |_| Box::pin(async { Ok(()) }),
         verdict: no_verdict,
     };
@@ -115,7 +124,12 @@ impl World {
     }
 
     /// Crashes a host and starts it again, several times.
-    async fn crash_again_and_again(self: Arc<Self>, place: Place, power: bool, times: usize) -> anyhow::Result<()> {
+    async fn crash_again_and_again(
+        self: Arc<Self>,
+        place: Place,
+        power: bool,
+        times: usize,
+    ) -> anyhow::Result<()> {
         for _ in 0..times {
             self.wait(30).await;
             self.crash_at_event(place, power, 1_500).await;

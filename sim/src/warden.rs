@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use arion_daemon::Health;
 use arion_ledger::{Follower, ReceiptChecker};
-use arion_net::Service;
+use arion_net::{CallError, PeerAddr, Service, Transport};
 use arion_protocol::{ErrorCode, Request, Response};
 use arion_types::{AttestationRecord, NodeId, ShownAttestation};
 use arion_warden::{
@@ -36,7 +36,7 @@ use crate::{
 };
 
 const PACE: Pace = Pace {
-    pause: Duration::from_millis(500),
+    pause: Duration::from_secs(1),
     round_min: Duration::from_secs(60),
     round_max: Duration::from_secs(24 * 3_600),
     parallel: 64,
@@ -53,6 +53,8 @@ pub struct Warden {
     setting: Setting,
     drive: Mutex<Drive>,
     running: Mutex<Option<Life>>,
+    /// Says from its next start on that it was refused what it asked miners for.
+    is_lying: Mutex<bool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -62,11 +64,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Warden {
     pub fn new(number: usize, setting: Setting) -> Self {
         let place = Place { role: Role::Warden, number };
-        Self { place, setting, drive: Mutex::default(), running: Mutex::default() }
+        Self {
+            place,
+            setting,
+            drive: Mutex::default(),
+            running: Mutex::default(),
+            is_lying: Mutex::default(),
+        }
     }
 
     pub fn is_up(&self) -> bool {
         lock(&self.running).is_some()
+    }
+
+    pub fn is_lying(&self) -> bool {
+        *lock(&self.is_lying)
+    }
+
+    pub fn lie(&self) {
+        trace!("{} is going to lie", self.place.name());
+        *lock(&self.is_lying) = true;
     }
 
     pub fn crash(&self, power: bool) {
@@ -81,8 +98,7 @@ impl Warden {
         if self.is_up() {
             return Ok(());
         }
-        let (name, key, me, life) =
-            (self.place.name(), self.place.key(), self.place.node(), Life::default());
+        let (name, key, me, life) = (self.place.name(), self.place.key(), self.place.node(), Life::default());
         trace!("{name} starts");
         let file = lock(&self.drive).database()?;
         let database = redb::Database::builder().set_cache_size(8 << 20).create_with_backend(file);
@@ -93,7 +109,10 @@ impl Warden {
         }
         let docket = Arc::new(Mutex::new(Docket::new(me, sampler, PACE, PATIENCE)));
         let view = self.setting.chain.view(&name, &life);
-        let transport = self.setting.network.transport(&name, me, &life);
+        let mut transport = self.setting.network.transport(&name, me, &life);
+        if self.is_lying() {
+            transport = Arc::new(Deaf(transport));
+        }
         let (metrics, health) = (Metrics::default(), Health::new("sim", "0"));
         let follower = Arc::new(Follower::new(
             GATEWAY.peer(),
@@ -133,6 +152,27 @@ impl Warden {
         life.spawn(Arc::new(auditor).run());
         *lock(&self.running) = Some(life);
         Ok(())
+    }
+}
+
+/// Hears of no proof.
+struct Deaf(Arc<dyn Transport>);
+
+#[async_trait]
+impl Transport for Deaf {
+    async fn call(
+        &self,
+        peer: &PeerAddr,
+        request: Request,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<(Response, Bytes), CallError> {
+        match self.0.call(peer, request, body, deadline).await {
+            Ok((Response::Proof { .. }, _)) => {
+                Err(CallError::Refused { code: ErrorCode::NotFound, detail: String::new() })
+            }
+            answer => answer,
+        }
     }
 }
 

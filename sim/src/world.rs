@@ -151,7 +151,9 @@ impl World {
     /// A miner of the reserve registers and starts.
     pub fn join(&self, number: usize) -> anyhow::Result<()> {
         let (node, child) = child(number);
-        self.chain.register(|registry| drop(registry.miners.insert(node, child)));
+        self.chain.register(|registry| {
+            registry.miners.insert(node, child);
+        });
         self.miners[number].start()
     }
 
@@ -273,7 +275,9 @@ impl World {
                 && deletes == 0
                 && (cheats || missing == 0 && queued.iter().all(|queued| *queued == 0))
                 && (epoch > 1 || census.orphans == 0);
-            trace!("census {census:?}, to send {missing}, to delete {deletes}, in flight {inflight}, to repair {queued:?}");
+            trace!(
+                "census {census:?}, to send {missing}, to delete {deletes}, in flight {inflight}, to repair {queued:?}"
+            );
             if is_settled {
                 return Ok(());
             }
@@ -295,11 +299,18 @@ impl World {
         self.miners.iter().find(|miner| miner.place.node() == node)
     }
 
-    /// Verdicts against miners, by miner.
+    /// Verdicts of honest wardens against miners, by miner.
     pub fn convicted(&self) -> BTreeMap<usize, usize> {
         let mut convicted = BTreeMap::new();
+        let liars: Vec<[u8; 32]> = self
+            .wardens
+            .iter()
+            .filter(|warden| warden.is_lying())
+            .map(|warden| warden.place.node().0)
+            .collect();
         for record in self.chain.attestations() {
-            if matches!(record.result, AttestationResult::Failed | AttestationResult::InvalidProof)
+            if !liars.contains(&record.warden_pubkey)
+                && matches!(record.result, AttestationResult::Failed | AttestationResult::InvalidProof)
                 && let Some(miner) = self.miner_of(record.miner_uid)
             {
                 *convicted.entry(miner.place.number).or_default() += 1;
@@ -311,7 +322,10 @@ impl World {
     /// What must hold at the end, everything being settled.
     pub async fn check(&self) -> anyhow::Result<()> {
         for (number, verdicts) in self.convicted() {
-            ensure!(!self.miners[number].is_blameless(), "{verdicts} verdicts against miner-{number}, which is honest");
+            ensure!(
+                !self.miners[number].is_blameless(),
+                "{verdicts} verdicts against miner-{number}, which is honest"
+            );
         }
         let (open, most) = self.network.open_calls();
         ensure!(open < 2 * self.miners.len() + 100, "{open} calls are open although nothing happens");

@@ -4,7 +4,8 @@ use super::{Scenario, no_verdict};
 use crate::{pauses, world::Plan};
 
 pub fn scenarios() -> Vec<Scenario> {
-    let scenario = |name, about, faults| Scenario { name, about, plan: Plan::USUAL, faults, verdict: no_verdict };
+    let scenario =
+        |name, about, faults| Scenario { name, about, plan: Plan::USUAL, faults, verdict: no_verdict };
     vec![
         scenario("bit-rot", "bits flip on the disks of five miners", |world| {
             Box::pin(async move {

@@ -73,7 +73,9 @@ pub fn scenarios() -> Vec<Scenario> {
                         world.miners[number].replace_disk();
                         // What is registered is started again when everything heals.
                         let node = world.miners[number].place.node();
-                        world.chain.register(|registry| drop(registry.miners.remove(&node)));
+                        world.chain.register(|registry| {
+                            registry.miners.remove(&node);
+                        });
                     }
                     world.wait(600).await;
                     Ok(())

@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use super::{Scenario, no_verdict};
-use crate::{
-    host::GATEWAY,
-    network::Weather,
-    world::Plan,
-};
+use crate::{host::GATEWAY, network::Weather, world::Plan};
 
 /// Miners that may be gone at once without anything being refused.
 const AWAY_MAX: usize = 10;
