@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
-use arion_chain::ChainView;
+use anyhow::{Context, ensure};
+use arion_chain::{ChainView, Snapshot};
 use arion_crypto::{CustomerKey, WrappedKey};
 use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
@@ -22,8 +22,9 @@ use arion_gateway::{
     object::ObjectInfo,
     placement::Maps,
 };
+use arion_ledger::{Ledger, ReceiptChecker, verify};
 use arion_net::Service;
-use arion_protocol::{LedgerRecord, Request, Response};
+use arion_protocol::{LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
 use arion_types::NodeId;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -232,5 +233,37 @@ impl Running {
     pub async fn stripes(&self, key: &str) -> anyhow::Result<Vec<StripeRecord>> {
         let manifest = self.manifest(key).await?;
         Ok(manifest.map(|manifest| manifest.stripes().cloned().collect()).unwrap_or_default())
+    }
+
+    /// What must be true of its books: lines of the ledger verify without a finding, what is counted is what there is.
+    pub async fn check_books(&self, chain: &Snapshot) -> anyhow::Result<()> {
+        let meta = &self.grid.meta;
+        let mut lines = Vec::new();
+        loop {
+            let page = meta.ledger_page(lines.len() as u64, LEDGER_ENTRIES_MAX).await?;
+            if page.is_empty() {
+                break;
+            }
+            for entry in page {
+                ensure!(
+                    entry.sequence == lines.len() as u64 + 1,
+                    "the ledger has a gap at {}",
+                    entry.sequence
+                );
+                lines.push(entry.record);
+            }
+        }
+        let ledger = Ledger::new(GENESIS, GATEWAY.node(), lines);
+        let (view, _source) = ChainView::manual(GENESIS, chain.clone());
+        let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
+        ensure!(
+            report.found == 0,
+            "{} findings in the ledger, the first {:?}",
+            report.found,
+            report.findings.first()
+        );
+        let recount = meta.recount_usage().await?;
+        ensure!(recount.wrong.is_empty() && recount.unreadable == 0, "usage is counted wrongly: {recount:?}");
+        Ok(())
     }
 }

@@ -331,6 +331,7 @@ impl World {
         ensure!(open < 2 * self.miners.len() + 100, "{open} calls are open although nothing happens");
         ensure!(most < 200 * self.miners.len(), "{most} calls were open at once");
         let Some(gateway) = self.gateway.running() else { anyhow::bail!("the gateway is down") };
+        gateway.check_books(&self.chain.snapshot()).await?;
         let keys = lock(&self.oracle).keys();
         for key in keys {
             let found = gateway.get(&key).await?;
