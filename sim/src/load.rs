@@ -110,6 +110,7 @@ fn with_oracle<T>(world: &World, change: impl FnOnce(&mut Oracle) -> T) -> T {
 async fn put(world: &World, key: &str, content: Content) {
     let gateway = gateway(world).await;
     trace!("put {key} {content:?}");
+    world.begun.send_modify(|begun| *begun += 1);
     with_oracle(world, |oracle| oracle.begun(key, Some(content)));
     let plain = content.plain();
     let outcome = gateway.life.unless_over(gateway.put(key, &plain)).await;
@@ -119,6 +120,7 @@ async fn put(world: &World, key: &str, content: Content) {
 async fn delete(world: &World, key: &str) {
     let gateway = gateway(world).await;
     trace!("delete {key}");
+    world.begun.send_modify(|begun| *begun += 1);
     with_oracle(world, |oracle| oracle.begun(key, None));
     let outcome = gateway.life.unless_over(gateway.delete(key)).await;
     told(world, "delete", key, None, outcome);
@@ -140,6 +142,7 @@ async fn read(world: &World, key: &str) -> anyhow::Result<()> {
     let gateway = gateway(world).await;
     let away = world.watch();
     trace!("get {key}");
+    world.begun.send_modify(|begun| *begun += 1);
     match gateway.life.unless_over(gateway.get(key)).await {
         Some(Ok(found)) => {
             trace!("got {key} {:?}", found.as_ref().map(Vec::len));

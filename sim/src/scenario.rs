@@ -22,6 +22,12 @@ use crate::{
 
 type Faults = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
+/// A crash is within so many events, or within those of one operation of a client and what follows it.
+const EVENTS: u64 = 1_500;
+const EVENTS_OF_OPERATION: u64 = 250;
+/// Time for an operation to begin.
+const OPERATION_WITHIN: Duration = Duration::from_secs(120);
+
 /// A kind of trouble.
 pub struct Scenario {
     pub name: &'static str,
@@ -111,10 +117,17 @@ impl World {
         sleep(self.dice.between(Duration::ZERO, Duration::from_secs(seconds))).await;
     }
 
-    /// Crashes a host in the middle of some event, one of so many.
-    async fn crash_at_event(self: &Arc<Self>, place: Place, power: bool, events: u64) {
+    /// Crashes a host in the middle of some event, mostly of what a client has just begun.
+    async fn crash_at_event(self: &Arc<Self>, place: Place, power: bool) {
         let (done, crashed) = oneshot::channel();
         let world = self.clone();
+        let mut events = EVENTS;
+        if self.dice.percent(75) {
+            // The last client may be done.
+            if timeout(OPERATION_WITHIN, self.begun.subscribe().changed()).await.is_ok() {
+                events = EVENTS_OF_OPERATION;
+            }
+        }
         trace::at_event(self.dice.below(events), move || {
             world.crash(place, power);
             // Who does not wait any more knows anyway.
@@ -132,7 +145,7 @@ impl World {
     ) -> anyhow::Result<()> {
         for _ in 0..times {
             self.wait(30).await;
-            self.crash_at_event(place, power, 1_500).await;
+            self.crash_at_event(place, power).await;
             self.wait(60).await;
             self.restart(place).await?;
         }

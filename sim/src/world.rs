@@ -11,7 +11,7 @@ use anyhow::ensure;
 use arion_chain::{Child, EpochMap, Registry};
 use arion_gateway::placement::Placement;
 use arion_types::{AttestationResult, CrushParams, NodeId, ShardHash};
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     chain::Chain,
@@ -83,6 +83,8 @@ pub struct World {
     pub validators: Vec<Validator>,
     pub wardens: Vec<Warden>,
     pub oracle: Mutex<Oracle>,
+    /// Operations of clients that have begun.
+    pub begun: watch::Sender<u64>,
     /// Most miners that were away from the gateway since it was asked last, by who asks.
     watches: Mutex<Vec<Arc<Mutex<usize>>>>,
     /// Of what is not a host.
@@ -132,6 +134,7 @@ impl World {
             validators: (0..plan.validators).map(|n| Validator::new(n, setting.clone())).collect(),
             wardens: (0..plan.wardens).map(|n| Warden::new(n, setting.clone())).collect(),
             oracle: Mutex::default(),
+            begun: watch::Sender::new(0),
             watches: Mutex::default(),
             _life: life,
         };

@@ -107,7 +107,7 @@ impl World {
     pub(super) async fn lose_one(self: &Arc<Self>) {
         let place = self.any_miner();
         self.wait(60).await;
-        self.crash_at_event(place, false, 500).await;
+        self.crash_at_event(place, false).await;
         tokio::time::sleep(OUT_AFTER).await;
         self.wait(600).await;
         if let Err(error) = self.restart(place).await {
@@ -120,7 +120,7 @@ impl World {
         for number in self.dice.some(count, self.plan.miners) {
             self.wait(200).await;
             let place = Place { role: Role::Miner, number };
-            self.crash_at_event(place, true, 500).await;
+            self.crash_at_event(place, true).await;
             self.miners[number].replace_disk();
             self.note_away();
             self.wait(60).await;
