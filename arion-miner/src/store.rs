@@ -23,6 +23,7 @@ pub mod disk;
 mod files;
 mod holes;
 mod index;
+mod inline;
 mod inspect;
 mod keeper;
 mod last;
@@ -63,11 +64,12 @@ mod volumes_tests;
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use arion_daemon::work;
 use arion_protocol::{ListedShard, ShardPlacement, ShardStat};
 use arion_types::{
     ShardHash,
@@ -88,6 +90,7 @@ pub use volumes::{Totals, Volume, Volumes};
 
 use compact::Planner;
 use disk::{DirDisk, Disk, DiskLock};
+use inline::Inline;
 use keeper::{Keeper, Stop};
 use last::{LastFile, open_last};
 use layout::{Layout, RESERVE_BYTES_MIN};
@@ -224,6 +227,8 @@ pub struct Store {
     writer: Mutex<Option<JoinHandle<()>>>,
     keeper: Mutex<Option<JoinHandle<()>>>,
     stop: Arc<Stop>,
+    /// In place of the threads.
+    inline: Option<Arc<Mutex<Inline>>>,
     capacity_bytes: u64,
     report: Report,
     _lock: DiskLock,
@@ -248,7 +253,11 @@ impl Store {
     pub fn open_on(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<Self, LayoutError> {
         let root = disk.path("");
         let at = layout::at(&root);
-        let Parts { store, mut writer, changes, keeper } = Self::assemble(disk, options)?;
+        let Parts { mut store, mut writer, changes, keeper } = Self::assemble(disk, options)?;
+        if work::is_inline() {
+            store.inline = Some(Arc::new(Mutex::new(Inline::new(writer, changes, keeper))));
+            return Ok(store);
+        }
         writer.syncer = Syncer::spawn().map_err(layout::at(&root))?;
         let background = writer.options.background;
         let thread = std::thread::Builder::new().name("store-writer".into());
@@ -314,6 +323,7 @@ impl Store {
             writer: Mutex::default(),
             keeper: Mutex::default(),
             stop: Arc::default(),
+            inline: None,
             capacity_bytes: options.capacity_bytes,
             report,
             _lock: lock,
@@ -358,6 +368,10 @@ impl Store {
         let queued = Queued { change: change(reply), permit: Some(permit) };
         let sender = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         sender.and_then(|sender| sender.send(queued).ok()).ok_or(WriteError::Closed)?;
+        if let Some(inline) = self.inline.clone() {
+            let write = move || locked(&inline).write_waiting();
+            work::blocking(write).await.map_err(|_| WriteError::Closed)?;
+        }
         answer.await.map_err(|_| WriteError::Closed)
     }
 
@@ -397,12 +411,21 @@ impl Store {
         if let Some(queue) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             let _ = queue.send(Queued { change, permit: Some(permit) });
         }
+        if let Some(inline) = &self.inline {
+            locked(inline).write_waiting();
+        }
+    }
+
+    /// One piece of background work of a store without threads, see [`work::is_inline`]; whether there may be more at once.
+    /// A store with threads does it by itself.
+    pub fn keep_blocking(&self) -> bool {
+        self.inline.as_ref().is_some_and(|inline| locked(inline).keep())
     }
 
     /// [`Store::read_blocking`] off the async threads.
     pub async fn read(self: &Arc<Self>, shard: ShardHash) -> Result<(Entry, Bytes), ReadError> {
         let store = self.clone();
-        let read = tokio::task::spawn_blocking(move || store.read_blocking(&shard));
+        let read = work::blocking(move || store.read_blocking(&shard));
         read.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }
 
@@ -466,6 +489,9 @@ impl Store {
         if let Some(sender) = sender
             && sender.send(Queued::alone(Change::Close { reply })).is_ok()
         {
+            if let Some(inline) = &self.inline {
+                locked(inline).write_waiting();
+            }
             let _ = closed.await;
         }
     }
@@ -483,6 +509,10 @@ impl Drop for Store {
             let _ = writer.join();
         }
     }
+}
+
+fn locked(inline: &Mutex<Inline>) -> MutexGuard<'_, Inline> {
+    inline.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stat(entry: &Entry) -> ShardStat {

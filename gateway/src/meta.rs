@@ -82,10 +82,11 @@ pub use versions::{VersionMarker, VersionPage, WalkedTo, WalkedVersion};
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use batch::{Job, Operation};
+use arion_daemon::work;
+use batch::{Job, Operation, Writer};
 use redb::Database;
 pub(crate) use store::{ReadTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use store::{Server, Store};
@@ -123,6 +124,8 @@ pub(crate) const MAPS: TableDefinition<u64, &[u8]> = TableDefinition::new("maps"
 pub struct Meta {
     store: Store,
     jobs: mpsc::Sender<Box<dyn Job>>,
+    /// What the writing thread does, where there is to be none.
+    inline: Option<Arc<Mutex<Writer>>>,
     failure: watch::Sender<Option<DiskFailed>>,
     unreadable: Unreadable,
 }
@@ -143,6 +146,17 @@ impl Meta {
         Self::start(store).map_err(failed)
     }
 
+    /// Opens or makes metadata in a redb file that lies on something else than a file system.
+    pub fn open_on(backend: impl redb::StorageBackend) -> Result<Self, OpenError> {
+        let failed = |source: MetaError| OpenError::Open { path: PathBuf::from("memory"), source };
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        let store = Store::Redb(Arc::new(db.map_err(|error| failed(error.into()))?));
+        match prepare(&store).map_err(failed)? {
+            SCHEMA => Self::start(store).map_err(failed),
+            found => Err(OpenError::Schema { place: "memory".into(), found }),
+        }
+    }
+
     /// Opens metadata in PostgreSQL, which are made where there are none.
     pub fn connect(postgres: Postgres, role: Role) -> Result<Self, OpenError> {
         let place = postgres.to_string();
@@ -160,13 +174,18 @@ impl Meta {
 
     fn start(store: Store) -> Result<Self, MetaError> {
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
-        let meta = Self { store, jobs, failure: watch::Sender::new(None), unreadable: Unreadable::default() };
-        let (store, failure) = (meta.store.clone(), meta.failure.clone());
-        std::thread::Builder::new()
-            .name("metadata".into())
-            .spawn(move || batch::write_loop(&store, waiting, &failure))
-            .map_err(|error| MetaError::Storage(Arc::new(redb::Error::Io(error))))?;
-        Ok(meta)
+        let failure = watch::Sender::new(None);
+        let mut writer = Writer::new(store.clone(), waiting, failure.clone());
+        let mut inline = None;
+        if work::is_inline() {
+            inline = Some(Arc::new(Mutex::new(writer)));
+        } else {
+            std::thread::Builder::new()
+                .name("metadata".into())
+                .spawn(move || writer.run())
+                .map_err(|error| MetaError::Storage(Arc::new(redb::Error::Io(error))))?;
+        }
+        Ok(Self { store, jobs, inline, failure, unreadable: Unreadable::default() })
     }
 
     /// Returns once the disk has failed: from then on everything is refused.
@@ -219,6 +238,10 @@ impl Meta {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Operation::new(operation, reply));
         self.jobs.send(job).await.map_err(|_| MetaError::Closed)?;
+        if let Some(writer) = self.inline.clone() {
+            let write = move || writer.lock().unwrap_or_else(PoisonError::into_inner).write_waiting();
+            work::blocking(write).await.map_err(|_| MetaError::Closed)?;
+        }
         answer.await.map_err(|_| MetaError::Closed)?
     }
 
@@ -229,7 +252,7 @@ impl Meta {
     ) -> Result<T, MetaError> {
         let (store, failure) = (self.store.clone(), self.failure.clone());
         let turn = store.turn().await;
-        let read = tokio::task::spawn_blocking(move || {
+        let read = work::blocking(move || {
             let outcome = store.read(operation);
             drop(turn);
             outcome.inspect_err(|error| note(&store, error, &failure))

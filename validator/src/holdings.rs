@@ -83,7 +83,8 @@ impl Holdings {
         Self::on(database)
     }
 
-    fn on(database: Database) -> Result<Self, StoreError> {
+    /// The store in an open database.
+    pub fn on(database: Database) -> Result<Self, StoreError> {
         let transaction = database.begin_write()?;
         if transaction.list_tables()?.any(|table| table.name() == BEFORE_STRIPES.name()) {
             tracing::info!(
@@ -221,7 +222,8 @@ impl Book for HoldingsBook {
 
     async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
         let (holdings, gateway) = (self.0.clone(), *gateway);
-        let done = tokio::task::spawn_blocking(move || holdings.take_over(&gateway, &changes, reached)).await;
+        let done =
+            arion_daemon::work::blocking(move || holdings.take_over(&gateway, &changes, reached)).await;
         done.map_err(BookError::new)?.map_err(BookError::new)
     }
 }

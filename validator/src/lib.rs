@@ -24,6 +24,8 @@ pub mod repair;
 pub mod service;
 pub mod standing;
 
+pub use metrics::Metrics;
+
 #[cfg(test)]
 mod loopback_tests;
 #[cfg(test)]

@@ -160,6 +160,11 @@ impl Repair {
         self.watch().await;
     }
 
+    /// Stripes queued.
+    pub fn queued(&self) -> usize {
+        self.queue().len()
+    }
+
     /// Walks when there is a reason to.
     async fn watch(self: &Arc<Self>) {
         let (mut epoch, mut census_at, mut online) = (0, Instant::now(), None::<BTreeSet<NodeId>>);

@@ -101,7 +101,7 @@ impl Auditor {
 
     async fn keep_round(&self, round: u64) {
         let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || store.set_round(round)).await {
+        match arion_daemon::work::blocking(move || store.set_round(round)).await {
             Ok(Ok(())) => tracing::info!(round, "a round of audits begins"),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the round is not kept; after a restart shards are audited again");
@@ -189,7 +189,7 @@ impl Auditor {
 
     async fn keep(&self, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<Attested> {
         let (store, directory) = (self.store.clone(), self.evidence.clone());
-        let attested = tokio::task::spawn_blocking(move || {
+        let attested = arion_daemon::work::blocking(move || {
             if !store.is_unsigned(&verdict.ask.target, record.block_number)? {
                 return Ok(Attested::Not);
             }

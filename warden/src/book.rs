@@ -27,7 +27,7 @@ impl Book for ShardBook {
 
     async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
         let (store, gateway) = (self.store.clone(), *gateway);
-        let applied = tokio::task::spawn_blocking(move || store.apply(&gateway, &changes, reached)).await;
+        let applied = arion_daemon::work::blocking(move || store.apply(&gateway, &changes, reached)).await;
         let Applied { added, removed } = applied.map_err(BookError::new)?.map_err(BookError::new)?;
         let mut docket = self.docket.lock().unwrap_or_else(PoisonError::into_inner);
         let sampler = docket.sampler_mut();

@@ -32,6 +32,8 @@ pub mod sampler;
 pub mod store;
 pub mod witness;
 
+pub use metrics::Metrics;
+
 #[cfg(test)]
 mod cheating_tests;
 #[cfg(test)]

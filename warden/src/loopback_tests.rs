@@ -468,7 +468,7 @@ async fn receipts_that_do_not_hold_are_not_audited() {
     // A receipt of an epoch that is not final yet waits for it.
     let early = spoil(&|r| r.epoch = 2, &own);
     network.gateway.lines.lock().unwrap().push(LedgerRecord::Stored(early));
-    warden.follower.sync().await.unwrap();
+    assert!(matches!(warden.follower.sync().await, Err(FollowError::EpochAhead)));
     assert_eq!(warden.live(), 30);
     let earlier = vec![Arc::new(map(1))];
     let second = Snapshot { current: Some(Arc::new(map(2))), earlier, ..chain() };
@@ -505,6 +505,25 @@ async fn deleted_shards_and_silent_gateways_accuse_nobody() {
         .collect();
     assert_eq!(accused.len(), 20);
     assert!(shards.iter().all(|shard| !accused.contains(&shard.0)));
+}
+
+/// A warden whose chain node lagged took a ledger for read up to the first receipt of an epoch that it did not know yet, and accused
+/// miners that had deleted on order behind it (`sim replay --scenario chain-lag --seed 1`).
+#[tokio::test]
+async fn a_warden_behind_the_chain_accuses_nobody_of_a_deletion_it_cannot_see_yet() {
+    let manners = (0..30).map(|index| (index, Manner::Wiped)).collect();
+    let network = network(&manners);
+    let directory = tempfile::tempdir().unwrap();
+    let warden = warden(&network, directory.path());
+    warden.follower.sync().await.unwrap();
+    let mut early = network.receipts[0].receipt;
+    early.epoch = 2;
+    let key = (2..34).map(miner_key).find(|key| node_id(key) == early.node_id).unwrap();
+    let deleted = network.receipts.iter().map(|signed| LedgerRecord::Deleted { shard: signed.receipt.shard });
+    let unseen = [LedgerRecord::Stored(early.sign(&GENESIS, &key))].into_iter().chain(deleted);
+    network.gateway.lines.lock().unwrap().extend(unseen);
+    assert_eq!(warden.audit_round().await, 30);
+    assert_eq!(warden.handover.store.outbox_len().unwrap(), 0);
 }
 
 #[tokio::test]

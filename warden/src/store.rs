@@ -110,7 +110,8 @@ impl Store {
         Self::on(database)
     }
 
-    fn on(database: Database) -> Result<Self, StoreError> {
+    /// The store in an open database.
+    pub fn on(database: Database) -> Result<Self, StoreError> {
         let transaction = database.begin_write()?;
         transaction.open_table(SHARDS)?;
         transaction.open_table(CURSORS)?;

@@ -17,7 +17,7 @@ impl MinerService {
         }
         let _place = place(&self.audits).await?;
         let store = self.store.clone();
-        let proven = tokio::task::spawn_blocking(move || {
+        let proven = arion_daemon::work::blocking(move || {
             // Reading compares the whole shard with its address: a damaged one is not proven in parts.
             let (entry, body) = store.read_blocking(&shard)?;
             let groups = arion_proofs::derive(&seed, entry.placement.size);

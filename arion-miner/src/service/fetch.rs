@@ -27,7 +27,7 @@ impl MinerService {
         };
         let _place = place(&self.transfers).await?;
         let store = self.store.clone();
-        let proven = tokio::task::spawn_blocking(move || {
+        let proven = arion_daemon::work::blocking(move || {
             let (entry, body) = store.read_blocking(&shard)?;
             if end > entry.placement.size {
                 return refuse(ErrorCode::Malformed, "the range ends behind the shard");

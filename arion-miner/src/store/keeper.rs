@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{
     Shared, StoreOptions, WriteError,
@@ -213,7 +213,12 @@ fn ask<T>(
     submit: &mut Submit<'_>,
     change: impl FnOnce(oneshot::Sender<T>) -> Change,
 ) -> Result<T, WriteError> {
-    let (reply, answer) = oneshot::channel();
+    let (reply, mut answer) = oneshot::channel();
     submit(change(reply))?;
-    answer.blocking_recv().map_err(|_| WriteError::Closed)
+    match answer.try_recv() {
+        // Carried out already, where there are no threads.
+        Ok(answer) => Ok(answer),
+        Err(TryRecvError::Closed) => Err(WriteError::Closed),
+        Err(TryRecvError::Empty) => answer.blocking_recv().map_err(|_| WriteError::Closed),
+    }
 }

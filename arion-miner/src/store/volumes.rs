@@ -105,7 +105,7 @@ impl Volume {
     ) -> Result<T, WriteError> {
         let owed = self.owed.clone().ok_or(WriteError::Failed)?;
         let change = move || change(&mut owed.lock().unwrap_or_else(PoisonError::into_inner));
-        match tokio::task::spawn_blocking(change).await {
+        match arion_daemon::work::blocking(change).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
                 let disk = self.root.display();
@@ -310,7 +310,7 @@ impl Volumes {
     /// [`Volumes::read_blocking`] off the async threads.
     pub async fn read(self: &Arc<Self>, shard: ShardHash) -> Result<(Entry, Bytes), ReadError> {
         let volumes = self.clone();
-        let read = tokio::task::spawn_blocking(move || volumes.read_blocking(&shard));
+        let read = arion_daemon::work::blocking(move || volumes.read_blocking(&shard));
         read.await.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
     }
 

@@ -25,6 +25,7 @@ pub mod secret_file;
 pub mod settings;
 pub mod shutdown;
 pub mod units;
+pub mod work;
 
 pub use address::{HostPort, NodeIdText, Peer};
 pub use chain::ChainConfig;

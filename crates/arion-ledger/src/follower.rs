@@ -189,7 +189,7 @@ impl Follower {
         }
     }
 
-    /// Takes over everything the gateway has.
+    /// Takes over everything the gateway has; an error where that was not all.
     pub async fn sync(&self) -> Result<(), FollowError> {
         let _reading = self.reading.lock().await;
         let outcome = self.read_on().await;
@@ -202,13 +202,16 @@ impl Follower {
         loop {
             let page = self.page(cursor).await?;
             let is_last = page.len() < usize::from(LEDGER_ENTRIES_MAX);
-            if !is_last {
+            let end = page.last().map_or(cursor, |entry| entry.sequence);
+            let (changes, reached) = self.read(cursor, page).await?;
+            if !is_last || reached < end {
                 self.reached(Reach::Partial);
             }
-            let (changes, reached) = self.read(cursor, page).await?;
             if reached > cursor {
                 self.book.apply(&self.gateway.node_id, changes, reached).await?;
-            } else if !is_last {
+            }
+            if reached < end {
+                // What is behind may take back what came before: it was not read to its end.
                 return Err(FollowError::EpochAhead);
             }
             cursor = reached;
@@ -258,6 +261,10 @@ impl Follower {
         loop {
             match self.sync().await {
                 Ok(()) => last_error.clear(),
+                // The chain is seen a moment later here than there.
+                Err(FollowError::EpochAhead) => {
+                    tracing::debug!(gateway = %self.gateway.node_id, "the ledger is ahead")
+                }
                 Err(error) => {
                     self.metrics.failures.inc();
                     let text = error.to_string();

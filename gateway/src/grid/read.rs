@@ -435,7 +435,7 @@ impl Fetch {
         let wanted: Vec<usize> = (self.sent..self.wanted.shards().end).collect();
         let got: Vec<CheckedShard> = std::mem::take(&mut self.got).into_iter().flatten().collect();
         let addresses = self.addresses.clone();
-        let decoded = tokio::task::spawn_blocking(move || addresses.reconstruct(&got, &wanted)).await;
+        let decoded = arion_daemon::work::blocking(move || addresses.reconstruct(&got, &wanted)).await;
         for shard in decoded.map_err(|_| ReadError::Internal)?.map_err(CodeError::from)? {
             if self.sent < self.wanted.shards().end {
                 self.pass_on(&shard).await;

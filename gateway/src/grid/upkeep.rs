@@ -269,7 +269,7 @@ impl Grid {
         let parity = u8::try_from(parity).map_err(|_| ReadError::Internal)?;
         let shape = Shape { data: record.data_shards, parity };
         let (shard_len, hashes) = (record.shard_len as usize, record.hashes.clone());
-        let encoded = tokio::task::spawn_blocking(move || {
+        let encoded = arion_daemon::work::blocking(move || {
             let shards = stripe_code::encode(&data.concat(), shape, shard_len)?;
             let same = shards.iter().zip(&hashes).all(|(shard, hash)| shard.hash == *hash);
             if !same {

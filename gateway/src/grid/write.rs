@@ -328,7 +328,7 @@ impl Grid {
         let slots = slots.map_err(|_| WriteError::Internal)?;
         let epoch = map.epoch();
         // The stripe is gone when its shards are there: each of them is held, and counted, for itself.
-        let encoded = tokio::task::spawn_blocking(move || encode(sealed, shape, epoch)).await;
+        let encoded = arion_daemon::work::blocking(move || encode(sealed, shape, epoch)).await;
         let (record, shards) = encoded.map_err(|_| WriteError::Internal)??;
         drop(turn);
         let id = record.id();

@@ -64,25 +64,50 @@ where
     }
 }
 
-/// Works until the last handle is gone.
-pub(super) fn write_loop(
-    store: &Store,
-    mut waiting: mpsc::Receiver<Box<dyn Job>>,
-    failure: &watch::Sender<Option<DiskFailed>>,
-) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut session = None;
-    while let Some(first) = waiting.blocking_recv() {
-        batch.push(first);
-        while batch.len() < BATCH_MAX {
-            match waiting.try_recv() {
-                Ok(job) => batch.push(job),
+/// Carries out what waits.
+pub(super) struct Writer {
+    store: Store,
+    waiting: mpsc::Receiver<Box<dyn Job>>,
+    failure: watch::Sender<Option<DiskFailed>>,
+    session: Option<Session>,
+    batch: Vec<Box<dyn Job>>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        store: Store,
+        waiting: mpsc::Receiver<Box<dyn Job>>,
+        failure: watch::Sender<Option<DiskFailed>>,
+    ) -> Self {
+        Self { store, waiting, failure, session: None, batch: Vec::with_capacity(BATCH_MAX) }
+    }
+
+    /// Works until the last handle is gone.
+    pub(super) fn run(&mut self) {
+        while let Some(first) = self.waiting.blocking_recv() {
+            self.write(first);
+        }
+    }
+
+    /// Works until nothing waits.
+    pub(super) fn write_waiting(&mut self) {
+        while let Ok(first) = self.waiting.try_recv() {
+            self.write(first);
+        }
+    }
+
+    /// Writes what waits behind this, too.
+    fn write(&mut self, first: Box<dyn Job>) {
+        self.batch.push(first);
+        while self.batch.len() < BATCH_MAX {
+            match self.waiting.try_recv() {
+                Ok(job) => self.batch.push(job),
                 Err(_) => break,
             }
         }
-        if let Err(error) = commit(store, &mut session, &mut batch) {
+        if let Err(error) = commit(&self.store, &mut self.session, &mut self.batch) {
             tracing::error!(%error, "metadata could not be written");
-            note(store, &error, failure);
+            note(&self.store, &error, &self.failure);
         }
     }
 }

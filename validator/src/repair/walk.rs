@@ -70,7 +70,7 @@ impl Repair {
         let mut after = None;
         loop {
             let holdings = self.holdings.clone();
-            let Ok(page) = tokio::task::spawn_blocking(move || holdings.stripes(after, PAGE)).await else {
+            let Ok(page) = arion_daemon::work::blocking(move || holdings.stripes(after, PAGE)).await else {
                 return Ok(tally);
             };
             let page = page?;

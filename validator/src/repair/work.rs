@@ -137,7 +137,7 @@ impl Repair {
 
     async fn stripe(&self, id: StripeId) -> Result<Option<Stripe>, WorkError> {
         let holdings = self.holdings.clone();
-        let read = tokio::task::spawn_blocking(move || holdings.stripe(&id));
+        let read = arion_daemon::work::blocking(move || holdings.stripe(&id));
         Ok(read.await.map_err(|_| WorkError::Stopping)??)
     }
 
@@ -190,7 +190,7 @@ impl Repair {
         let mut made = Vec::new();
         if !missing.is_empty() && have.len() >= data {
             let (id, shape, known, have) = (stripe.id, plan.shape, known.clone(), have.clone());
-            let computed = tokio::task::spawn_blocking(move || rebuild(&id, shape, &known, &have, &missing));
+            let computed = arion_daemon::work::blocking(move || rebuild(&id, shape, &known, &have, &missing));
             made = computed.await.map_err(|_| WorkError::Stopping)??;
         }
         let copied = have.into_iter().filter_map(|(index, bytes)| {

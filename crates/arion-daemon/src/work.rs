@@ -1,0 +1,52 @@
+//! Work that blocks: off the async threads.
+//!
+//! A simulation runs a whole network in one thread, so that a seed does the same again. There such work is done where it is
+//! asked for, and stores keep no threads of their own ([`is_inline`]).
+
+use std::{sync::OnceLock, time::Duration};
+
+use tokio::task::JoinError;
+
+/// How long inline work takes: before what it does is done, and behind.
+pub type Pauses = fn() -> [Duration; 2];
+
+static INLINE: OnceLock<Pauses> = OnceLock::new();
+
+/// From now on blocking work of this process is done inline, between pauses of the runtime's clock. For simulations only;
+/// a second call changes nothing.
+pub fn do_inline(pauses: Pauses) {
+    let _ = INLINE.set(pauses);
+}
+
+/// Whether there must be no threads.
+pub fn is_inline() -> bool {
+    INLINE.get().is_some()
+}
+
+/// Does something that blocks off the async threads; an error where it panicked or the runtime is stopping. It is done even if
+/// the caller goes away.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    let Some(pauses) = INLINE.get() else { return tokio::task::spawn_blocking(work).await };
+    let [before, behind] = pauses();
+    let inline = async move {
+        tokio::time::sleep(before).await;
+        let done = work();
+        tokio::time::sleep(behind).await;
+        done
+    };
+    tokio::spawn(inline).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_is_done_elsewhere_and_its_result_comes_back() {
+        let here = std::thread::current().id();
+        let there = blocking(|| std::thread::current().id()).await.unwrap();
+        assert_ne!(here, there);
+        assert!(!is_inline());
+        assert!(blocking(|| panic!("on purpose")).await.unwrap_err().is_panic());
+    }
+}

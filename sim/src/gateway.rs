@@ -1,0 +1,269 @@
+//! The gateway: the real data path, metadata and ledger. Its clients are in the same process: S3 is not simulated.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use arion_chain::{ChainView, Snapshot};
+use arion_crypto::{CustomerKey, WrappedKey};
+use arion_daemon::{Shutdown, now_ms};
+use arion_gateway::{
+    chain,
+    grid::{Grid, GridOptions, read::OpenPart, write::Upload},
+    ledger_service::LedgerService,
+    manifest::{Manifest, StripeRecord},
+    meta::{Allowance, BucketInfo, Condition, DeleteRequest, Meta, MetaError, NewObject},
+    metrics::Metrics,
+    object::ObjectInfo,
+    placement::Maps,
+};
+use arion_ledger::{Ledger, ReceiptChecker, verify};
+use arion_net::Service;
+use arion_protocol::{LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
+use arion_types::NodeId;
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use crate::{
+    chain::GENESIS,
+    disk::Drive,
+    host::{GATEWAY, Setting},
+    life::Life,
+    trace::trace,
+};
+
+const BUCKET: &str = "bucket";
+/// Between looks at the chain where it says nothing new.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A gateway in one life.
+#[derive(Clone)]
+pub struct Running {
+    pub life: Life,
+    pub grid: Arc<Grid>,
+}
+
+/// The gateway over its lives.
+pub struct Gateway {
+    setting: Setting,
+    drive: Mutex<Drive>,
+    running: Mutex<Option<Running>>,
+    /// Whether its ledger says what nobody has signed.
+    is_lying: Arc<AtomicBool>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whose key data keys are wrapped under: that takes no bucket.
+fn customer() -> CustomerKey {
+    CustomerKey::from_bytes([8; 32])
+}
+
+fn options() -> GridOptions {
+    GridOptions {
+        // Small enough for objects of several stripes to cost little.
+        stripe_bytes: 96 << 10,
+        pack_object_bytes: 16 << 10,
+        pack_stripe_bytes: 48 << 10,
+        cache_bytes: 0,
+        ..GridOptions::default()
+    }
+}
+
+impl Gateway {
+    pub fn new(setting: Setting) -> Self {
+        Self { setting, drive: Mutex::default(), running: Mutex::default(), is_lying: Arc::default() }
+    }
+
+    pub fn running(&self) -> Option<Running> {
+        lock(&self.running).clone()
+    }
+
+    pub fn set_lying(&self, is_lying: bool) {
+        trace!("gateway lies {is_lying}");
+        self.is_lying.store(is_lying, SeqCst);
+    }
+
+    pub fn crash(&self, power: bool) {
+        let Some(running) = lock(&self.running).take() else { return };
+        trace!("gateway crashes, power cut {power}");
+        running.life.end();
+        let mut chance = self.setting.dice.chance();
+        lock(&self.drive).crash(power.then_some(&mut chance));
+    }
+
+    pub async fn start(&self) -> anyhow::Result<()> {
+        if self.running().is_some() {
+            return Ok(());
+        }
+        let (name, key, life) = (GATEWAY.name(), GATEWAY.key(), Life::default());
+        trace!("{name} starts");
+        let file = lock(&self.drive).database()?;
+        let meta = Meta::open_on(file).context("the gateway does not start")?;
+        if meta.bucket(BUCKET.into()).await?.is_none() {
+            meta.create_bucket(BUCKET.into(), BucketInfo::new("account".into(), now_ms())).await?;
+        }
+        let maps = Maps::default();
+        chain::recall_maps(&meta, &maps).await?;
+        let seen = Arc::new(OnceLock::new());
+        let ledger = LedgerService::new(meta.clone(), maps.clone(), seen.clone());
+        let view = self.setting.chain.view(&name, &life);
+        // Set a moment ago at most.
+        let _ = seen.set(view.clone());
+        let transport = self.setting.network.transport(&name, GATEWAY.node(), &life);
+        let grid = Grid::new(key, GENESIS, transport, maps, meta, options(), Metrics::default());
+        let grid = Arc::new(grid);
+        grid.recover().await?;
+        chain::take_over(&grid, &view.snapshot()).await?;
+        let answering = Answering { ledger, is_lying: self.is_lying.clone() };
+        self.setting.network.listen(&name, GATEWAY.node(), &life, Arc::new(answering));
+        life.spawn(grid.clone().upkeep(Shutdown::new()));
+        life.spawn(follow(grid.clone(), view));
+        *lock(&self.running) = Some(Running { life, grid });
+        Ok(())
+    }
+}
+
+/// The real ledger, or what a cheat makes of it: every third receipt is one of another shard.
+struct Answering {
+    ledger: LedgerService,
+    is_lying: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Service for Answering {
+    async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
+        let (mut response, body) = self.ledger.serve(peer, request, body).await;
+        if let (true, Response::Ledger(entries)) = (self.is_lying.load(SeqCst), &mut response) {
+            for entry in entries.iter_mut().filter(|entry| entry.sequence % 3 == 0) {
+                if let LedgerRecord::Stored(signed) = &mut entry.record {
+                    signed.receipt.shard.0[0] ^= 1;
+                }
+            }
+        }
+        (response, body)
+    }
+}
+
+async fn follow(grid: Arc<Grid>, mut view: ChainView) {
+    loop {
+        if let Err(error) = chain::take_over(&grid, &view.snapshot()).await {
+            trace!("gateway cannot take a map over: {error}");
+        }
+        // Nothing new is no news.
+        let _ = timeout(LOOK, view.changed()).await;
+    }
+}
+
+fn wrapped(key: &arion_crypto::DataKey) -> WrappedKey {
+    customer().wrap(key, b"")
+}
+
+impl Running {
+    /// Puts an object as S3 does.
+    pub async fn put(&self, key: &str, plain: &[u8]) -> anyhow::Result<()> {
+        let mut upload = Upload::new(self.grid.clone());
+        for piece in plain.chunks(64 << 10) {
+            upload.push(piece).await?;
+        }
+        let (sealed, data_key) = upload.finish().await?;
+        let manifest = sealed.with_key(wrapped(&data_key));
+        let now = now_ms();
+        let info = ObjectInfo {
+            manifest: rand::random(),
+            size: manifest.plain_len,
+            etag: "etag".into(),
+            modified_ms: now,
+            ..Default::default()
+        };
+        let object = NewObject {
+            bucket: BUCKET.into(),
+            key: key.into(),
+            info,
+            manifest: Manifest::whole(manifest),
+            condition: Condition::default(),
+            allowance: Allowance::NONE,
+            origin: Default::default(),
+        };
+        self.grid.meta.put_object(object, now).await?;
+        upload.keep();
+        Ok(())
+    }
+
+    /// The bytes of an object; `None` if there is none.
+    pub async fn get(&self, key: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(manifest) = self.manifest(key).await? else { return Ok(None) };
+        let size = manifest.plain_len();
+        let mut parts = Vec::new();
+        for part in manifest.parts {
+            let key = customer().unwrap(&part.key, b"")?;
+            parts.push(OpenPart { manifest: part, key });
+        }
+        let mut pieces = self.grid.read(parts, 0..size);
+        let mut plain = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            plain.extend_from_slice(&piece?);
+        }
+        Ok(Some(plain))
+    }
+
+    pub async fn delete(&self, key: &str) -> anyhow::Result<()> {
+        let request = DeleteRequest { bucket: BUCKET.into(), key: key.into(), ..Default::default() };
+        self.grid.meta.delete(request, now_ms()).await?;
+        Ok(())
+    }
+
+    async fn manifest(&self, key: &str) -> anyhow::Result<Option<Manifest>> {
+        match self.grid.meta.object_with_manifest(BUCKET.into(), key.into(), None).await {
+            Ok((_, manifest)) => Ok(Some(manifest)),
+            Err(MetaError::NoSuchKey) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The stripes of an object.
+    pub async fn stripes(&self, key: &str) -> anyhow::Result<Vec<StripeRecord>> {
+        let manifest = self.manifest(key).await?;
+        Ok(manifest.map(|manifest| manifest.stripes().cloned().collect()).unwrap_or_default())
+    }
+
+    /// What must be true of its books: lines of the ledger verify without a finding, what is counted is what there is.
+    pub async fn check_books(&self, chain: &Snapshot) -> anyhow::Result<()> {
+        let meta = &self.grid.meta;
+        let mut lines = Vec::new();
+        loop {
+            let page = meta.ledger_page(lines.len() as u64, LEDGER_ENTRIES_MAX).await?;
+            if page.is_empty() {
+                break;
+            }
+            for entry in page {
+                ensure!(
+                    entry.sequence == lines.len() as u64 + 1,
+                    "the ledger has a gap at {}",
+                    entry.sequence
+                );
+                lines.push(entry.record);
+            }
+        }
+        let ledger = Ledger::new(GENESIS, GATEWAY.node(), lines);
+        let (view, _source) = ChainView::manual(GENESIS, chain.clone());
+        let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
+        ensure!(
+            report.found == 0,
+            "{} findings in the ledger, the first {:?}",
+            report.found,
+            report.findings.first()
+        );
+        let recount = meta.recount_usage().await?;
+        ensure!(recount.wrong.is_empty() && recount.unreadable == 0, "usage is counted wrongly: {recount:?}");
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! What all hosts need to know of each other before they start.
+
+use std::path::PathBuf;
+
+use arion_net::PeerAddr;
+use arion_types::{NodeId, signing::node_id};
+use ed25519_dalek::SigningKey;
+
+use crate::{
+    chain::Chain,
+    dice::Dice,
+    network::{Network, endpoint},
+};
+
+/// What a host is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Miner,
+    Gateway,
+    Validator,
+    Warden,
+    Submitter,
+}
+
+/// Which host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub role: Role,
+    pub number: usize,
+}
+
+impl Place {
+    pub fn name(self) -> String {
+        let role = match self.role {
+            Role::Miner => "miner",
+            Role::Gateway => "gateway",
+            Role::Validator => "validator",
+            Role::Warden => "warden",
+            Role::Submitter => "submitter",
+        };
+        format!("{role}-{}", self.number)
+    }
+
+    pub fn key(self) -> SigningKey {
+        SigningKey::from_bytes(blake3::hash(self.name().as_bytes()).as_bytes())
+    }
+
+    pub fn node(self) -> NodeId {
+        node_id(&self.key())
+    }
+
+    pub fn peer(self) -> PeerAddr {
+        PeerAddr { node_id: self.node(), endpoint: endpoint(&self.name()) }
+    }
+}
+
+pub const GATEWAY: Place = Place { role: Role::Gateway, number: 0 };
+pub const SUBMITTER: Place = Place { role: Role::Submitter, number: 0 };
+
+/// What they share.
+#[derive(Clone)]
+pub struct Setting {
+    pub network: Network,
+    pub chain: Chain,
+    pub dice: Dice,
+    /// For the few files that are not simulated: nonces and evidence.
+    pub directory: PathBuf,
+    pub validators: usize,
+}
+
+impl Setting {
+    pub fn validators(&self) -> impl Iterator<Item = Place> {
+        (0..self.validators).map(|number| Place { role: Role::Validator, number })
+    }
+}

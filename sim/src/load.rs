@@ -1,0 +1,159 @@
+//! Clients, and an oracle that remembers what they were told.
+//!
+//! # Invariants
+//! - A key belongs to one client, which does one thing at a time: what a read may return is known exactly, but for what was cut off by
+//!   a crash and may have happened.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{bail, ensure};
+use tokio::time::sleep;
+
+use crate::{dice::Dice, trace::trace, world::World};
+
+/// Between looks at whether the gateway is back.
+const LOOK: Duration = Duration::from_secs(1);
+/// Miners that may be away while every object has to be readable: as many shards of a stripe may not have been sent yet.
+const AWAY_MAX: usize = 10;
+
+/// Content of an object: its bytes follow from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Content {
+    seed: u64,
+    bytes: u64,
+}
+
+impl Content {
+    fn random(dice: &Dice, bytes_max: u64) -> Self {
+        // As many small ones as large ones.
+        let most = bytes_max >> dice.below(8);
+        Self { seed: dice.number(), bytes: dice.below(most + 1) }
+    }
+
+    fn plain(self) -> Vec<u8> {
+        let mut plain = vec![0; usize::try_from(self.bytes).unwrap_or(0)];
+        blake3::Hasher::new().update(&self.seed.to_le_bytes()).finalize_xof().fill(&mut plain);
+        plain
+    }
+}
+
+/// What each key may be found as; `None` is nothing.
+#[derive(Default)]
+pub struct Oracle {
+    possible: BTreeMap<String, Vec<Option<Content>>>,
+    /// Changes that were acknowledged.
+    pub acknowledged: u64,
+    /// Reads that were answered.
+    pub reads: u64,
+}
+
+impl Oracle {
+    pub fn keys(&self) -> Vec<String> {
+        self.possible.keys().cloned().collect()
+    }
+
+    fn begun(&mut self, key: &str, outcome: Option<Content>) {
+        self.possible.entry(key.to_owned()).or_insert_with(|| vec![None]).push(outcome);
+    }
+
+    fn acknowledged(&mut self, key: &str, outcome: Option<Content>) {
+        self.acknowledged += 1;
+        self.possible.insert(key.to_owned(), vec![outcome]);
+    }
+
+    /// Whether a key may be found like that; from now on it must be.
+    pub fn check(&mut self, key: &str, found: Option<&[u8]>) -> anyhow::Result<()> {
+        self.reads += 1;
+        let possible = self.possible.entry(key.to_owned()).or_insert_with(|| vec![None]);
+        let fits = |content: &Option<Content>| content.map(Content::plain).as_deref() == found;
+        let Some(content) = possible.iter().rev().copied().find(fits) else {
+            let found = found.map_or("nothing".into(), |plain| format!("{} other bytes", plain.len()));
+            bail!("{key} is found as {found}, where it should be one of {possible:?}");
+        };
+        *possible = vec![content];
+        Ok(())
+    }
+}
+
+/// One client: puts, overwrites, reads and deletes.
+pub async fn client(world: Arc<World>, number: usize, dice: Dice) -> anyhow::Result<()> {
+    let plan = world.plan;
+    for _ in 0..plan.operations {
+        sleep(dice.between(Duration::ZERO, plan.pause)).await;
+        let key = format!("client-{number}/{}", dice.below(plan.keys as u64));
+        match dice.below(20) {
+            0..10 => put(&world, &key, Content::random(&dice, plan.object_bytes_max)).await,
+            10..13 => delete(&world, &key).await,
+            _ => read(&world, &key).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn gateway(world: &World) -> crate::gateway::Running {
+    loop {
+        match world.gateway.running() {
+            Some(running) => return running,
+            None => sleep(LOOK).await,
+        }
+    }
+}
+
+fn with_oracle<T>(world: &World, change: impl FnOnce(&mut Oracle) -> T) -> T {
+    change(&mut world.oracle.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+async fn put(world: &World, key: &str, content: Content) {
+    let gateway = gateway(world).await;
+    trace!("put {key} {content:?}");
+    world.begun.send_modify(|begun| *begun += 1);
+    with_oracle(world, |oracle| oracle.begun(key, Some(content)));
+    let plain = content.plain();
+    let outcome = gateway.life.unless_over(gateway.put(key, &plain)).await;
+    told(world, "put", key, Some(content), outcome);
+}
+
+async fn delete(world: &World, key: &str) {
+    let gateway = gateway(world).await;
+    trace!("delete {key}");
+    world.begun.send_modify(|begun| *begun += 1);
+    with_oracle(world, |oracle| oracle.begun(key, None));
+    let outcome = gateway.life.unless_over(gateway.delete(key)).await;
+    told(world, "delete", key, None, outcome);
+}
+
+fn told(world: &World, what: &str, key: &str, content: Option<Content>, outcome: Option<anyhow::Result<()>>) {
+    match outcome {
+        Some(Ok(())) => {
+            trace!("acknowledged {what} {key}");
+            with_oracle(world, |oracle| oracle.acknowledged(key, content));
+        }
+        // It may have happened.
+        Some(Err(error)) => trace!("refused {what} {key}: {error:#}"),
+        None => trace!("cut off {what} {key}"),
+    }
+}
+
+async fn read(world: &World, key: &str) -> anyhow::Result<()> {
+    let gateway = gateway(world).await;
+    let away = world.watch();
+    trace!("get {key}");
+    world.begun.send_modify(|begun| *begun += 1);
+    match gateway.life.unless_over(gateway.get(key)).await {
+        Some(Ok(found)) => {
+            trace!("got {key} {:?}", found.as_ref().map(Vec::len));
+            with_oracle(world, |oracle| oracle.check(key, found.as_deref()))?;
+        }
+        Some(Err(error)) => {
+            let away = *away.lock().unwrap_or_else(PoisonError::into_inner);
+            trace!("unreadable {key} with {away} miners away: {error:#}");
+            ensure!(away > AWAY_MAX, "{key} cannot be read with {away} miners away: {error:#}");
+        }
+        None => trace!("cut off get {key}"),
+    }
+    Ok(())
+}

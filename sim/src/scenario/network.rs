@@ -1,0 +1,128 @@
+//! Messages that are lost, late, or do not get through; clocks and views of the chain that are off.
+
+use std::time::Duration;
+
+use super::{Scenario, no_verdict};
+use crate::{host::GATEWAY, network::Weather, world::Plan};
+
+/// Miners that may be gone at once without anything being refused.
+const AWAY_MAX: usize = 10;
+
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            name: "upload-loss",
+            about: "one message in five is lost and sent again, latencies of up to two seconds reorder all",
+            plan: Plan::USUAL,
+            faults: |world| {
+                Box::pin(async move {
+                    let latency = (Duration::from_millis(1), Duration::from_secs(2));
+                    world.network.set_weather(Weather { latency, loss_percent: 20 });
+                    world.wait(400).await;
+                    Ok(())
+                })
+            },
+            verdict: no_verdict,
+        },
+        Scenario {
+            name: "partition-heal",
+            about: "up to ten miners, or a validator service, or the gateway are cut off for some minutes, again and again",
+            plan: Plan::USUAL,
+            faults: |world| {
+                Box::pin(async move {
+                    for _ in 0..4 {
+                        world.wait(60).await;
+                        match world.dice.below(4) {
+                            0 => world.network.cut_off([GATEWAY.name()]),
+                            1 => world.network.cut_off([world.validators[0].place.name()]),
+                            _ => {
+                                let count = 1 + world.dice.index(AWAY_MAX);
+                                let cut = world.dice.some(count, world.plan.miners);
+                                world.network.cut_off(cut.iter().map(|at| world.miners[*at].place.name()));
+                            }
+                        }
+                        world.note_away();
+                        world.wait(180).await;
+                        world.network.heal();
+                    }
+                    Ok(())
+                })
+            },
+            verdict: no_verdict,
+        },
+        Scenario {
+            name: "clock-skew",
+            about: "the clocks of a third of the miners are up to 45 s off, those of two by minutes",
+            plan: Plan::USUAL,
+            faults: |world| {
+                Box::pin(async move {
+                    for at in world.dice.some(world.plan.miners / 3, world.plan.miners) {
+                        world.miners[at].set_skew(world.dice.below(90_000) as i64 - 45_000);
+                    }
+                    for at in world.dice.some(2, world.plan.miners) {
+                        let ahead = if world.dice.percent(50) { 240_000 } else { -240_000 };
+                        world.miners[at].set_skew(ahead);
+                    }
+                    world.wait(300).await;
+                    Ok(())
+                })
+            },
+            verdict: no_verdict,
+        },
+        Scenario {
+            name: "chain-lag",
+            about: "a third of all hosts see the chain up to five minutes late, while a miner leaves and comes back",
+            plan: Plan { pause: Duration::from_secs(150), ..Plan::USUAL },
+            faults: |world| {
+                Box::pin(async move {
+                    let hosts = world.hosts();
+                    for at in world.dice.some(hosts.len() / 3, hosts.len()) {
+                        let lag = world.dice.between(Duration::ZERO, Duration::from_secs(300));
+                        world.chain.set_lag(&hosts[at], lag);
+                    }
+                    world.lose_one().await;
+                    Ok(())
+                })
+            },
+            verdict: no_verdict,
+        },
+        Scenario {
+            name: "chain-stall",
+            about: "no block comes for up to ten minutes, while a miner leaves",
+            plan: Plan { pause: Duration::from_secs(150), ..Plan::USUAL },
+            faults: |world| {
+                Box::pin(async move {
+                    world.wait(60).await;
+                    world.crash(world.any_miner(), false);
+                    for _ in 0..2 {
+                        world.wait(400).await;
+                        world.chain.stall(true);
+                        world.wait(600).await;
+                        world.chain.stall(false);
+                    }
+                    Ok(())
+                })
+            },
+            verdict: no_verdict,
+        },
+        Scenario {
+            name: "reorg",
+            about: "blocks with votes are given up again and again before they are final, while a miner leaves and comes back",
+            plan: Plan { pause: Duration::from_secs(150), ..Plan::USUAL },
+            faults: |world| {
+                Box::pin(async move {
+                    let other = world.clone();
+                    let reorganise = async move {
+                        for _ in 0..40 {
+                            other.wait(60).await;
+                            other.chain.reorganise();
+                        }
+                    };
+                    tokio::join!(reorganise, world.lose_one());
+                    Ok(())
+                })
+            },
+            verdict: no_verdict,
+        },
+    ]
+}

@@ -1,0 +1,345 @@
+//! A whole network: all hosts, what clients know of their objects, and what must hold.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::ensure;
+use arion_chain::{Child, EpochMap, Registry};
+use arion_gateway::placement::Placement;
+use arion_types::{AttestationResult, CrushParams, NodeId, ShardHash};
+use tokio::{sync::watch, time::sleep};
+
+use crate::{
+    chain::Chain,
+    dice::Dice,
+    gateway::Gateway,
+    host::{GATEWAY, Place, Role, SUBMITTER, Setting},
+    life::Life,
+    load::Oracle,
+    miner::{self, Manner, Miner},
+    network::{Network, Weather},
+    trace::trace,
+    validator::Validator,
+    warden::{Submitter, Warden},
+};
+
+/// What kind of network, and what its clients do.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Miners of the first map.
+    pub miners: usize,
+    /// Miners that may join later.
+    pub reserve: usize,
+    pub validators: usize,
+    pub wardens: usize,
+    pub clients: usize,
+    /// Of each client.
+    pub operations: usize,
+    /// Longest pause of a client.
+    pub pause: Duration,
+    /// Of each client.
+    pub keys: usize,
+    pub object_bytes_max: u64,
+    /// How long it may take until everything is whole again.
+    pub settles_within: Duration,
+}
+
+impl Plan {
+    pub const USUAL: Self = Self {
+        miners: 34,
+        reserve: 0,
+        validators: 3,
+        wardens: 2,
+        clients: 3,
+        operations: 12,
+        pause: Duration::from_secs(40),
+        keys: 4,
+        object_bytes_max: 150_000,
+        settles_within: Duration::from_secs(3 * 3_600),
+    };
+}
+
+/// How a census went.
+#[derive(Debug, Default)]
+pub struct Census {
+    pub shards: usize,
+    /// Positions whose miner does not have its shard.
+    pub missing: usize,
+    /// Shards on miners that nobody refers to.
+    pub orphans: usize,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub dice: Dice,
+    pub network: Network,
+    pub chain: Chain,
+    pub miners: Vec<Miner>,
+    pub gateway: Gateway,
+    pub validators: Vec<Validator>,
+    pub wardens: Vec<Warden>,
+    pub oracle: Mutex<Oracle>,
+    /// Operations of clients that have begun.
+    pub begun: watch::Sender<u64>,
+    /// Most miners that were away from the gateway since it was asked last, by who asks.
+    watches: Mutex<Vec<Arc<Mutex<usize>>>>,
+    /// Of what is not a host.
+    _life: Life,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A miner as the chain has it.
+fn child(number: usize) -> (NodeId, Child) {
+    let node = Place { role: Role::Miner, number }.node();
+    (node, Child { child: node.0, family: miner::family(number) })
+}
+
+impl World {
+    /// Everybody runs.
+    pub async fn start(plan: Plan, dice: Dice, directory: PathBuf) -> anyhow::Result<Arc<Self>> {
+        let mut registry = Registry::default();
+        registry.miners.extend((0..plan.miners).map(child));
+        registry.gateways.insert(GATEWAY.node());
+        let places = |role, count| (0..count).map(move |number| Place { role, number }.node());
+        registry.validators.extend(places(Role::Validator, plan.validators));
+        registry.wardens.extend(places(Role::Warden, plan.wardens));
+        let first = EpochMap::new(1, CrushParams::STANDARD, (0..plan.miners).map(miner::record).collect());
+        let chain = Chain::new(dice.fork(), registry, first);
+        let network = Network::new(dice.fork());
+        let setting = Setting {
+            network: network.clone(),
+            chain: chain.clone(),
+            dice: dice.fork(),
+            directory,
+            validators: plan.validators,
+        };
+        let life = Life::default();
+        life.spawn(chain.clone().run());
+        let submitter = Arc::new(Submitter { chain: chain.clone() });
+        network.listen(&SUBMITTER.name(), SUBMITTER.node(), &life, submitter);
+        let world = Self {
+            plan,
+            dice,
+            network,
+            chain,
+            miners: (0..plan.miners + plan.reserve).map(|n| Miner::new(n, setting.clone())).collect(),
+            gateway: Gateway::new(setting.clone()),
+            validators: (0..plan.validators).map(|n| Validator::new(n, setting.clone())).collect(),
+            wardens: (0..plan.wardens).map(|n| Warden::new(n, setting.clone())).collect(),
+            oracle: Mutex::default(),
+            begun: watch::Sender::new(0),
+            watches: Mutex::default(),
+            _life: life,
+        };
+        for miner in &world.miners[..plan.miners] {
+            miner.start()?;
+        }
+        for validator in &world.validators {
+            validator.start()?;
+        }
+        world.gateway.start().await?;
+        for warden in &world.wardens {
+            warden.start()?;
+        }
+        Ok(Arc::new(world))
+    }
+
+    /// A miner of the reserve registers and starts.
+    pub fn join(&self, number: usize) -> anyhow::Result<()> {
+        let (node, child) = child(number);
+        self.chain.register(|registry| {
+            registry.miners.insert(node, child);
+        });
+        self.miners[number].start()
+    }
+
+    /// The hosts of the chain, the clocks, the network and the disks do as they should, and everybody runs.
+    pub async fn heal(&self) -> anyhow::Result<()> {
+        trace!("everything heals");
+        crate::pauses::set_slowness(0);
+        self.network.heal();
+        self.network.set_weather(Weather::FAIR);
+        self.chain.stall(false);
+        for host in self.hosts() {
+            self.chain.set_lag(&host, Duration::ZERO);
+        }
+        let registry = self.chain.snapshot().registry.clone();
+        for miner in self.miners.iter().filter(|miner| registry.miners.contains_key(&miner.place.node())) {
+            miner.set_free_bytes(None);
+            miner.set_skew(0);
+            miner.start()?;
+        }
+        for validator in &self.validators {
+            validator.start()?;
+        }
+        for warden in &self.wardens {
+            warden.start()?;
+        }
+        self.gateway.start().await
+    }
+
+    /// All that see the chain.
+    pub fn hosts(&self) -> Vec<String> {
+        let miners = self.miners.iter().map(|miner| miner.place.name());
+        let validators = self.validators.iter().map(|validator| validator.place.name());
+        let wardens = self.wardens.iter().map(|warden| warden.place.name());
+        miners.chain(validators).chain(wardens).chain([GATEWAY.name()]).collect()
+    }
+
+    /// Miners of the current map.
+    pub fn members(&self) -> Vec<usize> {
+        let snapshot = self.chain.snapshot();
+        let nodes: BTreeSet<_> =
+            snapshot.current.iter().flat_map(|map| &map.miners).map(|miner| NodeId(miner.node_id)).collect();
+        (0..self.miners.len()).filter(|number| nodes.contains(&self.miners[*number].place.node())).collect()
+    }
+
+    /// Miners that do not answer the gateway, or answer wrongly.
+    fn away(&self) -> usize {
+        let is_away = |number: &usize| {
+            let miner = &self.miners[*number];
+            !miner.is_blameless()
+                || !miner.is_up()
+                || !self.network.reaches(&GATEWAY.name(), &miner.place.name())
+        };
+        self.members().iter().filter(|number| is_away(number)).count()
+    }
+
+    /// Tells from now on how many miners were away at most.
+    pub fn watch(&self) -> Arc<Mutex<usize>> {
+        let watch = Arc::new(Mutex::new(self.away()));
+        lock(&self.watches).push(watch.clone());
+        watch
+    }
+
+    /// To be called whenever a miner may have gone away.
+    pub fn note_away(&self) {
+        let away = self.away();
+        let mut watches = lock(&self.watches);
+        watches.retain(|watch| Arc::strong_count(watch) > 1);
+        for watch in watches.iter() {
+            let mut most = lock(watch);
+            *most = (*most).max(away);
+        }
+    }
+
+    /// Looks on every honest miner for what the current map says it has.
+    pub async fn census(&self) -> anyhow::Result<Census> {
+        let mut census = Census::default();
+        let Some(gateway) = self.gateway.running() else { anyhow::bail!("the gateway is down") };
+        let snapshot = self.chain.snapshot();
+        let Some(map) = &snapshot.current else { anyhow::bail!("there is no map") };
+        let placement = Placement::new(map.epoch, &map.params, map.miners.clone())?;
+        let by_node: BTreeMap<NodeId, &Miner> =
+            self.miners.iter().map(|miner| (miner.place.node(), miner)).collect();
+        let keys: Vec<String> = lock(&self.oracle).keys();
+        let mut wanted: BTreeSet<ShardHash> = BTreeSet::new();
+        for key in keys {
+            for stripe in gateway.stripes(&key).await? {
+                for (shard, named) in stripe.hashes.iter().zip(placement.place(&stripe.id())) {
+                    wanted.insert(*shard);
+                    let Some(miner) = named.and_then(|named| by_node.get(&NodeId(named.node_id))) else {
+                        continue;
+                    };
+                    if miner.manner() == Manner::Honest {
+                        census.shards += 1;
+                        census.missing += usize::from(!miner.holds(shard));
+                    }
+                }
+            }
+        }
+        let held = self.miners.iter().flat_map(Miner::shards);
+        census.orphans = held.filter(|shard| !wanted.contains(shard)).count();
+        Ok(census)
+    }
+
+    /// Waits until nothing is left to repair, to send or to delete.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        const LOOK: Duration = Duration::from_secs(30);
+        let mut waited = Duration::ZERO;
+        loop {
+            let census = self.census().await?;
+            let Some(gateway) = self.gateway.running() else { anyhow::bail!("the gateway is down") };
+            let (missing, deletes) = gateway.grid.meta.backlog().await?;
+            let inflight = gateway.grid.meta.inflight_stripes().await?.len();
+            let queued: Vec<usize> = self.validators.iter().map(Validator::queued).collect();
+            // Of stripes that lie elsewhere now copies stay behind (docs/ARCHITECTURE.md).
+            let epoch = self.chain.snapshot().epoch();
+            let cheats = self.miners.iter().any(|miner| miner.manner() != Manner::Honest);
+            let is_settled = census.missing == 0
+                && inflight == 0
+                && deletes == 0
+                && (cheats || missing == 0 && queued.iter().all(|queued| *queued == 0))
+                && (epoch > 1 || census.orphans == 0);
+            trace!(
+                "census {census:?}, to send {missing}, to delete {deletes}, in flight {inflight}, to repair {queued:?}"
+            );
+            if is_settled {
+                return Ok(());
+            }
+            ensure!(
+                waited < self.plan.settles_within,
+                "not settled {} s after everything healed: {census:?}, to send {missing}, to delete {deletes}, in flight \
+                 {inflight}, to repair {queued:?}",
+                waited.as_secs()
+            );
+            sleep(LOOK).await;
+            waited += LOOK;
+        }
+    }
+
+    /// The miner with a number in maps.
+    pub fn miner_of(&self, uid: u32) -> Option<&Miner> {
+        let snapshot = self.chain.snapshot();
+        let node = snapshot.maps().find_map(|map| map.miner(uid)).map(|record| NodeId(record.node_id))?;
+        self.miners.iter().find(|miner| miner.place.node() == node)
+    }
+
+    /// Verdicts of honest wardens against miners, by miner.
+    pub fn convicted(&self) -> BTreeMap<usize, usize> {
+        let mut convicted = BTreeMap::new();
+        let liars: Vec<[u8; 32]> = self
+            .wardens
+            .iter()
+            .filter(|warden| warden.is_lying())
+            .map(|warden| warden.place.node().0)
+            .collect();
+        for record in self.chain.attestations() {
+            if !liars.contains(&record.warden_pubkey)
+                && matches!(record.result, AttestationResult::Failed | AttestationResult::InvalidProof)
+                && let Some(miner) = self.miner_of(record.miner_uid)
+            {
+                *convicted.entry(miner.place.number).or_default() += 1;
+            }
+        }
+        convicted
+    }
+
+    /// What must hold at the end, everything being settled.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        for (number, verdicts) in self.convicted() {
+            ensure!(
+                !self.miners[number].is_blameless(),
+                "{verdicts} verdicts against miner-{number}, which is honest"
+            );
+        }
+        let (open, most) = self.network.open_calls();
+        ensure!(open < 2 * self.miners.len() + 100, "{open} calls are open although nothing happens");
+        ensure!(most < 200 * self.miners.len(), "{most} calls were open at once");
+        let Some(gateway) = self.gateway.running() else { anyhow::bail!("the gateway is down") };
+        gateway.check_books(&self.chain.snapshot()).await?;
+        let keys = lock(&self.oracle).keys();
+        for key in keys {
+            let found = gateway.get(&key).await?;
+            lock(&self.oracle).check(&key, found.as_deref())?;
+        }
+        Ok(())
+    }
+}
