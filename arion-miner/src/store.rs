@@ -104,6 +104,9 @@ use recover::{Mode, recover};
 use shared::Shared;
 use writer::{Change, Queued, Writer};
 
+/// Longest shard that is read on an async thread where it is in memory: finding another thread takes longer.
+const CACHED_BYTES_MAX: u32 = 64 << 10;
+
 /// Settings of a store.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -420,6 +423,14 @@ impl Store {
     /// A store with threads does it by itself.
     pub fn keep_blocking(&self) -> bool {
         self.inline.as_ref().is_some_and(|inline| locked(inline).keep())
+    }
+
+    /// A short shard whose bytes are in memory, read without waiting for the disk; `None` says nothing.
+    pub fn read_cached(&self, shard: &ShardHash) -> Option<(Entry, Bytes)> {
+        let entry = self.shared.index().get(shard).filter(Entry::is_live)?;
+        let is_short = entry.placement.size <= CACHED_BYTES_MAX;
+        let body = is_short.then(|| self.shared.read_cached(shard, &entry)).flatten()?;
+        Some((entry, body))
     }
 
     /// [`Store::read_blocking`] off the async threads.

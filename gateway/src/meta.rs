@@ -83,6 +83,7 @@ pub use versions::{VersionMarker, VersionPage, WalkedTo, WalkedVersion};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use arion_daemon::work;
@@ -101,6 +102,9 @@ const QUEUE_MAX: usize = 1_024;
 const CACHE_BYTES: usize = 64 << 20;
 
 pub(crate) type Hash = [u8; 32];
+/// Longest look that is not waited out.
+const LOOK_MAX: Duration = Duration::from_millis(1);
+
 /// Address and position of a shard.
 pub(crate) type PlaceKey = (Hash, u8);
 pub(crate) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
@@ -128,6 +132,8 @@ pub struct Meta {
     inline: Option<Arc<Mutex<Writer>>>,
     failure: watch::Sender<Option<DiskFailed>>,
     unreadable: Unreadable,
+    /// From when on rows are looked up where they are asked for.
+    looks_from: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Meta {
@@ -185,7 +191,14 @@ impl Meta {
                 .spawn(move || writer.run())
                 .map_err(|error| MetaError::Storage(Arc::new(redb::Error::Io(error))))?;
         }
-        Ok(Self { store, jobs, inline, failure, unreadable: Unreadable::default() })
+        Ok(Self {
+            store,
+            jobs,
+            inline,
+            failure,
+            unreadable: Unreadable::default(),
+            looks_from: Arc::default(),
+        })
     }
 
     /// Returns once the disk has failed: from then on everything is refused.
@@ -258,6 +271,28 @@ impl Meta {
             outcome.inspect_err(|error| note(&store, error, &failure))
         });
         read.await.unwrap_or(Err(MetaError::Closed))
+    }
+
+    /// [`Meta::read`] of a few rows. Those of a file are mostly in memory, and read before another thread is found. One that took
+    /// long all the same has others leave the async threads for ten times as long.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&ReadTransaction) -> Result<T, MetaError> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        let begun = Instant::now();
+        let rests = || {
+            self.looks_from.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|from| begun < from)
+        };
+        if self.store.is_shared() || work::is_inline() || rests() {
+            return self.read(operation).await;
+        }
+        let outcome = self.store.read(operation);
+        let took = begun.elapsed();
+        if took > LOOK_MAX {
+            let from = begun + took * 10;
+            *self.looks_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
+        }
+        outcome.inspect_err(|error| note(&self.store, error, &self.failure))
     }
 }
 

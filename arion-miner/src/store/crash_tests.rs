@@ -180,6 +180,19 @@ async fn a_record_inside_a_shard_is_not_believed() {
     assert!(store.read_blocking(&last).is_ok());
 }
 
+/// Not every file system can say whether a read would wait for the disk; what is read without waiting is right.
+#[tokio::test]
+async fn what_is_in_memory_is_read_as_from_the_disk_or_not_at_all() {
+    let root = TempDir::new().unwrap();
+    let store = open(root.path());
+    let (short, long) = (put(&store, 1, 300).await, put(&store, 2, 70_000).await);
+    let read = store.read_blocking(&short).unwrap();
+    assert!(store.read_cached(&short).is_none_or(|cached| cached == read));
+    assert_eq!(store.read_cached(&long), None);
+    assert!(store.delete(short).await.unwrap());
+    assert_eq!(store.read_cached(&short), None);
+}
+
 #[tokio::test]
 async fn a_flipped_byte_is_damage_and_storing_again_heals_it() {
     let root = TempDir::new().unwrap();
@@ -194,6 +207,7 @@ async fn a_flipped_byte_is_damage_and_storing_again_heals_it() {
     fs::write(&located.path, bytes).unwrap();
 
     let store = open(root.path());
+    assert!(store.read_cached(&shard).is_none());
     assert!(matches!(store.read_blocking(&shard), Err(ReadError::Damaged)));
     assert_eq!(store.counters().damaged_reads.load(Ordering::Relaxed), 1);
     let report = Inspector::open(root.path()).unwrap().check().unwrap();

@@ -10,14 +10,17 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, IoSliceMut},
     num::NonZeroU64,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
+use rustix::{
+    fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs},
+    io::ReadWriteFlags,
+};
 
 /// A directory of files. Names are relative and have at most one directory, `segments`.
 pub trait Disk: Send + Sync {
@@ -63,6 +66,11 @@ pub trait DiskFile: Send + Sync {
         let mut bytes = vec![0; length];
         self.read_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+
+    /// The same if it takes no waiting for the disk.
+    fn read_cached(&self, _offset: u64, _length: usize) -> Option<Vec<u8>> {
+        None
     }
 
     /// Writes the parts one behind the other from `offset`; where that fails some of it may be written.
@@ -248,6 +256,14 @@ impl DiskFile for DirFile {
         }
         bytes.truncate(length);
         Ok(bytes)
+    }
+
+    fn read_cached(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let into = &mut [IoSliceMut::new(&mut bytes)];
+        // File systems that cannot say whether they would wait refuse.
+        let read = rustix::io::preadv2(&self.0, into, offset, ReadWriteFlags::NOWAIT).ok()?;
+        (read == length).then_some(bytes)
     }
 
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {

@@ -109,6 +109,14 @@ impl Shared {
         }
     }
 
+    /// The bytes of an entry if they are in memory and their checksum holds.
+    pub(super) fn read_cached(&self, shard: &ShardHash, entry: &Entry) -> Option<Bytes> {
+        let length = entry.payload_len() as usize;
+        let body = self.segment(entry.segment).ok()?.read_cached(entry.body_offset(), length)?;
+        let (body, sum) = split_payload(body, entry);
+        (sum == Some(body_checksum(shard, &body))).then(|| Bytes::from(body))
+    }
+
     /// Whether an entry needs no repair of its checksum; an error if its bytes do not hash to `shard`.
     pub(super) fn examine(&self, shard: &ShardHash, entry: &Entry) -> Result<bool, ReadError> {
         let (body, sum) = self.read_payload(entry)?;
@@ -122,11 +130,7 @@ impl Shared {
     fn read_payload(&self, entry: &Entry) -> Result<(Vec<u8>, Option<u32>), ReadError> {
         let length = entry.payload_len() as usize;
         match self.segment(entry.segment).and_then(|file| file.read(entry.body_offset(), length)) {
-            Ok(mut body) => {
-                let sum = body.get(entry.placement.size as usize..).and_then(|sum| sum.try_into().ok());
-                body.truncate(entry.placement.size as usize);
-                Ok((body, sum.map(u32::from_le_bytes)))
-            }
+            Ok(payload) => Ok(split_payload(payload, entry)),
             // The file is gone or shorter than the log said.
             Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => {
                 Err(ReadError::Damaged)
@@ -134,6 +138,13 @@ impl Shared {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A body, and the checksum behind it if there is one.
+fn split_payload(mut payload: Vec<u8>, entry: &Entry) -> (Vec<u8>, Option<u32>) {
+    let sum = payload.get(entry.placement.size as usize..).and_then(|sum| sum.try_into().ok());
+    payload.truncate(entry.placement.size as usize);
+    (payload, sum.map(u32::from_le_bytes))
 }
 
 fn has_address(shard: &ShardHash, body: &[u8]) -> bool {

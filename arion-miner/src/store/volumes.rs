@@ -307,8 +307,12 @@ impl Volumes {
         outcome
     }
 
-    /// [`Volumes::read_blocking`] off the async threads.
+    /// [`Volumes::read_blocking`] off the async threads, unless that takes longer than the read.
     pub async fn read(self: &Arc<Self>, shard: ShardHash) -> Result<(Entry, Bytes), ReadError> {
+        let serving = self.volumes.iter().filter_map(|volume| volume.serves(&shard));
+        if let Some(read) = serving.filter_map(|store| store.read_cached(&shard)).next() {
+            return Ok(read);
+        }
         let volumes = self.clone();
         let read = arion_daemon::work::blocking(move || volumes.read_blocking(&shard));
         read.await.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))

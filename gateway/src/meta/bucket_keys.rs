@@ -99,7 +99,7 @@ pub(super) fn remove_all(transaction: &WriteTransaction, bucket: &str) -> Result
 impl Meta {
     /// The owner of a bucket and the bucket's keys, the current one last.
     pub async fn bucket_keys(&self, bucket: String) -> Result<(String, Vec<(u32, BucketKeyRow)>), MetaError> {
-        self.read(move |transaction: &ReadTransaction| {
+        self.look(move |transaction: &ReadTransaction| {
             let row = transaction.open_table(BUCKETS)?.get(bucket.as_str())?;
             let owner = buckets::owner(row.ok_or(MetaError::NoSuchBucket)?.value())?;
             let mut found = Vec::new();
@@ -188,7 +188,7 @@ impl Meta {
 
     /// Whether a bucket has a default encryption.
     pub async fn bucket_encryption(&self, bucket: String) -> Result<bool, MetaError> {
-        self.read(move |transaction| {
+        self.look(move |transaction| {
             Ok(transaction.open_table(BUCKET_ENCRYPTION)?.get(bucket.as_str())?.is_some())
         })
         .await

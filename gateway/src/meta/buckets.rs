@@ -175,7 +175,7 @@ impl Meta {
 
     /// A bucket.
     pub async fn bucket(&self, name: String) -> Result<Option<BucketInfo>, MetaError> {
-        self.read(move |transaction: &ReadTransaction| {
+        self.look(move |transaction: &ReadTransaction| {
             let row = transaction.open_table(BUCKETS)?.get(name.as_str())?;
             row.map(|row| decode(row.value())).transpose()
         })

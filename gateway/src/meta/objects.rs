@@ -265,7 +265,7 @@ impl Meta {
         key: String,
         version: Option<VersionId>,
     ) -> Result<Found, MetaError> {
-        self.read(move |transaction| find(transaction, &bucket, &key, version)).await
+        self.look(move |transaction| find(transaction, &bucket, &key, version)).await
     }
 
     /// An object and its manifest, of one moment.
@@ -275,7 +275,7 @@ impl Meta {
         key: String,
         version: Option<VersionId>,
     ) -> Result<(Found, Manifest), MetaError> {
-        self.read(move |transaction| {
+        self.look(move |transaction| {
             let found = find(transaction, &bucket, &key, version)?;
             let row = transaction.open_table(MANIFESTS)?.get(found.info.manifest)?;
             let manifest = decode_manifest(row.ok_or(MetaError::Row("manifests"))?.value())?;

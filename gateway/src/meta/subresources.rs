@@ -137,7 +137,7 @@ impl Meta {
 
     /// A row of a bucket.
     pub async fn subresource(&self, bucket: String, kind: Subresource) -> Result<Option<Vec<u8>>, MetaError> {
-        self.read(move |transaction| {
+        self.look(move |transaction| {
             buckets::exists(transaction, &bucket)?;
             let row = transaction.open_table(SUBRESOURCES)?.get((bucket.as_str(), kind as u8))?;
             row.map(|row| decode(row.value())).transpose()
@@ -147,7 +147,7 @@ impl Meta {
 
     /// A bucket with all its rows; none if it does not exist.
     pub async fn bucket_rows(&self, bucket: String) -> Result<Option<BucketRows>, MetaError> {
-        self.read(move |transaction| rows(transaction, &bucket)).await
+        self.look(move |transaction| rows(transaction, &bucket)).await
     }
 
     /// Looks at the next `rows` rows behind bucket `after` for those of a kind. Returns them with their buckets, and the

@@ -163,7 +163,7 @@ impl Meta {
 
     /// An upload in progress.
     pub async fn upload(&self, upload: UploadKey) -> Result<UploadInfo, MetaError> {
-        self.read(move |transaction| require_read(transaction, &upload)).await
+        self.look(move |transaction| require_read(transaction, &upload)).await
     }
 
     /// Enters a part whose stripes have reached their quorum; a part of the same number is released.
