@@ -55,7 +55,7 @@ pub async fn take_over(grid: &Grid, snapshot: &Snapshot) -> Result<Option<Epoch>
         }
     }
     let Some(map) = &snapshot.current else { return Ok(None) };
-    if grid.maps.current().is_none_or(|current| current.epoch() != map.epoch) {
+    if !grid.maps.is_current(map.epoch) {
         keep(grid, map.epoch, &map.params, &map.miners).await?;
         match Placement::new(map.epoch, &map.params, map.miners.clone()) {
             Ok(placement) => {

@@ -86,7 +86,7 @@ pub struct Maps {
 #[derive(Debug, Default)]
 struct Inner {
     current: Option<Epoch>,
-    /// Since when.
+    /// Since when the chain says so; none if it was not asked since the start.
     since: Option<Instant>,
     maps: BTreeMap<Epoch, Arc<Placement>>,
 }
@@ -106,7 +106,7 @@ impl Maps {
         let epoch = map.epoch;
         self.remember(map);
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        if inner.current != Some(epoch) {
+        if inner.current != Some(epoch) || inner.since.is_none() {
             (inner.current, inner.since) = (Some(epoch), Some(Instant::now()));
         }
     }
@@ -118,11 +118,17 @@ impl Maps {
         inner.current.and_then(|epoch| inner.maps.get(&epoch).cloned())
     }
 
-    /// Has new stripes be placed by the newest map that is known, and says which that is.
+    /// Has new stripes be placed by the newest map that is known, whatever the chain says, and says which that is.
     pub fn use_newest(&self) -> Option<Epoch> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner.current = inner.maps.last_key_value().map(|(epoch, _)| *epoch);
+        (inner.current, inner.since) = (inner.maps.last_key_value().map(|(epoch, _)| *epoch), None);
         inner.current
+    }
+
+    /// Whether the chain has said that this is the epoch of the map that new stripes are placed by.
+    pub fn is_current(&self, epoch: Epoch) -> bool {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.current == Some(epoch) && inner.since.is_some()
     }
 
     /// The map that new stripes are placed by.

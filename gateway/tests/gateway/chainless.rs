@@ -1,10 +1,16 @@
 //! A gateway that is started while no node of its chain answers.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use arion_daemon::write_secret_key;
-use arion_gateway::{chain, grid::GridOptions, keys::AccessKeys, placement::Maps};
+use arion_gateway::{
+    chain,
+    grid::GridOptions,
+    keys::AccessKeys,
+    placement::{Maps, Placement},
+};
 use arion_stranger::{FakeNode, Program};
+use arion_types::{CrushParams, MinerRecord, map::WEIGHT_ONE};
 
 use crate::{
     network::eventually,
@@ -58,4 +64,31 @@ async fn it_serves_by_what_the_chain_said_last() {
         running.line("is on the chain with genesis")
     });
     println!("{}", told.await.unwrap());
+}
+
+/// Copies that a map does not name are given up when it has been in force for a while: only the chain says that it is.
+#[test]
+fn a_map_that_the_chain_has_not_confirmed_is_not_in_force() {
+    let maps = Maps::default();
+    assert_eq!(maps.use_newest(), None);
+    for epoch in [1, 2] {
+        maps.remember(placement(epoch));
+    }
+    assert_eq!(maps.use_newest(), Some(2));
+    assert_eq!(maps.current().unwrap().epoch(), 2);
+    assert!(maps.settled(Duration::ZERO).is_none() && !maps.is_current(2));
+    maps.set_current(placement(2));
+    assert_eq!(maps.settled(Duration::ZERO).unwrap().epoch(), 2);
+    assert!(maps.is_current(2) && !maps.is_current(1));
+}
+
+fn placement(epoch: u64) -> Placement {
+    let miners = (0..30u8).map(|number| MinerRecord {
+        uid: u32::from(number),
+        node_id: [number; 32],
+        family: [number / 2; 32],
+        weight: WEIGHT_ONE,
+        endpoint: b"127.0.0.1:1".to_vec().try_into().unwrap(),
+    });
+    Placement::new(epoch, &CrushParams::STANDARD, miners.collect()).unwrap()
 }
