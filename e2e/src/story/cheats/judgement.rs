@@ -27,7 +27,10 @@ pub(super) async fn judge(
     let shards = located(stage).await?;
     let is_punished = |family: &AccountId| {
         let mut of_family = cheaters.iter().filter(|cheater| cheater.family == *family);
-        of_family.any(|cheater| matches!(Expected::of(cheater.strategy), Expected::Caught(_)))
+        of_family.any(|cheater| {
+            let is_expected = matches!(Expected::of(cheater.strategy), Expected::Caught(_));
+            is_expected || standing[1].failures(&cheater.child) > 0
+        })
     };
     let unpunished: Vec<AccountId> =
         payouts[1].families.keys().filter(|family| !is_punished(family)).copied().collect();
@@ -83,9 +86,12 @@ pub(super) async fn judge(
             }
             Expected::NotByAudits(why) => {
                 let name = strategy.name();
-                stage
-                    .report
-                    .observed(format!("{name} is not caught by audits, as docs/spec/proofs.md says: {why}"));
+                stage.report.observed(match &trail.caught {
+                    None => format!("{name} is not caught by audits, as docs/spec/proofs.md says: {why}"),
+                    Some(caught) => {
+                        format!("{name} was too slow here at challenge {}; else: {why}", caught.challenge)
+                    }
+                });
                 stage.report.check(format!("{name} was challenged and passed"), trail.passed > 0);
             }
         }
