@@ -196,7 +196,7 @@ impl Miner {
             segment_bytes: 256 << 10,
             checkpoint_bytes: 512 << 10,
             trash_retention: Duration::from_secs(600),
-            scrub_period: Duration::from_secs(1_800),
+            scrub_period: Duration::from_secs(600),
             background: false,
             clock: clock.clone(),
             ..StoreOptions::default()

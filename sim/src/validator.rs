@@ -29,14 +29,14 @@ use crate::{
 };
 
 /// A miner may be silent for this long.
-pub const OUT_AFTER: Duration = Duration::from_secs(600);
+pub const OUT_AFTER: Duration = Duration::from_secs(300);
 const IN_AFTER: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(6);
 const LEDGER_POLL: Duration = Duration::from_secs(10);
 const REPAIR: RepairOptions = RepairOptions {
     bytes_per_second: 8 << 20,
     workers: 2,
-    census_interval: Duration::from_secs(600),
+    census_interval: Duration::from_secs(300),
     delay: Duration::from_secs(60),
     takeover: Duration::from_secs(120),
 };
