@@ -1,7 +1,7 @@
 //! A validator service: the real liveness, votes and repair.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use arion_validator::{
 use crate::{
     chain::GENESIS,
     disk::Drive,
-    host::{GATEWAY, Place, Role, Setting},
+    host::{GATEWAY, Place, Role, Setting, lock},
     life::Life,
     miner::HEARTBEAT,
     trace::trace,
@@ -52,10 +52,6 @@ pub struct Validator {
     setting: Setting,
     drive: Mutex<Drive>,
     running: Mutex<Option<Running>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Validator {
