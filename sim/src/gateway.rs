@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use crate::{
     chain::GENESIS,
     disk::Drive,
-    host::{GATEWAY, Setting},
+    host::{GATEWAY, Setting, lock},
     life::Life,
     trace::trace,
 };
@@ -56,10 +56,6 @@ pub struct Gateway {
     running: Mutex<Option<Running>>,
     /// Whether its ledger says what nobody has signed.
     is_lying: Arc<AtomicBool>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whose key data keys are wrapped under: that takes no bucket.

@@ -1,6 +1,9 @@
 //! What all hosts need to know of each other before they start.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use arion_net::PeerAddr;
 use arion_types::{NodeId, signing::node_id};
@@ -72,4 +75,9 @@ impl Setting {
     pub fn validators(&self) -> impl Iterator<Item = Place> {
         (0..self.validators).map(|number| Place { role: Role::Validator, number })
     }
+}
+
+/// What is behind a lock; a panic elsewhere ends the simulation anyway.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

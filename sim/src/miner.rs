@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -28,7 +28,7 @@ use tokio::time::sleep;
 use crate::{
     chain::GENESIS,
     disk::Drive,
-    host::{Place, Role, Setting},
+    host::{Place, Role, Setting, lock},
     life::Life,
     network::endpoint,
     trace::trace,
@@ -71,10 +71,6 @@ pub struct Miner {
     draining: Mutex<bool>,
     /// Whether it may have lost what it signed for, through no fault of its software.
     is_spoilt: Mutex<bool>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The family of a miner.
@@ -196,7 +192,7 @@ impl Miner {
             segment_bytes: 256 << 10,
             checkpoint_bytes: 512 << 10,
             trash_retention: Duration::from_secs(600),
-            scrub_period: Duration::from_secs(1_800),
+            scrub_period: Duration::from_secs(600),
             background: false,
             clock: clock.clone(),
             ..StoreOptions::default()

@@ -1,7 +1,7 @@
 //! A validator service: the real liveness, votes and repair.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -22,21 +22,21 @@ use arion_validator::{
 use crate::{
     chain::GENESIS,
     disk::Drive,
-    host::{GATEWAY, Place, Role, Setting},
+    host::{GATEWAY, Place, Role, Setting, lock},
     life::Life,
     miner::HEARTBEAT,
     trace::trace,
 };
 
 /// A miner may be silent for this long.
-pub const OUT_AFTER: Duration = Duration::from_secs(600);
+pub const OUT_AFTER: Duration = Duration::from_secs(300);
 const IN_AFTER: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(6);
 const LEDGER_POLL: Duration = Duration::from_secs(10);
 const REPAIR: RepairOptions = RepairOptions {
     bytes_per_second: 8 << 20,
     workers: 2,
-    census_interval: Duration::from_secs(600),
+    census_interval: Duration::from_secs(300),
     delay: Duration::from_secs(60),
     takeover: Duration::from_secs(120),
 };
@@ -52,10 +52,6 @@ pub struct Validator {
     setting: Setting,
     drive: Mutex<Drive>,
     running: Mutex<Option<Running>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Validator {

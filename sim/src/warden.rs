@@ -1,7 +1,7 @@
 //! A warden: the real docket, auditor and store; and the submitter that takes its attestations to the chain.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -30,7 +30,7 @@ use codec::DecodeAll;
 use crate::{
     chain::{BUCKET_BLOCKS, Chain, GENESIS},
     disk::Drive,
-    host::{GATEWAY, Place, Role, SUBMITTER, Setting},
+    host::{GATEWAY, Place, Role, SUBMITTER, Setting, lock},
     life::Life,
     trace::trace,
 };
@@ -55,10 +55,6 @@ pub struct Warden {
     running: Mutex<Option<Life>>,
     /// Says from its next start on that it was refused what it asked miners for.
     is_lying: Mutex<bool>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Warden {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     chain::Chain,
     dice::Dice,
     gateway::Gateway,
-    host::{GATEWAY, Place, Role, SUBMITTER, Setting},
+    host::{GATEWAY, Place, Role, SUBMITTER, Setting, lock},
     life::Life,
     load::Oracle,
     miner::{self, Manner, Miner},
@@ -89,10 +89,6 @@ pub struct World {
     watches: Mutex<Vec<Arc<Mutex<usize>>>>,
     /// Of what is not a host.
     _life: Life,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A miner as the chain has it.

@@ -414,7 +414,7 @@ impl DiskFile for MemoryFile {
         let synced = state.operate();
         let file = &mut state.files[self.file];
         if synced.is_ok() {
-            file.durable = file.live.clone();
+            file.durable.clone_from(&file.live);
         }
         // Where it failed the writes are forgotten: still read, never written. Where the process died they may be
         // under way.

@@ -12,7 +12,7 @@ use crate::{
     world::{Plan, World},
 };
 
-const LONG: Plan = Plan { pause: Duration::from_secs(150), ..Plan::USUAL };
+const LONG: Plan = Plan { pause: Duration::from_secs(75), ..Plan::USUAL };
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
@@ -30,7 +30,7 @@ pub fn scenarios() -> Vec<Scenario> {
                     world.crash(draining, false);
                     world.miners[draining.number].set_draining(true);
                     world.restart(draining).await?;
-                    world.wait(300).await;
+                    world.wait(150).await;
                     world.lose_one().await;
                     for number in second..second + FAMILY_SIZE {
                         world.join(number)?;
@@ -38,7 +38,7 @@ pub fn scenarios() -> Vec<Scenario> {
                     world.miners[draining.number].set_draining(false);
                     world.crash(draining, false);
                     world.restart(draining).await?;
-                    world.wait(300).await;
+                    world.wait(150).await;
                     Ok(())
                 })
             },
@@ -50,11 +50,11 @@ pub fn scenarios() -> Vec<Scenario> {
             plan: Plan { reserve: 100, operations: 5, ..LONG },
             faults: |world| {
                 Box::pin(async move {
-                    world.wait(300).await;
+                    world.wait(150).await;
                     for number in world.plan.miners..world.plan.miners + world.plan.reserve {
                         world.join(number)?;
                     }
-                    world.wait(300).await;
+                    world.wait(150).await;
                     Ok(())
                 })
             },
@@ -77,7 +77,7 @@ pub fn scenarios() -> Vec<Scenario> {
                             registry.miners.remove(&node);
                         });
                     }
-                    world.wait(600).await;
+                    world.wait(400).await;
                     Ok(())
                 })
             },
@@ -109,7 +109,7 @@ impl World {
         self.wait(60).await;
         self.crash_at_event(place, false).await;
         tokio::time::sleep(OUT_AFTER).await;
-        self.wait(600).await;
+        self.wait(300).await;
         if let Err(error) = self.restart(place).await {
             crate::trace::trace!("{} does not start again: {error:#}", place.name());
         }

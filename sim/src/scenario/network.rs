@@ -71,13 +71,13 @@ pub fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "chain-lag",
-            about: "a third of all hosts see the chain up to five minutes late, while a miner leaves and comes back",
-            plan: Plan { pause: Duration::from_secs(150), ..Plan::USUAL },
+            about: "a third of all hosts see the chain up to 200 s late, while a miner leaves and comes back",
+            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let hosts = world.hosts();
                     for at in world.dice.some(hosts.len() / 3, hosts.len()) {
-                        let lag = world.dice.between(Duration::ZERO, Duration::from_secs(300));
+                        let lag = world.dice.between(Duration::ZERO, Duration::from_secs(200));
                         world.chain.set_lag(&hosts[at], lag);
                     }
                     world.lose_one().await;
@@ -88,16 +88,16 @@ pub fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "chain-stall",
-            about: "no block comes for up to ten minutes, while a miner leaves",
-            plan: Plan { pause: Duration::from_secs(150), ..Plan::USUAL },
+            about: "no block comes for minutes, while a miner leaves",
+            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     world.wait(60).await;
                     world.crash(world.any_miner(), false);
                     for _ in 0..2 {
-                        world.wait(400).await;
+                        world.wait(200).await;
                         world.chain.stall(true);
-                        world.wait(600).await;
+                        world.wait(400).await;
                         world.chain.stall(false);
                     }
                     Ok(())
@@ -108,7 +108,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "reorg",
             about: "blocks with votes are given up again and again before they are final, while a miner leaves and comes back",
-            plan: Plan { pause: Duration::from_secs(150), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let other = world.clone();

@@ -17,7 +17,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "lying-miner",
             about: "one miner signs for shards and throws them away, one answers with other bytes",
-            plan: Plan { pause: Duration::from_secs(150), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(40), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let cheats = world.dice.some(2, world.plan.miners);
@@ -28,9 +28,9 @@ pub fn scenarios() -> Vec<Scenario> {
                         world.note_away();
                         world.restart(place).await?;
                     }
-                    world.wait(900).await;
+                    world.wait(200).await;
                     // The bound within which they must be caught.
-                    tokio::time::sleep(Duration::from_secs(1_800)).await;
+                    tokio::time::sleep(Duration::from_secs(1_200)).await;
                     Ok(())
                 })
             },
