@@ -202,9 +202,12 @@ impl Follower {
         loop {
             let page = self.page(cursor).await?;
             let is_last = page.len() < usize::from(LEDGER_ENTRIES_MAX);
+            if !is_last {
+                self.reached(Reach::Partial);
+            }
             let end = page.last().map_or(cursor, |entry| entry.sequence);
             let (changes, reached) = self.read(cursor, page).await?;
-            if !is_last || reached < end {
+            if reached < end {
                 self.reached(Reach::Partial);
             }
             if reached > cursor {
