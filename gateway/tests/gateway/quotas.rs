@@ -197,7 +197,13 @@ async fn what_is_announced_is_refused_before_it_is_sent_and_the_rest_leaves_noth
         assert_eq!(used(served, "alice"), (0, 1));
         // Given back in the background.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while !block_on(served.grid.meta.inflight_stripes()).unwrap().is_empty() {
+        let held = || {
+            let meta = &served.grid.meta;
+            block_on(async {
+                meta.inflight_stripes().await.unwrap().len() + meta.pinned_stripes().await.unwrap().len()
+            })
+        };
+        while held() > 0 {
             assert!(std::time::Instant::now() < deadline, "stripes stay behind");
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
