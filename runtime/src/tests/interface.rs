@@ -204,7 +204,7 @@ fn transactions_carry_these_extensions() {
         "WeightReclaim",
     ];
     assert_eq!(names, expected);
-    assert_eq!((VERSION.spec_version, VERSION.transaction_version), (4, 3));
+    assert_eq!((VERSION.spec_version, VERSION.transaction_version), (5, 3));
 }
 
 #[test]
