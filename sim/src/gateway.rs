@@ -68,7 +68,7 @@ fn options() -> GridOptions {
         // Small enough for objects of several stripes to cost little.
         stripe_bytes: 96 << 10,
         pack_object_bytes: 16 << 10,
-        pack_stripe_bytes: 48 << 10,
+        surplus_after: std::time::Duration::from_secs(120),
         cache_bytes: 0,
         ..GridOptions::default()
     }

@@ -220,6 +220,8 @@ impl Miner {
             genesis: GENESIS,
             endpoint: record(self.place.number).endpoint,
             draining: *lock(&self.draining),
+            // Nobody makes it.
+            drain_file: nonces.join("draining"),
             store: store.clone(),
             transport,
             clock,

@@ -14,7 +14,7 @@ use arion_validator::{
     holdings::{Holdings, HoldingsBook},
     liveness::Liveness,
     publisher::{Publisher, publish},
-    repair::{Parts, Repair, RepairOptions},
+    repair::{LastCensus, Parts, Repair, RepairOptions, custody::Custody},
     service::ValidatorService,
     standing::{Patience, Standings},
 };
@@ -39,6 +39,7 @@ const REPAIR: RepairOptions = RepairOptions {
     census_interval: Duration::from_secs(300),
     delay: Duration::from_secs(60),
     takeover: Duration::from_secs(120),
+    orphan_age: Duration::from_secs(24 * 3_600),
 };
 
 struct Running {
@@ -93,12 +94,6 @@ impl Validator {
         let liveness = Arc::new(Mutex::new(Liveness::new(GENESIS, HEARTBEAT)));
         let patience = Patience { out_after: OUT_AFTER, in_after: IN_AFTER };
         let standings = Arc::new(Mutex::new(Standings::new(patience)));
-        let service = ValidatorService {
-            view: view.clone(),
-            liveness: liveness.clone(),
-            standings: standings.clone(),
-            metrics: metrics.clone(),
-        };
         let follower = Arc::new(Follower::new(
             GATEWAY.peer(),
             transport.clone(),
@@ -106,6 +101,22 @@ impl Validator {
             Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(view.clone()))),
             Default::default(),
         ));
+        let custody = Custody::new(
+            view.clone(),
+            holdings.clone(),
+            vec![follower.clone()],
+            standings.clone(),
+            metrics.clone(),
+        );
+        let last_census = LastCensus::default();
+        let service = ValidatorService {
+            view: view.clone(),
+            liveness: liveness.clone(),
+            standings: standings.clone(),
+            custody: custody.clone(),
+            last_census: last_census.clone(),
+            metrics: metrics.clone(),
+        };
         let repair = Repair::new(Parts {
             key,
             view: view.clone(),
@@ -115,11 +126,13 @@ impl Validator {
             liveness: liveness.clone(),
             health: health.clone(),
             metrics: metrics.clone(),
+            last_census,
             options: REPAIR,
         });
         self.setting.network.listen(&name, self.place.node(), &life, Arc::new(service));
         life.spawn(follower.run(LEDGER_POLL));
         life.spawn(repair.clone().run());
+        life.spawn(custody.watch());
         life.spawn(publish(Publisher {
             view,
             chain: self.setting.chain.ballot(self.place.node(), &life),

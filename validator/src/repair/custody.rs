@@ -133,7 +133,7 @@ impl Custody {
             }
             let begun = Instant::now();
             let custody = self.clone();
-            match tokio::task::spawn_blocking(move || custody.count(now_ms())).await {
+            match arion_daemon::work::blocking(move || custody.count(now_ms())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "what miners hold cannot be counted"),
                 // Stopping.
