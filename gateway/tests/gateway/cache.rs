@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use arion_gateway::grid::GridOptions;
 
-use crate::network::{MINERS, Mood, Network, read, sample, write};
+use crate::network::{MINERS, Mood, Network, eventually, read, sample, write};
 
 const MIB: usize = 1 << 20;
 
@@ -74,6 +74,11 @@ async fn wrong_bytes_are_not_kept() {
     let grid = network.grid_with(directory.path(), options());
     let plain = sample(5 * MIB);
     let manifest = write(&grid, &plain).await.unwrap();
+    // The last of them come after the acknowledgement.
+    eventually("every miner has its shard", async || {
+        network.miners.iter().all(|miner| miner.shard_count() == 1)
+    })
+    .await;
     network.miners[..20].iter().for_each(|miner| miner.set(Mood::Corrupt));
     for _ in 0..2 {
         assert_eq!(read(&grid, &manifest, 0..plain.len() as u64).await.unwrap(), plain);
