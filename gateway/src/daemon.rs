@@ -98,7 +98,7 @@ impl arion_daemon::Daemon for Gateway {
         health.detail("node_id", node_id.to_string());
         health.detail("quic", quic.local_addr().to_string());
 
-        // Metrics need the grid, the grid needs the genesis hash: the chain comes first, health before both.
+        // The grid needs the genesis hash: the chain, or what was kept of it, comes first, health before both.
         let mut registry = Registry::default();
         let metrics = Metrics::default();
         metrics.register(&mut registry);
