@@ -64,7 +64,7 @@ mod volumes_tests;
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -76,6 +76,7 @@ use arion_types::{
     units::{GIB, MIB},
 };
 use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use index::Entry;
@@ -225,7 +226,7 @@ pub struct Usage {
 /// An open store. Dropping it leaves the log as it is; [`Store::close`] also writes a checkpoint.
 pub struct Store {
     shared: Arc<Shared>,
-    queue: Mutex<Option<mpsc::Sender<Queued>>>,
+    queue: Mutex<Option<Sender<Queued>>>,
     places: Arc<Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
     keeper: Mutex<Option<JoinHandle<()>>>,
@@ -241,7 +242,7 @@ pub struct Store {
 struct Parts {
     store: Store,
     writer: Writer,
-    changes: mpsc::Receiver<Queued>,
+    changes: Receiver<Queued>,
     keeper: Keeper,
 }
 
@@ -318,7 +319,7 @@ impl Store {
         if !recovered.amends.is_empty() {
             writer.amend(recovered.amends);
         }
-        let (sender, changes) = mpsc::channel();
+        let (sender, changes) = unbounded();
         let store = Self {
             shared: shared.clone(),
             queue: Mutex::new(Some(sender)),

@@ -14,13 +14,23 @@ use std::{
     num::NonZeroU64,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::{
     fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs},
-    io::ReadWriteFlags,
+    io::{Errno, ReadWriteFlags},
 };
+
+/// Reads and writes of so many bytes leave nothing in the page cache: it would not last there until it is read again, and
+/// memory that is used the first time costs more than the disk (docs/adr/0006-shard-store.md). Not below: small shards are
+/// what is read most often.
+const UNCACHED_BYTES_MIN: usize = 256 << 10;
+/// `RWF_DONTCACHE`, Linux 6.14: pages that a call brings into the page cache leave it when it is done. Others refuse it.
+const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 /// A directory of files. Names are relative and have at most one directory, `segments`.
 pub trait Disk: Send + Sync {
@@ -177,13 +187,13 @@ impl Disk for DirDisk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(self.writable).open(self.path(name))?;
-        Ok(Arc::new(DirFile(file)))
+        Ok(Arc::new(DirFile::new(file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).open(self.path(name))?;
-        Ok(Arc::new(DirFile(file)))
+        Ok(Arc::new(DirFile::new(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -225,36 +235,56 @@ impl Disk for DirDisk {
     }
 }
 
-struct DirFile(File);
+struct DirFile {
+    file: File,
+    /// Whether the file system knows [`DONT_CACHE`], as far as was tried.
+    uncached: AtomicBool,
+}
+
+impl DirFile {
+    fn new(file: File) -> Self {
+        Self { file, uncached: AtomicBool::new(true) }
+    }
+
+    /// What `call` does with flags for so many bytes; again without them where they are refused.
+    fn with_flags(
+        &self,
+        length: usize,
+        mut call: impl FnMut(ReadWriteFlags) -> rustix::io::Result<usize>,
+    ) -> rustix::io::Result<usize> {
+        if length >= UNCACHED_BYTES_MIN && self.uncached.load(Ordering::Relaxed) {
+            match call(DONT_CACHE) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    self.uncached.store(false, Ordering::Relaxed)
+                }
+                done => return done,
+            }
+        }
+        call(ReadWriteFlags::empty())
+    }
+}
 
 impl DiskFile for DirFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            // The spare room is exact or a little more: what is too much is cut off below.
-            let room = rustix::buffer::spare_capacity(&mut bytes);
-            match rustix::io::pread(&self.0, room, offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) if read >= length => break,
-                // Rare: a signal or the end of the file in between.
-                Ok(_) => {
-                    bytes.clear();
-                    bytes.resize(length, 0);
-                    self.0.read_exact_at(&mut bytes, offset)?;
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let mut bytes = vec![0; length];
+        let read = self.with_flags(length, |flags| {
+            rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(&mut bytes)], offset, flags)
+        });
+        match read {
+            Ok(read) if read == length => return Ok(bytes),
+            // Rare: a signal, or the end of the file.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        bytes.truncate(length);
+        self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
     }
 
@@ -262,16 +292,17 @@ impl DiskFile for DirFile {
         let mut bytes = vec![0; length];
         let into = &mut [IoSliceMut::new(&mut bytes)];
         // File systems that cannot say whether they would wait refuse.
-        let read = rustix::io::preadv2(&self.0, into, offset, ReadWriteFlags::NOWAIT).ok()?;
+        let read = rustix::io::preadv2(&self.file, into, offset, ReadWriteFlags::NOWAIT).ok()?;
         (read == length).then_some(bytes)
     }
 
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let whole: usize = parts.iter().map(|part| part.len()).sum();
         let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
-        let written = match rustix::io::pwritev(&self.0, &slices, offset) {
+        let write = |flags| rustix::io::pwritev2(&self.file, &slices, offset, flags);
+        let written = match self.with_flags(whole, write) {
             Ok(written) => written,
-            Err(rustix::io::Errno::INTR) => 0,
+            Err(Errno::INTR) => 0,
             Err(error) => return Err(error.into()),
         };
         if written == whole {
@@ -280,43 +311,43 @@ impl DiskFile for DirFile {
         // The rest, part by part; an error names what stopped it.
         let mut at = offset;
         for part in parts {
-            self.0.write_all_at(part, at)?;
+            self.file.write_all_at(part, at)?;
             at += part.len() as u64;
         }
         Ok(())
     }
 
     fn start_writing(&self, offset: u64, length: u64) {
-        start_writing(&self.0, offset, length);
+        start_writing(&self.file, offset, length);
     }
 
     fn expect_random(&self) {
-        let _ = fadvise(&self.0, 0, None, Advice::Random);
+        let _ = fadvise(&self.file, 0, None, Advice::Random);
     }
 
     fn prefetch(&self, offset: u64, length: u64) {
-        let _ = fadvise(&self.0, offset, NonZeroU64::new(length), Advice::WillNeed);
+        let _ = fadvise(&self.file, offset, NonZeroU64::new(length), Advice::WillNeed);
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file.set_len(length)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(fallocate(&self.0, flags, offset, length)?)
+        Ok(fallocate(&self.file, flags, offset, length)?)
     }
 
     fn allocated(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.blocks() * 512)
+        Ok(self.file.metadata()?.blocks() * 512)
     }
 
     fn forget_cached(&self) {
-        let _ = fadvise(&self.0, 0, None, Advice::DontNeed);
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 }
 

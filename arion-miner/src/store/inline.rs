@@ -1,6 +1,8 @@
 //! What the threads of a store do, where there must be none (`arion_daemon::work`): whoever asks for something does it.
 
-use std::{iter::once, sync::mpsc};
+use std::iter::once;
+
+use crossbeam_channel::Receiver;
 
 use super::{
     keeper::Keeper,
@@ -9,12 +11,12 @@ use super::{
 
 pub(super) struct Inline {
     writer: Writer,
-    changes: mpsc::Receiver<Queued>,
+    changes: Receiver<Queued>,
     keeper: Keeper,
 }
 
 impl Inline {
-    pub(super) fn new(mut writer: Writer, changes: mpsc::Receiver<Queued>, keeper: Keeper) -> Self {
+    pub(super) fn new(mut writer: Writer, changes: Receiver<Queued>, keeper: Keeper) -> Self {
         writer.options.background = false;
         Self { writer, changes, keeper }
     }

@@ -6,11 +6,12 @@
 
 use std::{
     cell::RefCell,
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering, mpsc},
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::Sender;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{
@@ -89,15 +90,11 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Starts the thread.
-    pub(super) fn spawn(
-        self,
-        queue: mpsc::Sender<Queued>,
-        stop: Arc<Stop>,
-    ) -> std::io::Result<JoinHandle<()>> {
+    pub(super) fn spawn(self, queue: Sender<Queued>, stop: Arc<Stop>) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("store-keeper".into()).spawn(move || self.run(&queue, &stop))
     }
 
-    fn run(mut self, queue: &mpsc::Sender<Queued>, stop: &Stop) {
+    fn run(mut self, queue: &Sender<Queued>, stop: &Stop) {
         // One at a time: the queue stays bounded.
         let mut submit = |change: Change| queue.send(Queued::alone(change)).map_err(|_| WriteError::Closed);
         let bytes_per_second = self.options.background_bytes_per_second;

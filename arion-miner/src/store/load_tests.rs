@@ -43,7 +43,7 @@ fn files_are_opened_without_holding_others_up() {
     let slow = shared.clone();
     let opening = std::thread::spawn(move || slow.segment(2).map(|_| ()));
     entered.wait();
-    let (done, was_done) = mpsc::channel();
+    let (done, was_done) = unbounded();
     let others = shared.clone();
     let other = std::thread::spawn(move || {
         let spans = others.files().spans().len();

@@ -10,13 +10,11 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select, unbounded};
 
 use super::{
     disk::DiskFile,
@@ -29,8 +27,6 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 const IN_FLIGHT_BYTES_MIN: usize = 1 << 20;
 /// Longest wait for changes that are expected.
 const GATHER_MAX: Duration = Duration::from_millis(1);
-/// Between looks at a sync under way.
-const LOOK: Duration = Duration::from_micros(50);
 
 /// A batch whose sync is under way.
 pub(super) struct InFlight {
@@ -52,8 +48,8 @@ pub(super) enum Syncer {
 impl Syncer {
     /// Starts the thread, which ends when the result is dropped.
     pub(super) fn spawn() -> io::Result<Self> {
-        let (ask, files) = channel::<Arc<dyn DiskFile>>();
-        let (answer, synced) = channel();
+        let (ask, files) = unbounded::<Arc<dyn DiskFile>>();
+        let (answer, synced) = unbounded();
         std::thread::Builder::new().name("store-syncer".into()).spawn(move || {
             for file in files {
                 if answer.send(file.sync()).is_err() {
@@ -115,22 +111,37 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => return Next::Commit,
                 Err(TryRecvError::Empty) => {}
             }
-            let (wait, then) = if self.in_flight.is_some() {
-                (LOOK, None)
-            } else if batch.count > 0 {
+            if self.in_flight.is_some() {
+                if let Some(queued) = self.await_either(queue) {
+                    return Next::Take(queued);
+                }
+                continue;
+            }
+            let (wait, then) = if batch.count > 0 {
                 let left = (self.last_sync / 2).min(GATHER_MAX).saturating_sub(begun.elapsed());
                 let expected = self.last_batch.min(self.options.batch_max);
-                (if batch.count < expected { left } else { Duration::ZERO }, Some(Next::Commit))
+                (if batch.count < expected { left } else { Duration::ZERO }, Next::Commit)
             } else {
-                (self.options.checkpoint_interval, Some(Next::Idle))
+                (self.options.checkpoint_interval, Next::Idle)
             };
-            match (queue.recv_timeout(wait), then) {
-                (Ok(queued), _) => return Next::Take(queued),
-                (Err(RecvTimeoutError::Timeout), Some(then)) => return then,
-                // Looks again; a queue that is gone is noticed above.
-                (Err(_), _) => {}
+            match queue.recv_timeout(wait) {
+                Ok(queued) => return Next::Take(queued),
+                Err(RecvTimeoutError::Timeout) => return then,
+                // A queue that is gone is noticed above.
+                Err(RecvTimeoutError::Disconnected) => {}
             }
         }
+    }
+
+    /// The next change, if it comes before the end of the sync under way.
+    fn await_either(&mut self, queue: &Receiver<Queued>) -> Option<Queued> {
+        let Syncer::Thread { synced, .. } = &self.syncer else { return queue.try_recv().ok() };
+        let synced = select! {
+            recv(synced) -> synced => synced.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())),
+            recv(queue) -> queued => return queued.ok(),
+        };
+        self.landed(&synced);
+        None
     }
 
     /// Makes the batch durable, then visible, then answers; a large one later. The one before comes first.

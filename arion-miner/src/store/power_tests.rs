@@ -419,7 +419,7 @@ async fn a_slow_sync_holds_up_neither_readers_nor_the_queue() {
     let store = Arc::new(Store::open_on(Arc::new(disk.clone()), quiet()).unwrap());
     let first = shard_body(3);
     store.put(address(&first), placement(&first, 3), first.clone()).await.unwrap();
-    let (entered, (open, gate)) = (Arc::new(tokio::sync::Notify::new()), mpsc::channel::<()>());
+    let (entered, (open, gate)) = (Arc::new(tokio::sync::Notify::new()), unbounded::<()>());
     let (notify, gate) = (entered.clone(), Mutex::new(gate));
     let during_sync: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
         notify.notify_one();
@@ -448,7 +448,7 @@ async fn the_next_batch_is_written_while_one_is_in_flight() {
     const LARGE: usize = 3 << 19;
     let disk = MemoryDisk::default();
     let store = Arc::new(Store::open_on(Arc::new(disk.clone()), quiet()).unwrap());
-    let (entered, (open, gate)) = (Arc::new(tokio::sync::Notify::new()), mpsc::channel::<()>());
+    let (entered, (open, gate)) = (Arc::new(tokio::sync::Notify::new()), unbounded::<()>());
     let (notify, gate) = (entered.clone(), Mutex::new(gate));
     let during_sync: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
         notify.notify_one();

@@ -20,6 +20,7 @@ pub mod directory;
 pub mod http;
 pub mod keys;
 pub mod logs;
+pub mod memory;
 pub mod output;
 pub mod secret_file;
 pub mod settings;
