@@ -96,9 +96,10 @@ pub(super) async fn put_object(
     let names = (input.bucket.clone(), input.key.clone());
     let announced = input.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
     store.check_credit(&account, announced).await?;
-    let room = store.grid.meta.check_room(names, payer.clone(), allowance, announced).await;
-    room.map_err(|error| store.refused(error))?;
     let properties = properties!((acl, payer), input, store.encryption(&sealing).await?);
+    // What can be refused is refused before the body is read.
+    let allowed = store.grid.meta.check_put(names, &properties, &condition, allowance, announced).await;
+    allowed.map_err(|error| store.refused(error))?;
     let (upload, manifest, md5, checksums) = take_in_body!(store, &sealing, request, None);
     let now = now_ms();
     let info = ObjectInfo {

@@ -42,6 +42,7 @@ mod process;
 mod quotas;
 mod receipts;
 mod recovery;
+mod refusals;
 mod relocation;
 mod replicas;
 mod s3;
