@@ -12,6 +12,7 @@
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
 //! - `USAGE` has what the rows of versions and uploads come to; `OCCUPIED` what of the ledger's live bytes they refer to.
 //! - `NULLS` names the null version of a key if it is in `VERSIONS`.
+//! - `EQUALS` refers to stripes in `STRIPES` only.
 //! - What a bucket's rules tell of is in `EVENTS` with the change itself.
 //!
 //! # Not here
@@ -29,6 +30,7 @@ mod delete;
 #[cfg(test)]
 #[path = "../tests/gateway/engine.rs"]
 mod engine;
+mod equal;
 mod error;
 mod events;
 mod expiry;
@@ -53,12 +55,13 @@ mod uploads;
 mod usage;
 mod versions;
 
-pub use bucket_keys::{BucketKeyName, BucketKeyRow};
+pub use bucket_keys::{BucketKeyName, BucketKeyRow, deduplication_name};
 pub use buckets::BucketInfo;
 pub use commitments::{Commitment, Commitments, LedgerCut, Notice};
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
+pub use equal::Equal;
 pub use error::{DiskFailed, MetaError, OpenError};
 pub use events::Left;
 pub use expiry::Expiring;
@@ -329,6 +332,8 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     transaction.open_table(packs::PACKED)?;
     transaction.open_table(packs::HOLED)?;
     transaction.open_table(stripes::PINNED)?;
+    transaction.open_table(equal::EQUALS)?;
+    transaction.open_table(equal::EQUAL_AT)?;
     transaction.open_table(events::EVENTS)?;
     transaction.open_table(receipts::RECEIPTS)?;
     transaction.open_table(moved::MOVED)?;

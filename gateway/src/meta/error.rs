@@ -62,6 +62,12 @@ pub enum MetaError {
     /// An account would store more than it may.
     #[error(transparent)]
     Quota(Box<QuotaExceeded>),
+    /// The earlier stream that was to be referred to is not where it was found any more.
+    #[error("the equal stream is gone")]
+    EqualGone,
+    /// An equal stream was entered in the meantime.
+    #[error("an equal stream is there by now")]
+    EqualThere,
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition failed")]
     PreconditionFailed,

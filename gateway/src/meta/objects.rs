@@ -3,9 +3,10 @@
 use arion_crypto::WrappedKey;
 
 use super::{
-    Allowance, Condition, MANIFESTS, Meta, MetaError, OBJECTS, ReadTransaction, ReadableTable, Usage,
+    Allowance, Condition, Equal, MANIFESTS, Meta, MetaError, OBJECTS, ReadTransaction, ReadableTable, Usage,
     WriteTransaction, bucket_keys, buckets,
     buckets::BucketInfo,
+    equal,
     events::{self, Happened},
     occupancy, packs, stripes, usage,
     versions::{Reading, Writing},
@@ -21,7 +22,7 @@ use crate::{
 pub use crate::listing::Page as ObjectPage;
 
 /// An object to be entered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NewObject {
     /// Its bucket.
     pub bucket: String,
@@ -226,6 +227,16 @@ impl Meta {
     /// Enters an object whose stripes have reached their quorum. Returns the version's id where versions are
     /// made.
     pub async fn put_object(&self, object: NewObject, now_ms: u64) -> Result<Option<VersionId>, MetaError> {
+        self.put_equal(object, None, now_ms).await
+    }
+
+    /// The same of an object whose only part is, or becomes, the one stream of its account with these bytes.
+    pub async fn put_equal(
+        &self,
+        object: NewObject,
+        equal: Option<Equal>,
+        now_ms: u64,
+    ) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
             let NewObject { bucket: name, key, info, manifest, condition, allowance, origin } = object;
             let bucket = buckets::require(transaction, &name)?;
@@ -233,8 +244,15 @@ impl Meta {
             let payer = (info.properties.payer.as_str(), &allowance);
             check_room(transaction, &bucket, (&name, &key), payer, info.size)?;
             bucket_keys::require(transaction, &name, &manifest.parts)?;
+            let stream = equal.as_ref().zip(manifest.parts.first());
+            if let Some((equal, part)) = stream {
+                equal::check(transaction, &bucket.account, part, equal)?;
+            }
             stripes::hold(transaction, manifest.stripes())?;
             occupancy::claim(transaction, &bucket.account, &manifest.parts)?;
+            if let Some((equal, part)) = stream {
+                equal::enter(transaction, &bucket.account, part, equal)?;
+            }
             let cause = (origin.written(), &origin);
             enter(transaction, &bucket, (&name, &key), info, manifest, cause, now_ms)
         })

@@ -11,7 +11,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, ReadTransaction, ReadableTable,
-    STRIPES, TableDefinition, WriteTransaction, ledger, occupancy, receipts,
+    STRIPES, TableDefinition, WriteTransaction, equal, ledger, occupancy, receipts,
     replicas::{INFLIGHT_BY, PINNED_BY, disown, own},
 };
 use crate::manifest::StripeRecord;
@@ -116,6 +116,7 @@ fn bury(
     let was_inflight = transaction.open_table(INFLIGHT)?.take(id.0)?.is_some();
     disown(transaction, INFLIGHT_BY, id)?;
     occupancy::buried(transaction, id)?;
+    equal::buried(transaction, id)?;
     let mut signed = HashSet::new();
     let is_unsigned = unsigned(transaction, record, was_inflight)?;
     let mut missing = transaction.open_table(MISSING)?;

@@ -91,6 +91,9 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         MetaError::Quota(exceeded) => {
             custom("QuotaExceeded", StatusCode::FORBIDDEN, format!("the quota is used up: {exceeded}"))
         }
+        MetaError::EqualGone | MetaError::EqualThere => {
+            s3_error!(SlowDown, "equal bytes were stored or deleted in this moment; try again")
+        }
         MetaError::KeyReplaced => {
             s3_error!(SlowDown, "the bucket's key was replaced in this moment; try again")
         }

@@ -25,6 +25,7 @@ mod cache;
 mod chainless;
 mod crash;
 mod credits;
+mod deduplication;
 mod encryption;
 mod grid;
 mod key_command;
