@@ -197,6 +197,7 @@ impl Meta {
             let more = Usage::part(part.manifest.plain_len);
             let less = Usage::part(before.as_ref().map_or(0, |before| before.manifest.plain_len));
             usage::check_upload(transaction, (&payer, &allowance), more, less)?;
+            stripes::require(transaction, &part.manifest.stripes)?;
             if let Some(equal) = &equal {
                 equal::check(transaction, account_of(&payer), &part.manifest, equal)?;
             }

@@ -100,6 +100,9 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         MetaError::PreconditionFailed => {
             s3_error!(PreconditionFailed, "a condition of the request does not hold")
         }
+        MetaError::TakenBack | MetaError::Deposed => {
+            s3_error!(ServiceUnavailable, "this gateway stood still for a while; try again")
+        }
         MetaError::Unavailable(error) => {
             tracing::warn!(%error, "the metadata cannot be reached");
             s3_error!(ServiceUnavailable, "the gateway's metadata cannot be reached; try again in a moment")
