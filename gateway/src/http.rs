@@ -141,9 +141,11 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let (Some(mut stream), slot) = (self.stream.take(), self.slot.take()) else { return };
         let mut discarded = [0; 16 << 10];
-        // Mostly the client has closed, or sends nothing.
-        if matches!(stream.try_read(&mut discarded), Ok(0) | Err(_)) {
-            return;
+        match stream.try_read(&mut discarded) {
+            // Mostly the client has closed.
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+            _ => {}
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
