@@ -90,6 +90,14 @@ impl<T: FromStr> FromStr for OrNone<T> {
     }
 }
 
+fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off"),
+    }
+}
+
 /// What is to be changed.
 #[derive(Args)]
 pub struct SetArgs {
@@ -106,6 +114,9 @@ pub struct SetArgs {
     /// Most objects that it may store.
     #[arg(long, value_name = "NUMBER")]
     quota_objects: Option<OrNone<u64>>,
+    /// Whether equal bytes that it puts are stored once.
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    deduplicate: Option<bool>,
     /// Requests a second of all its keys.
     #[arg(long, value_name = "NUMBER")]
     requests: Option<OrNone<NonZeroU32>>,
@@ -178,13 +189,14 @@ fn set(args: SetArgs) -> anyhow::Result<()> {
         chain_account: value(args.chain_account),
         quota_bytes: value(args.quota),
         quota_objects: value(args.quota_objects),
+        deduplicate: args.deduplicate,
         requests: value(args.requests),
         burst: value(args.burst),
         upload: value(args.upload_rate),
         download: value(args.download_rate),
     };
     if changed == Changed::default() {
-        bail!("nothing to change: give a limit or --chain-account");
+        bail!("nothing to change: give a limit, --chain-account or --deduplicate");
     }
     let keys = AccessKeys::new(args.files.settings()?.access_keys_file());
     let entry = keys.set_account(&args.account, changed)?;

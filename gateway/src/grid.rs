@@ -124,6 +124,9 @@ pub enum ShardError {
     /// An answer to another question.
     #[error("an answer to another question")]
     Unexpected,
+    /// Another replica may lead by now, whose order it would be.
+    #[error("another replica may lead by now")]
+    Deposed,
 }
 
 impl ShardError {
@@ -285,6 +288,10 @@ impl Grid {
 
     /// Has a miner delete a shard; whether it is known not to hold it any more.
     async fn delete_shard(&self, peer: &PeerAddr, shard: ShardHash) -> Result<(), ShardError> {
+        // What was read before a pause may be wanted again by now.
+        if !self.meta.may_act() {
+            return Err(ShardError::Deposed);
+        }
         let command = self.order(Action::Delete, shard, peer.node_id);
         let answer =
             self.call(peer, Request::Delete(command), Bytes::new(), self.options.store_timeout).await;

@@ -14,13 +14,14 @@ use std::{
 };
 
 use arion_crypto::{
-    AccountKey, BucketKey, CustomerKey, DataKey, KeyId, OperatorSecret, UnwrapError, WrappedKey, Wrapping,
+    AccountKey, BucketKey, CustomerKey, DataKey, Fingerprint, KeyId, OperatorSecret, UnwrapError, WrappedKey,
+    Wrapping,
 };
 use arion_daemon::now_ms;
 
 use crate::{
     keystore::Generations,
-    meta::{BucketKeyName, BucketKeyRow, Meta, MetaError},
+    meta::{BucketKeyName, BucketKeyRow, Meta, MetaError, deduplication_name},
 };
 
 /// Bucket keys kept open; beyond, all are forgotten and opened again.
@@ -76,6 +77,30 @@ impl KeyPlace {
 
     fn context(&self) -> Vec<u8> {
         [self.bucket.as_bytes(), &[0], self.key.as_bytes()].concat()
+    }
+}
+
+/// What streams of an account are found by, and what their data keys are wrapped under for that.
+pub struct Deduplication {
+    /// The account.
+    pub account: String,
+    /// Its deduplication key.
+    pub key: Arc<BucketKey>,
+}
+
+impl Deduplication {
+    fn context(&self, fingerprint: &Fingerprint) -> Vec<u8> {
+        [deduplication_name(&self.account).as_bytes(), &[0], fingerprint].concat()
+    }
+
+    /// Wraps the data key of a stream.
+    pub fn wrap(&self, fingerprint: &Fingerprint, key: &DataKey) -> WrappedKey {
+        self.key.wrap(key, &self.context(fingerprint))
+    }
+
+    /// Opens the data key of a stream.
+    pub fn unwrap(&self, fingerprint: &Fingerprint, key: &WrappedKey) -> Result<DataKey, KeyringError> {
+        Ok(self.key.unwrap(key, &self.context(fingerprint))?)
     }
 }
 
@@ -189,6 +214,19 @@ impl Keyring {
             }
             // The first, and no other: who comes second uses it.
             self.meta.add_bucket_key((bucket.to_owned(), 1), self.made(bucket, account)).await?;
+        }
+        Err(MetaError::KeyReplaced.into())
+    }
+
+    /// What streams of an account are found by; the key is made if there is none yet.
+    pub async fn deduplication(&self, account: &str) -> Result<Deduplication, KeyringError> {
+        let name = deduplication_name(account);
+        for _ in 0..ADD_ATTEMPTS {
+            if let Some(row) = self.meta.deduplication_key(account).await? {
+                let key = self.bucket_key(&name, &row)?;
+                return Ok(Deduplication { account: account.to_owned(), key });
+            }
+            self.meta.add_deduplication_key(account, self.made(&name, account.to_owned())).await?;
         }
         Err(MetaError::KeyReplaced.into())
     }

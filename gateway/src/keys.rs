@@ -289,6 +289,12 @@ impl AccessKeys {
         })
     }
 
+    /// Whether equal bytes that an account puts are stored once.
+    pub fn deduplicates(&self, account: &str) -> Result<bool, KeysError> {
+        let Ok(name) = account.parse::<AccountName>() else { return Ok(false) };
+        self.look(|seen| seen.accounts.get(&name).is_some_and(|entry| entry.deduplicate))
+    }
+
     /// Looks into the file as it is now; what it does not have is the default.
     fn look<T: Default>(&self, look: impl FnOnce(&Seen) -> T) -> Result<T, KeysError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

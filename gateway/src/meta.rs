@@ -12,6 +12,7 @@
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
 //! - `USAGE` has what the rows of versions and uploads come to; `OCCUPIED` what of the ledger's live bytes they refer to.
 //! - `NULLS` names the null version of a key if it is in `VERSIONS`.
+//! - `EQUALS` refers to stripes in `STRIPES` only.
 //! - What a bucket's rules tell of is in `EVENTS` with the change itself.
 //!
 //! # Not here
@@ -29,6 +30,7 @@ mod delete;
 #[cfg(test)]
 #[path = "../tests/gateway/engine.rs"]
 mod engine;
+mod equal;
 mod error;
 mod events;
 mod expiry;
@@ -53,12 +55,13 @@ mod uploads;
 mod usage;
 mod versions;
 
-pub use bucket_keys::{BucketKeyName, BucketKeyRow};
+pub use bucket_keys::{BucketKeyName, BucketKeyRow, deduplication_name};
 pub use buckets::BucketInfo;
 pub use commitments::{Commitment, Commitments, LedgerCut, Notice};
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};
+pub use equal::Equal;
 pub use error::{DiskFailed, MetaError, OpenError};
 pub use events::Left;
 pub use expiry::Expiring;
@@ -122,6 +125,11 @@ pub(crate) const MISSING: TableDefinition<PlaceKey, &[u8]> = TableDefinition::ne
 pub(crate) const DELETES: TableDefinition<PlaceKey, &[u8]> = TableDefinition::new("deletes");
 pub(crate) const LEDGER: TableDefinition<u64, &[u8]> = TableDefinition::new("ledger");
 pub(crate) const MAPS: TableDefinition<u64, &[u8]> = TableDefinition::new("maps");
+
+tokio::task_local! {
+    /// The term in which work is done that only the leader does.
+    static TERM: u64;
+}
 
 /// Handle to the metadata; clones share it.
 #[derive(Clone)]
@@ -214,20 +222,29 @@ impl Meta {
         }
     }
 
-    /// Does what only one replica may do, whenever this one leads, until it is done.
+    /// Does what only one replica may do, whenever this one leads, until it is done. What the work itself writes is refused once
+    /// another one leads ([`MetaError::Deposed`]); tasks that it spawns are not bound.
     pub async fn while_leading<F: Future<Output = ()>>(&self, work: impl Fn() -> F) {
         let Some(mut leads) = self.store.leads() else { return work().await };
-        while leads.wait_for(|leads| *leads).await.is_ok() {
+        loop {
+            let term = leads.wait_for(Option::is_some).await.ok().and_then(|term| *term);
+            let Some(term) = term else { return };
             tokio::select! {
-                () = work() => return,
-                _ = leads.wait_for(|leads| !*leads) => {}
+                () = TERM.scope(term, work()) => return,
+                _ = leads.wait_for(|now| *now != Some(term)) => {}
             }
         }
     }
 
+    /// Whether work of the leader may have effects outside the metadata: not when it was stopped for so long that another replica
+    /// may lead.
+    pub fn may_act(&self) -> bool {
+        TERM.try_with(|term| self.store.is_fresh(*term)).unwrap_or(true)
+    }
+
     /// The number of this replica, and whether it leads; `None` where there is only one gateway.
     pub fn replica(&self) -> Option<(u32, bool)> {
-        self.store.replica().zip(self.store.leads().map(|leads| *leads.borrow()))
+        self.store.replica().zip(self.store.leads().map(|leads| leads.borrow().is_some()))
     }
 
     /// Whether other replicas may be running on these metadata.
@@ -248,6 +265,11 @@ impl Meta {
         &self,
         operation: impl FnOnce(&WriteTransaction) -> Result<T, MetaError> + Clone + Send + 'static,
     ) -> Result<T, MetaError> {
+        let term = TERM.try_with(|term| *term).ok();
+        let operation = move |transaction: &WriteTransaction| {
+            replicas::require_term(transaction, term)?;
+            operation(transaction)
+        };
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Operation::new(operation, reply));
         self.jobs.send(job).await.map_err(|_| MetaError::Closed)?;
@@ -329,6 +351,8 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     transaction.open_table(packs::PACKED)?;
     transaction.open_table(packs::HOLED)?;
     transaction.open_table(stripes::PINNED)?;
+    transaction.open_table(equal::EQUALS)?;
+    transaction.open_table(equal::EQUAL_AT)?;
     transaction.open_table(events::EVENTS)?;
     transaction.open_table(receipts::RECEIPTS)?;
     transaction.open_table(moved::MOVED)?;

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub pack_members: Counter,
     /// Parts of objects that moved out of shared stripes with holes.
     pub objects_compacted: Counter,
+    /// Uploads that refer to equal bytes that were stored before.
+    pub uploads_deduplicated: Counter,
     /// Stripes that had to be decoded.
     pub stripes_decoded: Counter,
     /// Times others were asked because somebody was slow.
@@ -142,6 +144,11 @@ impl Metrics {
         registry.register("packs_stored", "Shared stripes sent", self.packs_stored.clone());
         registry.register("pack_members", "Uploads in shared stripes", self.pack_members.clone());
         registry.register("objects_compacted", "Objects moved by compaction", self.objects_compacted.clone());
+        registry.register(
+            "uploads_deduplicated",
+            "Uploads of bytes that were stored already",
+            self.uploads_deduplicated.clone(),
+        );
         registry.register("stripes_decoded", "Stripes decoded from parity", self.stripes_decoded.clone());
         registry.register("read_hedges", "Times other miners were asked too", self.hedges.clone());
         registry.register("cache_hits", "Shards read from memory", self.cache_hits.clone());

@@ -38,6 +38,7 @@ mod routes;
 mod stored;
 mod subresources;
 mod tagging;
+mod taken;
 mod uploads;
 mod usage;
 mod versioning;

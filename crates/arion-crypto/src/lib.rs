@@ -15,12 +15,14 @@
 //!
 //! Specified in docs/spec/crypto.md.
 
+mod fingerprint;
 pub mod keys;
 pub mod layout;
 mod snapshot;
 pub mod stream;
 pub mod wrap;
 
+pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use keys::{AccountKey, BucketKey, CustomerKey, DataKey, KeyId, OperatorSecret};
 pub use layout::{SEGMENT_BYTES, TAG_BYTES, ciphertext_len, segment_range};
 pub use stream::{Decryptor, Encryptor, OpenError};

@@ -72,6 +72,23 @@ fn account_keys() {
 }
 
 #[test]
+fn fingerprints() {
+    #[derive(Deserialize)]
+    struct Vector {
+        key: String,
+        plain: String,
+        fingerprint: String,
+    }
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../vectors/fingerprint.json")).unwrap();
+    assert_eq!(vectors.len(), 3);
+    for vector in vectors {
+        let mut fingerprinter = BucketKey::from_bytes(key(&vector.key)).fingerprinter();
+        fingerprinter.update(&hex::decode(&vector.plain).unwrap());
+        assert_eq!(hex::encode(fingerprinter.finish()), vector.fingerprint);
+    }
+}
+
+#[test]
 fn wrapped_keys() {
     #[derive(Deserialize)]
     struct Vector {

@@ -341,10 +341,16 @@ impl Grid {
             }
             Err(error) => {
                 self.metrics.stripes_refused.inc();
-                self.meta.discard_stripes(vec![id], now_ms()).await?;
+                self.meta.give_up_stripe(record, now_ms(), self.behind_tail_ms()).await?;
                 Err(error)
             }
         }
+    }
+
+    /// When whoever still sends shards behind the quorum is done.
+    fn behind_tail_ms(&self) -> u64 {
+        let tail_ms = u64::try_from(self.options.tail.as_millis()).unwrap_or(u64::MAX);
+        now_ms().saturating_add(tail_ms)
     }
 
     async fn spread(self: Arc<Self>, map: &Placement, outgoing: Outgoing) -> Result<(), WriteError> {
@@ -402,8 +408,7 @@ impl Grid {
         while let Some(Ok((_, Ok(receipt)))) = senders.try_join_next() {
             receipts.push(receipt);
         }
-        let tail_ms = u64::try_from(self.options.tail.as_millis()).unwrap_or(u64::MAX);
-        let missing_from_ms = now_ms().saturating_add(tail_ms);
+        let missing_from_ms = self.behind_tail_ms();
         match sharing {
             Sharing::Alone => self.meta.stripe_stored(id, receipts, missing_from_ms).await?,
             Sharing::Shared => self.meta.shared_stripe_stored(id, receipts, missing_from_ms).await?,

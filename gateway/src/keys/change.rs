@@ -67,6 +67,8 @@ pub struct Changed {
     pub quota_bytes: Option<Option<arion_daemon::ByteSize>>,
     /// Most objects.
     pub quota_objects: Option<Option<u64>>,
+    /// Whether equal bytes are stored once.
+    pub deduplicate: Option<bool>,
     /// Requests a second.
     pub requests: Option<Option<std::num::NonZeroU32>>,
     /// Requests at once.
@@ -87,6 +89,7 @@ impl Changed {
         set(&mut entry.chain_account, self.chain_account);
         set(&mut entry.quota_bytes, self.quota_bytes);
         set(&mut entry.quota_objects, self.quota_objects);
+        set(&mut entry.deduplicate, self.deduplicate);
         set(&mut entry.rates.requests, self.requests);
         set(&mut entry.rates.burst, self.burst);
         set(&mut entry.rates.upload, self.upload);

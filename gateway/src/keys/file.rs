@@ -34,6 +34,9 @@ pub enum BadEntry {
     /// A chain account of a sub-account.
     #[error("`{0}` is a sub-account: the chain account is that of its account")]
     ChainOfSub(AccountName),
+    /// Deduplication of a sub-account.
+    #[error("`{0}` is a sub-account: whether equal bytes are stored once is said of its account")]
+    DeduplicateSub(AccountName),
     /// Text that is no time.
     #[error("`{0}` is no time: write 90d, 2027-01-31 or 2027-01-31T12:00:00Z")]
     Moment(String),
@@ -190,6 +193,9 @@ pub struct AccountEntry {
     /// Most objects that it may store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_objects: Option<u64>,
+    /// Whether equal bytes that it puts are stored once.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deduplicate: bool,
     /// How much all its keys together may ask for.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rates: Rates,
@@ -198,7 +204,14 @@ pub struct AccountEntry {
 impl AccountEntry {
     /// Of which nothing is said.
     pub fn new(name: AccountName) -> Self {
-        Self { name, chain_account: None, quota_bytes: None, quota_objects: None, rates: Rates::default() }
+        Self {
+            name,
+            chain_account: None,
+            quota_bytes: None,
+            quota_objects: None,
+            deduplicate: false,
+            rates: Rates::default(),
+        }
     }
 
     /// How much it may store.
@@ -245,6 +258,9 @@ impl KeyFile {
             account.rates.check()?;
             if account.name.is_sub() && account.chain_account.is_some() {
                 return Err(BadEntry::ChainOfSub(account.name.clone()));
+            }
+            if account.name.is_sub() && account.deduplicate {
+                return Err(BadEntry::DeduplicateSub(account.name.clone()));
             }
         }
         for key in &self.keys {
@@ -313,6 +329,8 @@ mod tests {
         let sub = "[[account]]\nname = \"a/b\"\n\
                    chain_account = \"5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY\"\n";
         assert!(matches!(check(sub), Err(BadEntry::ChainOfSub(_))));
+        let sub = "[[account]]\nname = \"a/b\"\ndeduplicate = true\n";
+        assert!(matches!(check(sub), Err(BadEntry::DeduplicateSub(_))));
         let many = vec!["\"one/x*\""; PLACES_MAX + 1].join(",");
         assert_eq!(check(&key("x", &format!("places = [{many}]"))), Err(BadEntry::Places));
         for broken in

@@ -1,37 +1,60 @@
 //! What can be changed of an object that is there: its tags, access control list, retention and legal hold.
 
-use super::{Meta, MetaError, WriteTransaction, buckets, buckets::BucketInfo, versions::Writing};
-use crate::object::{Entry, Properties, Retention, VersionId};
+use super::{
+    Meta, MetaError, WriteTransaction, buckets,
+    buckets::BucketInfo,
+    events::{self, Happened},
+    versions::Writing,
+};
+use crate::{
+    notify::{EventName, Origin},
+    object::{Entry, Properties, Retention, VersionId},
+};
+
+/// What a change of an object is told as, who or what led to it, and when; nothing where webhooks are not told.
+type Cause<'a> = Option<(EventName, &'a Origin, u64)>;
 
 /// Changes a version in its place. Returns its id as clients are told it.
-fn amend(
+fn amend<'a>(
     transaction: &WriteTransaction,
     names: (&str, &str),
     version: Option<VersionId>,
-    change: impl FnOnce(&BucketInfo, &mut Properties) -> Result<(), MetaError>,
+    change: impl FnOnce(&BucketInfo, &mut Properties) -> Result<Cause<'a>, MetaError>,
 ) -> Result<Option<VersionId>, MetaError> {
     let bucket = buckets::require(transaction, names.0)?;
     let mut tables = Writing::open(transaction)?;
     let (mut found, mut info) = tables.object(names.0, names.1, version)?;
-    change(&bucket, &mut info.properties)?;
+    let cause = change(&bucket, &mut info.properties)?;
+    let (size, etag) = (info.size, info.etag.clone());
     found.entry = Entry::Object(info);
     tables.put(names.0, names.1, &found)?;
+    drop(tables);
+    if let Some((name, origin, now_ms)) = cause {
+        let amended = Happened { name, origin, version: found.id(), object: Some((size, &etag)) };
+        events::happened(transaction, (names.0, &bucket), names.1, amended, now_ms)?;
+    }
     Ok(bucket.shown(found.id()))
 }
 
 impl Meta {
-    /// Replaces the tags of an object. Returns the version's id if the bucket keeps versions.
+    /// Replaces the tags of an object, or takes them away. Returns the version's id if the bucket keeps versions.
     pub async fn set_tags(
         &self,
-        bucket: String,
-        key: String,
+        (bucket, key): (String, String),
         version: Option<VersionId>,
-        tags: Vec<(String, String)>,
+        tags: Option<Vec<(String, String)>>,
+        origin: Origin,
+        now_ms: u64,
     ) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
             amend(transaction, (&bucket, &key), version, |_, properties| {
-                properties.tags = tags;
-                Ok(())
+                let name = match &tags {
+                    Some(_) => Some(EventName::TaggingPut),
+                    // Deleting what is not there is no event.
+                    None => (!properties.tags.is_empty()).then_some(EventName::TaggingDelete),
+                };
+                properties.tags = tags.unwrap_or_default();
+                Ok(name.map(|name| (name, &origin, now_ms)))
             })
         })
         .await
@@ -40,15 +63,17 @@ impl Meta {
     /// Replaces the access control list of an object. Returns the version's id if the bucket keeps versions.
     pub async fn set_object_acl(
         &self,
-        bucket: String,
-        key: String,
+        (bucket, key): (String, String),
         version: Option<VersionId>,
         acl: Option<Vec<u8>>,
+        origin: Origin,
+        now_ms: u64,
     ) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
             amend(transaction, (&bucket, &key), version, |_, properties| {
+                let is_other = properties.acl != acl;
                 properties.acl = acl;
-                Ok(())
+                Ok(is_other.then_some((EventName::AclPut, &origin, now_ms)))
             })
         })
         .await
@@ -72,7 +97,7 @@ impl Meta {
                     return Err(MetaError::Locked);
                 }
                 properties.retention = retention;
-                Ok(())
+                Ok(None)
             })
         })
         .await
@@ -90,7 +115,7 @@ impl Meta {
             amend(transaction, (&bucket, &key), version, |bucket, properties| {
                 bucket.lock.ok_or(MetaError::NoObjectLock)?;
                 properties.legal_hold = Some(hold);
-                Ok(())
+                Ok(None)
             })
         })
         .await

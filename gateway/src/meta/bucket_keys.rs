@@ -96,7 +96,36 @@ pub(super) fn remove_all(transaction: &WriteTransaction, bucket: &str) -> Result
     Ok(())
 }
 
+/// Name under which the deduplication key of an account is kept among the keys of buckets, so that it is wrapped anew with
+/// them. No bucket can have it.
+pub fn deduplication_name(account: &str) -> String {
+    format!("={account}")
+}
+
 impl Meta {
+    /// The deduplication key of an account, if it has one yet.
+    pub async fn deduplication_key(&self, account: &str) -> Result<Option<BucketKeyRow>, MetaError> {
+        let name = deduplication_name(account);
+        self.look(move |transaction: &ReadTransaction| {
+            let row = transaction.open_table(BUCKET_KEYS)?.get((name.as_str(), 1))?;
+            row.map(|row| decode(row.value())).transpose()
+        })
+        .await
+    }
+
+    /// Gives an account its deduplication key, unless it has one.
+    pub async fn add_deduplication_key(&self, account: &str, row: BucketKeyRow) -> Result<(), MetaError> {
+        let name = deduplication_name(account);
+        self.write(move |transaction| {
+            let mut table = transaction.open_table(BUCKET_KEYS)?;
+            if table.get((name.as_str(), 1))?.is_none() {
+                table.insert((name.as_str(), 1), encode(row).as_slice())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The owner of a bucket and the bucket's keys, the current one last.
     pub async fn bucket_keys(&self, bucket: String) -> Result<(String, Vec<(u32, BucketKeyRow)>), MetaError> {
         self.look(move |transaction: &ReadTransaction| {

@@ -62,6 +62,18 @@ pub enum MetaError {
     /// An account would store more than it may.
     #[error(transparent)]
     Quota(Box<QuotaExceeded>),
+    /// Stripes of this upload were taken back: this replica was silent for so long that it was taken for gone.
+    #[error("the stripes were taken back while this replica was silent")]
+    TakenBack,
+    /// Another replica leads by now.
+    #[error("another replica leads by now")]
+    Deposed,
+    /// The earlier stream that was to be referred to is not where it was found any more.
+    #[error("the equal stream is gone")]
+    EqualGone,
+    /// An equal stream was entered in the meantime.
+    #[error("an equal stream is there by now")]
+    EqualThere,
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition failed")]
     PreconditionFailed,
@@ -109,6 +121,8 @@ impl MetaError {
             Self::Storage(error) => Self::Storage(error.clone()),
             Self::Unavailable(error) => Self::Unavailable(error.clone()),
             Self::Row(table) => Self::Row(table),
+            Self::TakenBack => Self::TakenBack,
+            Self::Deposed => Self::Deposed,
             _ => Self::Closed,
         }
     }

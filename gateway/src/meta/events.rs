@@ -31,7 +31,7 @@ pub(super) struct Happened<'a> {
     pub(super) origin: &'a Origin,
     /// To which version.
     pub(super) version: VersionId,
-    /// Size and ETag of what was written.
+    /// Size and ETag of what was written, or is there.
     pub(super) object: Option<(u64, &'a str)>,
 }
 

@@ -15,6 +15,7 @@ use super::{
     MissingRow, NULLS, OBJECTS, PARTS, ReadTable, ReadTransaction, ReadableTable, STRIPES, SUBRESOURCES,
     UPLOADS, Unreadable, VERSIONS, WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
+    equal::{EQUAL_AT, EQUALS},
     ledger, moved, occupancy,
     packs::{HOLED, PACKED},
     snapshots::SNAPSHOT_STRIPES,
@@ -38,10 +39,10 @@ const MISSING_NUMBER: u8 = 19;
 const DELETES_NUMBER: u8 = 20;
 /// Maps: their chunks always lie where the newest of them says, so that they are found before them.
 pub(crate) const MAPS_NUMBER: u8 = 1;
-/// Tables from this one on are queues: a change in them alone is no reason for a snapshot.
+/// Tables from this one on are queues, or change with others only: a change in them alone is no reason for a snapshot.
 const QUEUES: u8 = 16;
 /// The last number.
-const LAST: u8 = 20;
+const LAST: u8 = 22;
 
 /// What is done with each row.
 type Each<'a> = dyn FnMut(u8, &[u8], &[u8]) -> Result<(), MetaError> + 'a;
@@ -141,6 +142,8 @@ tables! {
     18 "inflight" INFLIGHT, [u8; 32], |key| key, ();
     19 "missing" MISSING, ([u8; 32], u8), |key| key, &[u8];
     20 "deletes" DELETES, ([u8; 32], u8), |key| key, &[u8];
+    21 "equals" EQUALS, [u8; 32], |key| key, &[u8];
+    22 "equal-at" EQUAL_AT, ([u8; 32], u32), |key| key, &[u8];
 }
 
 impl Summary {

@@ -3,9 +3,10 @@
 use arion_crypto::WrappedKey;
 
 use super::{
-    Allowance, Condition, MANIFESTS, Meta, MetaError, OBJECTS, ReadTransaction, ReadableTable, Usage,
+    Allowance, Condition, Equal, MANIFESTS, Meta, MetaError, OBJECTS, ReadTransaction, ReadableTable, Usage,
     WriteTransaction, bucket_keys, buckets,
     buckets::BucketInfo,
+    equal,
     events::{self, Happened},
     occupancy, packs, stripes, usage,
     versions::{Reading, Writing},
@@ -21,7 +22,7 @@ use crate::{
 pub use crate::listing::Page as ObjectPage;
 
 /// An object to be entered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NewObject {
     /// Its bucket.
     pub bucket: String,
@@ -106,6 +107,13 @@ pub(super) fn free(transaction: &WriteTransaction, version: &Version, now_ms: u6
     stripes::release(transaction, manifest.stripes(), now_ms)
 }
 
+fn check_lock(bucket: &BucketInfo, properties: &Properties) -> Result<(), MetaError> {
+    match bucket.lock.is_none() && (properties.retention.is_some() || properties.legal_hold.is_some()) {
+        true => Err(MetaError::NoObjectLock),
+        false => Ok(()),
+    }
+}
+
 /// Refuses what may not be written: whatever the bucket does not allow, or whose condition does not hold.
 pub(super) fn check(
     transaction: &WriteTransaction,
@@ -114,9 +122,7 @@ pub(super) fn check(
     properties: &Properties,
     condition: &Condition,
 ) -> Result<(), MetaError> {
-    if bucket.lock.is_none() && (properties.retention.is_some() || properties.legal_hold.is_some()) {
-        return Err(MetaError::NoObjectLock);
-    }
+    check_lock(bucket, properties)?;
     if condition.is_needed() {
         condition.check(Writing::open(transaction)?.current(names.0, names.1)?.as_ref())?;
     }
@@ -189,9 +195,48 @@ fn find(
 }
 
 impl Meta {
+    /// Refuses an object of so many bytes that could not be entered as things are now, before its bytes are taken in: it asks for
+    /// what the bucket does not allow, a condition does not hold, or it would exceed a quota.
+    pub async fn check_put(
+        &self,
+        (bucket, key): (String, String),
+        properties: &Properties,
+        condition: &Condition,
+        allowance: Allowance,
+        bytes: u64,
+    ) -> Result<(), MetaError> {
+        let wants_lock = properties.retention.is_some() || properties.legal_hold.is_some();
+        if !wants_lock && !condition.is_needed() && allowance == Allowance::NONE {
+            return Ok(());
+        }
+        let (properties, condition) = (properties.clone(), condition.clone());
+        self.look(move |transaction| {
+            let info = buckets::read(transaction, &bucket)?;
+            check_lock(&info, &properties)?;
+            let tables = Reading::open(transaction)?;
+            if condition.is_needed() {
+                condition.check(tables.current(&bucket, &key)?.as_ref())?;
+            }
+            let replaced = tables.replaced(&bucket, &key, info.versioning)?;
+            let payer = (usage::payer_of(&info.account, &properties.payer), &allowance);
+            tables.check_room(payer, Usage::object(bytes), replaced.as_ref())
+        })
+        .await
+    }
+
     /// Enters an object whose stripes have reached their quorum. Returns the version's id where versions are
     /// made.
     pub async fn put_object(&self, object: NewObject, now_ms: u64) -> Result<Option<VersionId>, MetaError> {
+        self.put_equal(object, None, now_ms).await
+    }
+
+    /// The same of an object whose only part is, or becomes, the one stream of its account with these bytes.
+    pub async fn put_equal(
+        &self,
+        object: NewObject,
+        equal: Option<Equal>,
+        now_ms: u64,
+    ) -> Result<Option<VersionId>, MetaError> {
         self.write(move |transaction| {
             let NewObject { bucket: name, key, info, manifest, condition, allowance, origin } = object;
             let bucket = buckets::require(transaction, &name)?;
@@ -199,8 +244,16 @@ impl Meta {
             let payer = (info.properties.payer.as_str(), &allowance);
             check_room(transaction, &bucket, (&name, &key), payer, info.size)?;
             bucket_keys::require(transaction, &name, &manifest.parts)?;
+            stripes::require(transaction, manifest.stripes())?;
+            let stream = equal.as_ref().zip(manifest.parts.first());
+            if let Some((equal, part)) = stream {
+                equal::check(transaction, &bucket.account, part, equal)?;
+            }
             stripes::hold(transaction, manifest.stripes())?;
             occupancy::claim(transaction, &bucket.account, &manifest.parts)?;
+            if let Some((equal, part)) = stream {
+                equal::enter(transaction, &bucket.account, part, equal)?;
+            }
             let cause = (origin.written(), &origin);
             enter(transaction, &bucket, (&name, &key), info, manifest, cause, now_ms)
         })

@@ -6,7 +6,7 @@
 use arion_types::StripeId;
 
 use super::{
-    Hash, MANIFESTS, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction, occupancy,
+    Hash, MANIFESTS, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction, equal, occupancy,
     occupancy::PACKED_FOR, stripes,
 };
 use crate::manifest::{Manifest, ManifestId, StripeRecord};
@@ -172,6 +172,9 @@ impl Meta {
                     packed.remove((from.0, before, id))?;
                     packed.insert((new.0, after, id), len)?;
                     drop(packed);
+                    if !old.is_empty() {
+                        equal::moved(transaction, (from, before), (new, after))?;
+                    }
                     stripes::release(transaction, &old, now_ms.saturating_add(READERS_MS))?;
                 }
                 transaction.open_table(HOLED)?.remove(from.0)?;

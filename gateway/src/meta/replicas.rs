@@ -1,18 +1,43 @@
-//! Whose is what is under way, where several replicas share the metadata.
+//! Whose is what is under way, and who leads, where several replicas share the metadata.
 //!
 //! # Invariants
+//! - Only the work of the term that stands in `SETTINGS` changes what only the leader may change.
 //! - A stripe in `INFLIGHT` or `PINNED` that was entered by a replica is noted as its own, in the same transaction.
 
 use arion_types::StripeId;
 
 use super::{
-    Hash, INFLIGHT, Meta, MetaError, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction,
-    stripes::PINNED,
+    Hash, INFLIGHT, Meta, MetaError, ReadTransaction, ReadableTable, SETTINGS, TableDefinition,
+    WriteTransaction, stripes::PINNED,
 };
 
 /// Which replica sends a stripe in flight, and which one has it pinned; empty where there is only one gateway.
 pub(super) const INFLIGHT_BY: TableDefinition<Hash, u32> = TableDefinition::new("inflight-by");
 pub(super) const PINNED_BY: TableDefinition<Hash, u32> = TableDefinition::new("pinned-by");
+
+/// Number of the term, in `SETTINGS`.
+const LEADER: &str = "leader";
+
+fn term(transaction: &WriteTransaction) -> Result<u64, MetaError> {
+    let settings = transaction.open_table(SETTINGS)?;
+    let term = settings.get(LEADER)?.map(|row| <[u8; 8]>::try_from(row.value())).transpose();
+    Ok(term.map_err(|_| MetaError::Row("settings"))?.map_or(0, u64::from_le_bytes))
+}
+
+/// Begins a new term.
+pub(super) fn next_term(transaction: &WriteTransaction) -> Result<u64, MetaError> {
+    let next = term(transaction)? + 1;
+    transaction.open_table(SETTINGS)?.insert(LEADER, next.to_le_bytes().as_slice())?;
+    Ok(next)
+}
+
+/// Refuses work of a term that is over.
+pub(super) fn require_term(transaction: &WriteTransaction, of: Option<u64>) -> Result<(), MetaError> {
+    match of {
+        Some(of) if term(transaction)? != of => Err(MetaError::Deposed),
+        _ => Ok(()),
+    }
+}
 
 /// Notes whose a stripe is, where there may be several.
 pub(super) fn own(

@@ -105,11 +105,19 @@ impl Store {
         }
     }
 
-    /// Whether this replica leads; `None` where there is only one gateway.
-    pub(super) fn leads(&self) -> Option<watch::Receiver<bool>> {
+    /// The term of this replica while it leads; `None` where there is only one gateway.
+    pub(super) fn leads(&self) -> Option<watch::Receiver<Option<u64>>> {
         match self {
             Self::Redb(_) => None,
             Self::Postgres(server) => Some(server.presence().leads()),
+        }
+    }
+
+    /// Whether a term of this replica goes on for all that it knows.
+    pub(super) fn is_fresh(&self, term: u64) -> bool {
+        match self {
+            Self::Redb(_) => true,
+            Self::Postgres(server) => server.presence().is_fresh(term),
         }
     }
 

@@ -11,7 +11,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, ReadTransaction, ReadableTable,
-    STRIPES, TableDefinition, WriteTransaction, ledger, occupancy, receipts,
+    STRIPES, TableDefinition, WriteTransaction, equal, ledger, occupancy, receipts,
     replicas::{INFLIGHT_BY, PINNED_BY, disown, own},
 };
 use crate::manifest::StripeRecord;
@@ -71,6 +71,21 @@ pub(super) fn adopt(transaction: &WriteTransaction, record: &StripeRecord) -> Re
     Ok(())
 }
 
+/// Refuses stripes that the leader took back because their replica was taken for gone. Nobody takes them back where there is only
+/// one gateway.
+pub(super) fn require<'a>(
+    transaction: &WriteTransaction,
+    stripes: impl IntoIterator<Item = &'a StripeRecord>,
+) -> Result<(), MetaError> {
+    if transaction.replica().is_none() {
+        return Ok(());
+    }
+    for record in stripes {
+        get(transaction, &record.id())?.ok_or(MetaError::TakenBack)?;
+    }
+    Ok(())
+}
+
 /// One more reference to each stripe; stripes in flight stop being so.
 pub(super) fn hold<'a>(
     transaction: &WriteTransaction,
@@ -116,6 +131,7 @@ fn bury(
     let was_inflight = transaction.open_table(INFLIGHT)?.take(id.0)?.is_some();
     disown(transaction, INFLIGHT_BY, id)?;
     occupancy::buried(transaction, id)?;
+    equal::buried(transaction, id)?;
     let mut signed = HashSet::new();
     let is_unsigned = unsigned(transaction, record, was_inflight)?;
     let mut missing = transaction.open_table(MISSING)?;
@@ -180,7 +196,10 @@ fn enter_stored(
     receipts: Vec<SignedReceipt>,
     missing_from_ms: u64,
 ) -> Result<(), MetaError> {
-    let row = get(transaction, id)?.ok_or(MetaError::Row("stripes"))?;
+    let row = get(transaction, id)?.ok_or(match transaction.replica() {
+        Some(_) => MetaError::TakenBack,
+        None => MetaError::Row("stripes"),
+    })?;
     let mut missing = transaction.open_table(MISSING)?;
     for (index, shard) in (0u8..).zip(&row.record.hashes) {
         if !receipts.iter().any(|signed| signed.receipt.index == index) {
@@ -251,6 +270,31 @@ impl Meta {
                 return Ok(());
             }
             ledger::append(transaction, [LedgerRecord::Stored(signed)]).map(drop)
+        })
+        .await
+    }
+
+    /// Gives up a stripe that could not be stored. Of one that was taken back meanwhile the deletions may have come before the
+    /// shards: all are ordered again, `later_ms`, when whoever still sends them is done.
+    pub async fn give_up_stripe(
+        &self,
+        record: StripeRecord,
+        now_ms: u64,
+        later_ms: u64,
+    ) -> Result<(), MetaError> {
+        let id = record.id();
+        self.discard_stripes(vec![id], now_ms).await?;
+        if !self.is_shared() {
+            return Ok(());
+        }
+        self.write(move |transaction| {
+            if get(transaction, &id)?.is_some() {
+                return Ok(());
+            }
+            let mut shards = (0u8..).zip(&record.hashes);
+            shards.try_for_each(|(index, shard)| {
+                queue_delete(transaction, &id, index, shard, record.epoch, later_ms)
+            })
         })
         .await
     }

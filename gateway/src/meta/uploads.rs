@@ -5,8 +5,8 @@ use std::{fmt, ops::Bound};
 use codec::{Decode, DecodeAll, Encode};
 
 use super::{
-    Allowance, BUCKETS, Meta, MetaError, PARTS, ReadTransaction, ReadableTable, UPLOADS, Usage,
-    WriteTransaction, bucket_keys, buckets, occupancy, stripes, usage,
+    Allowance, BUCKETS, Equal, Meta, MetaError, PARTS, ReadTransaction, ReadableTable, UPLOADS, Usage,
+    WriteTransaction, bucket_keys, buckets, equal, occupancy, stripes, usage,
 };
 use crate::{
     account::account_of,
@@ -175,6 +175,18 @@ impl Meta {
         allowance: Allowance,
         now_ms: u64,
     ) -> Result<(), MetaError> {
+        self.put_equal_part((upload, number), part, None, allowance, now_ms).await
+    }
+
+    /// The same of a part that is, or becomes, the one stream of its account with these bytes.
+    pub async fn put_equal_part(
+        &self,
+        (upload, number): (UploadKey, u32),
+        part: PartInfo,
+        equal: Option<Equal>,
+        allowance: Allowance,
+        now_ms: u64,
+    ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             buckets::require(transaction, &upload.bucket)?;
             let payer = require(transaction, &upload)?.properties.payer;
@@ -185,8 +197,15 @@ impl Meta {
             let more = Usage::part(part.manifest.plain_len);
             let less = Usage::part(before.as_ref().map_or(0, |before| before.manifest.plain_len));
             usage::check_upload(transaction, (&payer, &allowance), more, less)?;
+            stripes::require(transaction, &part.manifest.stripes)?;
+            if let Some(equal) = &equal {
+                equal::check(transaction, account_of(&payer), &part.manifest, equal)?;
+            }
             stripes::hold(transaction, &part.manifest.stripes)?;
             occupancy::claim(transaction, account_of(&payer), [&part.manifest])?;
+            if let Some(equal) = &equal {
+                equal::enter(transaction, account_of(&payer), &part.manifest, equal)?;
+            }
             usage::count(transaction, &payer, more, less)?;
             if let Some(before) = before {
                 occupancy::unclaim(transaction, account_of(&payer), [&before.manifest])?;

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{
     Meta, MetaError, OBJECTS, Occupied, PARTS, ReadableTable, Table, TableDefinition, UPLOADS, VERSIONS,
-    WriteTransaction, buckets, occupancy, uploads, versions::Reading,
+    WriteTransaction, occupancy, uploads,
 };
 use crate::{
     account::account_of,
@@ -325,29 +325,7 @@ impl Meta {
         self.read(move |transaction| read(&transaction.open_table(USAGE)?, &name)).await
     }
 
-    /// Refuses an object that would exceed a quota as things are now, before its bytes are taken in. `payer` may be any
-    /// name: who pays is decided as when the object is entered.
-    pub async fn check_room(
-        &self,
-        (bucket, key): (String, String),
-        payer: String,
-        allowance: Allowance,
-        bytes: u64,
-    ) -> Result<(), MetaError> {
-        if allowance == Allowance::NONE {
-            return Ok(());
-        }
-        self.read(move |transaction| {
-            let info = buckets::read(transaction, &bucket)?;
-            let tables = Reading::open(transaction)?;
-            let replaced = tables.replaced(&bucket, &key, info.versioning)?;
-            let payer = (payer_of(&info.account, &payer), &allowance);
-            tables.check_room(payer, Usage::object(bytes), replaced.as_ref())
-        })
-        .await
-    }
-
-    /// The same of a part of an upload.
+    /// Refuses a part of an upload that would exceed a quota as things are now, before its bytes are taken in.
     pub async fn check_part_room(
         &self,
         upload: UploadKey,

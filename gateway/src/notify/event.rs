@@ -77,7 +77,7 @@ pub struct Told {
     pub key: String,
     /// The version's id, where the bucket keeps or kept versions.
     pub version: Option<String>,
-    /// Size and ETag of what was written.
+    /// Size and ETag of what was written, or is there.
     pub object: Option<(u64, String)>,
 }
 
@@ -181,9 +181,16 @@ impl Event {
         if let Some(version) = &told.version {
             object["versionId"] = json!(version);
         }
-        let is_expiry = matches!(told.name, EventName::ExpiredDelete | EventName::ExpiredMarker);
+        let is_later = matches!(
+            told.name,
+            EventName::ExpiredDelete
+                | EventName::ExpiredMarker
+                | EventName::TaggingPut
+                | EventName::TaggingDelete
+                | EventName::AclPut
+        );
         json!({
-            "eventVersion": if is_expiry { "2.3" } else { "2.1" },
+            "eventVersion": if is_later { "2.3" } else { "2.1" },
             "eventSource": "aws:s3",
             "awsRegion": teller.region,
             "eventTime": time(self.at_ms),

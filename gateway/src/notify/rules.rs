@@ -40,11 +40,20 @@ pub enum EventName {
     /// The same as [`EventName::RemovedMarker`], by a lifecycle rule.
     #[codec(index = 7)]
     ExpiredMarker,
+    /// An object that is there got tags, or others.
+    #[codec(index = 8)]
+    TaggingPut,
+    /// Its tags were taken away.
+    #[codec(index = 9)]
+    TaggingDelete,
+    /// It got another access control list.
+    #[codec(index = 10)]
+    AclPut,
 }
 
 impl EventName {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::CreatedPut,
         Self::CreatedPost,
         Self::CreatedCopy,
@@ -53,6 +62,9 @@ impl EventName {
         Self::RemovedMarker,
         Self::ExpiredDelete,
         Self::ExpiredMarker,
+        Self::TaggingPut,
+        Self::TaggingDelete,
+        Self::AclPut,
     ];
 
     /// As records have it; rules put `s3:` before it.
@@ -66,6 +78,9 @@ impl EventName {
             Self::RemovedMarker => "ObjectRemoved:DeleteMarkerCreated",
             Self::ExpiredDelete => "LifecycleExpiration:Delete",
             Self::ExpiredMarker => "LifecycleExpiration:DeleteMarkerCreated",
+            Self::TaggingPut => "ObjectTagging:Put",
+            Self::TaggingDelete => "ObjectTagging:Delete",
+            Self::AclPut => "ObjectAcl:Put",
         }
     }
 
@@ -134,7 +149,7 @@ pub enum RulesError {
     NoEvent(String),
     /// An event that never happens here.
     #[error(
-        "the event {0} is not one of this gateway: there are s3:ObjectCreated:Put, Post, Copy and CompleteMultipartUpload, s3:ObjectRemoved:Delete and DeleteMarkerCreated, s3:LifecycleExpiration:Delete and DeleteMarkerCreated, and `*` for the last word of each"
+        "the event {0} is not one of this gateway: there are s3:ObjectCreated:Put, Post, Copy and CompleteMultipartUpload, s3:ObjectRemoved:Delete and DeleteMarkerCreated, s3:LifecycleExpiration:Delete and DeleteMarkerCreated, s3:ObjectTagging:Put and Delete, s3:ObjectAcl:Put, and `*` for the last word of each"
     )]
     Event(String),
     /// Two rules of one name.
@@ -241,6 +256,8 @@ mod tests {
         };
         assert_eq!(meant("s3:ObjectCreated:Put"), ["ObjectCreated:Put"]);
         assert_eq!(meant("s3:ObjectCreated:*").len(), 4);
+        assert_eq!(meant("s3:ObjectTagging:*"), ["ObjectTagging:Put", "ObjectTagging:Delete"]);
+        assert_eq!(meant("s3:ObjectAcl:*"), ["ObjectAcl:Put"]);
         assert_eq!(
             meant("s3:LifecycleExpiration:*"),
             ["LifecycleExpiration:Delete", "LifecycleExpiration:DeleteMarkerCreated"]

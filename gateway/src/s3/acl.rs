@@ -7,7 +7,8 @@ use super::{
     Store,
     access::{self, Ownership, Wanted},
     errors,
-    input::version,
+    input::{now_ms, version},
+    notification::origin,
     output::owner,
 };
 use crate::{
@@ -93,6 +94,7 @@ pub(super) async fn put_object_acl(
     store: &Store,
     request: S3Request<PutObjectAclInput>,
 ) -> S3Result<PutObjectAclOutput> {
+    let origin = origin(&request);
     let input = request.input;
     let rules = store.rules(&input.bucket).await?;
     if rules.ownership == Ownership::Enforced {
@@ -104,7 +106,8 @@ pub(super) async fn put_object_acl(
     let wanted = store.wanted_acl(&request.headers, input.access_control_policy, &before.owner)?;
     let acl = wanted.acl(&before.owner, &rules.owner);
     rules.check_acl(&acl)?;
-    let set = store.grid.meta.set_object_acl(input.bucket, input.key, which, acl.to_stored()).await;
+    let names = (input.bucket, input.key);
+    let set = store.grid.meta.set_object_acl(names, which, acl.to_stored(), origin, now_ms()).await;
     set.map_err(errors::lookup)?;
     Ok(PutObjectAclOutput::default())
 }

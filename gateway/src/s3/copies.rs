@@ -14,12 +14,12 @@ use super::{
     errors,
     input::{condition, now_ms, properties, refuse, refuse_wishes, timestamp},
     notification::origin,
-    objects::Taken,
     output::{checksum_type, set_checksums},
+    taken::{Taken, Taking},
 };
 use crate::{
     checksum::{Algorithm, Checksums},
-    grid::write::Upload,
+    keyring::Deduplication,
     manifest::Manifest,
     meta::{MetaError, NewCopy, Source},
 };
@@ -70,31 +70,27 @@ pub(super) fn source_error(error: MetaError) -> s3s::S3Error {
     }
 }
 
-/// Takes in a range of an object that is here already and that `opening` opens, under a key of its own.
+/// Takes in a range of an object that is here already and that `opening` opens, under a key of its own; with `equal` equal bytes
+/// are looked for.
 pub(super) async fn take_in_copy(
     store: &Store,
-    sealing: &Sealing,
     (from, opening): (Source, &Sealing),
     range: Range<u64>,
     also: Option<Algorithm>,
+    equal: Option<Deduplication>,
 ) -> S3Result<Taken> {
     let manifest = manifest_of(store, &from).await?;
     let mut plaintext = store.grid.read(store.open_parts(opening, manifest).await?, range.clone());
-    let mut upload = Upload::new(store.grid.clone()).announced(Some(range.end - range.start));
-    let mut digests = Digests::new(&HeaderMap::new(), None, Checksums::default(), None, also, None)?;
-    let mut copied = 0;
+    let digests = Digests::new(&HeaderMap::new(), None, Checksums::default(), None, also, None)?;
+    let mut taking = Taking::new(store, digests, Some(range.end - range.start), equal);
     while let Some(bytes) = plaintext.recv().await {
         let bytes = bytes.map_err(errors::read)?;
-        digests.update(&bytes);
-        copied += bytes.len() as u64;
-        upload.push(&bytes).await.map_err(errors::write)?;
+        taking.push(&bytes).await?;
     }
-    if copied != range.end - range.start {
+    if taking.size() != range.end - range.start {
         return Err(s3_error!(InternalError, "the object ended early"));
     }
-    let (md5, checksums) = digests.finish()?;
-    let manifest = store.with_key(sealing, upload.finish().await.map_err(errors::write)?).await?;
-    Ok((upload, manifest, md5, checksums))
+    taking.finish()
 }
 
 /// The manifest of a source, if it is still the object that the caller looked at.

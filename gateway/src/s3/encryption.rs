@@ -220,9 +220,10 @@ impl Store {
     pub(super) async fn with_key(
         &self,
         sealing: &Sealing,
-        (stream, key): (SealedStream, DataKey),
+        stream: SealedStream,
+        key: &DataKey,
     ) -> S3Result<PartManifest> {
-        let wrapped = self.wrap(sealing, &[key]).await?.pop();
+        let wrapped = self.wrap(sealing, std::slice::from_ref(key)).await?.pop();
         Ok(stream.with_key(wrapped.ok_or_else(|| s3_error!(InternalError))?))
     }
 

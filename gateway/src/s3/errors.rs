@@ -91,11 +91,17 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         MetaError::Quota(exceeded) => {
             custom("QuotaExceeded", StatusCode::FORBIDDEN, format!("the quota is used up: {exceeded}"))
         }
+        MetaError::EqualGone | MetaError::EqualThere => {
+            s3_error!(SlowDown, "equal bytes were stored or deleted in this moment; try again")
+        }
         MetaError::KeyReplaced => {
             s3_error!(SlowDown, "the bucket's key was replaced in this moment; try again")
         }
         MetaError::PreconditionFailed => {
             s3_error!(PreconditionFailed, "a condition of the request does not hold")
+        }
+        MetaError::TakenBack | MetaError::Deposed => {
+            s3_error!(ServiceUnavailable, "this gateway stood still for a while; try again")
         }
         MetaError::Unavailable(error) => {
             tracing::warn!(%error, "the metadata cannot be reached");

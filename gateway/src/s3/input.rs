@@ -149,9 +149,10 @@ macro_rules! given_checksums {
 }
 pub(super) use given_checksums;
 
-/// Takes in the body of an input, whichever it is, compared with what its headers and trailers say of it.
+/// Takes in the body of an input, whichever it is, compared with what its headers and trailers say of it; with `$equal` equal
+/// bytes are looked for.
 macro_rules! take_in_body {
-    ($store:expr, $sealing:expr, $request:expr, $also:expr) => {{
+    ($store:expr, $request:expr, $also:expr, $equal:expr) => {{
         let input = &mut $request.input;
         let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
         let digests = $crate::s3::digest::Digests::new(
@@ -164,7 +165,7 @@ macro_rules! take_in_body {
         )?;
         let length = input.content_length;
         let body = (input.body.take(), length, $request.extensions.get::<$crate::rate::Traffic>());
-        $crate::s3::objects::take_in($store, $sealing, body, digests).await?
+        $crate::s3::taken::take_in($store, body, digests, $equal).await?
     }};
 }
 pub(super) use take_in_body;

@@ -14,8 +14,8 @@ use super::{
     errors,
     input::{condition, given_checksums, now_ms, properties, refuse, refuse_wishes, take_in_body, timestamp},
     notification::origin,
-    objects::Taken,
     output::{checksum_type, kind, set_checksums},
+    taken::Taken,
 };
 use crate::{
     checksum::{self, Algorithm, ChecksumKind, Checksums},
@@ -124,8 +124,9 @@ pub(super) async fn upload_part(
     let announced = input.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
     store.check_credit(&account, announced).await?;
     let allowance = part_allowance(store, (&upload_key, &upload), number, announced).await?;
-    let taken = take_in_body!(store, &sealing, request, Some(checksum_of(&upload).0));
-    let (e_tag, checksums) = enter_part(store, upload_key, number, taken, allowance).await?;
+    let equal = store.equals(&request, &account, &sealing).await?;
+    let taken = take_in_body!(store, request, Some(checksum_of(&upload).0), equal);
+    let (e_tag, checksums) = enter_part(store, &sealing, (upload_key, number), taken, allowance).await?;
     let mut output = UploadPartOutput { e_tag: Some(e_tag), ..Default::default() };
     set_checksums!(output, checksums);
     set_encryption!(output, sealing.customer);
@@ -158,8 +159,9 @@ pub(super) async fn upload_part_copy(
     store.check_credit(&account, range.end - range.start).await?;
     let also = Some(checksum_of(&upload).0);
     let allowance = part_allowance(store, (&upload_key, &upload), number, range.end - range.start).await?;
-    let taken = take_in_copy(store, &sealing, (from, &opening), range, also).await?;
-    let (e_tag, checksums) = enter_part(store, upload_key, number, taken, allowance).await?;
+    let equal = store.equals(&request, &account, &sealing).await?;
+    let taken = take_in_copy(store, (from, &opening), range, also, equal).await?;
+    let (e_tag, checksums) = enter_part(store, &sealing, (upload_key, number), taken, allowance).await?;
     let mut result =
         CopyPartResult { e_tag: Some(e_tag), last_modified: Some(timestamp(now_ms())), ..Default::default() };
     set_checksums!(result, checksums);
@@ -199,16 +201,17 @@ async fn part_allowance(
 /// Enters what was taken in as a part; returns its ETag and checksums.
 async fn enter_part(
     store: &Store,
-    upload: UploadKey,
-    number: u32,
-    (taken, manifest, md5, checksums): Taken,
+    sealing: &Sealing,
+    name: (UploadKey, u32),
+    taken: Taken,
     allowance: Allowance,
 ) -> S3Result<(ETag, Checksums)> {
-    let now = now_ms();
-    let part = PartInfo { md5, modified_ms: now, manifest, checksums: checksums.clone() };
-    let entered = store.grid.meta.put_part(upload, number, part, allowance, now).await;
-    entered.map_err(|error| store.refused(error))?;
-    taken.keep();
+    let (now, md5, checksums) = (now_ms(), taken.md5, taken.checksums.clone());
+    let entered = store.settle(sealing, taken, |manifest, equal| {
+        let part = PartInfo { md5, modified_ms: now, manifest, checksums: checksums.clone() };
+        store.grid.meta.put_equal_part(name.clone(), part, equal, allowance, now)
+    });
+    entered.await?;
     Ok((ETag::Strong(hex::encode(md5)), checksums))
 }
 

@@ -2,7 +2,12 @@
 
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
-use super::{Store, account, errors, input::version, query::pairs};
+use super::{
+    Store, account, errors,
+    input::{now_ms, version},
+    notification::origin,
+    query::pairs,
+};
 
 /// Most tags of an object, and longest key and value, in characters (as in AWS).
 const TAGS_MAX: usize = 10;
@@ -41,13 +46,15 @@ pub(super) async fn put_object_tagging(
     store: &Store,
     request: S3Request<PutObjectTaggingInput>,
 ) -> S3Result<PutObjectTaggingOutput> {
-    let account = account(&request)?;
+    let (account, origin) = (account(&request)?, origin(&request));
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
     let which = version(input.version_id.as_deref())?;
     let tags = input.tagging.tag_set.into_iter();
     let tags = check(tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect())?;
-    let set = store.grid.meta.set_tags(input.bucket, input.key, which, tags).await.map_err(errors::lookup)?;
+    let names = (input.bucket, input.key);
+    let set = store.grid.meta.set_tags(names, which, Some(tags), origin, now_ms()).await;
+    let set = set.map_err(errors::lookup)?;
     Ok(PutObjectTaggingOutput { version_id: set.map(|id| id.to_string()) })
 }
 
@@ -71,11 +78,11 @@ pub(super) async fn delete_object_tagging(
     store: &Store,
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> S3Result<DeleteObjectTaggingOutput> {
-    let account = account(&request)?;
+    let (account, origin) = (account(&request)?, origin(&request));
     let input = request.input;
     store.bucket(&account, &input.bucket).await?;
     let which = version(input.version_id.as_deref())?;
-    let set = store.grid.meta.set_tags(input.bucket, input.key, which, Vec::new()).await;
+    let set = store.grid.meta.set_tags((input.bucket, input.key), which, None, origin, now_ms()).await;
     let set = set.map_err(errors::lookup)?;
     Ok(DeleteObjectTaggingOutput { version_id: set.map(|id| id.to_string()) })
 }

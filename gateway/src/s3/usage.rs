@@ -31,6 +31,9 @@ pub struct AccountUsage {
     pub quota_bytes: Option<u64>,
     /// Most objects; none for no bound.
     pub quota_objects: Option<u64>,
+    /// Whether equal bytes that it puts are stored once.
+    #[serde(default)]
+    pub deduplicate: bool,
     /// How much it may ask for in a second.
     pub rates: Rates,
     /// What it asked for since the hour began, at the earliest since the gateway was started.
@@ -67,6 +70,7 @@ fn described(
         objects: usage.objects,
         quota_bytes: quota.bytes,
         quota_objects: quota.objects,
+        deduplicate: entry.deduplicate,
         rates: entry.rates,
         this_hour: hours.this_hour,
         last_hour: hours.last_hour,

@@ -225,7 +225,8 @@ async fn what_was_written_or_tagged_since_is_not_what_was_due() {
         assert!(bucket.is_alive(2).await);
         let due = bucket.due("old/k", AFTER_A_DAY).await;
         let tags = vec![("keep".to_owned(), "yes".to_owned())];
-        bucket.meta.set_tags(BUCKET.into(), "old/k".into(), None, tags).await.unwrap();
+        let names = (BUCKET.into(), "old/k".into());
+        bucket.meta.set_tags(names, None, Some(tags), Default::default(), 1).await.unwrap();
         assert!(!bucket.meta.expire_current(due, 3 * DAY).await.unwrap());
         let due = bucket.due("old/k", AFTER_A_DAY).await;
         assert!(bucket.meta.expire_current(due, 3 * DAY).await.unwrap());

@@ -113,7 +113,13 @@ fn set(served: &Served, bucket: &str, inner: &str) -> Answer {
 }
 
 /// All that rules can name.
-const ALL: [&str; 3] = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"];
+const ALL: [&str; 5] = [
+    "s3:ObjectCreated:*",
+    "s3:ObjectRemoved:*",
+    "s3:LifecycleExpiration:*",
+    "s3:ObjectTagging:*",
+    "s3:ObjectAcl:Put",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_set_is_shown_and_what_is_wrong_is_refused() {
@@ -142,7 +148,7 @@ async fn what_is_set_is_shown_and_what_is_wrong_is_refused() {
         for (inner, code, said) in [
             (queue("x", "arn:aws:sqs:us-east-1:1:q", put, &[]), "InvalidArgument", "there is no webhook"),
             (queue("x", "arn:arion:sqs::bobs:webhook", put, &[]), "InvalidArgument", "there is no webhook"),
-            (queue("x", ARN, &["s3:ObjectTagging:*"], &[]), "InvalidArgument", "s3:ObjectTagging:*"),
+            (queue("x", ARN, &["s3:ObjectRestore:*"], &[]), "InvalidArgument", "s3:ObjectRestore:*"),
             (queue("x", ARN, &[], &[]), "MalformedXML", ""),
             (queue("x", ARN, put, &[("infix", "x")]), "InvalidArgument", "prefix or suffix"),
             (queue("x", ARN, put, &[("prefix", "x"), ("Prefix", "y")]), "InvalidArgument", "at most one"),
@@ -267,6 +273,55 @@ async fn what_happens_is_told_in_order_and_signed() {
             (1..told.len()).map(|number| object(number)["sequencer"].as_str().unwrap().to_owned()).collect();
         assert!(sequencers.is_sorted_by(|one, other| one < other), "{sequencers:?}");
         assert_eq!(telling.detail("webhook_audit"), "\"ok\"");
+    })
+    .await;
+}
+
+/// Tags and lists of objects that are there; what changes nothing is no event.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_tags_and_lists_are_told() {
+    let receiver = Receiver::start();
+    let webhooks = webhooks(&receiver.url());
+    let senders = webhooks.clone();
+    with_webhooks(webhooks, move |served| {
+        let _telling = Telling::start(&served.grid.meta, &senders, quick());
+        let alice = Some(&served.alice);
+        served.put("/photos", "");
+        assert_eq!(set(served, "photos", &queue("all", ARN, &ALL, &[])).status, 200);
+        let put = served.ask(alice, "PUT", "/photos/k", b"hello", &[("x-amz-tagging", "a=b")]);
+        let tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>c</Value></Tag></TagSet></Tagging>";
+        let ask = |method: &str, path: &str, body: &str, headers: &[(&str, &str)]| {
+            let done = served.ask(alice, method, path, body.as_bytes(), headers);
+            assert!(matches!(done.status, 200 | 204), "{method} {path}: {}", done.text);
+        };
+        ask("PUT", "/photos/k?tagging", tags, &[]);
+        ask("DELETE", "/photos/k?tagging", "", &[]);
+        ask("DELETE", "/photos/k?tagging", "", &[]);
+        for acl in ["private", "public-read", "public-read", "private"] {
+            ask("PUT", "/photos/k?acl", "", &[("x-amz-acl", acl)]);
+        }
+        let absent = served.ask(alice, "PUT", "/photos/none?tagging", tags.as_bytes(), &[]);
+        assert_eq!(absent.code(), "NoSuchKey");
+        ask("DELETE", "/photos/k", "", &[]);
+        let expected = pairs(&[
+            ("s3:TestEvent", "photos"),
+            ("ObjectCreated:Put", "k"),
+            ("ObjectTagging:Put", "k"),
+            ("ObjectTagging:Delete", "k"),
+            ("ObjectAcl:Put", "k"),
+            ("ObjectAcl:Put", "k"),
+            ("ObjectRemoved:Delete", "k"),
+        ]);
+        let told = receiver.when("all is told", |told| told.len() >= expected.len());
+        assert_eq!(names(&told), expected);
+        for told in &told[2..6] {
+            let record = told.json()["Records"][0].clone();
+            assert_eq!(record["eventVersion"], "2.3");
+            assert_eq!(record["userIdentity"]["principalId"], "alice");
+            let object = &record["s3"]["object"];
+            assert_eq!((&object["size"], &object["versionId"]), (&json!(5), &json!(null)));
+            assert_eq!(object["eTag"], put.header("etag").trim_matches('"'));
+        }
     })
     .await;
 }

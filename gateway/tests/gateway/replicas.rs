@@ -2,6 +2,8 @@
 //! other and after the server was gone.
 
 use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -25,7 +27,7 @@ use arion_stranger::{Database, Postgres};
 
 use crate::{
     engine::connect,
-    network::{self, Network, eventually, sample, write},
+    network::{self, Mood, Network, eventually, sample, within, write},
     s3_client::Client,
 };
 
@@ -204,6 +206,156 @@ async fn what_a_dead_replica_left_is_taken_back_and_what_a_living_one_sends_is_n
     })
     .await;
     stop.trigger();
+}
+
+/// A leader that stands still in its work, and goes on with it when another one leads, changes nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deposed_leader_writes_is_refused() {
+    let database = Postgres::database();
+    let [first, second] = [(); 2].map(|()| connect(&database).unwrap());
+    let leads = |meta: &arion_gateway::meta::Meta| meta.replica().unwrap().1;
+    eventually("one leads", async || leads(&first) || leads(&second)).await;
+    let (first, second) = if leads(&first) { (first, second) } else { (second, first) };
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let gate = std::sync::Mutex::new(gate);
+    let stale = first.clone();
+    let work = tokio::spawn({
+        let first = first.clone();
+        async move {
+            // Nothing else of this task goes on meanwhile, as nothing of a process does that is stopped.
+            let work = || async {
+                tokio::task::block_in_place(|| {
+                    let write = || {
+                        let handle = tokio::runtime::Handle::current();
+                        let written = handle.block_on(stale.accept_holes(vec![]));
+                        tell.send((written.map_err(|error| error.to_string()), stale.may_act())).unwrap();
+                    };
+                    write();
+                    gate.lock().unwrap().recv().unwrap();
+                    write();
+                });
+            };
+            first.while_leading(work).await;
+        }
+    });
+    let hear = || told.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(tokio::task::block_in_place(hear), (Ok(()), true));
+    first.cut_presence();
+    eventually("the other one leads", async || leads(&second)).await;
+    go.send(()).unwrap();
+    let refused = Err("another replica leads by now".to_owned());
+    assert_eq!(tokio::task::block_in_place(hear), (refused, false));
+    work.abort();
+    // What is anybody's to do goes on, and what is the leader's is done by the other one.
+    first.accept_holes(vec![]).await.unwrap();
+    assert!(!leads(&first));
+}
+
+const CHILD: &str = "ARION_GATEWAY_REPLICAS_TEST_CHILD";
+
+/// A replica that tells whenever another thing is so: that it leads, or does not.
+async fn lead_for_ever(address: &str) {
+    let meta = arion_gateway::meta::Meta::connect(address.parse().unwrap(), Role::Replica).unwrap();
+    println!("connected");
+    let mut led = false;
+    loop {
+        let leads = meta.replica().unwrap().1;
+        if std::mem::replace(&mut led, leads) != leads {
+            println!("{}", if leads { "leads" } else { "follows" });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A process that is stopped keeps its connections: its locks were never given back, and nobody led.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_stopped_is_followed_by_another_one() {
+    if let Some(address) = std::env::var_os(CHILD) {
+        return lead_for_ever(address.to_str().unwrap()).await;
+    }
+    let database = Postgres::database();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["replicas::a_leader_that_is_stopped_is_followed_by_another_one", "--exact", "--nocapture"])
+        .env(CHILD, &database.address)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut hear = |wanted: &str| assert!(lines.any(|line| line.ends_with(wanted)), "the child ended early");
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    tokio::task::block_in_place(|| hear("leads"));
+    let meta = connect(&database).unwrap();
+    let leads = |meta: &arion_gateway::meta::Meta| meta.replica().unwrap().1;
+    assert!(!leads(&meta));
+    signal("-STOP");
+    within(Duration::from_secs(60), "another one leads", async || leads(&meta)).await;
+    signal("-CONT");
+    tokio::task::block_in_place(|| hear("follows"));
+    assert!(leads(&meta));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The leader took back what a replica was just sending, as it was silent for so long; then the shards came to the miners.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_back_while_it_was_sent_is_refused_and_leaves_nothing_on_miners() {
+    let (database, network) = (Postgres::database(), Network::new());
+    let leader = network.replica(connect(&database).unwrap());
+    let stop = Shutdown::new();
+    let task = care(&leader, &stop);
+    eventually("it leads", async || leads(&leader)).await;
+    bucket(&leader).await;
+    let silent = network.replica(connect(&database).unwrap());
+    let take_back = async || {
+        let mut left = Vec::new();
+        eventually("a stripe is on its way", async || {
+            left = leader.meta.inflight_stripes().await.unwrap();
+            !left.is_empty()
+        })
+        .await;
+        leader.meta.discard_stripes(left, now_ms()).await.unwrap();
+    };
+    network.miners.iter().for_each(|miner| miner.set(Mood::Slow));
+    for len in [200_000, 3_000_000] {
+        let (writes, plain) = (silent.clone(), sample(len));
+        let written =
+            tokio::spawn(async move { write(&writes, &plain).await.map_err(|error| error.to_string()) });
+        take_back().await;
+        eventually("its deletions are done", async || leader.meta.backlog().await.unwrap() == (0, 0)).await;
+        let refused = written.await.unwrap().unwrap_err();
+        assert!(refused.contains("taken back"), "{refused}");
+    }
+    network.miners.iter().for_each(|miner| miner.set(Mood::Honest));
+    eventually("nothing is left on miners", async || {
+        network.miners.iter().all(|miner| miner.shard_count() == 0)
+    })
+    .await;
+    // And what was stored, and is not entered yet.
+    let part = write(&silent, &sample(3_000_000)).await.unwrap();
+    take_back().await;
+    let info = ObjectInfo { manifest: rand::random(), size: part.plain_len, ..Default::default() };
+    let object = NewObject {
+        bucket: "b".into(),
+        key: "k".into(),
+        info,
+        manifest: Manifest::whole(part),
+        condition: Condition::default(),
+        allowance: Allowance::NONE,
+        origin: Default::default(),
+    };
+    let refused = silent.meta.put_object(object, 1).await.unwrap_err();
+    assert!(matches!(refused, MetaError::TakenBack), "{refused}");
+    eventually("nothing is left on miners", async || {
+        network.miners.iter().all(|miner| miner.shard_count() == 0)
+    })
+    .await;
+    assert!(leader.meta.recount_occupied().await.unwrap());
+    stop.trigger();
+    task.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -401,11 +401,13 @@ async fn tags_and_acls_are_changed_in_place_and_a_marker_has_none() {
     let first = meta.put_object(new_object(&meta, "k", 1).await, 1).await.unwrap();
     let second = meta.put_object(new_object(&meta, "k", 2).await, 1).await.unwrap();
     let tags = vec![("a".to_owned(), "b".to_owned())];
-    let set =
-        |version, tags: &[(String, String)]| meta.set_tags(BUCKET.into(), "k".into(), version, tags.to_vec());
+    let names = || (BUCKET.to_owned(), "k".to_owned());
+    let set = |version, tags: &[(String, String)]| {
+        meta.set_tags(names(), version, Some(tags.to_vec()), Default::default(), 1)
+    };
     assert_eq!(set(first, &tags).await.unwrap(), first);
     assert_eq!(set(None, &[]).await.unwrap(), second);
-    meta.set_object_acl(BUCKET.into(), "k".into(), first, Some(vec![7])).await.unwrap();
+    meta.set_object_acl(names(), first, Some(vec![7]), Default::default(), 1).await.unwrap();
     let of = async |version| meta.object(BUCKET.into(), "k".into(), version).await.unwrap().info.properties;
     assert_eq!((of(first).await.tags, of(first).await.acl), (tags.clone(), Some(vec![7])));
     assert_eq!((of(second).await.tags, of(second).await.acl), (vec![], None));

@@ -209,12 +209,13 @@ impl Server {
         last: &mut Option<Session>,
     ) -> Result<WriteTransaction, MetaError> {
         // The server may have been restarted since: nothing was changed yet.
-        let begun = last.take().and_then(|mut session| session.begin_write().ok().map(|()| session));
+        let beside = self.presence.role() == Role::Replica;
+        let begun = last.take().and_then(|mut session| session.begin_write(beside).ok().map(|()| session));
         let session = match begun {
             Some(session) => session,
             None => {
                 let mut session = self.session()?;
-                session.begin_write()?;
+                session.begin_write(beside)?;
                 session
             }
         };

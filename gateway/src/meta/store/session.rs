@@ -14,6 +14,8 @@ use sqlx::{
 };
 use tokio::runtime::Runtime;
 
+use super::presence::RUNNING;
+
 /// Time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time for an answer.
@@ -51,9 +53,10 @@ const CLASS: &str = "SELECT 'arion_rows'::regclass::oid::int8";
 const WRITERS: i32 = 0;
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// A replica that stops in the middle of a change holds up the others for no longer than that, and loses the change.
 /// Not repeatable: a snapshot from before the lock was given would not see what the writer before us wrote.
 const BEGIN_WRITE: &str =
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '20s'";
 
 pub(super) type Answer<T> = Result<T, Arc<sqlx::Error>>;
 
@@ -193,14 +196,37 @@ impl Session {
         self.script(BEGIN_READ)
     }
 
-    /// Begins a change, once the writers before us are done.
-    pub(super) fn begin_write(&mut self) -> Answer<()> {
+    /// Begins a change, once the writers before us are done; with `beside` only while no command is at work that takes that
+    /// nobody else is.
+    pub(super) fn begin_write(&mut self, beside: bool) -> Answer<()> {
         self.script(BEGIN_WRITE)?;
         let class = self.class;
-        self.wait(TURN, async |connection| {
-            let lock = sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(class).bind(WRITERS);
-            lock.execute(connection).await.map(drop)
-        })
+        let statement = match beside {
+            true => "SELECT pg_try_advisory_xact_lock_shared($1, $3), pg_advisory_xact_lock($1, $2)",
+            false => "SELECT $3::int4 = $3::int4, pg_advisory_xact_lock($1, $2)",
+        };
+        let row = self.wait(TURN, async |connection| {
+            sqlx::query(statement).bind(class).bind(WRITERS).bind(RUNNING).fetch_one(connection).await
+        })?;
+        match row.try_get(0)? {
+            true => Ok(()),
+            false => Err(Arc::new(sqlx::Error::Protocol("a command is changing the metadata".into()))),
+        }
+    }
+
+    /// Ends the sessions that hold locks from `least` on and asked nothing for so long; how many.
+    pub(super) fn end_silent(&mut self, least: u32, silent: Duration) -> Answer<u64> {
+        let row = self.wait(ANSWER, async |connection| {
+            let end = "SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) \
+                FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+                WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 \
+                AND l.classid = 'arion_rows'::regclass::oid AND l.objid::int8 >= $1 \
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                AND a.pid <> pg_backend_pid() AND a.state = 'idle' \
+                AND a.state_change < clock_timestamp() - make_interval(secs => $2)";
+            sqlx::query(end).bind(i64::from(least)).bind(silent.as_secs_f64()).fetch_one(connection).await
+        })?;
+        Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
     }
 
     pub(super) fn commit(&mut self) -> Answer<()> {
