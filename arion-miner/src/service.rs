@@ -152,6 +152,7 @@ impl MinerService {
             Request::Heartbeat(_)
             | Request::LedgerPage { .. }
             | Request::LedgerSince { .. }
+            | Request::LedgerFrom { .. }
             | Request::Miners { .. }
             | Request::Custody { .. }
             | Request::Durability

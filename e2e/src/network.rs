@@ -11,6 +11,7 @@ mod keys;
 mod plan;
 pub mod registration;
 mod shards;
+mod submitters;
 
 use std::{path::PathBuf, time::Duration};
 

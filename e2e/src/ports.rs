@@ -86,6 +86,16 @@ impl Ports {
         self.base + 61
     }
 
+    /// QUIC of one of several chain-submitters; the first is that of all networks.
+    pub fn submitter_quic_of(&self, index: u16) -> u16 {
+        self.submitter_quic() + 2 * index
+    }
+
+    /// Health and metrics of one of several chain-submitters.
+    pub fn submitter_http_of(&self, index: u16) -> u16 {
+        self.submitter_http() + 2 * index
+    }
+
     /// Health and metrics of a warden.
     pub fn warden_http(&self, index: u16) -> u16 {
         self.base + 70 + index
@@ -142,6 +152,8 @@ mod tests {
             ports.gateway_http(),
             ports.submitter_quic(),
             ports.submitter_http(),
+            ports.submitter_quic_of(1),
+            ports.submitter_http_of(1),
             ports.relay_quic(),
             ports.relay_http(),
             ports.spare(),

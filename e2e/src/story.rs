@@ -12,6 +12,7 @@ mod heal;
 mod marketplace;
 mod polkadot_js;
 mod relay;
+mod submitter;
 mod upgrade;
 
 use std::{process::ExitCode, time::Duration};
@@ -50,6 +51,8 @@ pub enum Story {
     Cheats(cheats::Arguments),
     /// An epoch ends, its bundle is committed to, and a stranger checks it.
     Audit(audit::Arguments),
+    /// The chain-submitter against a real node: killed, stopped, without funds, with a full bucket, and two of them.
+    Submitter(submitter::Arguments),
     /// A polkadot.js client on a lone development node.
     PolkadotJs(polkadot_js::Arguments),
     /// A chain of the first version takes the runtime of this build and goes on.
@@ -71,6 +74,7 @@ impl Story {
             Self::Relay(arguments) => relay::run(&arguments).await,
             Self::Audit(arguments) => audit::run(&arguments).await,
             Self::Cheats(arguments) => cheats::run(&arguments).await,
+            Self::Submitter(arguments) => submitter::run(&arguments).await,
             Self::PolkadotJs(arguments) => polkadot_js::run(&arguments).await,
             Self::Upgrade(arguments) => upgrade::run(&arguments).await,
         }

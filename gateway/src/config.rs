@@ -119,6 +119,8 @@ pub struct ReadConfig {
     pub fetch_timeout: Pause,
     /// Least wait before other miners are asked too.
     pub patience: Pause,
+    /// Between two statements in the ledger of what miners served.
+    pub statement_interval: Pause,
 }
 
 /// When shards are in their place.
@@ -337,6 +339,7 @@ impl Config {
             surplus_after: self.placement.surplus_after.0,
             fetch_timeout: read.fetch_timeout.0,
             patience: (read.patience.0, default.patience.1.max(read.patience.0)),
+            statement_interval: read.statement_interval.0,
             stripe_bytes: default.stripe_bytes,
             tail: default.tail,
         }

@@ -237,9 +237,20 @@ fn care(grid: &Arc<Grid>, senders: Senders, stop: &Shutdown) -> Vec<JoinHandle<(
         let walk = || lifecycle::run(meta.clone(), walked.metrics.clone(), options, until.clone());
         meta.while_leading(walk).await;
     };
+    let (counting, until) = (grid.clone(), stop.clone());
+    let counting = counting.count_served(until);
+    let (stating, until) = (grid.clone(), stop.clone());
+    let stating =
+        async move { stating.meta.while_leading(|| stating.clone().state_served(until.clone())).await };
     let until = stop.clone();
     let events = async move { senders.meta.while_leading(|| senders.run(until.clone())).await };
-    vec![tokio::spawn(upkeep), tokio::spawn(lifecycle), tokio::spawn(events)]
+    vec![
+        tokio::spawn(upkeep),
+        tokio::spawn(lifecycle),
+        tokio::spawn(counting),
+        tokio::spawn(stating),
+        tokio::spawn(events),
+    ]
 }
 
 /// Keeps the metrics of accounts as they are.

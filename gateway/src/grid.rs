@@ -13,6 +13,7 @@ mod cache;
 mod compact;
 mod pack;
 pub mod read;
+mod serving;
 mod snapshot;
 mod surplus;
 mod turns;
@@ -32,7 +33,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use tokio::sync::Semaphore;
 
-use crate::{meta::Meta, metrics::Metrics, peers::Peers, placement::Maps};
+use crate::{audits::Audits, meta::Meta, metrics::Metrics, peers::Peers, placement::Maps};
 
 /// How long a signed command is valid.
 const COMMAND_LIFETIME_MS: u64 = 60_000;
@@ -80,6 +81,8 @@ pub struct GridOptions {
     pub fetch_timeout: Duration,
     /// Least and longest wait for shards before others are asked too.
     pub patience: (Duration, Duration),
+    /// Between two statements in the ledger of what miners served.
+    pub statement_interval: Duration,
 }
 
 impl Default for GridOptions {
@@ -105,6 +108,7 @@ impl Default for GridOptions {
             surplus_after: Duration::from_secs(3_600),
             fetch_timeout: Duration::from_secs(10),
             patience: (Duration::from_millis(300), Duration::from_secs(2)),
+            statement_interval: Duration::from_secs(3_600),
         }
     }
 }
@@ -162,6 +166,8 @@ pub struct Grid {
     pub meta: Meta,
     /// Who is down.
     pub peers: Peers,
+    /// How miners were audited lately.
+    pub audits: Audits,
     /// Counters.
     pub metrics: Metrics,
     /// Bounds.
@@ -174,6 +180,7 @@ pub struct Grid {
     read_turns: Arc<turns::Turns>,
     packer: pack::Packer,
     cache: cache::ShardCache,
+    serving: serving::Serving,
 }
 
 impl Grid {
@@ -199,6 +206,7 @@ impl Grid {
             maps,
             meta,
             peers,
+            audits: Audits::default(),
             metrics,
             options,
             key,
@@ -209,6 +217,7 @@ impl Grid {
             read_turns,
             packer,
             cache,
+            serving: serving::Serving::default(),
         }
     }
 

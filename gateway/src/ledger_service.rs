@@ -59,46 +59,55 @@ impl LedgerService {
         match request {
             Request::Relocated { receipts } => self.relocated(peer, receipts).await,
             Request::Ping => Response::Pong { now: now_ms() },
-            Request::LedgerPage { limit, .. } | Request::LedgerSince { limit, .. }
+            Request::LedgerPage { limit, .. }
+            | Request::LedgerSince { limit, .. }
+            | Request::LedgerFrom { limit, .. }
                 if limit == 0 || limit > LEDGER_ENTRIES_MAX =>
             {
                 Response::error(ErrorCode::Malformed, format!("limit must be 1 to {LEDGER_ENTRIES_MAX}"))
             }
+            Request::LedgerFrom { after, limit, version } => {
+                self.lines(after, limit, version).await.map_or_else(|refusal| refusal, Response::LedgerLines)
+            }
             Request::LedgerSince { after, limit } => {
-                self.lines(after, limit).await.map_or_else(|refusal| refusal, Response::LedgerLines)
+                self.lines(after, limit, 2).await.map_or_else(|refusal| refusal, Response::LedgerLines)
             }
             Request::LedgerPage { after, limit } => {
-                self.lines(after, limit).await.map_or_else(|refusal| refusal, of_first_version)
+                self.lines(after, limit, 1).await.map_or_else(|refusal| refusal, Response::Ledger)
             }
             _ => Response::error(
                 ErrorCode::Unsupported,
-                "a gateway serves Ping, LedgerSince, LedgerPage and Relocated",
+                "a gateway serves Ping, LedgerFrom, LedgerSince, LedgerPage and Relocated",
             ),
         }
     }
 
-    async fn lines(&self, after: u64, limit: u16) -> Result<Vec<LedgerEntry>, Response> {
-        self.meta.ledger_page(after, limit).await.map_err(|error| {
-            tracing::error!(%error, "the ledger cannot be read");
-            Response::error(ErrorCode::Unavailable, "the ledger cannot be read now")
-        })
+    async fn lines(&self, after: u64, limit: u16, version: u8) -> Result<Vec<LedgerEntry>, Response> {
+        match self.meta.ledger_page(after, limit).await {
+            Ok(entries) => of_version(entries, version),
+            Err(error) => {
+                tracing::error!(%error, "the ledger cannot be read");
+                Err(Response::error(ErrorCode::Unavailable, "the ledger cannot be read now"))
+            }
+        }
     }
 }
 
-/// What a node of the first version can read: the lines before the first that releases a miner.
-fn of_first_version(mut entries: Vec<LedgerEntry>) -> Response {
-    let readable = entries.iter().take_while(|entry| entry.record.is_of_first_version()).count();
+/// What a node of this version can read: the lines before the first of a later one.
+fn of_version(mut entries: Vec<LedgerEntry>, version: u8) -> Result<Vec<LedgerEntry>, Response> {
+    let readable = entries.iter().take_while(|entry| entry.record.version() <= version).count();
     match (readable, entries.first()) {
-        (0, Some(entry)) => Response::error(
+        (0, Some(entry)) => Err(Response::error(
             ErrorCode::Unsupported,
             format!(
-                "line {} releases a miner: update this node to one that asks for LedgerSince",
-                entry.sequence
+                "line {} is of version {} of ledgers: update this node to one that reads it",
+                entry.sequence,
+                entry.record.version()
             ),
-        ),
+        )),
         _ => {
             entries.truncate(readable);
-            Response::Ledger(entries)
+            Ok(entries)
         }
     }
 }
@@ -112,7 +121,7 @@ impl Service for LedgerService {
 
 #[cfg(test)]
 mod tests {
-    use arion_protocol::LedgerRecord;
+    use arion_protocol::{LedgerRecord, Served};
 
     use super::*;
 
@@ -124,11 +133,14 @@ mod tests {
         let anybody = NodeId([1; 32]);
         let page = |limit| service.answer(anybody, Request::LedgerPage { after: 0, limit });
         let lines = |limit| service.answer(anybody, Request::LedgerSince { after: 0, limit });
+        let all = |limit| service.answer(anybody, Request::LedgerFrom { after: 0, limit, version: 3 });
         assert_eq!(page(LEDGER_ENTRIES_MAX).await, Response::Ledger(Vec::new()));
         assert_eq!(lines(LEDGER_ENTRIES_MAX).await, Response::LedgerLines(Vec::new()));
+        assert_eq!(all(LEDGER_ENTRIES_MAX).await, Response::LedgerLines(Vec::new()));
         for limit in [0, LEDGER_ENTRIES_MAX + 1] {
             assert!(matches!(page(limit).await, Response::Error { code: ErrorCode::Malformed, .. }));
             assert!(matches!(lines(limit).await, Response::Error { code: ErrorCode::Malformed, .. }));
+            assert!(matches!(all(limit).await, Response::Error { code: ErrorCode::Malformed, .. }));
         }
         assert!(matches!(service.answer(anybody, Request::Ping).await, Response::Pong { .. }));
         let other = service.answer(anybody, Request::Stat { shards: Vec::new() }).await;
@@ -138,20 +150,27 @@ mod tests {
     }
 
     #[test]
-    fn nodes_of_the_first_version_read_up_to_the_first_line_that_they_do_not_know() {
+    fn nodes_of_earlier_versions_read_up_to_the_first_line_that_they_do_not_know() {
         let shard = arion_types::ShardHash([1; 32]);
         let line = |sequence: u64| LedgerEntry {
             sequence,
             record: match sequence {
                 3 => LedgerRecord::Released { shard, miner: NodeId([2; 32]) },
+                5 => LedgerRecord::Served(Served { miner: NodeId([2; 32]), from: 1, until: 2, bytes: 3 }),
                 _ => LedgerRecord::Deleted { shard },
             },
         };
-        let page = |from: u64| of_first_version((from..6).map(line).collect());
-        assert_eq!(page(1), Response::Ledger(vec![line(1), line(2)]));
-        assert_eq!(page(4), Response::Ledger(vec![line(4), line(5)]));
-        assert_eq!(page(6), Response::Ledger(Vec::new()));
-        let Response::Error { code: ErrorCode::Unsupported, detail } = page(3) else { panic!() };
-        assert!(detail.contains("line 3") && detail.contains("update"), "{detail}");
+        let page = |from: u64, version| of_version((from..6).map(line).collect(), version);
+        assert_eq!(page(1, 1), Ok(vec![line(1), line(2)]));
+        assert_eq!(page(4, 1), Ok(vec![line(4)]));
+        assert_eq!(page(6, 1), Ok(Vec::new()));
+        assert_eq!(page(3, 2), Ok(vec![line(3), line(4)]));
+        assert_eq!(page(3, LedgerRecord::VERSION), Ok(vec![line(3), line(4), line(5)]));
+        for (from, version) in [(3, 1), (5, 1), (5, 2), (1, 0)] {
+            let Err(Response::Error { code: ErrorCode::Unsupported, detail }) = page(from, version) else {
+                panic!("{from} by version {version}");
+            };
+            assert!(detail.contains(&format!("line {from} ")) && detail.contains("update"), "{detail}");
+        }
     }
 }

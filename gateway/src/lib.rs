@@ -19,6 +19,7 @@ pub mod access_key_command;
 pub mod account;
 pub mod account_command;
 pub mod acl;
+pub mod audits;
 pub mod billing;
 pub mod chain;
 pub mod checksum;

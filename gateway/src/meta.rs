@@ -45,6 +45,7 @@ mod queues;
 mod receipts;
 mod replicas;
 mod sealed;
+mod served;
 mod snapshots;
 mod store;
 mod stripes;
@@ -360,6 +361,7 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     usage::prepare(&transaction)?;
     occupancy::prepare(&transaction)?;
     commitments::prepare(&transaction)?;
+    transaction.open_table(served::SERVED)?;
     transaction.open_table(snapshots::SNAPSHOT_NODES)?;
     transaction.open_table(snapshots::SNAPSHOT_STRIPES)?;
     transaction.open_table(snapshots::SNAPSHOTS)?;

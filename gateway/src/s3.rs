@@ -10,6 +10,7 @@
 
 pub(crate) mod access;
 mod acl;
+mod audit;
 mod auth;
 mod buckets;
 mod callers;

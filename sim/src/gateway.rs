@@ -138,7 +138,9 @@ struct Answering {
 impl Service for Answering {
     async fn serve(&self, peer: NodeId, request: Request, body: Bytes) -> (Response, Bytes) {
         let (mut response, body) = self.ledger.serve(peer, request, body).await;
-        if let (true, Response::Ledger(entries)) = (self.is_lying.load(SeqCst), &mut response) {
+        if let (true, Response::Ledger(entries) | Response::LedgerLines(entries)) =
+            (self.is_lying.load(SeqCst), &mut response)
+        {
             for entry in entries.iter_mut().filter(|entry| entry.sequence % 3 == 0) {
                 if let LedgerRecord::Stored(signed) = &mut entry.record {
                     signed.receipt.shard.0[0] ^= 1;

@@ -259,6 +259,7 @@ fn name(request: &Request) -> &'static str {
         Request::Heartbeat(_) => "heartbeat",
         Request::LedgerPage { .. } => "ledger-page",
         Request::LedgerSince { .. } => "ledger-since",
+        Request::LedgerFrom { .. } => "ledger-from",
         Request::Miners { .. } => "miners",
         Request::Custody { .. } => "custody",
         Request::Durability => "durability",

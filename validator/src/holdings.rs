@@ -1,18 +1,19 @@
 //! What the ledgers of the gateways say: the stripes that are wanted, who has signed for their shards, and how many bytes each
-//! miner has signed for.
+//! miner has signed for and served.
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `signed` | shard (32 bytes), miner (32) | gateway (32), size (u32), stripe (32) |
 //! | `stripes` | stripe (32) | SCALE row (`stripes.rs`) |
-//! | `miners` | miner (32) | bytes (u64) |
+//! | `held` | miner (32), gateway (32) | bytes (u64) |
+//! | `served` | miner (32), gateway (32) | SCALE `arion_ledger::Statements` |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //!
 //! Everything here can be read again from the ledgers: a file of an earlier layout is emptied when it is opened.
 //!
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
-//! - `miners` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
+//! - `held` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
 //! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard, and when its miner is released.
 
 mod stripes;
@@ -23,9 +24,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arion_ledger::{Book, BookError, Change};
+use arion_ledger::{Book, BookError, Change, Statements};
 use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
+use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
 
 use stripes::STRIPES;
@@ -35,10 +37,16 @@ type SignedKey = ([u8; 32], [u8; 32]);
 type SignedValue = ([u8; 32], u32, [u8; 32]);
 
 const SIGNED: TableDefinition<SignedKey, SignedValue> = TableDefinition::new("signed");
-const MINERS: TableDefinition<[u8; 32], u64> = TableDefinition::new("miners");
+/// Miner, gateway.
+type HeldKey = ([u8; 32], [u8; 32]);
+
+const HELD: TableDefinition<HeldKey, u64> = TableDefinition::new("held");
+const SERVED: TableDefinition<HeldKey, &[u8]> = TableDefinition::new("served");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
 /// Of the layout that did not know stripes.
 const BEFORE_STRIPES: TableDefinition<SignedKey, ([u8; 32], u32)> = TableDefinition::new("shards");
+/// Of the layout that did not know what was served.
+const BEFORE_SERVED: TableDefinition<[u8; 32], u64> = TableDefinition::new("miners");
 
 /// Pages of the database kept in memory, in bytes.
 const CACHE_BYTES: usize = 8 << 20;
@@ -54,6 +62,11 @@ pub enum StoreError {
         /// Why.
         reason: Box<redb::Error>,
     },
+    /// A row does not decode.
+    #[error(
+        "the store has a row of `served` that cannot be read: remove the store, it is made again from the ledgers"
+    )]
+    Row,
     /// Reading or writing failed.
     #[error("the store cannot be read or written: {0}; make room on the disk, or repair it, and start again")]
     Storage(Box<redb::Error>),
@@ -69,7 +82,8 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 #[derive(Debug)]
 pub struct Holdings {
     database: Database,
-    bytes: Mutex<BTreeMap<NodeId, u64>>,
+    bytes: Mutex<BTreeMap<(NodeId, NodeId), u64>>,
+    served: Mutex<BTreeMap<(NodeId, NodeId), Statements>>,
 }
 
 impl Holdings {
@@ -86,24 +100,33 @@ impl Holdings {
     /// The store in an open database.
     pub fn on(database: Database) -> Result<Self, StoreError> {
         let transaction = database.begin_write()?;
-        if transaction.list_tables()?.any(|table| table.name() == BEFORE_STRIPES.name()) {
+        let earlier = [BEFORE_STRIPES.name(), BEFORE_SERVED.name()];
+        if transaction.list_tables()?.any(|table| earlier.contains(&table.name())) {
             tracing::info!(
                 "the store is of an earlier version: the ledgers are read again from their beginning"
             );
             transaction.delete_table(BEFORE_STRIPES)?;
-            transaction.delete_table(MINERS)?;
+            transaction.delete_table(BEFORE_SERVED)?;
+            transaction.delete_table(SIGNED)?;
+            transaction.delete_table(STRIPES)?;
             transaction.delete_table(CURSORS)?;
         }
         let mut bytes = BTreeMap::new();
-        for entry in transaction.open_table(MINERS)?.iter()? {
-            let (node, sum) = entry?;
-            bytes.insert(NodeId(node.value()), sum.value());
+        for entry in transaction.open_table(HELD)?.iter()? {
+            let (key, sum) = entry?;
+            bytes.insert(of_key(key.value()), sum.value());
+        }
+        let mut served = BTreeMap::new();
+        for entry in transaction.open_table(SERVED)?.iter()? {
+            let (key, row) = entry?;
+            let stated = Statements::decode_all(&mut row.value()).map_err(|_| StoreError::Row)?;
+            served.insert(of_key(key.value()), stated);
         }
         transaction.open_table(SIGNED)?;
         transaction.open_table(STRIPES)?;
         transaction.open_table(CURSORS)?;
         transaction.commit()?;
-        Ok(Self { database, bytes: Mutex::new(bytes) })
+        Ok(Self { database, bytes: Mutex::new(bytes), served: Mutex::new(served) })
     }
 
     /// Whether it can still be used: after a failed read or write it refuses everything until it is opened again.
@@ -113,7 +136,18 @@ impl Holdings {
 
     /// Bytes of the shards that a miner has signed for and that are still wanted.
     pub fn bytes_of(&self, node: &NodeId) -> u64 {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied().unwrap_or(0)
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        of_miner(&bytes, node).fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+    }
+
+    /// Bytes that gateways say a miner served in the last day: of each no more than it has on the miner.
+    pub fn served_by(&self, node: &NodeId, now_ms: u64) -> u64 {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        of_miner(&served, node).fold(0, |sum, (key, stated)| {
+            let held = bytes.get(key).copied().unwrap_or(0);
+            sum.saturating_add(stated.counted(now_ms, held))
+        })
     }
 
     /// Whether no miner has ever signed for anything.
@@ -143,22 +177,22 @@ impl Holdings {
     }
 
     fn take_over(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<(), StoreError> {
-        let mut sums = BTreeMap::new();
+        let (mut sums, mut statements) = (BTreeMap::new(), BTreeMap::new());
         let transaction = self.database.begin_write()?;
         {
             let mut signed = transaction.open_table(SIGNED)?;
             let mut stripes = transaction.open_table(STRIPES)?;
-            let mut miners = transaction.open_table(MINERS)?;
+            let mut held = transaction.open_table(HELD)?;
+            let mut served = transaction.open_table(SERVED)?;
             for change in changes {
                 match change {
                     Change::Stored(receipt) => {
                         let key = (receipt.shard.0, receipt.node_id.0);
                         if signed.get(key)?.is_none() {
                             signed.insert(key, (gateway.0, receipt.size, receipt.stripe.0))?;
-                            let sum = add(&mut miners, &receipt.node_id, |sum| {
-                                sum.saturating_add(receipt.size.into())
-                            })?;
-                            sums.insert(receipt.node_id, sum);
+                            let key = (receipt.node_id, *gateway);
+                            let sum = add(&mut held, key, |sum| sum.saturating_add(receipt.size.into()))?;
+                            sums.insert(key, sum);
                         }
                         stripes::stored(&mut stripes, gateway, receipt)?;
                     }
@@ -174,8 +208,9 @@ impl Holdings {
                         for (node, size, stripe) in gone {
                             signed.remove((shard.0, node.0))?;
                             stripes::deleted(&mut stripes, &stripe, shard, &node)?;
-                            let sum = add(&mut miners, &node, |sum| sum.saturating_sub(size.into()))?;
-                            sums.insert(node, sum);
+                            let key = (node, *gateway);
+                            let sum = add(&mut held, key, |sum| sum.saturating_sub(size.into()))?;
+                            sums.insert(key, sum);
                         }
                     }
                     Change::Released { shard, miner } => {
@@ -186,8 +221,24 @@ impl Holdings {
                         {
                             signed.remove(key)?;
                             stripes::deleted(&mut stripes, &stripe, shard, miner)?;
-                            let sum = add(&mut miners, miner, |sum| sum.saturating_sub(size.into()))?;
-                            sums.insert(*miner, sum);
+                            let key = (*miner, *gateway);
+                            let sum = add(&mut held, key, |sum| sum.saturating_sub(size.into()))?;
+                            sums.insert(key, sum);
+                        }
+                    }
+                    Change::Served(line) => {
+                        let key = (line.miner.0, gateway.0);
+                        let row = served.get(key)?.map(|row| Statements::decode_all(&mut row.value()));
+                        let mut stated = row.transpose().map_err(|_| StoreError::Row)?.unwrap_or_default();
+                        match stated.take(line) {
+                            Ok(()) => {
+                                served.insert(key, stated.encode().as_slice())?;
+                                statements.insert((line.miner, *gateway), stated);
+                            }
+                            Err(fault) => tracing::warn!(
+                                %gateway, miner = %line.miner, %fault,
+                                "what a gateway says that a miner served does not count"
+                            ),
                         }
                     }
                 }
@@ -196,18 +247,32 @@ impl Holdings {
         }
         transaction.commit()?;
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).extend(sums);
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).extend(statements);
         Ok(())
     }
 }
 
-fn add(
-    miners: &mut Table<'_, [u8; 32], u64>,
+fn of_key((miner, gateway): HeldKey) -> (NodeId, NodeId) {
+    (NodeId(miner), NodeId(gateway))
+}
+
+/// What there is of a miner, by gateway.
+fn of_miner<'a, T>(
+    rows: &'a BTreeMap<(NodeId, NodeId), T>,
     node: &NodeId,
+) -> impl Iterator<Item = (&'a (NodeId, NodeId), &'a T)> {
+    rows.range((*node, NodeId([0; 32]))..=(*node, NodeId([0xff; 32])))
+}
+
+fn add(
+    held: &mut Table<'_, HeldKey, u64>,
+    (miner, gateway): (NodeId, NodeId),
     change: impl Fn(u64) -> u64,
 ) -> Result<u64, StoreError> {
-    let before = miners.get(node.0)?.map_or(0, |sum| sum.value());
+    let key = (miner.0, gateway.0);
+    let before = held.get(key)?.map_or(0, |sum| sum.value());
     let after = change(before);
-    miners.insert(node.0, after)?;
+    held.insert(key, after)?;
     Ok(after)
 }
 
@@ -231,6 +296,7 @@ impl Book for HoldingsBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arion_protocol::Served;
     use arion_types::{Receipt, StripeId};
     use proptest::prelude::*;
 
@@ -291,7 +357,7 @@ mod tests {
                 .unwrap()
                 .insert(([1; 32], [1; 32]), ([7; 32], 64))
                 .unwrap();
-            transaction.open_table(MINERS).unwrap().insert([1; 32], 64).unwrap();
+            transaction.open_table(BEFORE_SERVED).unwrap().insert([1; 32], 64).unwrap();
             transaction.open_table(CURSORS).unwrap().insert(GATEWAY.0, 1).unwrap();
             transaction.commit().unwrap();
         }
@@ -351,6 +417,55 @@ mod tests {
         assert_eq!(holdings.signed_by(&node(1), shards).unwrap(), [shards[1]].into());
         holdings.take_over(&GATEWAY, &[stored(1, 1, 64), deleted(1)], 8).unwrap();
         assert_eq!(sums(), [64, 0]);
+    }
+
+    #[test]
+    fn a_file_of_the_layout_without_what_was_served_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let holdings = Holdings::open(directory.path()).unwrap();
+            holdings.take_over(&GATEWAY, &[stored(1, 1, 64)], 1).unwrap();
+            let transaction = holdings.database.begin_write().unwrap();
+            transaction.delete_table(HELD).unwrap();
+            transaction.delete_table(SERVED).unwrap();
+            transaction.open_table(BEFORE_SERVED).unwrap().insert([1; 32], 64).unwrap();
+            transaction.commit().unwrap();
+        }
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.is_empty()), (0, true));
+        holdings.take_over(&GATEWAY, &[stored(1, 1, 64)], 1).unwrap();
+        assert_eq!(holdings.bytes_of(&node(1)), 64);
+    }
+
+    /// Whatever a gateway says, what counts is bounded by what it has there by receipts.
+    #[test]
+    fn what_was_served_counts_up_to_what_each_gateway_has_there() {
+        const HOUR: u64 = 3_600_000;
+        let directory = tempfile::tempdir().unwrap();
+        let said = |miner, hour: u64, bytes| {
+            Change::Served(Served { miner: node(miner), from: hour * HOUR, until: (hour + 1) * HOUR, bytes })
+        };
+        let now = 500_005 * HOUR;
+        let counted = |holdings: &Holdings| [1, 2].map(|n| holdings.served_by(&node(n), now));
+        {
+            let holdings = Holdings::open(directory.path()).unwrap();
+            let page = [stored(1, 1, 64), stored(1, 2, 64), said(1, 500_000, 100), said(2, 500_000, 1 << 40)];
+            holdings.take_over(&GATEWAY, &page, 4).unwrap();
+            // Lines that come again, or twice, count once.
+            holdings.take_over(&GATEWAY, &page, 4).unwrap();
+            assert_eq!(counted(&holdings), [100, 0]);
+            holdings.take_over(&GATEWAY, &[said(1, 500_001, 1 << 40)], 5).unwrap();
+            // Another gateway that has nothing there adds nothing; one that has, adds as much at most.
+            holdings.take_over(&OTHER, &[said(1, 500_000, 1_000)], 1).unwrap();
+            assert_eq!(counted(&holdings), [128, 0]);
+            holdings.take_over(&OTHER, &[stored(1, 3, 10), stored(2, 4, 10)], 3).unwrap();
+        }
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!(counted(&holdings), [138, 0]);
+        assert!(holdings.served_by(&node(1), now) <= holdings.bytes_of(&node(1)));
+        holdings.take_over(&GATEWAY, &[deleted(1), deleted(2)], 7).unwrap();
+        assert_eq!(counted(&holdings), [10, 0], "what is not there any more was worth nothing");
+        assert_eq!(holdings.served_by(&node(1), now + 30 * HOUR), 0);
     }
 
     #[test]

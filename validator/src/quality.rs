@@ -4,12 +4,11 @@
 //!
 //! # Invariants
 //! - Nothing in a report is a miner's own word: uptime is what this service heard, bytes are those of receipts in
-//!   the ledgers of gateways that are still wanted.
+//!   the ledgers of gateways that are still wanted, and what these ledgers say was served, up to those.
 //! - What is not known is not reported: after a start, while a ledger is being read, or when the chain is not read.
 //!
 //! # Not here
-//! Strikes and integrity failures: the chain has them from wardens. Bytes served: nothing signed says how many, so
-//! they are 0.
+//! Strikes and integrity failures: the chain has them from wardens.
 
 use std::{
     collections::BTreeMap,
@@ -146,12 +145,15 @@ impl Observer {
             let watched = presence.watched_blocks(block);
             return Err(NoReport::NotHeard { watched, needed: presence.bucket_blocks() });
         }
+        let now_ms = now_ms();
         let mut updates = BTreeMap::new();
         for (node, child) in &snapshot.registry.miners {
             // One that registered a moment ago waits for the next bucket.
             let Some(uptime_permille) = presence.uptime_permille(node) else { continue };
             let shard_data_bytes = self.holdings.bytes_of(node);
-            let quality = NodeQuality { shard_data_bytes, uptime_permille, ..NodeQuality::default() };
+            let bandwidth_bytes = self.holdings.served_by(node, now_ms);
+            let quality =
+                NodeQuality { shard_data_bytes, bandwidth_bytes, uptime_permille, ..NodeQuality::default() };
             updates.insert(child.child, quality);
         }
         if updates.is_empty() {

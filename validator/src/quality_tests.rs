@@ -9,7 +9,9 @@ use arion_chain::{BlockRef, ChainView, Child, EpochMap, Registry, Snapshot, View
 use arion_daemon::StatusCode;
 use arion_ledger::{Book, Change, Follower, ReceiptChecker};
 use arion_net::{MemoryNetwork, PeerAddr, Service};
-use arion_protocol::{Heartbeat, LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
+use arion_protocol::{
+    Heartbeat, LedgerEntry, LedgerRecord, Request, Response, Served, limits::LEDGER_ENTRIES_MAX,
+};
 use arion_types::{
     CrushParams, MinerRecord, NodeId, Receipt, ShardHash, SignedReceipt, StripeId,
     map::WEIGHT_ONE,
@@ -101,7 +103,9 @@ struct Gateway {
 #[async_trait]
 impl Service for Gateway {
     async fn serve(&self, _peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
-        let Request::LedgerSince { after, limit } = request else { panic!("only its ledger is asked for") };
+        let Request::LedgerFrom { after, limit, .. } = request else {
+            panic!("only its ledger is asked for")
+        };
         if let Some(left) = &mut *self.pages_left.lock().unwrap() {
             if *left == 0 {
                 return (Response::error(arion_protocol::ErrorCode::Busy, ""), Bytes::new());
@@ -190,6 +194,20 @@ impl Stage {
 async fn a_report_says_what_was_heard_and_what_ledgers_have() {
     let mut stage = stage(1);
     stage.gateway.lines.lock().unwrap().extend(receipts().into_iter().map(LedgerRecord::Stored));
+    let now = arion_daemon::now_ms();
+    // Of the first holder as much as it has, of the second more; of somebody who has nothing nothing counts.
+    let nobody = (0..MINERS)
+        .map(|n| node_id(&key(n)))
+        .find(|node| receipts().iter().all(|signed| signed.receipt.node_id != *node));
+    let readers = [
+        (receipts()[0].receipt.node_id, 7),
+        (receipts()[1].receipt.node_id, u64::from(SHARD_BYTES) + 1),
+        (nobody.unwrap(), 7),
+    ];
+    for (miner, bytes) in readers {
+        let line = Served { miner, from: now - 10_000, until: now - 5_000, bytes };
+        stage.gateway.lines.lock().unwrap().push(LedgerRecord::Served(line));
+    }
     stage.observer.followers[0].sync().await.unwrap();
     stage.until(34, &[5]);
     let reports = Reports::new(Metrics::default());
@@ -207,7 +225,9 @@ async fn a_report_says_what_was_heard_and_what_ledgers_have() {
         let held = if holders.contains(&node_id(&key(n))) { u64::from(SHARD_BYTES) } else { 0 };
         let uptime = if n == 5 { 0 } else { 1_000 };
         assert_eq!((quality.shard_data_bytes, quality.uptime_permille), (held, uptime), "miner {n}");
-        assert_eq!((quality.bandwidth_bytes, quality.strikes, quality.integrity_fails), (0, 0, 0));
+        let served = readers.iter().find(|(miner, _)| *miner == node_id(&key(n)));
+        assert_eq!(quality.bandwidth_bytes, served.map_or(0, |(_, bytes)| *bytes).min(held), "miner {n}");
+        assert_eq!((quality.strikes, quality.integrity_fails), (0, 0));
     }
 
     // Deleted, and forged: neither counts.

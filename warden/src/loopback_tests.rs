@@ -135,7 +135,9 @@ struct Gateway {
 #[async_trait]
 impl Service for Gateway {
     async fn serve(&self, _peer: NodeId, request: Request, _body: Bytes) -> (Response, Bytes) {
-        let Request::LedgerSince { after, limit } = request else { panic!("only its ledger is asked for") };
+        let Request::LedgerFrom { after, limit, .. } = request else {
+            panic!("only its ledger is asked for")
+        };
         let lines = self.lines.lock().unwrap();
         let entries = lines.iter().enumerate().skip(after as usize).take(usize::from(limit));
         let entries = entries.map(|(i, record)| LedgerEntry { sequence: i as u64 + 1, record: *record });

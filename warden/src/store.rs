@@ -187,6 +187,8 @@ impl Store {
                             removed.push((*miner, *shard));
                         }
                     }
+                    // Who served how much is nothing to audit.
+                    Change::Served(_) => {}
                 }
             }
             transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use anyhow::Context;
-use arion_chain::{ChainClient, EpochMap};
-use arion_types::{AttestationRecord, NodeId};
+use arion_chain::{AuditDay, AuditReader, ChainClient, EpochMap};
+use arion_types::NodeId;
 use clap::Subcommand;
 use serde::Deserialize;
 
@@ -21,8 +21,6 @@ use crate::{
     settings::Settings,
 };
 use told::{Told, ToldMiner, ToldObject};
-
-const DAY_MS: u64 = 86_400_000;
 
 /// What of audits is asked for.
 #[derive(Debug, Subcommand)]
@@ -56,22 +54,19 @@ pub async fn run(settings: Settings, wanted: AuditCommand, json: bool) -> anyhow
     }
 }
 
-/// What was audited of a shard of a miner in the last day.
-type Audited = BTreeMap<([u8; 32], u32), Vec<AttestationRecord>>;
-
 /// Tells how miners were audited, and an object if one is named. Exit code 1 where one of its shards failed last.
 async fn report(settings: Settings, at: Option<ObjectUrl>, json: bool) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
     let map = chain.current_map().await?.context("no map is finalised yet")?;
-    let day = last_day(&chain).await?;
+    let day = AuditReader::new(chain.clone()).read().await?;
     let counts: BTreeMap<_, _> = chain.audit_counts().await?.into_iter().collect();
     let registry = chain.registry().await?;
     let mut miners: Vec<ToldMiner> = Vec::new();
     for (node, child) in &registry.miners {
         let uid = map.miner_by_node(node).map(|miner| miner.uid);
-        let records = day.records.values().flatten().filter(|record| Some(record.miner_uid) == uid);
+        let audits = uid.map(|uid| day.of_miner(uid)).unwrap_or_default();
         let counts = counts.get(&child.child).copied().unwrap_or_default();
-        miners.push(ToldMiner::new(node, uid, child, &counts, records));
+        miners.push(ToldMiner::new(node, uid, child, &counts, audits));
     }
     miners.sort_by_key(|miner| (miner.uid.is_none(), miner.uid));
     let object = match at {
@@ -79,36 +74,10 @@ async fn report(settings: Settings, at: Option<ObjectUrl>, json: bool) -> anyhow
         None => None,
     };
     let wardens = chain.warden_conflicts().await?;
-    let told = Told::new(day.from_block, day.head, miners, object, wardens);
+    let told = Told::new(day.from_block, day.to_block, miners, object, wardens);
     told.tell(json)?;
     let is_bad = told.object.as_ref().is_some_and(|object| object.failed_last > 0);
     Ok(ExitCode::from(u8::from(is_bad)))
-}
-
-/// Attestations about challenges of the last 24 hours, in blocks.
-struct Day {
-    from_block: u32,
-    head: u32,
-    records: Audited,
-}
-
-async fn last_day(chain: &ChainClient) -> anyhow::Result<Day> {
-    let head = chain.finalized().await?;
-    let blocks = u32::try_from(DAY_MS / chain.block_time_ms()?.max(1)).unwrap_or(u32::MAX);
-    let from_block = head.number.saturating_sub(blocks);
-    let bucket_blocks = chain.attestation_bucket_blocks()?.max(1);
-    let mut records: Audited = BTreeMap::new();
-    for bucket in from_block / bucket_blocks..=head.number / bucket_blocks {
-        for record in chain.attestations_at(bucket, &head).await? {
-            if record.block_number >= u64::from(from_block) {
-                records.entry((record.shard_hash, record.miner_uid)).or_default().push(record);
-            }
-        }
-    }
-    for records in records.values_mut() {
-        records.sort_by_key(|record| record.block_number);
-    }
-    Ok(Day { from_block, head: head.number, records })
 }
 
 /// An object, by what the gateway says where its shards are.
@@ -116,7 +85,7 @@ async fn object(
     settings: Settings,
     chain: &ChainClient,
     current: &EpochMap,
-    day: &Day,
+    day: &AuditDay,
     at: ObjectUrl,
 ) -> anyhow::Result<ToldObject> {
     let client = Client::new(&settings)?;
@@ -131,13 +100,11 @@ async fn object(
         }
         for shard in &stripe.shards {
             // Whoever has had it was audited under its number, which never moves to another miner.
-            let of_shard = day.records.range((shard.hash.0.0, 0)..=(shard.hash.0.0, u32::MAX));
-            let records: Vec<&AttestationRecord> = of_shard.flat_map(|(_, records)| records).collect();
             let node = shard.uid.and_then(|uid| node_of(maps.values().flatten(), uid));
-            shards.push((shard.hash.0, shard.uid, node, records));
+            shards.push((shard.hash.0, shard.uid, node));
         }
     }
-    Ok(ToldObject::new(&at, located.stripes.len(), &shards))
+    Ok(ToldObject::new(&at, located.stripes.len(), &shards, day))
 }
 
 fn node_of<'a>(maps: impl Iterator<Item = &'a EpochMap>, uid: u32) -> Option<NodeId> {

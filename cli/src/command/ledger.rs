@@ -11,7 +11,7 @@ use arion_chain::{ChainView, ViewConfig};
 use arion_daemon::{Peer, line};
 use arion_ledger::{Anchor, Ledger, ReceiptChecker, Report, verify};
 use arion_net::{PeerAddr, Transport};
-use arion_protocol::{LedgerRecord, limits::LEDGER_ENTRIES_MAX};
+use arion_protocol::{LedgerRecord, Served, limits::LEDGER_ENTRIES_MAX};
 use codec::Encode;
 use serde::Serialize;
 
@@ -29,13 +29,24 @@ const PRINTED_MAX: usize = 100;
 #[derive(Serialize)]
 struct Line {
     sequence: u64,
-    /// What it says: `stored`, `deleted` or `released`.
+    /// What it says: `stored`, `deleted`, `released` or `served`.
     kind: &'static str,
     is_deletion: bool,
-    shard: String,
+    /// None where it says what a miner served.
+    shard: Option<String>,
     size_bytes: Option<u32>,
     epoch: Option<u64>,
     miner: Option<String>,
+    served: Option<ToldServed>,
+}
+
+/// What a miner served.
+#[derive(Serialize)]
+struct ToldServed {
+    bytes: u64,
+    /// Milliseconds since the Unix epoch.
+    from: u64,
+    until: u64,
 }
 
 impl Line {
@@ -43,19 +54,27 @@ impl Line {
         let (kind, shard, receipt, miner) = match record {
             LedgerRecord::Stored(signed) => {
                 let receipt = &signed.receipt;
-                ("stored", receipt.shard, Some(receipt), Some(receipt.node_id))
+                ("stored", Some(receipt.shard), Some(receipt), Some(receipt.node_id))
             }
-            LedgerRecord::Deleted { shard } => ("deleted", *shard, None, None),
-            LedgerRecord::Released { shard, miner } => ("released", *shard, None, Some(*miner)),
+            LedgerRecord::Deleted { shard } => ("deleted", Some(*shard), None, None),
+            LedgerRecord::Released { shard, miner } => ("released", Some(*shard), None, Some(*miner)),
+            LedgerRecord::Served(served) => ("served", None, None, Some(served.miner)),
+        };
+        let served = match record {
+            LedgerRecord::Served(Served { from, until, bytes, .. }) => {
+                Some(ToldServed { bytes: *bytes, from: *from, until: *until })
+            }
+            _ => None,
         };
         Self {
             sequence,
             kind,
             is_deletion: matches!(record, LedgerRecord::Deleted { .. }),
-            shard: shard.to_string(),
+            shard: shard.map(|shard| shard.to_string()),
             size_bytes: receipt.map(|receipt| receipt.size),
             epoch: receipt.map(|receipt| receipt.epoch),
             miner: miner.map(|miner| miner.to_string()),
+            served,
         }
     }
 }
@@ -67,6 +86,9 @@ struct Told {
     root: String,
     live_shards: u64,
     live_bytes: u64,
+    /// What miners are said to have served in the last day that is told of, and what of it counts.
+    served_bytes: u64,
+    served_counted: u64,
     anchors: usize,
     anchored_lines: Option<u64>,
     anchored_bytes: Option<u64>,
@@ -96,7 +118,12 @@ pub async fn ls(gateway: Peer, after: u64, limit: usize, json: bool) -> anyhow::
         return Ok(ExitCode::SUCCESS);
     }
     for line in &lines {
-        let (sequence, kind, shard) = (line.sequence, line.kind, &line.shard);
+        let (sequence, kind) = (line.sequence, line.kind);
+        let shard = line.shard.as_deref().unwrap_or("");
+        if let (Some(ToldServed { bytes, from, until }), Some(miner)) = (&line.served, &line.miner) {
+            line!("{sequence:>10} {kind:<8} {miner} {bytes} bytes from {from} to {until}");
+            continue;
+        }
         match (line.size_bytes, line.epoch, &line.miner) {
             (Some(bytes), Some(epoch), Some(miner)) => {
                 line!("{sequence:>10} {kind:<8} {shard} {bytes:>8} epoch {epoch} {miner}");
@@ -228,6 +255,8 @@ fn told(ledger: &Ledger, report: &Report, anchors: &[Anchor], with_proofs: bool)
         root: hex::encode(report.root),
         live_shards: report.live_shards,
         live_bytes: report.live_bytes,
+        served_bytes: report.served_bytes,
+        served_counted: report.served_counted,
         anchors: anchors.len(),
         anchored_lines: anchors.iter().map(|anchor| anchor.sequence).max(),
         anchored_bytes: anchors.iter().max_by_key(|anchor| anchor.sequence).map(|anchor| anchor.bytes),
@@ -243,6 +272,7 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
     line!("lines     {}", told.lines);
     line!("root      {}", told.root);
     line!("live      {} shards, {}", told.live_shards, size(told.live_bytes));
+    line!("served    {} in a day, of which {} count", size(told.served_bytes), size(told.served_counted));
     match told.anchored_lines.zip(told.anchored_bytes) {
         Some((lines, bytes)) => {
             line!("anchored  up to line {lines}, {}; {} commitments compared", size(bytes), told.anchors);
@@ -251,7 +281,11 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
     }
     line!("findings  {}", told.found);
     for ToldFinding { line, fault, .. } in &told.findings {
-        line!("  line {}, shard {}: {fault}", line.sequence, line.shard);
+        match (&line.shard, &line.miner) {
+            (Some(shard), _) => line!("  line {}, shard {shard}: {fault}", line.sequence),
+            (None, Some(miner)) => line!("  line {}, miner {miner}: {fault}", line.sequence),
+            (None, None) => line!("  line {}: {fault}", line.sequence),
+        }
     }
     if told.found > told.findings.len() as u64 {
         line!("  and {} more", told.found - told.findings.len() as u64);
@@ -290,11 +324,11 @@ mod tests {
     impl Service for Gateway {
         async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
             let (after, limit) = match request {
-                Request::LedgerSince { .. } if self.is_old => {
+                Request::LedgerFrom { .. } | Request::LedgerSince { .. } if self.is_old => {
                     return (Response::error(ErrorCode::Unsupported, "kind 15"), Bytes::new());
                 }
                 Request::LedgerPage { after, limit } if self.is_old => (after, limit),
-                Request::LedgerSince { after, limit } => (after, limit),
+                Request::LedgerFrom { after, limit, .. } => (after, limit),
                 _ => panic!("only its ledger is asked for"),
             };
             let lines = (after + 1..=self.lines).filter(|line| Some(*line) != self.missing);

@@ -1,5 +1,9 @@
 //! What the chain says of audits: how they ended, and which wardens contradicted themselves.
 
+mod day;
+
+pub use day::{Audit, AuditDay, AuditReader, MinerAudits, ObjectAudits};
+
 use arion_types::NodeId;
 use codec::{Decode, Encode};
 

@@ -30,7 +30,7 @@ pub mod tx;
 pub mod view;
 
 pub use account::{Account, AccountError, AccountId, parse_account, ss58};
-pub use audits::{AuditCounts, WardenConflict};
+pub use audits::{Audit, AuditCounts, AuditDay, AuditReader, MinerAudits, ObjectAudits, WardenConflict};
 pub use call::{Call, PaymentMethod, ServiceKind, ServiceTerms};
 pub use client::{ChainClient, ChainError, ConnectError};
 pub use epochs::CommittedEpoch;

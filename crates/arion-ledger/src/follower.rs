@@ -6,7 +6,9 @@ use std::{
 };
 
 use arion_net::{CallError, PeerAddr, Transport};
-use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
+use arion_protocol::{
+    ErrorCode, LedgerEntry, LedgerRecord, Request, Response, Served, limits::LEDGER_ENTRIES_MAX,
+};
 use arion_types::{NodeId, Receipt, ShardHash};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,6 +35,9 @@ pub enum Change {
         /// The miner.
         miner: NodeId,
     },
+    /// What a miner served, by the gateway's word; whether and how much of it counts is for who takes it over
+    /// ([`Statements`](crate::Statements)).
+    Served(Served),
 }
 
 /// Why a book cannot be read or written.
@@ -119,25 +124,28 @@ impl LedgerMetrics {
 }
 
 /// Asks a gateway for the lines behind `after`, of every kind; `None` if it answers something else. One that does not know the
-/// question is of an earlier version, has no lines that release miners, and is asked as that version was.
+/// question is of an earlier version, has no lines of later ones, and is asked as that version was.
 pub async fn page(
     transport: &dyn Transport,
     gateway: &PeerAddr,
     after: u64,
     limit: u16,
 ) -> Result<Option<Vec<LedgerEntry>>, CallError> {
-    let request = Request::LedgerSince { after, limit };
-    let answer = match transport.call(gateway, request, Bytes::new(), PAGE_DEADLINE).await {
-        Err(CallError::Refused { code: ErrorCode::Unsupported, .. }) => {
-            let request = Request::LedgerPage { after, limit };
-            transport.call(gateway, request, Bytes::new(), PAGE_DEADLINE).await
+    let questions = [
+        Request::LedgerFrom { after, limit, version: LedgerRecord::VERSION },
+        Request::LedgerSince { after, limit },
+        Request::LedgerPage { after, limit },
+    ];
+    let mut refused = None;
+    for request in questions {
+        match transport.call(gateway, request, Bytes::new(), PAGE_DEADLINE).await {
+            Err(error @ CallError::Refused { code: ErrorCode::Unsupported, .. }) => refused = Some(error),
+            Ok((Response::LedgerLines(entries) | Response::Ledger(entries), _)) => return Ok(Some(entries)),
+            Ok(_) => return Ok(None),
+            Err(error) => return Err(error),
         }
-        answer => answer,
-    };
-    match answer?.0 {
-        Response::LedgerLines(entries) | Response::Ledger(entries) => Ok(Some(entries)),
-        _ => Ok(None),
     }
+    refused.map_or(Ok(None), Err)
 }
 
 /// Follows one gateway.
@@ -241,6 +249,7 @@ impl Follower {
             match entry.record {
                 LedgerRecord::Deleted { shard } => changes.push(Change::Deleted { shard }),
                 LedgerRecord::Released { shard, miner } => changes.push(Change::Released { shard, miner }),
+                LedgerRecord::Served(served) => changes.push(Change::Served(served)),
                 LedgerRecord::Stored(signed) => match checker.check(&signed) {
                     Ok(()) => changes.push(Change::Stored(signed.receipt)),
                     Err(ReceiptFault::EpochAhead) => break,

@@ -17,10 +17,12 @@ mod follower;
 pub mod put_receipt;
 mod receipt;
 pub mod segment;
+pub mod served;
 pub mod verify;
 
 pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach, page};
 pub use put_receipt::{PutReceipt, PutReceiptFault};
 pub use receipt::{ReceiptChecker, ReceiptFault};
 pub use segment::{Ledger, LineProof, SegmentFault};
+pub use served::{ServedFault, Statements};
 pub use verify::{Anchor, Fault, Finding, Report, commitment_number, verify};

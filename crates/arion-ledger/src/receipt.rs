@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use arion_chain::{ChainView, Snapshot};
-use arion_types::{Epoch, PgId, SignedReceipt, Uid, stripe::placement_group, units::SHARD_BYTES_MAX};
+use arion_types::{Epoch, NodeId, PgId, SignedReceipt, Uid, stripe::placement_group, units::SHARD_BYTES_MAX};
 
 /// Why a receipt is not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -78,6 +78,11 @@ impl ReceiptChecker {
     /// Whether the miner that a receipt names signed it for this chain, wherever its shard belonged.
     pub fn is_signed(&self, signed: &SignedReceipt) -> bool {
         signed.verify(&self.view.genesis())
+    }
+
+    /// Whether a map that the chain keeps has this miner.
+    pub fn is_miner(&self, node: &NodeId) -> bool {
+        self.view.snapshot().maps().any(|map| map.miner_by_node(node).is_some())
     }
 
     fn placement(

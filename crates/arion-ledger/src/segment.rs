@@ -18,26 +18,30 @@ pub const SEGMENT_LINES: u32 = 4_096;
 /// A part of a gateway's ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Segment {
-    /// Without lines that release miners.
+    /// Of receipts and deletions.
     #[codec(index = 1)]
     V1(SegmentV1),
-    /// With one at least; laid out likewise.
+    /// With a line at least that releases a miner; laid out likewise.
     #[codec(index = 2)]
     V2(SegmentV1),
+    /// With a line at least about what a miner served; laid out likewise.
+    #[codec(index = 3)]
+    V3(SegmentV1),
 }
 
 impl Segment {
     /// In the one version that its lines demand: readers of the first version read what they can.
     fn of(segment: SegmentV1) -> Self {
-        match segment.lines.iter().all(LedgerRecord::is_of_first_version) {
-            true => Self::V1(segment),
-            false => Self::V2(segment),
+        match segment.lines.iter().map(LedgerRecord::version).max() {
+            None | Some(1) => Self::V1(segment),
+            Some(2) => Self::V2(segment),
+            Some(_) => Self::V3(segment),
         }
     }
 
     fn into_inner(self) -> SegmentV1 {
         match self {
-            Self::V1(segment) | Self::V2(segment) => segment,
+            Self::V1(segment) | Self::V2(segment) | Self::V3(segment) => segment,
         }
     }
 }

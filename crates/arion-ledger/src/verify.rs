@@ -5,17 +5,19 @@
 //! - A shard counts once, however often it was stored: at one miner twice is a finding, at another miner a move.
 //! - A live shard has a miner that has signed for it and was not released: a line that releases the last one is a finding, and
 //!   releases nobody.
+//! - What a miner is said to have served is in periods that do not overlap, of a miner that there is.
 //! - Bounded by the ledger: at most [`FINDINGS_MAX`] findings are listed, all are counted.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use arion_proofs::merkle::{self, Hash};
-use arion_protocol::LedgerRecord;
+use arion_protocol::{LedgerRecord, Served};
 use arion_types::{NodeId, ShardHash};
 
 use crate::{
     receipt::{ReceiptChecker, ReceiptFault},
     segment::Ledger,
+    served::{ServedFault, Statements},
 };
 
 /// Findings that are listed.
@@ -80,6 +82,14 @@ pub enum Fault {
     /// No other miner has the shard.
     #[error("the miner that is released is the only one that has the shard")]
     Unreplaced,
+    /// A miner is said to have served what it cannot have.
+    #[error("what the miner is said to have served does not count: {0}")]
+    Served(ServedFault),
+    /// Nobody knows the miner that is said to have served.
+    #[error(
+        "the miner that is said to have served is in no map that the chain keeps, and has no line before"
+    )]
+    NoMiner,
     /// The lines up to here do not have the anchored root.
     #[error("the anchor at {sequence} has another root than the lines it covers")]
     Root {
@@ -125,6 +135,10 @@ pub struct Report {
     pub live_shards: u64,
     /// Their bytes.
     pub live_bytes: u64,
+    /// Bytes that miners are said to have served in the day before the newest such line.
+    pub served_bytes: u64,
+    /// What of that counts: of each miner no more than is live on it.
+    pub served_counted: u64,
     /// The first [`FINDINGS_MAX`] findings, in order of their lines.
     pub findings: Vec<Finding>,
     /// All findings.
@@ -159,6 +173,7 @@ pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker)
             }
             LedgerRecord::Deleted { shard } => walk.delete(line, shard),
             LedgerRecord::Released { shard, miner } => walk.release(line, shard, miner),
+            LedgerRecord::Served(served) => walk.serve(line, served, checker),
         }
         bytes_behind.push(walk.bytes);
     }
@@ -166,6 +181,7 @@ pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker)
     for anchor in anchors {
         walk.anchor(anchor, &hashes, &bytes_behind, ledger.lines());
     }
+    let (served_bytes, served_counted) = walk.served();
     let mut findings = walk.findings;
     findings.sort_by_key(|finding| finding.line);
     findings.truncate(FINDINGS_MAX);
@@ -174,6 +190,8 @@ pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker)
         root: merkle::root(&hashes),
         live_shards: walk.live.len() as u64,
         live_bytes: walk.bytes,
+        served_bytes,
+        served_counted,
         findings,
         found: walk.count,
     }
@@ -183,6 +201,9 @@ pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker)
 struct Walk {
     live: HashMap<ShardHash, Live>,
     bytes: u64,
+    /// Miners that have signed.
+    signers: HashSet<NodeId>,
+    statements: BTreeMap<NodeId, Statements>,
     findings: Vec<Finding>,
     count: u64,
 }
@@ -199,6 +220,7 @@ impl Walk {
     }
 
     fn store(&mut self, line: u64, shard: ShardHash, node: NodeId, size: u32) {
+        self.signers.insert(node);
         let Some(live) = self.live.get_mut(&shard) else {
             self.live.insert(shard, Live { size, first: line, miners: [(node, line)].into() });
             self.bytes = self.bytes.saturating_add(size.into());
@@ -217,6 +239,7 @@ impl Walk {
 
     /// A shard that may be live as well as not.
     fn keep(&mut self, line: u64, shard: ShardHash, node: NodeId, size: u32) {
+        self.signers.insert(node);
         let miners = &mut match self.live.entry(shard) {
             Entry::Occupied(live) => live.into_mut(),
             Entry::Vacant(new) => {
@@ -244,6 +267,34 @@ impl Walk {
             1 => self.found(line, Fault::Unreplaced),
             _ => drop(live.miners.remove(miner)),
         }
+    }
+
+    fn serve(&mut self, line: u64, served: &Served, checker: &ReceiptChecker) {
+        if !self.signers.contains(&served.miner) && !checker.is_miner(&served.miner) {
+            return self.found(line, Fault::NoMiner);
+        }
+        if let Err(fault) = self.statements.entry(served.miner).or_default().take(served) {
+            self.found(line, Fault::Served(fault));
+        }
+    }
+
+    /// What was stated of the last day, and what of it counts.
+    fn served(&self) -> (u64, u64) {
+        let mut held = BTreeMap::<&NodeId, u64>::new();
+        for live in self.live.values() {
+            for miner in live.miners.keys() {
+                let bytes = held.entry(miner).or_default();
+                *bytes = bytes.saturating_add(live.size.into());
+            }
+        }
+        let now = self.statements.values().map(Statements::until).max().unwrap_or(0);
+        self.statements.iter().fold((0u64, 0u64), |(stated, counted), (miner, statements)| {
+            let held = held.get(miner).copied().unwrap_or(0);
+            (
+                stated.saturating_add(statements.of_last_day(now)),
+                counted.saturating_add(statements.counted(now, held)),
+            )
+        })
     }
 
     fn anchor(&mut self, anchor: &Anchor, hashes: &[Hash], behind: &[u64], lines: &[LedgerRecord]) {

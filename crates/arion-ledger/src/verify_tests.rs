@@ -81,6 +81,14 @@ fn released(receipts: &[SignedReceipt]) -> Vec<LedgerRecord> {
     receipts.iter().map(line).collect()
 }
 
+/// Each of these miners served `bytes` in a period of a second.
+fn served(receipts: &[SignedReceipt], from: u64, bytes: u64) -> Vec<LedgerRecord> {
+    let line = |signed: &SignedReceipt| {
+        LedgerRecord::Served(Served { miner: signed.receipt.node_id, from, until: from + 1_000, bytes })
+    };
+    receipts.iter().map(line).collect()
+}
+
 fn ledger(lines: Vec<LedgerRecord>) -> Ledger {
     Ledger::new(GENESIS, GATEWAY, lines)
 }
@@ -191,7 +199,7 @@ proptest! {
             }
         };
         let lines: Vec<LedgerRecord> = steps.iter().map(line).collect();
-        let without: Vec<_> = lines.iter().copied().filter(LedgerRecord::is_of_first_version).collect();
+        let without: Vec<_> = lines.iter().copied().filter(|line| line.version() == 1).collect();
         let (with, without) = (check(&ledger(lines), &[]), check(&ledger(without), &[]));
         prop_assert_eq!((with.live_shards, with.live_bytes), (without.live_shards, without.live_bytes));
     }
@@ -381,17 +389,51 @@ proptest! {
     }
 }
 
+#[test]
+fn what_was_served_counts_up_to_what_is_live_and_changes_nothing_else() {
+    let receipts = stripe(1, 1);
+    let lines = [stored(&receipts), served(&receipts[..2], 5_000, 700), served(&receipts[..1], 6_000, 700)];
+    let ledger = ledger(lines.concat());
+    let report = check(&ledger, &[anchor(&ledger, 33, 30_000)]);
+    assert_eq!((report.found, report.live_bytes), (0, 30_000));
+    assert_eq!((report.served_bytes, report.served_counted), (2_100, 1_700));
+    assert_eq!(Ledger::read(GENESIS, GATEWAY, &ledger.write()).unwrap(), ledger);
+    assert_eq!(ledger.write()[0][0], 3, "the version of the segment");
+}
+
+#[test]
+fn lines_about_what_was_served_are_found_where_they_cannot_be() {
+    let receipts = stripe(1, 1);
+    let mut foreign = receipts[0];
+    foreign.receipt.node_id = NodeId([99; 32]);
+    let much = crate::served::BYTES_PER_MS_MAX * 1_000 + 1;
+    let lines = [
+        stored(&receipts),
+        served(&receipts[..1], 5_000, 1),
+        served(&receipts[..1], 5_999, 1),
+        served(&[foreign], 5_000, 1),
+        served(&receipts[1..2], 5_000, much),
+    ];
+    let report = check(&ledger(lines.concat()), &[]);
+    let found: Vec<_> = report.findings.iter().map(|finding| (finding.line, finding.fault)).collect();
+    let overlap = Fault::Served(ServedFault::Overlap { until: 6_000 });
+    assert_eq!(found, [(32, overlap), (33, Fault::NoMiner), (34, Fault::Served(ServedFault::TooMuch))]);
+    assert_eq!((report.served_bytes, report.served_counted), (1, 1));
+}
+
 #[derive(serde::Deserialize)]
 struct Vector {
     stored: u64,
     deleted: u64,
     released: u64,
+    served: u64,
     segment_bytes: usize,
     segment_blake3: String,
     root: String,
 }
 
-/// Stripe 1 of these tests, its first shards deleted again, the miners of its last ones released.
+/// Stripe 1 of these tests, its first shards deleted again, the miners of its last ones released; of miners from number 2 on it
+/// is said that they served 4,000 bytes in the second from 9,000 ms on.
 #[test]
 fn frozen_vectors() {
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../vectors/ledger.json")).unwrap();
@@ -400,10 +442,16 @@ fn frozen_vectors() {
     for vector in vectors {
         let (most, gone) = (&receipts[..vector.stored as usize], &receipts[..vector.deleted as usize]);
         let free = &most[most.len() - vector.released as usize..];
-        let ledger = ledger([stored(most), deleted(gone), released(free)].concat());
+        let said = |uid: u64| {
+            let miner = node_id(&miner_key(uid as u32));
+            LedgerRecord::Served(Served { miner, from: 9_000, until: 10_000, bytes: 4_000 })
+        };
+        let read = (2..2 + vector.served).map(said).collect();
+        let ledger = ledger([stored(most), deleted(gone), released(free), read].concat());
         let segment = ledger.write().concat();
         assert_eq!(segment.len(), vector.segment_bytes);
-        assert_eq!(blake3::hash(&segment).to_hex().as_str(), vector.segment_blake3);
+        let found = blake3::hash(&segment).to_hex();
+        assert_eq!(found.as_str(), vector.segment_blake3, "segment {}", hex::encode(&segment));
         assert_eq!(hex::encode(merkle::root(&ledger.hashes())), vector.root);
     }
 }

@@ -189,6 +189,7 @@ pub fn is_repeatable(request: &Request) -> bool {
         | Request::Challenge { .. }
         | Request::LedgerPage { .. }
         | Request::LedgerSince { .. }
+        | Request::LedgerFrom { .. }
         | Request::Miners { .. }
         | Request::Custody { .. }
         | Request::Durability

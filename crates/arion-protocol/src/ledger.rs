@@ -24,8 +24,8 @@ pub enum LedgerRecord {
         /// The shard.
         shard: ShardHash,
     },
-    /// A miner need not keep the shard any more: others have it. The shard lives on. Only in answers to
-    /// [`Request::LedgerSince`](crate::Request::LedgerSince).
+    /// A miner need not keep the shard any more: others have it. The shard lives on. Not in answers to
+    /// [`Request::LedgerPage`](crate::Request::LedgerPage).
     #[codec(index = 2)]
     Released {
         /// The shard.
@@ -33,14 +33,34 @@ pub enum LedgerRecord {
         /// The miner.
         miner: NodeId,
     },
+    /// What a miner served to the gateway in a while. Only in answers to [`Request::LedgerFrom`](crate::Request::LedgerFrom).
+    #[codec(index = 3)]
+    Served(Served),
+}
+
+/// The gateway's word for what a miner served to it: shards that came whole and were used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Served {
+    /// The miner.
+    pub miner: NodeId,
+    /// Since when, milliseconds since the Unix epoch.
+    pub from: u64,
+    /// Until before when, likewise.
+    pub until: u64,
+    /// Bytes of shards.
+    pub bytes: u64,
 }
 
 impl LedgerRecord {
-    /// Whether nodes know it that ask by `LedgerPage`.
-    pub fn is_of_first_version(&self) -> bool {
+    /// The version of ledgers that has all kinds of lines there are.
+    pub const VERSION: u8 = 3;
+
+    /// The first version of ledgers that has such lines.
+    pub fn version(&self) -> u8 {
         match self {
-            Self::Stored(_) | Self::Deleted { .. } => true,
-            Self::Released { .. } => false,
+            Self::Stored(_) | Self::Deleted { .. } => 1,
+            Self::Released { .. } => 2,
+            Self::Served(_) => 3,
         }
     }
 }

@@ -132,7 +132,8 @@ pub enum Request {
     /// body. Answer: [`Response::AttestationsKept`] once they are durable.
     #[codec(index = 14)]
     AttestShown,
-    /// [`Request::LedgerPage`] with lines of every kind. Public. Answer: [`Response::LedgerLines`].
+    /// [`Request::LedgerPage`] with lines that release miners, too: of the second version. Public. Answer:
+    /// [`Response::LedgerLines`].
     #[codec(index = 15)]
     LedgerSince {
         /// Start behind this sequence number; 0 for the beginning.
@@ -152,11 +153,21 @@ pub enum Request {
     /// What the newest census of a validator service found. Public. Answer: [`Response::Durability`].
     #[codec(index = 17)]
     Durability,
+    /// [`Request::LedgerPage`] with lines up to those of a version. Public. Answer: [`Response::LedgerLines`].
+    #[codec(index = 18)]
+    LedgerFrom {
+        /// Start behind this sequence number; 0 for the beginning.
+        after: u64,
+        /// At most this many, at most `LEDGER_ENTRIES_MAX`.
+        limit: u16,
+        /// The newest kind of line that the asker knows ([`LedgerRecord::version`](crate::LedgerRecord::version)).
+        version: u8,
+    },
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 18;
+    pub const KINDS: u8 = 19;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -169,6 +180,7 @@ impl Request {
             | Self::Challenge { .. }
             | Self::LedgerPage { .. }
             | Self::LedgerSince { .. }
+            | Self::LedgerFrom { .. }
             | Self::Miners { .. }
             | Self::Custody { .. }
             | Self::Durability => true,
@@ -275,7 +287,7 @@ pub enum Response {
         /// Whether the gateway wants the stripe: then the receipts are in its ledger, and else nothing was entered.
         wanted: bool,
     },
-    /// To [`Request::LedgerSince`]. Fewer than asked for means the end.
+    /// To [`Request::LedgerSince`] and [`Request::LedgerFrom`]. Fewer than asked for means the end.
     #[codec(index = 15)]
     LedgerLines(Vec<LedgerEntry>),
     /// To [`Request::Custody`]. Fewer than asked for means the end.

@@ -94,9 +94,10 @@ impl Others {
 
     async fn read_on(&self, transport: &Arc<dyn Transport>, ledger: &mut Ledger) -> anyhow::Result<()> {
         loop {
-            let request = Request::LedgerPage { after: ledger.lines, limit: LEDGER_ENTRIES_MAX };
+            let (after, limit) = (ledger.lines, LEDGER_ENTRIES_MAX);
+            let request = Request::LedgerFrom { after, limit, version: LedgerRecord::VERSION };
             let (answer, _) = transport.call(&self.gateway, request, Bytes::new(), ANSWER_TIMEOUT).await?;
-            let Response::Ledger(entries) = answer else { bail!("the gateway answered something else") };
+            let Response::LedgerLines(entries) = answer else { bail!("the gateway answered something else") };
             let is_last = entries.len() < usize::from(LEDGER_ENTRIES_MAX);
             for entry in entries {
                 ledger.lines = entry.sequence;

@@ -35,13 +35,15 @@ struct Ledger(Vec<Receipt>);
 #[async_trait]
 impl Service for Ledger {
     async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
-        let Request::LedgerPage { after, limit } = request else { panic!("only its ledger is asked for") };
+        let Request::LedgerFrom { after, limit, .. } = request else {
+            panic!("only its ledger is asked for")
+        };
         let lines = self.0.iter().zip(1u64..).skip(after as usize).take(usize::from(limit));
         let entries = lines.map(|(receipt, sequence)| {
             let record = LedgerRecord::Stored(SignedReceipt { receipt: *receipt, signature: [0; 64] });
             LedgerEntry { sequence, record }
         });
-        (Response::Ledger(entries.collect()), Bytes::new())
+        (Response::LedgerLines(entries.collect()), Bytes::new())
     }
 }
 

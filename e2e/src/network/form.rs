@@ -52,7 +52,7 @@ impl Network {
 
         self.plan_gateway()?;
         self.s3 = Some(self.s3_key().await?);
-        self.plan_submitter()?;
+        self.plan_submitter(0)?;
         self.plan_wardens()?;
         self.write_environment()?;
         let mut others = vec!["submitter".to_owned(), "gateway".to_owned()];

@@ -12,6 +12,8 @@ const HEARTBEAT: &str = "3s";
 pub(super) const CHAIN_POLL: &str = "1s";
 /// How often validator services ask miners whether they have what they signed for.
 const REPAIR_CENSUS: &str = "15s";
+/// How often the gateway says what miners served: weights of local networks are computed every few minutes.
+const STATEMENT_INTERVAL: &str = "10s";
 /// Space that a miner offers; all offer the same.
 const CAPACITY: &str = "16GiB";
 
@@ -130,9 +132,9 @@ impl Network {
         Ok(())
     }
 
-    pub(super) fn plan_submitter(&mut self) -> anyhow::Result<()> {
-        let name = "submitter";
-        let address = local(self.ports.submitter_quic());
+    pub(super) fn plan_submitter(&mut self, index: u16) -> anyhow::Result<()> {
+        let name = &Self::submitter_name(index);
+        let address = local(self.ports.submitter_quic_of(index));
         self.node_key(name)?;
         let mut options = vec![
             ("listen", address.clone()),
@@ -151,7 +153,7 @@ impl Network {
                 ("bundle-access-key-file", text(&self.s3_key_file())?),
             ]);
         }
-        let (address, http) = (format!("quic {address}"), local(self.ports.submitter_http()));
+        let (address, http) = (format!("quic {address}"), local(self.ports.submitter_http_of(index)));
         self.plan_daemon(Daemon {
             name,
             role: "chain-submitter",
@@ -175,6 +177,7 @@ impl Network {
             ("chain-genesis", self.genesis()?),
             ("chain-poll", CHAIN_POLL.to_owned()),
             ("read-cache", self.read_cache.clone()),
+            ("read-statement-interval", STATEMENT_INTERVAL.to_owned()),
         ];
         if let Some(time) = self.surplus_after {
             options.push(("placement-surplus-after", time.to_owned()));

@@ -53,6 +53,7 @@ impl Attachment {
         let node_id = grid.node_id();
         let _ = seen.set(view.clone());
         grid.meta.keep_genesis(view.genesis()).await?;
+        let audits = grid.audits.clone().follow(client.clone(), stop.clone());
         let snapshots = snapshots(&config, &grid, &keyring, client.clone(), payer, &health);
         let market = market(client, node_id, owner, &health);
         let whose = (view.genesis(), node_id);
@@ -64,6 +65,7 @@ impl Attachment {
         }
         chain::take_over(&grid, &view.snapshot()).await?;
         let mut tasks = JoinSet::new();
+        tasks.spawn(audits);
         if let Some(schedule) = snapshots {
             let (meta, until) = (grid.meta.clone(), stop.clone());
             tasks.spawn(async move { meta.while_leading(|| schedule.run(until.clone())).await });

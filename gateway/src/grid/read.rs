@@ -390,7 +390,12 @@ impl Fetch {
         }
         self.slow.remove(&(index, node));
         match answer {
-            Ok(shard) => self.got[index] = Some(shard),
+            Ok(shard) => {
+                if self.got[index].is_none() {
+                    self.grid.serving.count(node, shard.bytes().len());
+                }
+                self.got[index] = Some(shard);
+            }
             Err(error) => {
                 tracing::debug!(miner = %node, index, %error, "a shard was not fetched");
                 self.decoding = true;

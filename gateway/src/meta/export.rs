@@ -333,6 +333,7 @@ mod tests {
             moved::{MOVED, RELEASES},
             occupancy::{CLAIMS, OCCUPIED, PACKED_FOR},
             receipts::RECEIPTS as INDEX,
+            served::SERVED,
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
             stripes,
             tests::{Engine, bucket_of},
@@ -356,6 +357,7 @@ mod tests {
             INDEX.name(),
             MOVED.name(),
             RELEASES.name(),
+            SERVED.name(),
         ]);
         let billing = [CLAIMS.name(), OCCUPIED.name(), PACKED_FOR.name()];
         let billing = billing.into_iter().chain([ROOTS.name(), COMMITMENTS.name(), NOTICES.name()]);

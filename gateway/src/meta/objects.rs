@@ -337,6 +337,15 @@ impl Meta {
         .await
     }
 
+    /// A manifest, if it is still there.
+    pub async fn manifest(&self, id: ManifestId) -> Result<Option<Manifest>, MetaError> {
+        self.look(move |transaction| {
+            let row = transaction.open_table(MANIFESTS)?.get(id)?;
+            row.map(|row| decode_manifest(row.value())).transpose()
+        })
+        .await
+    }
+
     /// A page of a bucket's objects in order of key.
     pub async fn list_objects(&self, bucket: String, query: Query) -> Result<ObjectPage, MetaError> {
         self.read(move |transaction| {

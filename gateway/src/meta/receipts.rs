@@ -44,7 +44,7 @@ fn receipt_of(
     let row = transaction.open_table(LEDGER)?.get(line)?.ok_or(MetaError::Row("receipts"))?;
     match LedgerRecord::decode_all(&mut row.value()).map_err(|_| MetaError::Row("ledger"))? {
         LedgerRecord::Stored(signed) => Ok((signed.receipt.stripe == record.id()).then_some(signed)),
-        LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => Err(MetaError::Row("receipts")),
+        _ => Err(MetaError::Row("receipts")),
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn newest_in(
     let row = ledger.get(line)?.ok_or(MetaError::Row("receipts"))?;
     match LedgerRecord::decode_all(&mut row.value()).map_err(|_| MetaError::Row("ledger"))? {
         LedgerRecord::Stored(signed) => Ok(Some(Holder { node: signed.receipt.node_id, line })),
-        LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => Err(MetaError::Row("receipts")),
+        _ => Err(MetaError::Row("receipts")),
     }
 }
 
@@ -112,7 +112,7 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
                     }
                 }
             }
-            None => {}
+            Some(LedgerRecord::Served(_)) | None => {}
         }
     }
     if seen > 0 {

@@ -7,7 +7,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
     Store,
-    access::Judged,
+    access::{Caller, Judged},
     account,
     encryption::{Sealing, customer_of, refuse_on_read, set_encryption},
     errors,
@@ -190,6 +190,7 @@ pub(super) async fn head_object(
     let account = account(&request)?;
     let judged = Judged::of(&request);
     let expiry = Expiry::of(&request, &request.input.key)?;
+    let caller = request.extensions.get::<Caller>().cloned();
     refuse_on_read(&request.headers)?;
     let mut input = request.input;
     let sealing = Sealing::new(&input.bucket, &input.key, customer_of!(input)?);
@@ -216,6 +217,7 @@ pub(super) async fn head_object(
     if let Some(count) = tag_count(&found.info) {
         response.headers.insert("x-amz-tagging-count", count.into());
     }
+    store.tell_audits(caller.as_ref(), &bucket, &found.info, &mut response.headers).await;
     Ok(response)
 }
 

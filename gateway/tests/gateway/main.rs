@@ -20,6 +20,7 @@ mod signed;
 
 mod access;
 mod account_command;
+mod audits;
 mod billing;
 mod cache;
 mod chainless;

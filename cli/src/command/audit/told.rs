@@ -1,9 +1,9 @@
 //! What a report of audits says, in words and as JSON.
 
-use arion_chain::{AuditCounts, Child, WardenConflict, ss58};
+use arion_chain::{AuditCounts, AuditDay, Child, MinerAudits, WardenConflict, ss58};
 use arion_daemon::line;
 use arion_proofs::{PPM, detection_ppm};
-use arion_types::{AttestationRecord, AttestationResult, NodeId, ShardHash};
+use arion_types::{NodeId, ShardHash};
 use serde::Serialize;
 
 use crate::{command::print_json, objects::ObjectUrl};
@@ -47,18 +47,13 @@ pub(super) struct ToldMiner {
 
 impl ToldMiner {
     /// From what the chain counted and what it keeps of the last 24 hours.
-    pub(super) fn new<'a>(
+    pub(super) fn new(
         node: &NodeId,
         uid: Option<u32>,
         child: &Child,
         counts: &AuditCounts,
-        day: impl Iterator<Item = &'a AttestationRecord>,
+        MinerAudits { challenges, passed }: MinerAudits,
     ) -> Self {
-        let (mut challenges, mut passed) = (0u64, 0u64);
-        for record in day {
-            challenges += 1;
-            passed += u64::from(record.result == AttestationResult::Passed);
-        }
         Self {
             uid,
             node_id: node.to_string(),
@@ -83,16 +78,18 @@ pub(super) struct ToldObject {
     stripes: usize,
     shards: usize,
     /// Shards with a verdict in the last 24 hours.
-    audited_24h: usize,
+    audited_24h: u64,
     /// Newest block of a challenge of one of its shards.
     last_audit_block: Option<u64>,
-    passed_24h: usize,
+    passed_24h: u64,
     /// Verdicts other than `Passed`.
-    not_passed_24h: usize,
+    not_passed_24h: u64,
     /// Shards whose last verdict is not `Passed`.
-    pub(super) failed_last: usize,
+    pub(super) failed_last: u64,
     /// Chance that a shard that was gone all the time would have been challenged, parts in a million.
     detection_24h_ppm: u64,
+    /// Chance that a loss of 1 % of the bytes of any of its miners would have been found; the least over its miners.
+    detection_1_percent_24h_ppm: u64,
     each: Vec<ToldShard>,
 }
 
@@ -107,35 +104,36 @@ struct ToldShard {
     challenges_24h: usize,
 }
 
-/// A shard, the miner that has it, and its audits of the last 24 hours by block.
-type Shard<'a> = (ShardHash, Option<u32>, Option<NodeId>, Vec<&'a AttestationRecord>);
+/// A shard and the miner that has it.
+type Shard = (ShardHash, Option<u32>, Option<NodeId>);
 
 impl ToldObject {
     /// From its shards.
-    pub(super) fn new(at: &ObjectUrl, stripes: usize, shards: &[Shard<'_>]) -> Self {
-        let all = || shards.iter().flat_map(|(.., records)| records.iter());
-        let lasts = || shards.iter().filter_map(|(.., records)| records.last());
-        let passed = |record: &&AttestationRecord| record.result == AttestationResult::Passed;
-        let audited = lasts().count();
-        let passed_24h = all().filter(|record| passed(record)).count();
-        let each = shards.iter().map(|(shard, uid, node, records)| ToldShard {
-            shard: shard.to_string(),
-            uid: *uid,
-            miner: node.map(|node| node.to_string()),
-            last_audit_block: records.last().map(|record| record.block_number),
-            last_verdict: records.last().map(|record| format!("{:?}", record.result)),
-            challenges_24h: records.len(),
+    pub(super) fn new(at: &ObjectUrl, stripes: usize, shards: &[Shard], day: &AuditDay) -> Self {
+        let object = day.of_object(shards.iter().map(|(shard, ..)| shard));
+        let watched = shards.iter().filter_map(|(_, uid, _)| *uid).map(|uid| day.of_miner(uid).challenges);
+        let each = shards.iter().map(|(shard, uid, node)| {
+            let audits = day.of_shard(shard);
+            ToldShard {
+                shard: shard.to_string(),
+                uid: *uid,
+                miner: node.map(|node| node.to_string()),
+                last_audit_block: audits.last().map(|audit| audit.block),
+                last_verdict: audits.last().map(|audit| format!("{:?}", audit.result)),
+                challenges_24h: audits.len(),
+            }
         });
         Self {
             object: at.to_string(),
             stripes,
             shards: shards.len(),
-            audited_24h: audited,
-            last_audit_block: all().map(|record| record.block_number).max(),
-            passed_24h,
-            not_passed_24h: all().count() - passed_24h,
-            failed_last: lasts().filter(|record| !passed(record)).count(),
-            detection_24h_ppm: (audited as u64).saturating_mul(PPM) / (shards.len() as u64).max(1),
+            audited_24h: object.audited,
+            last_audit_block: object.last.map(|audit| audit.block),
+            passed_24h: object.passed,
+            not_passed_24h: object.not_passed,
+            failed_last: object.failed_last,
+            detection_24h_ppm: object.audited.saturating_mul(PPM) / object.shards.max(1),
+            detection_1_percent_24h_ppm: detection_ppm(LOSS_PPM, watched.min().unwrap_or(0)),
             each: each.collect(),
         }
     }
@@ -250,32 +248,23 @@ impl ToldObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use AttestationResult::{Failed, Passed, Timeout};
+    use arion_chain::Audit;
+    use arion_types::AttestationResult::{self, Failed, Passed, Timeout};
 
-    fn record(shard: u8, block: u64, result: AttestationResult) -> AttestationRecord {
-        AttestationRecord {
-            shard_hash: [shard; 32],
-            miner_uid: 1,
-            result,
-            challenge_seed: [0; 32],
-            block_number: block,
-            timestamp: 0,
-            warden_pubkey: [0; 32],
-            signature: [0; 64],
-            merkle_proof_sig_hash: [0; 32],
-            warden_id: Default::default(),
-        }
+    fn audit(shard: u8, block: u64, result: AttestationResult) -> Audit {
+        Audit { shard: ShardHash([shard; 32]), miner: 1, result, block, at_ms: 0 }
     }
 
     #[test]
     fn a_miners_chance_follows_from_its_challenges() {
         let child = Child { child: [1; 32], family: [2; 32] };
         let counts = AuditCounts { passed: 7, timeouts: 1, last_block: 90, ..AuditCounts::default() };
-        let day = [record(1, 80, Passed), record(1, 90, Timeout)];
-        let told = ToldMiner::new(&NodeId([3; 32]), Some(5), &child, &counts, day.iter());
+        let day = MinerAudits { challenges: 2, passed: 1 };
+        let told = ToldMiner::new(&NodeId([3; 32]), Some(5), &child, &counts, day);
         assert_eq!((told.challenges_24h, told.passed_24h, told.detection_1_percent_24h_ppm), (2, 1, 19_900));
         assert_eq!((told.passed, told.timeouts, told.last_audit_block), (7, 1, Some(90)));
-        let never = ToldMiner::new(&NodeId([3; 32]), None, &child, &AuditCounts::default(), [].iter());
+        let (never, none) = (AuditCounts::default(), MinerAudits::default());
+        let never = ToldMiner::new(&NodeId([3; 32]), None, &child, &never, none);
         assert_eq!((never.last_audit_block, never.detection_1_percent_24h_ppm), (None, 0));
         assert_eq!(percent(19_900), "1.99 %");
         assert_eq!(percent(PPM), "100.00 %");
@@ -283,17 +272,17 @@ mod tests {
 
     #[test]
     fn an_object_is_as_good_as_what_its_shards_showed_last() {
-        let records = [record(1, 10, Failed), record(1, 20, Passed), record(2, 15, Timeout)];
-        let shards = [
-            (ShardHash([1; 32]), Some(1), None, vec![&records[0], &records[1]]),
-            (ShardHash([2; 32]), Some(2), None, vec![&records[2]]),
-            (ShardHash([3; 32]), None, None, vec![]),
-            (ShardHash([4; 32]), Some(4), None, vec![]),
-        ];
-        let told = ToldObject::new(&"s3://b/k".parse().unwrap(), 1, &shards);
+        let day = AuditDay::new(1..=30, [audit(1, 10, Failed), audit(1, 20, Passed), audit(2, 15, Timeout)]);
+        let shard = |shard: u8, uid| (ShardHash([shard; 32]), uid, None);
+        let shards = [shard(1, Some(1)), shard(2, Some(1)), shard(3, None), shard(4, Some(1))];
+        let told = ToldObject::new(&"s3://b/k".parse().unwrap(), 1, &shards, &day);
         assert_eq!((told.shards, told.audited_24h, told.detection_24h_ppm), (4, 2, 500_000));
         assert_eq!((told.passed_24h, told.not_passed_24h, told.failed_last), (1, 2, 1));
-        assert_eq!(told.last_audit_block, Some(20));
-        assert_eq!(ToldObject::new(&"s3://b/k".parse().unwrap(), 0, &[]).detection_24h_ppm, 0);
+        // Three challenges of its miner.
+        assert_eq!((told.last_audit_block, told.detection_1_percent_24h_ppm), (Some(20), 29_701));
+        let unwatched = [shard(1, Some(1)), shard(5, Some(2))];
+        let told = ToldObject::new(&"s3://b/k".parse().unwrap(), 1, &unwatched, &day);
+        assert_eq!(told.detection_1_percent_24h_ppm, 0, "as good as its least watched miner");
+        assert_eq!(ToldObject::new(&"s3://b/k".parse().unwrap(), 0, &[], &day).detection_24h_ppm, 0);
     }
 }

@@ -43,6 +43,7 @@ fn request_file(request: &Request) -> &'static str {
         Request::LedgerSince { .. } => "request-ledger-since",
         Request::Custody { .. } => "request-custody",
         Request::Durability => "request-durability",
+        Request::LedgerFrom { .. } => "request-ledger-from",
     }
 }
 

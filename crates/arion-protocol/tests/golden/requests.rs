@@ -191,5 +191,16 @@ pub(crate) fn all() -> Vec<Sample<Request>> {
             &[],
         ),
         sample("Durability", 17, Request::Durability, vec![], &[]),
+        sample(
+            "LedgerFrom",
+            18,
+            Request::LedgerFrom { after: 41, limit: 512, version: 3 },
+            vec![
+                field("after", 41u64.to_le_bytes()),
+                field("limit", 512u16.to_le_bytes()),
+                field("version", [3]),
+            ],
+            &[],
+        ),
     ]
 }

@@ -68,7 +68,7 @@ impl Gateway {
         let lines = self.lines.lock().unwrap();
         let stored = |line: &LedgerRecord| match line {
             LedgerRecord::Stored(signed) => Some(*signed),
-            LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => None,
+            LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } | LedgerRecord::Served(_) => None,
         };
         lines.iter().filter_map(stored).collect()
     }
@@ -92,7 +92,7 @@ impl Gateway {
 impl Service for Gateway {
     async fn serve(&self, peer: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
         let response = match request {
-            Request::LedgerSince { after, limit } => {
+            Request::LedgerFrom { after, limit, .. } => {
                 let lines = self.lines.lock().unwrap();
                 let page = lines.iter().zip(1..).skip(after as usize).take(usize::from(limit));
                 Response::LedgerLines(
