@@ -94,18 +94,14 @@ impl Foreground {
         let over = Arc::new(AtomicBool::new(false));
         let (read, wrote) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let begun = Instant::now();
-        let body = random(OBJECT_MIB * MIB);
-        let mut clients = vec![tokio::spawn(write(
-            self.target.clone(),
-            body,
-            self.written.clone(),
-            wrote.clone(),
-            over.clone(),
-        ))];
-        for _ in 0..READERS {
-            let client = read_on(self.target.clone(), self.written.clone(), read.clone(), over.clone());
-            clients.push(tokio::spawn(client));
-        }
+        let client = |bytes: &Arc<AtomicU64>| Client {
+            target: self.target.clone(),
+            written: self.written.clone(),
+            bytes: bytes.clone(),
+            over: over.clone(),
+        };
+        let mut clients = vec![tokio::spawn(client(&wrote).write(random(OBJECT_MIB * MIB)))];
+        clients.extend((0..READERS).map(|_| tokio::spawn(client(&read).read())));
         let ended = other.await;
         let seconds = begun.elapsed().as_secs_f64();
         let rate = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed) as f64 / MIB as f64 / seconds;
@@ -119,37 +115,36 @@ impl Foreground {
     }
 }
 
-async fn write(
+/// One of them: what it needs to know, and what it counts.
+struct Client {
     target: Arc<Target>,
-    body: Bytes,
     written: Arc<AtomicUsize>,
     bytes: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
-) -> anyhow::Result<()> {
-    let mut connection = target.connect().await?;
-    while !over.load(Ordering::Relaxed) {
-        let number = written.load(Ordering::Relaxed);
-        target.put(&mut connection, &key(number), own(&body, number)).await?;
-        written.store(number + 1, Ordering::Relaxed);
-        bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
-    }
-    Ok(())
 }
 
-async fn read_on(
-    target: Arc<Target>,
-    written: Arc<AtomicUsize>,
-    bytes: Arc<AtomicU64>,
-    over: Arc<AtomicBool>,
-) -> anyhow::Result<()> {
-    let mut connection = target.connect().await?;
-    while !over.load(Ordering::Relaxed) {
-        let key = key(rand::rng().random_range(0..written.load(Ordering::Relaxed)));
-        let came = target.get(&mut connection, &key, None).await?;
-        ensure!(came == (OBJECT_MIB * MIB) as u64, "GET {key}: {came} bytes");
-        bytes.fetch_add(came, Ordering::Relaxed);
+impl Client {
+    async fn write(self, body: Bytes) -> anyhow::Result<()> {
+        let mut connection = self.target.connect().await?;
+        while !self.over.load(Ordering::Relaxed) {
+            let number = self.written.load(Ordering::Relaxed);
+            self.target.put(&mut connection, &key(number), own(&body, number)).await?;
+            self.written.store(number + 1, Ordering::Relaxed);
+            self.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn read(self) -> anyhow::Result<()> {
+        let mut connection = self.target.connect().await?;
+        while !self.over.load(Ordering::Relaxed) {
+            let key = key(rand::rng().random_range(0..self.written.load(Ordering::Relaxed)));
+            let came = self.target.get(&mut connection, &key, None).await?;
+            ensure!(came == (OBJECT_MIB * MIB) as u64, "GET {key}: {came} bytes");
+            self.bytes.fetch_add(came, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 /// Every object has bytes of its own: the first are its number.
