@@ -30,7 +30,7 @@ pub mod tx;
 pub mod view;
 
 pub use account::{Account, AccountError, AccountId, parse_account, ss58};
-pub use audits::{AuditCounts, WardenConflict};
+pub use audits::{AuditCounts, BANNED_FROM, BANNED_UNTIL, WardenConflict, is_banned};
 pub use call::{Call, PaymentMethod, ServiceKind, ServiceTerms};
 pub use client::{ChainClient, ChainError, ConnectError};
 pub use epochs::CommittedEpoch;
@@ -41,7 +41,8 @@ pub use marketplace::{
     SkipReason, Skipped,
 };
 pub use records::{
-    BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, Maintenance, NodeRecord, OwnerRecord, Registry,
+    BlockRef, Child, ChildRegistration, ChildStatus, ComingMap, EpochMap, Maintenance, NodeRecord,
+    OwnerRecord, Registry,
 };
 pub use snapshots::SnapshotRecord;
 pub use state::State;

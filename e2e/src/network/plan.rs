@@ -12,6 +12,8 @@ const HEARTBEAT: &str = "3s";
 pub(super) const CHAIN_POLL: &str = "1s";
 /// How often validator services ask miners whether they have what they signed for.
 const REPAIR_CENSUS: &str = "15s";
+/// Blocks for which a map is told before it is voted for.
+const ANNOUNCE_BLOCKS: &str = "2";
 /// Space that a miner offers; all offer the same.
 const CAPACITY: &str = "16GiB";
 
@@ -107,6 +109,7 @@ impl Network {
                 ("chain-poll", CHAIN_POLL.to_owned()),
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
                 ("settle", "3s".to_owned()),
+                ("announce-blocks", ANNOUNCE_BLOCKS.to_owned()),
                 ("out-after", self.out_after.clone()),
                 ("in-after", "0s".to_owned()),
                 ("min-miners", self.options.miners.to_string()),
