@@ -219,6 +219,15 @@ enum MapCommand {
         #[arg(long)]
         stored_bytes: Option<u64>,
     },
+    /// What the next map will move, as a validator service tells before it votes for it.
+    Plan {
+        /// Address of the service's health page.
+        #[arg(default_value = "http://127.0.0.1:9410")]
+        at: String,
+        /// Bytes of all shards in the network. Default: what the validator services hear of.
+        #[arg(long)]
+        stored_bytes: Option<u64>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -378,6 +387,9 @@ impl Cli {
             Command::Map { epoch, command: None } => command::map::run(&settings, epoch, json).await,
             Command::Map { command: Some(MapCommand::Diff { before, after, stored_bytes }), .. } => {
                 command::map::diff::run(&settings, &before, after.as_deref(), stored_bytes, json).await
+            }
+            Command::Map { command: Some(MapCommand::Plan { at, stored_bytes }), .. } => {
+                command::map::diff::plan_of(&settings, at, stored_bytes, json).await
             }
             Command::Locate { at, shards } => command::locate::run(settings, at, shards, json).await,
             Command::Durability { at: Some(at), .. } => command::durability::run(settings, at, json).await,

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     control::{self, Control},
     layout::Layout,
-    network::{Network, OUT_AFTER, Options, READ_CACHE},
+    network::{FAMILY, Network, OUT_AFTER, Options, READ_CACHE, REPAIR_DELAY},
     ports::{BASE_DEFAULT, MINERS_MAX, NODES_MAX, Ports},
     process::{self, ProcessId},
     progress::{Progress, show},
@@ -99,7 +99,7 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct Up {
-    /// Storage miners, two per family.
+    /// Storage miners.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(30..=MINERS_MAX as i64))]
     miners: u16,
     /// Chain nodes that produce blocks, each with a validator service.
@@ -111,6 +111,18 @@ struct Up {
     /// A miner that is silent for this long is left out of the map, if there are others to take its place.
     #[arg(long, value_name = "TIME", default_value = OUT_AFTER)]
     out_after: String,
+    /// Miners of a family; at most two of them have a shard of the same stripe.
+    #[arg(long, value_name = "N", default_value_t = FAMILY, value_parser = clap::value_parser!(u16).range(2..=10))]
+    family: u16,
+    /// Validator services repair what was damaged for this long.
+    #[arg(long, value_name = "TIME", default_value = REPAIR_DELAY)]
+    repair_delay: String,
+    /// Bytes of shards that a validator service reads and writes in a second [default: the service's].
+    #[arg(long, value_name = "SIZE")]
+    repair_rate: Option<String>,
+    /// The gateway gives up copies that the map has not named for this long [default: the gateway's].
+    #[arg(long, value_name = "TIME")]
+    surplus_after: Option<String>,
     /// Return when the network is ready and leave it running.
     #[arg(long)]
     detach: bool,
@@ -188,6 +200,10 @@ async fn foreground(up: &Up) -> anyhow::Result<ExitCode> {
     let mut network = Network::new(up.place.layout()?, ports, options);
     network.cache_reads(up.read_cache.clone());
     network.leave_out_after(up.out_after.clone());
+    network.group_miners_by(up.family);
+    network.repair_after(up.repair_delay.clone());
+    up.repair_rate.clone().into_iter().for_each(|rate| network.repair_at_rate(rate));
+    up.surplus_after.clone().into_iter().for_each(|time| network.give_up_surplus_after(time));
     let lock = network.take(up.fresh)?;
     let formed = tokio::select! {
         formed = network.form(&progress) => formed.map(|_| None),
@@ -277,6 +293,11 @@ async fn detach(up: &Up) -> anyhow::Result<ExitCode> {
     command.extend(["--validators".to_owned(), up.validators.to_string()]);
     command.extend(["--read-cache".to_owned(), up.read_cache.clone()]);
     command.extend(["--out-after".to_owned(), up.out_after.clone()]);
+    command.extend(["--family".to_owned(), up.family.to_string()]);
+    command.extend(["--repair-delay".to_owned(), up.repair_delay.clone()]);
+    for (flag, value) in [("--repair-rate", &up.repair_rate), ("--surplus-after", &up.surplus_after)] {
+        command.extend(value.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
+    }
     command.extend(["--base-port".to_owned(), up.place.base_port.to_string()]);
     command.extend(["--data".to_owned(), layout.root().to_string_lossy().into_owned()]);
     let (mut child, supervisor) = process::spawn_detached(&command, &log)?;

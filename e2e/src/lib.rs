@@ -17,6 +17,7 @@ pub mod census;
 pub mod cheat;
 pub mod cli;
 pub mod control;
+pub mod delay;
 pub mod http;
 pub mod layout;
 pub mod network;

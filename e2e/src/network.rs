@@ -13,13 +13,18 @@ pub mod registration;
 mod shards;
 mod submitters;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 
 use crate::{
+    delay::Delays,
     layout::{DirectoryLock, Layout},
-    ports::Ports,
+    ports::{PROXIES_MAX, Ports},
     process::ProcessId,
     state::{Phase, S3Access, State},
     supervisor::Supervisor,
@@ -28,17 +33,10 @@ use crate::{
 /// How large a network is.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Storage miners; two share a family.
+    /// Storage miners; two share a family where nothing else is said.
     pub miners: u16,
     /// Chain nodes that produce blocks, each with a validator service.
     pub validators: u16,
-}
-
-impl Options {
-    /// Families: two miners each, the last may have one.
-    pub fn families(&self) -> u16 {
-        self.miners.div_ceil(2)
-    }
 }
 
 /// Wardens of every network.
@@ -48,7 +46,9 @@ pub const READ_CACHE: &str = "0B";
 /// A miner may be silent for this long before the map goes on without it: longer than a story lets one be.
 pub const OUT_AFTER: &str = "10m";
 /// How long validator services leave what they find alone: stories that lose shards on purpose look at them first.
-const REPAIR_DELAY: &str = "30m";
+pub const REPAIR_DELAY: &str = "30m";
+/// Miners of a family.
+pub const FAMILY: u16 = 2;
 /// How long a process may take until its health page answers.
 const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -68,8 +68,11 @@ pub struct Network {
     makes_bundles: bool,
     read_cache: String,
     out_after: String,
-    repair_delay: &'static str,
-    surplus_after: Option<&'static str>,
+    repair_delay: String,
+    surplus_after: Option<String>,
+    family: u16,
+    repair_rate: Option<String>,
+    proxies: u16,
 }
 
 impl Network {
@@ -91,19 +94,59 @@ impl Network {
             makes_bundles: false,
             read_cache: READ_CACHE.to_owned(),
             out_after: OUT_AFTER.to_owned(),
-            repair_delay: REPAIR_DELAY,
+            repair_delay: REPAIR_DELAY.to_owned(),
             surplus_after: None,
+            family: FAMILY,
+            repair_rate: None,
+            proxies: 0,
         }
     }
 
     /// Has validator services repair at once what they find.
     pub fn repair_at_once(&mut self) {
-        self.repair_delay = "0s";
+        self.repair_after("0s".to_owned());
+    }
+
+    /// Has validator services leave what they find alone for this long.
+    pub fn repair_after(&mut self, delay: String) {
+        self.repair_delay = delay;
+    }
+
+    /// Puts so many miners into each family; the last may have fewer.
+    pub fn group_miners_by(&mut self, family: u16) {
+        self.family = family.max(1);
+    }
+
+    /// The family of a miner, both counted from 0.
+    pub fn family_of(&self, miner: u16) -> u16 {
+        miner / self.family
+    }
+
+    /// Families.
+    pub fn families(&self) -> u16 {
+        self.options.miners.div_ceil(self.family)
     }
 
     /// Has the gateway give up copies that a map does not name when it has been in force for this long.
-    pub fn give_up_surplus_after(&mut self, time: &'static str) {
+    pub fn give_up_surplus_after(&mut self, time: String) {
         self.surplus_after = Some(time);
+    }
+
+    /// Has each validator service read and write so many bytes of shards a second at most, not its default.
+    pub fn repair_at_rate(&mut self, rate: String) {
+        self.repair_rate = Some(rate);
+    }
+
+    /// Has others reach the first miners through proxies, which [`Network::delays`] makes.
+    pub fn put_behind_proxies(&mut self, miners: u16) {
+        self.proxies = miners.min(PROXIES_MAX);
+    }
+
+    /// The proxies before the first miners.
+    pub fn delays(&self) -> anyhow::Result<Delays> {
+        let address = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let pair = |index| (address(self.ports.proxy(index)), address(self.ports.miner_quic(index)));
+        Delays::before(&(0..self.proxies).map(pair).collect::<Vec<_>>())
     }
 
     /// Lets the gateway keep as much of what was read lately.

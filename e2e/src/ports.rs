@@ -13,6 +13,9 @@ pub const NODES_ADDED_MAX: u16 = 2;
 /// Most miners.
 pub const MINERS_MAX: u16 = 100;
 
+/// Most miners that have a proxy before them.
+pub const PROXIES_MAX: u16 = 16;
+
 /// The ports of a network. Indices count from 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
@@ -111,6 +114,11 @@ impl Ports {
         self.base + 81
     }
 
+    /// Where others reach a miner that has a proxy before it.
+    pub fn proxy(&self, index: u16) -> u16 {
+        self.base + 82 + index
+    }
+
     /// A port of the block that no process of the network uses: for stories that need one more.
     pub fn spare(&self) -> u16 {
         self.base + 99
@@ -164,6 +172,7 @@ mod tests {
         for i in 0..NODES_MAX {
             all.extend([ports.validator_quic(i), ports.validator_http(i), ports.warden_http(i)]);
         }
+        all.extend((0..PROXIES_MAX).map(|i| ports.proxy(i)));
         for i in 0..MINERS_MAX {
             all.extend([ports.miner_quic(i), ports.miner_http(i)]);
         }

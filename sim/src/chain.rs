@@ -13,7 +13,7 @@ use std::{
 
 use arion_chain::{BlockRef, ChainError, ChainView, EpochMap, Registry, Snapshot, ViewSource};
 use arion_types::{AttestationRecord, Epoch, GenesisHash, NodeId};
-use arion_validator::publisher::VoteChain;
+use arion_validator::{publisher::VoteChain, weight::Merits};
 use arion_warden::witness::Attestations;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
@@ -281,6 +281,10 @@ impl VoteChain for Votes {
     async fn vote(&self) -> anyhow::Result<Option<(Epoch, [u8; 32])>> {
         self.travel().await;
         Ok(self.chain.state().votes.get(&self.me).map(|map| (map.epoch, map.root)))
+    }
+
+    async fn merits(&self, _: &BlockRef) -> anyhow::Result<Merits> {
+        Ok(Merits::default())
     }
 
     async fn submit(&self, map: &EpochMap) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use arion_ledger::{Follower, ReceiptChecker};
 use arion_types::CrushParams;
 use arion_validator::{
     Metrics,
+    announcement::Announcements,
     holdings::{Holdings, HoldingsBook},
     liveness::Liveness,
     publisher::{Publisher, publish},
@@ -141,6 +142,7 @@ impl Validator {
             params: CrushParams::STANDARD,
             min_miners: 30,
             settle: SETTLE,
+            announcements: Arc::new(Announcements::new(0)),
             health,
             metrics,
         }));

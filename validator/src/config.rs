@@ -32,6 +32,8 @@ pub struct Config {
     pub heartbeat_interval: Pause,
     /// How long a map has to stay the same before it is voted for.
     pub settle: HumanDuration,
+    /// Blocks for which a map is told before it is voted for.
+    pub announce_blocks: u32,
     /// How long a miner of the map may be silent.
     pub out_after: HumanDuration,
     /// How long a miner has to be heard before it is taken into the map.

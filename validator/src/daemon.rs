@@ -14,6 +14,7 @@ use arion_types::signing::node_id;
 use tokio::task::JoinSet;
 
 use crate::{
+    announcement::{self, Announcements},
     config::Config,
     holdings::{Holdings, HoldingsBook},
     liveness::Liveness,
@@ -61,7 +62,11 @@ See docs/operate/validator.md.";
         let metrics = Metrics::default();
         let reports = Reports::new(metrics.clone());
         let answering = reports.clone();
-        let routes = Routes::default().add(quality::PATH, move |query| answering.answer(query));
+        let announcements = Arc::new(Announcements::new(config.announce_blocks));
+        let told = announcements.clone();
+        let routes = Routes::default()
+            .add(quality::PATH, move |query| answering.answer(query))
+            .add(announcement::PATH, move |_| told.answer());
         let http = HttpServer::bind_with(&config.http, health.clone(), metrics.register(), routes).await?;
         let holdings = Arc::new(Holdings::open(&config.data_dir)?);
         health.detail("node_id", node_id(&key).to_string());
@@ -132,6 +137,7 @@ See docs/operate/validator.md.";
             params: config.params(),
             min_miners: config.min_miners,
             settle: config.settle.0,
+            announcements,
             health,
             metrics,
         }));

@@ -3,13 +3,14 @@
 //!
 //! # Invariants
 //! - A map follows from the finalised chain and from what miners say in signed heartbeats, nothing else: services
-//!   that have heard the same miners vote for the same bytes ([`proposal`]).
+//!   that have heard the same miners vote for the same bytes ([`proposal`], [`weight`]).
 //! - A miner that falls silent stays in the map for as long as its operator was promised ([`standing`]).
 //! - A number (uid) stays with its node id and is not given to another one while the chain keeps a map with it.
 //!
 //! # Not here
-//! When a vote becomes a map, and weights (`pallet-arion`).
+//! When a vote becomes a map, and the weights that payouts go by (`pallet-arion`).
 
+pub mod announcement;
 pub mod config;
 pub mod daemon;
 pub mod holdings;
@@ -23,6 +24,7 @@ pub mod quality;
 pub mod repair;
 pub mod service;
 pub mod standing;
+pub mod weight;
 
 pub use metrics::Metrics;
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use arion_chain::{ChainView, Child, EpochMap, Registry, Snapshot, ViewSource};
+use arion_chain::{BlockRef, ChainView, Child, EpochMap, Registry, Snapshot, ViewSource};
 use arion_daemon::{Health, now_ms};
 use arion_net::{CallError, MemoryNetwork, PeerAddr, Transport};
 use arion_protocol::{ErrorCode, Heartbeat, Request, Response};
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use crate::{
+    announcement::Announcements,
     holdings::Holdings,
     liveness::Liveness,
     metrics::Metrics,
@@ -22,6 +23,7 @@ use crate::{
     repair::custody::Custody,
     service::ValidatorService,
     standing::{Patience, Standings},
+    weight::Merits,
 };
 
 const GENESIS: [u8; 32] = [7; 32];
@@ -42,6 +44,10 @@ struct FakeChain {
 impl VoteChain for FakeChain {
     async fn vote(&self) -> anyhow::Result<Option<(Epoch, [u8; 32])>> {
         Ok(self.votes.lock().unwrap().last().map(|map| (map.epoch, map.root)))
+    }
+
+    async fn merits(&self, _: &BlockRef) -> anyhow::Result<Merits> {
+        Ok(Merits::default())
     }
 
     async fn submit(&self, map: &EpochMap) -> anyhow::Result<()> {
@@ -97,6 +103,7 @@ fn start(network: &MemoryNetwork, endpoint: &'static str, failures: u32) -> Runn
         params: CrushParams::STANDARD,
         min_miners: 32,
         settle: Duration::ZERO,
+        announcements: Arc::new(Announcements::new(0)),
         health: Health::new("test", "0"),
         metrics,
     }));

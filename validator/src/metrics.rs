@@ -101,6 +101,7 @@ pub struct Metrics {
     drains: [Gauge; 3],
     plan: [Gauge; 3],
     pub(crate) online: Gauge,
+    pub(crate) banned: Gauge,
     pub(crate) registered: Gauge,
     pub(crate) epoch: Gauge,
 }
@@ -159,6 +160,7 @@ impl Metrics {
         }
         registry.register("miners", "Registered miners by state", self.states.clone());
         registry.register("miners_online", "Miners with a recent heartbeat", self.online.clone());
+        registry.register("miners_banned", "Miners that are out for what audits found", self.banned.clone());
         registry.register("miners_registered", "Active miners on chain", self.registered.clone());
         registry.register("epoch", "Epoch of the current map", self.epoch.clone());
         registry

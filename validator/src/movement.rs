@@ -1,9 +1,6 @@
 //! What a new map moves.
 
-use std::collections::BTreeMap;
-
 use arion_chain::EpochMap;
-use arion_types::{MinerRecord, NodeId};
 
 /// Positions (a shard of every stripe of one placement group) between two maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,27 +18,15 @@ impl Movement {
     pub fn between(before: &EpochMap, after: &EpochMap) -> Option<Self> {
         let placement = |map: &EpochMap| crush::Map::from_records(&map.params, &map.miners).ok();
         let plan = crush::Plan::between(&placement(before)?, &placement(after)?).ok()?;
-        let (old, new) = (shares(&before.miners, plan.positions), shares(&after.miners, plan.positions));
-        let gain = |(node, share): (&NodeId, &u64)| share.saturating_sub(old.get(node).copied().unwrap_or(0));
-        let least = new.iter().map(gain).sum();
+        let least = before.least_moved(after);
         Some(Self { positions: plan.positions, moved: plan.moved + plan.filled, least })
     }
-}
-
-/// Positions of each miner by its weight, rounded down.
-fn shares(miners: &[MinerRecord], positions: u64) -> BTreeMap<NodeId, u64> {
-    let total: u64 = miners.iter().map(|miner| u64::from(miner.weight)).sum();
-    let share = |miner: &MinerRecord| {
-        let share = u128::from(miner.weight) * u128::from(positions) / u128::from(total.max(1));
-        (NodeId(miner.node_id), u64::try_from(share).unwrap_or(u64::MAX))
-    };
-    miners.iter().map(share).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arion_types::CrushParams;
+    use arion_types::{CrushParams, MinerRecord};
 
     fn map(uids: impl Iterator<Item = u32>) -> EpochMap {
         let record = |uid: u32| MinerRecord {

@@ -1,4 +1,4 @@
-//! The next map: a pure function of the chain, of heartbeats, and of how miners stand.
+//! The next map: a pure function of the chain, of what it says of miners, of heartbeats, and of how miners stand.
 //!
 //! # Invariants
 //! - The order in which heartbeats or registrations came does not matter.
@@ -11,18 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arion_chain::{EpochMap, Registry, Snapshot};
-use arion_types::{CrushParams, MinerRecord, NodeId, Uid, map::WEIGHT_ONE};
+use arion_types::{CrushParams, MinerRecord, NodeId, Uid};
 
-use crate::{
-    liveness::{Liveness, Sighting},
-    standing::Standings,
-};
-
-/// A capacity that changed by less than one part in this many leaves the weight as it is, so that a disk that
-/// fills up elsewhere does not make a new map with every heartbeat.
-const WEIGHT_TOLERANCE: u32 = 32;
-/// 1,024 TiB: no miner can make its family heavier than a map can express.
-const WEIGHT_MAX: u32 = WEIGHT_ONE << 10;
+use crate::{liveness::Liveness, standing::Standings, weight::Merits};
 
 /// Why there is no next map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -30,6 +21,9 @@ pub enum NotReady {
     /// The current map is still right.
     #[error("the current map is right")]
     Unchanged,
+    /// What the chain says of miners was not read yet.
+    #[error("what the chain says of miners was not read yet")]
+    MinersUnknown,
     /// Too few miners for a first map.
     #[error("{found} of {needed} miners have registered and sent a heartbeat")]
     TooFewMiners {
@@ -51,6 +45,7 @@ pub fn next_map(
     snapshot: &Snapshot,
     liveness: &Liveness,
     standings: &Standings,
+    merits: &Merits,
     params: &CrushParams,
     min_miners: usize,
 ) -> Result<EpochMap, NotReady> {
@@ -61,18 +56,17 @@ pub fn next_map(
     let is_family_complete = |node: &NodeId| {
         snapshot.registry.miners.get(node).is_some_and(|child| complete.contains(&child.family))
     };
+    let records = |belongs: &dyn Fn(&NodeId) -> bool| records(snapshot, &current, liveness, merits, belongs);
     // Whoever has to be missing for every stripe to have all its places; then those who are silent, or want to leave, stay
     // too: a place that may come back is better than none.
-    let mut miners =
-        records(snapshot, &current, liveness, |node| is_wanted(node) && is_family_complete(node))?;
+    let mut miners = records(&|node| is_wanted(node) && is_family_complete(node))?;
     let mut placeable = crush::Map::from_records(params, &miners);
     if placeable.is_err() {
-        miners = records(snapshot, &current, liveness, is_wanted)?;
+        miners = records(&is_wanted)?;
         placeable = crush::Map::from_records(params, &miners);
     }
     if placeable.is_err() {
-        miners =
-            records(snapshot, &current, liveness, |node| is_wanted(node) || current.contains_key(&node.0))?;
+        miners = records(&|node| is_wanted(node) || current.contains_key(&node.0))?;
         placeable = crush::Map::from_records(params, &miners);
     }
     let unchanged = |map: &EpochMap| map.miners == miners && map.params == *params;
@@ -105,44 +99,31 @@ fn records(
     snapshot: &Snapshot,
     current: &BTreeMap<[u8; 32], &MinerRecord>,
     liveness: &Liveness,
-    belongs: impl Fn(&NodeId) -> bool,
+    merits: &Merits,
+    belongs: &dyn Fn(&NodeId) -> bool,
 ) -> Result<Vec<MinerRecord>, NotReady> {
     let mut numbers = Numbers::of(snapshot);
     let mut miners = Vec::new();
     for (node, child) in &snapshot.registry.miners {
-        let said = liveness.sighting(node);
-        let place = place_of(current.get(&node.0).copied(), said);
+        let before = current.get(&node.0).copied();
+        // Endpoint and weight: by the last heartbeat, else as in the map.
+        let place = match (before, liveness.sighting(node)) {
+            (None, None) => None,
+            (Some(before), None) => Some((before.endpoint.clone(), before.weight)),
+            (before, Some(said)) => {
+                let said = &said.heartbeat;
+                let disk = (said.capacity_bytes, said.used_bytes);
+                let weight = before.map(|miner| miner.weight);
+                let weight = merits.weight(&child.child, snapshot.block.number, weight, disk);
+                Some((said.endpoint.clone(), weight))
+            }
+        };
         let Some((endpoint, weight)) = place.filter(|_| belongs(node)) else { continue };
         let uid = numbers.number(*node).ok_or(NotReady::NoNumbers)?;
         miners.push(MinerRecord { uid, node_id: node.0, family: child.family, weight, endpoint });
     }
     miners.sort_by_key(|miner| miner.uid);
     Ok(miners)
-}
-
-/// Endpoint and weight: from the last heartbeat, else as in the map.
-fn place_of(
-    before: Option<&MinerRecord>,
-    said: Option<&Sighting>,
-) -> Option<(arion_types::map::Endpoint, u32)> {
-    match (before, said) {
-        (None, None) => None,
-        (Some(before), None) => Some((before.endpoint.clone(), before.weight)),
-        (before, Some(said)) => {
-            let weight = weight(said.heartbeat.capacity_bytes);
-            let weight = match before.map(|miner| miner.weight) {
-                Some(old) if old.abs_diff(weight) < (old / WEIGHT_TOLERANCE).max(1) => old,
-                _ => weight,
-            };
-            Some((said.heartbeat.endpoint.clone(), weight))
-        }
-    }
-}
-
-/// 16.16 fixed point, 1.0 per TiB, at least the smallest weight there is, at most [`WEIGHT_MAX`].
-fn weight(capacity_bytes: u64) -> u32 {
-    const BYTES_PER_UNIT: u64 = (1 << 40) / WEIGHT_ONE as u64;
-    u32::try_from(capacity_bytes / BYTES_PER_UNIT).unwrap_or(u32::MAX).clamp(1, WEIGHT_MAX)
 }
 
 /// Numbers of node ids.
@@ -185,7 +166,7 @@ mod tests {
 
     use arion_chain::Child;
     use arion_protocol::Heartbeat;
-    use arion_types::signing::node_id;
+    use arion_types::{map::WEIGHT_ONE, signing::node_id};
     use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
 
@@ -233,9 +214,9 @@ mod tests {
         now_ms: u64,
     ) -> Result<EpochMap, NotReady> {
         let mut standings = Standings::new(Patience { out_after: OUT_AFTER, in_after: Duration::ZERO });
-        standings.update(&chain.registry, chain.current.as_deref(), liveness, NOW_MS);
-        standings.update(&chain.registry, chain.current.as_deref(), liveness, now_ms);
-        next_map(chain, liveness, &standings, &PARAMS, min_miners)
+        standings.update(&chain.registry, chain.current.as_deref(), liveness, &Merits::default(), NOW_MS);
+        standings.update(&chain.registry, chain.current.as_deref(), liveness, &Merits::default(), now_ms);
+        next_map(chain, liveness, &standings, &Merits::default(), &PARAMS, min_miners)
     }
 
     fn heard(registry: &Registry, order: &[u8], now_ms: u64) -> Liveness {
@@ -374,9 +355,6 @@ mod tests {
 
     #[test]
     fn weights_follow_capacity_but_not_every_wobble() {
-        assert_eq!(weight(0), 1);
-        assert_eq!(weight(1 << 40), WEIGHT_ONE);
-        assert_eq!(weight(u64::MAX), WEIGHT_MAX);
         let all: Vec<u8> = (0..32).collect();
         let chain = snapshot(registry(0..32), Vec::new());
         let mut liveness = heard(&chain.registry, &all, NOW_MS);

@@ -7,23 +7,27 @@ use std::{
     time::Duration,
 };
 
-use arion_chain::{Account, AccountId, Call, ChainClient, ChainView, EpochMap, Wait};
+use arion_chain::{Account, AccountId, BlockRef, Call, ChainClient, ChainView, EpochMap, Wait};
 use arion_daemon::{Health, now_ms};
 use arion_protocol::MinerState;
 use arion_types::{CrushParams, Epoch};
 use async_trait::async_trait;
 
 use crate::{
+    announcement::Announcements,
     liveness::Liveness,
     metrics::Metrics,
     movement::Movement,
     proposal::{NotReady, next_map},
     standing::{Standings, Transition},
+    weight::Merits,
 };
 
 const TICK: Duration = Duration::from_secs(1);
 /// A vote is looked up again after this long without a new map.
 const RECHECK_MS: u64 = 30_000;
+/// Blocks after which what the chain says of miners is read again, besides with every new map: it changes once for a weight bucket.
+const MERITS_BLOCKS: u32 = 10;
 const BACKOFF_MS_MIN: u64 = 2_000;
 const BACKOFF_MS_MAX: u64 = 60_000;
 
@@ -32,6 +36,8 @@ const BACKOFF_MS_MAX: u64 = 60_000;
 pub trait VoteChain: Send + Sync {
     /// Epoch and root this validator voted for; `None` before it votes and once a map is published.
     async fn vote(&self) -> anyhow::Result<Option<(Epoch, [u8; 32])>>;
+    /// What the chain says of miners as of a finalised block.
+    async fn merits(&self, at: &BlockRef) -> anyhow::Result<Merits>;
     /// Votes.
     async fn submit(&self, map: &EpochMap) -> anyhow::Result<()>;
 }
@@ -50,6 +56,12 @@ impl VoteChain for LiveChain {
     async fn vote(&self) -> anyhow::Result<Option<(Epoch, [u8; 32])>> {
         let id: AccountId = self.account.id();
         Ok(self.client.map_vote(&id).await?)
+    }
+
+    async fn merits(&self, at: &BlockRef) -> anyhow::Result<Merits> {
+        let qualities = self.client.node_qualities(at).await?;
+        let starts = self.client.epoch_starts(at).await?;
+        Ok(Merits { qualities, map_since: starts.last().map(|(_, since)| *since) })
     }
 
     async fn submit(&self, map: &EpochMap) -> anyhow::Result<()> {
@@ -127,6 +139,8 @@ pub struct Publisher {
     pub min_miners: usize,
     /// See [`Ballot::new`].
     pub settle: Duration,
+    /// Where the next map is told.
+    pub announcements: Arc<Announcements>,
     /// What /health says.
     pub health: Health,
     /// Counters.
@@ -137,13 +151,22 @@ pub struct Publisher {
 pub async fn publish(publisher: Publisher) {
     let mut ballot = Ballot::new(publisher.settle);
     let mut waiting_for = String::new();
+    let mut known = Known::default();
     loop {
         tokio::time::sleep(TICK).await;
-        match publisher.proposal() {
-            Ok(map) if ballot.should_vote(&map, now_ms()) => publisher.vote(&mut ballot, &map).await,
-            Ok(_) => {}
+        publisher.look_at_miners(&mut known).await;
+        let next = publisher.proposal(&known.merits);
+        // Who is banned has to be known.
+        match if known.read_at.is_some() { next } else { Err(NotReady::MinersUnknown) } {
+            Ok(map) => {
+                let is_told = publisher.announce(&map);
+                if ballot.should_vote(&map, now_ms()) && is_told {
+                    publisher.vote(&mut ballot, &map).await;
+                }
+            }
             Err(reason) => {
                 ballot.rest();
+                publisher.announcements.rest();
                 let text = reason.to_string();
                 if text != waiting_for {
                     tracing::info!(%reason, "no vote is due");
@@ -154,21 +177,43 @@ pub async fn publish(publisher: Publisher) {
     }
 }
 
+/// What the chain said of miners, and when.
+#[derive(Debug, Default)]
+struct Known {
+    merits: Merits,
+    read_at: Option<(Epoch, u32)>,
+}
+
 impl Publisher {
-    fn proposal(&self) -> Result<EpochMap, NotReady> {
+    /// Reads what the chain says of miners where that may have changed. What cannot be read stays as it was.
+    async fn look_at_miners(&self, known: &mut Known) {
+        let snapshot = self.view.snapshot();
+        let (epoch, block) = (snapshot.epoch(), snapshot.block.number);
+        let is_new = |(of, at): (Epoch, u32)| of != epoch || block.saturating_sub(at) >= MERITS_BLOCKS;
+        if !known.read_at.is_none_or(is_new) {
+            return;
+        }
+        match self.chain.merits(&snapshot.block).await {
+            Ok(merits) => *known = Known { merits, read_at: Some((epoch, block)) },
+            Err(error) => tracing::debug!(%error, "what the chain says of miners cannot be read"),
+        }
+    }
+
+    fn proposal(&self, merits: &Merits) -> Result<EpochMap, NotReady> {
         let snapshot = self.view.snapshot();
         let now_ms = now_ms();
         let mut liveness = self.liveness.lock().unwrap_or_else(PoisonError::into_inner);
         liveness.retain_registered(&snapshot.registry);
         let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         let current = snapshot.current.as_deref();
-        for change in standings.update(&snapshot.registry, current, &liveness, now_ms) {
+        for change in standings.update(&snapshot.registry, current, &liveness, merits, now_ms) {
             log(&change);
         }
         for state in MinerState::ALL {
             self.metrics.state(state, standings.count(state));
         }
-        let next = next_map(&snapshot, &liveness, &standings, &self.params, self.min_miners);
+        let next = next_map(&snapshot, &liveness, &standings, merits, &self.params, self.min_miners);
+        self.metrics.banned.set(standings.banned() as i64);
         let online = liveness.online(now_ms);
         self.metrics.online.set(online as i64);
         self.metrics.registered.set(snapshot.registry.miners.len() as i64);
@@ -196,6 +241,13 @@ impl Publisher {
                 tracing::warn!(epoch = map.epoch, %error, "the vote for a map failed; it is tried again");
             }
         }
+    }
+
+    /// Tells of the map that is to come; whether it was told for long enough.
+    fn announce(&self, map: &EpochMap) -> bool {
+        let snapshot = self.view.snapshot();
+        self.health.detail("next_epoch", map.epoch);
+        self.announcements.tell(map, snapshot.block.number, snapshot.current.is_none())
     }
 
     /// Says what a map that was voted for means for the data.

@@ -7,6 +7,8 @@
 //! - Nobody is silent while this service did not listen: silence is counted from its start on ([`Standings::update`]).
 //! - While more than a quarter of the map is silent nobody is left out for it: then it is more likely that this
 //!   service is cut off, and data that has nowhere to go is not helped by a new map.
+//! - While audits speak against more than a quarter of the map nobody is banned: then it is more likely that audits are wrong.
+//! - Who is banned follows from the chain alone.
 //! - Bounded by the registered miners.
 //!
 //! # Not here
@@ -21,10 +23,10 @@ use arion_chain::{EpochMap, Registry};
 use arion_protocol::MinerState as State;
 use arion_types::NodeId;
 
-use crate::liveness::Liveness;
+use crate::{liveness::Liveness, weight::Merits};
 
-/// Silent members of the map beyond which nobody is left out: one in so many.
-const SILENT_SHARE_MAX: usize = 4;
+/// Members of the map beyond which nobody is left out for silence, and nobody banned: one in so many.
+const SHARE_MAX: usize = 4;
 
 /// Why a miner is in its state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -53,6 +55,12 @@ pub enum Reason {
     /// Its operator wants it emptied.
     #[error("its operator drains it")]
     Drained,
+    /// Wardens agree that it does not have what it signed for.
+    #[error("{failures} failures of its audits stand against it; it comes back when they are forgotten")]
+    AuditsFailed {
+        /// As the chain counts them.
+        failures: u32,
+    },
 }
 
 /// How a miner stands.
@@ -66,6 +74,13 @@ pub struct Standing {
     pub since: u64,
     /// Since when it has been heard without a break.
     heard_since: Option<u64>,
+}
+
+impl Standing {
+    /// Whether it is out for what audits found.
+    pub fn is_banned(&self) -> bool {
+        matches!(self.reason, Reason::AuditsFailed { .. })
+    }
 }
 
 /// A miner's state is another one, or the same for another reason.
@@ -107,17 +122,23 @@ impl Standings {
         self.miners.get(node)
     }
 
+    /// Number of miners that are out for what audits found.
+    pub fn banned(&self) -> usize {
+        self.miners.values().filter(|standing| standing.is_banned()).count()
+    }
+
     /// Number of miners in a state.
     pub fn count(&self, state: State) -> usize {
         self.miners.values().filter(|standing| standing.state == state).count()
     }
 
-    /// Looks at every registered miner at `now_ms`; returns whose state, or the reason for it, is another one.
+    /// Looks at every registered miner at `now_ms`, and at what the chain says of it; returns whose state, or the reason for it, is another one.
     pub fn update(
         &mut self,
         registry: &Registry,
         current: Option<&EpochMap>,
         liveness: &Liveness,
+        merits: &Merits,
         now_ms: u64,
     ) -> Vec<Transition> {
         let began_ms = *self.began_ms.get_or_insert(now_ms);
@@ -127,13 +148,27 @@ impl Standings {
         let silent = members
             .iter()
             .filter(|node| registry.miners.contains_key(node) && !liveness.is_online(node, now_ms));
-        let many_silent = silent.count() * SILENT_SHARE_MAX > members.len();
+        let many_silent = silent.count() * SHARE_MAX > members.len();
         let look = Look { patience: self.patience, liveness, began_ms, now_ms, many_silent };
+        let banned: BTreeSet<NodeId> = registry
+            .miners
+            .iter()
+            .filter(|(node, child)| merits.bans(&child.child, members.contains(node)))
+            .map(|(node, _)| *node)
+            .collect();
+        let many_banned = banned.intersection(&members).count() * SHARE_MAX > members.len();
         let mut transitions = Vec::new();
-        for node in registry.miners.keys() {
+        for (node, child) in &registry.miners {
             let before = self.miners.get(node).copied();
-            let to = look.at(node, members.contains(node), before.as_ref());
-            if before.map(|standing| (standing.state, standing.reason)) != Some((to.state, to.reason)) {
+            let mut to = look.at(node, members.contains(node), before.as_ref());
+            if banned.contains(node) && !many_banned {
+                let since = before.filter(Standing::is_banned).map_or(now_ms, |standing| standing.since);
+                let reason = Reason::AuditsFailed { failures: merits.failures(&child.child) };
+                to = Standing { state: State::Out, reason, since, ..to };
+            }
+            // One failure more is no other reason.
+            let kind = |standing: &Standing| (standing.state, std::mem::discriminant(&standing.reason));
+            if before.as_ref().map(kind) != Some(kind(&to)) {
                 transitions.push(Transition { node: *node, from: before.map(|standing| standing.state), to });
             }
             self.miners.insert(*node, to);

@@ -4,7 +4,7 @@ use super::*;
 
 use arion_chain::Child;
 use arion_protocol::Heartbeat;
-use arion_types::{CrushParams, MinerRecord, signing::node_id};
+use arion_types::{CrushParams, MinerRecord, NodeQuality, signing::node_id};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
@@ -16,6 +16,7 @@ const PATIENCE: Patience =
 
 /// Miners with a clock that counts from the start of the service, in seconds.
 struct World {
+    merits: Merits,
     registry: Registry,
     map: Option<EpochMap>,
     liveness: Liveness,
@@ -41,7 +42,8 @@ impl World {
         };
         let map = EpochMap::new(1, CrushParams::STANDARD, (0..members).map(record).collect());
         let standings = Standings::new(PATIENCE);
-        Self { registry, map: Some(map), liveness: Liveness::new(GENESIS, INTERVAL), standings }
+        let (merits, liveness) = (Merits::default(), Liveness::new(GENESIS, INTERVAL));
+        Self { merits, registry, map: Some(map), liveness, standings }
     }
 
     fn hear(&mut self, n: u8, second: u64, draining: bool) {
@@ -62,7 +64,13 @@ impl World {
 
     /// A look at the second; the states of the first miners.
     fn look<const N: usize>(&mut self, second: u64) -> [State; N] {
-        self.standings.update(&self.registry, self.map.as_ref(), &self.liveness, START_MS + second * 1_000);
+        self.standings.update(
+            &self.registry,
+            self.map.as_ref(),
+            &self.liveness,
+            &self.merits,
+            START_MS + second * 1_000,
+        );
         std::array::from_fn(|n| self.standings.of(&node_id(&key(n as u8))).unwrap().state)
     }
 
@@ -175,7 +183,13 @@ fn that_too_many_are_silent_to_leave_anybody_out_is_told_once_for_each() {
             world.hear(n, second, false);
         }
         let now_ms = START_MS + second * 1_000;
-        let changes = world.standings.update(&world.registry, world.map.as_ref(), &world.liveness, now_ms);
+        let changes = world.standings.update(
+            &world.registry,
+            world.map.as_ref(),
+            &world.liveness,
+            &world.merits,
+            now_ms,
+        );
         told += changes.iter().filter(|change| change.to.reason == Reason::ManySilent).count();
     }
     assert_eq!(told, 11);
@@ -187,7 +201,7 @@ fn who_is_deregistered_is_forgotten_and_changes_are_told_once() {
     world.run(0..10, 0);
     let update = |world: &mut World, second: u64| {
         let now_ms = START_MS + second * 1_000;
-        world.standings.update(&world.registry, world.map.as_ref(), &world.liveness, now_ms)
+        world.standings.update(&world.registry, world.map.as_ref(), &world.liveness, &world.merits, now_ms)
     };
     assert!(update(&mut world, 10).is_empty());
     let told = update(&mut world, 17);
@@ -223,5 +237,52 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn who_fails_its_audits_is_out_until_that_is_forgotten() {
+    let mut world = World::new(33, 32);
+    let fail = |world: &mut World, n: u8, integrity_fails| {
+        let quality = NodeQuality { uptime_permille: 1_000, integrity_fails, ..NodeQuality::default() };
+        world.merits.qualities.insert([n; 32], quality);
+    };
+    world.run(0..100, 0);
+    fail(&mut world, 0, 39);
+    // One that is not in the map may have done less.
+    fail(&mut world, 32, 10);
+    assert_eq!((world.look::<1>(100), world.standings.banned()), ([State::Online], 1));
+    fail(&mut world, 0, 40);
+    assert_eq!(world.look::<2>(101), [State::Out, State::Online]);
+    let standing = *world.standings.of(&node_id(&key(0))).unwrap();
+    assert_eq!(
+        (standing.reason, standing.since),
+        (Reason::AuditsFailed { failures: 40 }, START_MS + 101_000)
+    );
+    // One more is no news, and does not begin anew.
+    fail(&mut world, 0, 41);
+    let now_ms = START_MS + 102_000;
+    let (registry, map) = (world.registry.clone(), world.map.clone());
+    let changes = world.standings.update(&registry, map.as_ref(), &world.liveness, &world.merits, now_ms);
+    assert_eq!((changes, world.standings.of(&node_id(&key(0))).unwrap().since), (vec![], standing.since));
+    // The map goes on without it; it is heard all the time.
+    let mut without = world.map.clone().unwrap();
+    without.miners.remove(0);
+    world.map = Some(without);
+    fail(&mut world, 0, 10);
+    assert_eq!(world.look::<1>(103), [State::Out]);
+    fail(&mut world, 0, 9);
+    assert_eq!(world.look::<1>(104), [State::Online]);
+}
+
+#[test]
+fn audits_that_speak_against_many_ban_nobody() {
+    let mut world = World::new(32, 32);
+    world.run(0..100, 0);
+    for n in 0..9_u8 {
+        let quality = NodeQuality { integrity_fails: 200, ..NodeQuality::default() };
+        world.merits.qualities.insert([n; 32], quality);
+        let expected = if n < 8 { State::Out } else { State::Online };
+        assert_eq!(world.look::<1>(100), [expected], "{n}");
     }
 }

@@ -21,12 +21,20 @@ pub struct Network {
 #[derive(Deserialize)]
 struct State {
     s3: Endpoint,
+    environment: PathBuf,
     processes: Vec<Process>,
 }
 
+/// A process of the network.
 #[derive(Deserialize)]
-struct Process {
-    name: String,
+pub struct Process {
+    pub name: String,
+    /// `quic host:port` of a miner.
+    pub address: String,
+    /// `host:port` of its metrics.
+    pub http: String,
+    /// Its directory.
+    pub data: PathBuf,
     process: Option<Id>,
 }
 
@@ -44,15 +52,20 @@ impl Network {
         fresh: bool,
         cache: &str,
     ) -> anyhow::Result<Self> {
+        let mut options = vec!["--miners", "30", "--read-cache", cache];
+        options.extend(fresh.then_some("--fresh"));
+        Self::up(program, directory, port, &options)
+    }
+
+    /// Starts a network with these options of `arion-devnet up`.
+    pub fn up(program: &Path, directory: &Path, port: u16, options: &[&str]) -> anyhow::Result<Self> {
         let place = vec![
             "--data".to_owned(),
             directory.to_str().context("the directory is not UTF-8")?.to_owned(),
             "--base-port".to_owned(),
             port.to_string(),
         ];
-        let mut up = vec!["up", "--detach", "--miners", "30", "--read-cache", cache];
-        up.extend(fresh.then_some("--fresh"));
-        run(program, &up, &place)?;
+        run(program, &[&["up", "--detach"], options].concat(), &place)?;
         let state: State = serde_json::from_str(&run(program, &["status", "--json"], &place)?)?;
         Ok(Self { program: program.to_owned(), place, endpoint: state.s3.clone(), state })
     }
@@ -69,6 +82,30 @@ impl Network {
             }
         }
         Ok((gateway, miners))
+    }
+
+    /// A process, by name.
+    pub fn process(&self, name: &str) -> anyhow::Result<&Process> {
+        let found = self.state.processes.iter().find(|process| process.name == name);
+        found.with_context(|| format!("there is no process {name}"))
+    }
+
+    /// Kills a process with SIGKILL, or starts it again.
+    pub fn tell(&self, command: &str, name: &str) -> anyhow::Result<()> {
+        run(&self.program, &[command, name], &self.place).map(drop)
+    }
+
+    /// What a command of `arion` printed on this network; `None` if it failed, which it has said on standard error.
+    pub fn arion(&self, arguments: &[&str]) -> anyhow::Result<Option<String>> {
+        let output = Command::new("sh")
+            .args(["-c", r#". "$0" && exec arion "$@""#])
+            .arg(&self.state.environment)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .context("cannot run arion")?;
+        Ok(output.status.success().then(|| String::from_utf8(output.stdout)).transpose()?)
     }
 
     /// The process of the gateway.

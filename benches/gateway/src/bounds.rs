@@ -26,7 +26,7 @@ const CROWD_MB: f64 = 1_000.0;
 /// What is stored for a byte, and some room.
 const EXPANSION: f64 = 3.25;
 
-fn random(bytes: usize) -> Bytes {
+pub fn random(bytes: usize) -> Bytes {
     let mut body = vec![0; bytes];
     rand::rng().fill_bytes(&mut body);
     body.into()
@@ -118,7 +118,7 @@ pub async fn crowd(network: &Network, clients: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn free_gib(directory: &Path) -> anyhow::Result<f64> {
+pub fn free_gib(directory: &Path) -> anyhow::Result<f64> {
     let stat = rustix::fs::statvfs(directory)?;
     Ok((stat.f_bavail * stat.f_frsize) as f64 / f64::from(1 << 30))
 }

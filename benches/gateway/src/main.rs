@@ -3,6 +3,7 @@
 //!     ./scripts/bench gateway             # beside Garage
 //!     ./scripts/bench gateway large 20    # an upload of 20 GiB; needs 66 GiB of disk
 //!     ./scripts/bench gateway crowd 200   # 200 clients at once
+//!     ./scripts/bench repair --gib 1      # loss, return and emptying of a miner that holds 1 GiB
 //!
 //! Garage is measured before our network is started and again after it was stopped, and its better figure counts: neither has to
 //! share the machine with the other, and what the machine does to one it does to both.
@@ -12,6 +13,7 @@ mod bounds;
 mod client;
 mod garage;
 mod memory;
+mod repair;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -53,6 +55,8 @@ enum What {
     Large { gib: u64 },
     /// Many clients at once.
     Crowd { clients: usize },
+    /// A miner is lost, comes back and is emptied; clients read and write meanwhile.
+    Repair(repair::Arguments),
     /// A network that runs already, in this directory: no reference, for finding out where the time goes.
     At {
         directory: PathBuf,
@@ -105,6 +109,9 @@ async fn main() -> anyhow::Result<()> {
                 measure(&mut session, &rows).await?;
             }
             Ok(())
+        }
+        What::Repair(wanted) => {
+            repair::run(&arguments.devnet, directory.path(), arguments.base_port, wanted).await
         }
         What::Crowd { clients } => bounds::crowd(&network(true, "64MiB")?, *clients).await,
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use arion_chain::ss58;
+use arion_chain::{is_banned, ss58};
 use arion_daemon::line;
 use arion_protocol::{MinerCustody, MinerStatus};
 use arion_types::NodeId;
@@ -19,8 +19,13 @@ struct Miner {
     family: String,
     child: String,
     endpoint: Option<String>,
-    /// None when no validator service was asked or knows it.
+    /// None when no validator service was asked or knows it, and nothing bans it.
     state: Option<&'static str>,
+    /// Failures of its audits that wardens agreed on and the chain has not forgotten, and timeouts.
+    integrity_fails: u32,
+    strikes: u32,
+    /// Share of the last weight bucket in which it was heard; none when nobody reported it.
+    uptime_permille: Option<u16>,
     capacity_bytes: Option<u64>,
     used_bytes: Option<u64>,
     shard_count: Option<u64>,
@@ -48,6 +53,7 @@ impl Miner {
 pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
     let (registry, map) = (chain.registry().await?, chain.current_map().await?);
+    let qualities = chain.node_qualities(&chain.finalized().await?).await?;
     let heard = heard(settings).await?;
     let held = held(settings).await?;
     let mut miners: Vec<Miner> = registry
@@ -56,6 +62,9 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
         .map(|(node_id, child)| {
             let record = map.as_ref().and_then(|map| map.miner_by_node(node_id));
             let status = heard.get(node_id);
+            let quality = qualities.get(&child.child);
+            let banned = quality.is_some_and(|quality| is_banned(quality, record.is_some()));
+            let state = if banned { Some("banned") } else { status.map(|status| status.state.name()) };
             let endpoint = status.map(|status| &status.endpoint).or(record.map(|record| &record.endpoint));
             Miner {
                 node_id: node_id.to_string(),
@@ -63,7 +72,10 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
                 family: ss58(&child.family),
                 child: ss58(&child.child),
                 endpoint: endpoint.map(|endpoint| String::from_utf8_lossy(endpoint).into_owned()),
-                state: status.map(|status| status.state.name()),
+                state,
+                integrity_fails: quality.map_or(0, |quality| quality.integrity_fails),
+                strikes: quality.map_or(0, |quality| quality.strikes),
+                uptime_permille: quality.map(|quality| quality.uptime_permille),
                 capacity_bytes: status.map(|status| status.capacity_bytes),
                 used_bytes: status.map(|status| status.used_bytes),
                 shard_count: status.map(|status| status.shard_count),

@@ -91,6 +91,13 @@ const STORAGE: &[(&str, &str, usize, &[&str])] = &[
     ),
     ("Arion", "Maintenances", 1, &["from", "until", "period_start", "announced"]),
     ("Arion", "NodeWeightByChild", 1, &[]),
+    (
+        "Arion",
+        "NodeQualityByChild",
+        1,
+        &["shard_data_bytes", "bandwidth_bytes", "uptime_permille", "strikes", "integrity_fails"],
+    ),
+    ("Arion", "EpochStarts", 0, &[]),
     ("Arion", "RegisteredWardens", 1, &["registered_at"]),
     ("Arion", "CounterForRegisteredWardens", 0, &[]),
     ("Marketplace", "Ledgers", 1, &["anchor", "commits"]),

@@ -30,7 +30,10 @@ pub mod tx;
 pub mod view;
 
 pub use account::{Account, AccountError, AccountId, parse_account, ss58};
-pub use audits::{Audit, AuditCounts, AuditDay, AuditReader, MinerAudits, ObjectAudits, WardenConflict};
+pub use audits::{
+    Audit, AuditCounts, AuditDay, AuditReader, BANNED_FROM, BANNED_UNTIL, MinerAudits, ObjectAudits,
+    WardenConflict, is_banned,
+};
 pub use call::{Call, PaymentMethod, ServiceKind, ServiceTerms};
 pub use client::{ChainClient, ChainError, ConnectError};
 pub use epochs::CommittedEpoch;
@@ -41,7 +44,8 @@ pub use marketplace::{
     SkipReason, Skipped,
 };
 pub use records::{
-    BlockRef, Child, ChildRegistration, ChildStatus, EpochMap, Maintenance, NodeRecord, OwnerRecord, Registry,
+    BlockRef, Child, ChildRegistration, ChildStatus, ComingMap, EpochMap, Maintenance, NodeRecord,
+    OwnerRecord, Registry,
 };
 pub use snapshots::SnapshotRecord;
 pub use state::State;

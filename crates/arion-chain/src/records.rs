@@ -125,6 +125,26 @@ impl Registry {
     }
 }
 
+/// A map that a validator service means to vote for, as it is told at `/v1/next-map`.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ComingMap {
+    /// Block from which on the service votes for it.
+    pub voted_from: u32,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Parameters of placement.
+    pub params: CrushParams,
+    /// Miners, strictly increasing in uid.
+    pub miners: Vec<MinerRecord>,
+}
+
+impl ComingMap {
+    /// The map.
+    pub fn map(self) -> EpochMap {
+        EpochMap::new(self.epoch, self.params, self.miners)
+    }
+}
+
 /// The map of an epoch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EpochMap {
@@ -154,6 +174,26 @@ impl EpochMap {
     /// The miner with this node id; walks the list.
     pub fn miner_by_node(&self, node: &NodeId) -> Option<&MinerRecord> {
         self.miners.iter().find(|miner| miner.node_id == node.0)
+    }
+
+    /// Positions (a shard of every stripe of one placement group) that have to move to `after`, whatever the placement: what miners
+    /// gain, if each has its weight's share of all positions, rounded down.
+    pub fn least_moved(&self, after: &Self) -> u64 {
+        let (old, new) = (self.shares(), after.shares());
+        let gain =
+            |(node, share): (&[u8; 32], &u64)| share.saturating_sub(old.get(node).copied().unwrap_or(0));
+        new.iter().map(gain).sum()
+    }
+
+    /// Positions of each miner by its weight.
+    fn shares(&self) -> BTreeMap<[u8; 32], u64> {
+        let positions = u128::from(self.params.pg_count) * u128::from(self.params.shards());
+        let total: u128 = self.miners.iter().map(|miner| u128::from(miner.weight)).sum();
+        let share = |miner: &MinerRecord| {
+            let share = u128::from(miner.weight) * positions / total.max(1);
+            (miner.node_id, u64::try_from(share).unwrap_or(u64::MAX))
+        };
+        self.miners.iter().map(share).collect()
     }
 
     /// Whether the root fits the parts.

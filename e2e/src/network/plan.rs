@@ -14,6 +14,8 @@ pub(super) const CHAIN_POLL: &str = "1s";
 const REPAIR_CENSUS: &str = "15s";
 /// How often the gateway says what miners served: weights of local networks are computed every few minutes.
 const STATEMENT_INTERVAL: &str = "10s";
+/// Blocks for which a map is told before it is voted for.
+const ANNOUNCE_BLOCKS: &str = "2";
 /// Space that a miner offers; all offer the same.
 const CAPACITY: &str = "16GiB";
 
@@ -68,14 +70,16 @@ impl Network {
                 http = format!("{}:{}", behind.inside, self.ports.miner_http(index));
                 before = ["ip", "netns", "exec", &behind.namespace].map(str::to_owned).to_vec();
             } else {
+                let is_proxied = index < self.proxies;
+                let endpoint = if is_proxied { local(self.ports.proxy(index)) } else { address.clone() };
                 options.extend([
                     ("listen", address.clone()),
-                    ("endpoint", address.clone()),
+                    ("endpoint", endpoint),
                     ("chain-url", self.ws()),
                 ]);
                 options.extend(services.iter().map(|service| ("validators", service.clone())));
             }
-            let role = format!("miner of {}", Self::family_name(index / 2));
+            let role = format!("miner of {}", Self::family_name(self.family_of(index)));
             self.plan_daemon(Daemon {
                 name: &name,
                 role: &role,
@@ -98,7 +102,7 @@ impl Network {
                 super::keys::write_secret(&account, Self::validator_account(index))?;
             }
             let address = self.reachable(self.ports.validator_quic(index));
-            let options = vec![
+            let mut options = vec![
                 ("listen", address.clone()),
                 ("key-file", self.text_of(&name, Some("node.key"))?),
                 ("account-file", text(&account)?),
@@ -107,16 +111,18 @@ impl Network {
                 ("chain-poll", CHAIN_POLL.to_owned()),
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
                 ("settle", "3s".to_owned()),
+                ("announce-blocks", ANNOUNCE_BLOCKS.to_owned()),
                 ("out-after", self.out_after.clone()),
                 ("in-after", "0s".to_owned()),
                 ("min-miners", self.options.miners.to_string()),
                 ("data-dir", self.text_of(&name, None)?),
                 ("gateways", gateway.clone()),
                 ("ledger-poll", "2s".to_owned()),
-                ("repair-delay", self.repair_delay.to_owned()),
+                ("repair-delay", self.repair_delay.clone()),
                 ("repair-census-interval", REPAIR_CENSUS.to_owned()),
                 ("repair-takeover", "30s".to_owned()),
             ];
+            options.extend(self.repair_rate.iter().map(|rate| ("repair-rate", rate.clone())));
             let http = local(self.ports.validator_http(index));
             let address = format!("quic {address}");
             self.plan_daemon(Daemon {
@@ -179,9 +185,7 @@ impl Network {
             ("read-cache", self.read_cache.clone()),
             ("read-statement-interval", STATEMENT_INTERVAL.to_owned()),
         ];
-        if let Some(time) = self.surplus_after {
-            options.push(("placement-surplus-after", time.to_owned()));
-        }
+        options.extend(self.surplus_after.iter().map(|time| ("placement-surplus-after", time.clone())));
         if self.takes_snapshots {
             options.push(("snapshot-account-file", text(&self.account_file(name))?));
         }

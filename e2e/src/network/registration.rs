@@ -57,9 +57,9 @@ impl Network {
     ) -> anyhow::Result<Vec<Registered>> {
         let alice = Account::from_secret(VALIDATORS[0])?;
         self.fund(chain, &alice, progress).await?;
-        let (first, second) = self.unregistered(chain).await?;
+        let (first, others) = self.unregistered(chain).await?;
         let count = usize::from(self.options.miners);
-        let before = count - first.len() - second.len();
+        let before = count - first.len() - others.len();
 
         let services = self.register_services(chain, &alice);
         let (services, joined) = tokio::join!(services, self.register_miners(&first, true));
@@ -70,9 +70,9 @@ impl Network {
             progress.say(format!("registered miners {done}/{count}: the first of each family, free"));
         }
 
-        // While lockup is on, a second miner costs.
+        // While lockup is on, another miner costs.
         let lockup = chain.lockup_enabled().await?;
-        let (paid, free) = second.split_at(if lockup { PAID.min(second.len()) } else { 0 });
+        let (paid, free) = others.split_at(if lockup { PAID.min(others.len()) } else { 0 });
         for index in paid {
             let joined = self.register_miners(&[*index], true).await?;
             for joined in &joined {
@@ -88,16 +88,20 @@ impl Network {
             chain.submit(&alice, &Call::sudo(Call::set_lockup_enabled(false)), Wait::InBlock).await?;
             progress.say("lockup is off: the others join without a deposit");
         }
-        registered.extend(self.register_miners(free, false).await?);
+        // One of a family at a time: they are paid for by the same account.
+        for place in 1..self.family {
+            let miners: Vec<u16> =
+                free.iter().copied().filter(|index| index % self.family == place).collect();
+            registered.extend(self.register_miners(&miners, false).await?);
+        }
         self.until_registered(chain).await?;
         progress.say(format!("registered miners {}/{count}, finalised", before + registered.len()));
         Ok(registered)
     }
 
     async fn fund(&self, chain: &ChainClient, alice: &Account, progress: &Progress) -> anyhow::Result<()> {
-        let names = (0..self.options.families())
-            .map(Self::family_name)
-            .chain(["gateway".to_owned(), "submitter".to_owned()]);
+        let names =
+            (0..self.families()).map(Self::family_name).chain(["gateway".to_owned(), "submitter".to_owned()]);
         let mut transfers = Vec::new();
         for name in names {
             let account = self.account(&name)?.id();
@@ -165,7 +169,7 @@ impl Network {
         Ok(())
     }
 
-    /// Numbers of the miners that are not registered yet: the first of each family, and the second.
+    /// Numbers of the miners that are not registered yet: the first of each family, and the others.
     async fn unregistered(&self, chain: &ChainClient) -> anyhow::Result<(Vec<u16>, Vec<u16>)> {
         let registry = chain.registry().await?;
         let mut missing = Vec::new();
@@ -179,7 +183,7 @@ impl Network {
                 missing.push(index);
             }
         }
-        Ok(missing.into_iter().partition(|index| index % 2 == 0))
+        Ok(missing.into_iter().partition(|index| index % self.family == 0))
     }
 
     /// Runs `arion-miner register` for these miners, some at once.
@@ -187,7 +191,7 @@ impl Network {
         let slots = Arc::new(Semaphore::new(TOGETHER));
         let mut tasks = JoinSet::new();
         for index in miners {
-            let (miner, family) = (Self::miner_name(*index), Self::family_name(*index / 2));
+            let (miner, family) = (Self::miner_name(*index), Self::family_name(self.family_of(*index)));
             self.account(&family)?;
             let data = self.directory(&miner).to_string_lossy().into_owned();
             let family_key = self.account_file(&family).to_string_lossy().into_owned();
@@ -215,7 +219,7 @@ impl Network {
     pub async fn deregister_miner(&self, chain: &ChainClient, index: u16) -> anyhow::Result<()> {
         let node = self.node_id(&Self::miner_name(index))?;
         let child = chain.child_of_node(&node).await?.context("the miner is not on the chain")?;
-        let family = self.account(&Self::family_name(index / 2))?;
+        let family = self.account(&Self::family_name(self.family_of(index)))?;
         chain.submit(&family, &Call::deregister_child(&child), Wait::InBlock).await?;
         Ok(())
     }

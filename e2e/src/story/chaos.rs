@@ -111,7 +111,7 @@ async fn tell(
 ) -> anyhow::Result<Verdict> {
     stage.report.step(1, &format!("the network forms, with {} miners", arguments.miners));
     let mut faults = Faults::new(&arguments.only, arguments.miners, StdRng::seed_from_u64(seed))?;
-    faults.prepare(&stage.network).await?;
+    faults.prepare(&mut stage.network).await?;
     stage.network.form(&stage.progress).await?;
     stage.report.observed(format!("kinds of faults: {}", faults.names()));
 

@@ -1,11 +1,12 @@
 //! A family of miners is lost for good: its disks are wiped, it leaves the map, and validator services bring every shard of every
-//! stripe to the miner that the next map names, while objects are read. Then another miner is silent for long and comes back, and one is
+//! stripe to the miner that the next map names, while objects are read and one of the three services is killed. Then another miner is silent for long and comes back, and one is
 //! emptied: what no map names any more is deleted, and no stripe is without any of its shards meanwhile.
 //!
 //! Two miners at once, because a group takes two positions of a family: one that has fewer miners leaves positions empty
 //! (docs/spec/placement.md), which nobody can fill.
 
 mod drain;
+mod services;
 
 use std::{
     collections::BTreeMap,
@@ -24,8 +25,8 @@ use serde_json::Value;
 
 use crate::{
     census::{self, Census, Stripe},
-    http, layout,
-    network::{Network, Options, local},
+    layout,
+    network::{Network, Options},
     progress::Progress,
     report::Report,
     story::{begin, client, end, within},
@@ -42,6 +43,10 @@ const POLL: Duration = Duration::from_secs(1);
 const MINERS: u16 = 36;
 /// How long a miner may be silent; long enough for one that is only busy.
 const OUT_AFTER: &str = "45s";
+/// Validator services, each beside a chain node: when one is killed the others have two thirds of the votes.
+const SERVICES: u16 = 3;
+/// What each of them reads and writes in a second: so little that repair is seen at work.
+const REPAIR_RATE: &str = "2MiB";
 /// How long a map is in force before copies elsewhere are given up: a miner that comes back sooner is to find what it had.
 const SURPLUS_AFTER: &str = "45s";
 const SURPLUS_DEADLINE: Duration = Duration::from_secs(240);
@@ -67,6 +72,9 @@ struct Stage {
     network: Network,
     report: Report,
     progress: Progress,
+    /// A validator service that is down, and what any that was killed had read and written.
+    service_down: Option<u16>,
+    counted: BTreeMap<&'static str, u64>,
 }
 
 struct Object {
@@ -79,14 +87,17 @@ struct Object {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (mut network, _lock) = begin("heal", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    let options = Options { miners: MINERS, validators: SERVICES };
+    let (mut network, _lock) = begin("heal", arguments.base_port, options)?;
     network.repair_at_once();
+    network.repair_at_rate(REPAIR_RATE.to_owned());
     network.leave_out_after(OUT_AFTER.to_owned());
-    network.give_up_surplus_after(SURPLUS_AFTER);
-    let mut stage = Stage { network, report: Report::new("heal"), progress };
+    network.give_up_surplus_after(SURPLUS_AFTER.to_owned());
+    let report = Report::new("heal");
+    let mut stage = Stage { network, report, progress, service_down: None, counted: BTreeMap::new() };
     let family = arguments.family.unwrap_or_else(|| rand::random_range(1..=MINERS / 2));
     let told = within(DEADLINE, tell(&mut stage, family - 1)).await;
-    let Stage { report, progress, network } = stage;
+    let Stage { report, progress, network, .. } = stage;
     Ok(end(network, report, &progress, told).await)
 }
 
@@ -107,10 +118,18 @@ async fn tell(stage: &mut Stage, family: u16) -> anyhow::Result<()> {
     stage.report.check("every shard is on the miner that the map names", is_whole(&whole));
     stage.report.observed(format!("seen after {:.0} s", begun.elapsed().as_secs_f64()));
 
+    let mut before = Vec::new();
+    for service in 0..SERVICES {
+        before.push(services::counter(stage, service, "written").await?);
+    }
     let lost = lose(stage, &chain, family).await?;
     let second = until_map(stage, &chain, "without them", |map| !names_any(map, &lost)).await?;
-    heal(stage, &first, &second, &lost, &objects).await?;
+    heal(stage, &first, &second, &lost, &objects, &before).await?;
     delete(stage, &chain, &second, &mut objects).await?;
+    if let Some(service) = stage.service_down.take() {
+        stage.network.start_healthy(&[Network::validator_name(service)]).await?;
+        stage.report.observed(format!("{} is started again", Network::validator_name(service)));
+    }
     fall_silent(stage, &chain, (family + 1) % (MINERS / 2), &objects).await?;
     drain::tell(stage, &chain, (family + 2) % (MINERS / 2), &objects).await
 }
@@ -184,9 +203,11 @@ async fn heal(
     second: &EpochMap,
     lost: &[NodeId],
     objects: &[Object],
+    before: &[u64],
 ) -> anyhow::Result<()> {
     stage.report.step(4, "every shard of every stripe is brought to the miner that the new map names");
     let begun = Instant::now();
+    services::lose_one(stage, second, objects, before).await?;
     read_all(stage, objects, "during the repair").await?;
     let census = until_whole(second, objects, REPAIR_DEADLINE).await?;
     show(stage, &census, "after the repair");
@@ -195,7 +216,7 @@ async fn heal(
     read_all(stage, objects, "after the repair").await?;
 
     let bytes_lost = bytes_of(first, lost, objects)?;
-    let (read, written) = (metric(stage, "read").await?, metric(stage, "written").await?);
+    let (read, written) = (services::moved(stage, "read").await?, services::moved(stage, "written").await?);
     let ratio = |bytes: u64| bytes as f64 / bytes_lost.max(1) as f64;
     stage.report.observed(format!(
         "bytes lost {bytes_lost}; fetched by repair {read} ({:.2} of the lost), stored {written} ({:.2}: what CRUSH moved besides \
@@ -253,7 +274,7 @@ async fn fall_silent(
     stage.report.check("every shard is on the miner that the map without it names", is_whole(&census));
 
     stage.report.step(7, &format!("{} comes back with what it had", miners[0]));
-    let before = metric(stage, "written").await?;
+    let before = services::moved(stage, "written").await?;
     stage.network.start_healthy(&miners[..1]).await?;
     let family: Vec<NodeId> =
         miners.iter().map(|name| stage.network.node_id(name)).collect::<anyhow::Result<_>>()?;
@@ -264,7 +285,8 @@ async fn fall_silent(
     show(stage, &census, "with it");
     stage.report.observed(format!("full redundancy {:.0} s after the map", begun.elapsed().as_secs_f64()));
     stage.report.check("every shard is on the miner that the map with it names", is_whole(&census));
-    let (theirs, stored) = (bytes_of(&with, &family, objects)?, metric(stage, "written").await? - before);
+    let (theirs, stored) =
+        (bytes_of(&with, &family, objects)?, services::moved(stage, "written").await? - before);
     stage.report.observed(format!("the family is to have {theirs} bytes; {stored} were stored by repair"));
     let begun = Instant::now();
     let census = until_no_surplus(&with, objects).await?;
@@ -351,13 +373,4 @@ fn bytes_of(map: &EpochMap, miners: &[NodeId], objects: &[Object]) -> anyhow::Re
         }
     }
     Ok(bytes)
-}
-
-/// A counter of bytes of the validator service's repair.
-async fn metric(stage: &Stage, which: &str) -> anyhow::Result<u64> {
-    let page = http::get(&local(stage.network.ports().validator_http(0)), "/metrics").await?.body;
-    let name = format!("arion_validator_repair_{which}_bytes_total ");
-    let value = page.lines().find_map(|line| line.strip_prefix(&name));
-    let value = value.with_context(|| format!("/metrics of the validator has no {name}"))?;
-    Ok(value.trim().parse()?)
 }

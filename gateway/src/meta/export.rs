@@ -2,7 +2,7 @@
 //!
 //! Which table has which number is frozen (docs/spec/snapshot.md). What is left out: the notes about snapshots themselves, the
 //! stripes and receipts of their own nodes, receipts of stripes that nobody needs any more, tombstones, what is
-//! counted or indexed anew, where repair has brought shards besides, events that wait for webhooks, and the layout, which the root
+//! counted or indexed anew, among it where repair has brought shards, events that wait for webhooks, and the layout, which the root
 //! says.
 
 use arion_protocol::LedgerRecord;
@@ -109,7 +109,11 @@ macro_rules! tables {
                 })*
                 RECEIPTS => {
                     let record = LedgerRecord::decode_all(&mut &*value).map_err(|_| MetaError::Row("receipts"))?;
-                    ledger::append(transaction, [record]).map(drop)
+                    let line = ledger::append(transaction, [record.clone()])? + 1;
+                    match &record {
+                        LedgerRecord::Stored(signed) => moved::recovered(transaction, &signed.receipt, line),
+                        LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => Ok(()),
+                    }
                 }
                 _ => Err(MetaError::Row("snapshot")),
             }
@@ -327,7 +331,7 @@ impl Meta {
 mod tests {
     use super::{
         super::{
-            SETTINGS,
+            SETTINGS, ShardPlace,
             commitments::{COMMITMENTS, NOTICES, ROOTS},
             events::EVENTS,
             moved::{MOVED, RELEASES},
@@ -388,6 +392,32 @@ mod tests {
         (rows, exported.unwrap().summary.unwrap())
     }
 
+    /// A shard that lies where a later map named it, and nowhere else, is told of its deletion there by a new gateway, too.
+    #[tokio::test]
+    async fn a_shard_that_was_brought_elsewhere_is_known_there_after_a_recovery() {
+        use arion_types::NodeId;
+        for engine in Engine::each() {
+            let meta = engine.open();
+            let stripe = stripes::tests::record(2);
+            let first: Vec<_> = (0..30).map(|index| stripes::tests::receipt(&stripe, index)).collect();
+            let mut later = first[7].clone();
+            (later.receipt.node_id, later.receipt.epoch) = (NodeId([99; 32]), stripe.epoch + 1);
+            meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+            let without = first.iter().filter(|signed| signed.receipt.index != 7).cloned().collect();
+            meta.stripe_stored(stripe.id(), without, 0).await.unwrap();
+            meta.relocated(vec![later]).await.unwrap();
+            let (sent, _) = rows(&meta).await;
+            let directory = tempfile::tempdir().unwrap();
+            let other = Meta::open(&directory.path().join("two.redb")).unwrap();
+            other.import(sent, &mut Summary::default()).await.unwrap();
+            let holders = async |index: u8| {
+                let place = ShardPlace { shard: stripe.hashes[usize::from(index)], index };
+                other.moved_to(place).await.unwrap()
+            };
+            assert_eq!((holders(7).await, holders(8).await), (vec![NodeId([99; 32])], vec![]));
+        }
+    }
+
     /// A new gateway's ledger has each shard with those who have it, not with who was released.
     #[tokio::test]
     async fn receipts_of_miners_that_were_released_stay_behind() {
@@ -424,6 +454,21 @@ mod tests {
             .collect();
         miners.sort_unstable();
         assert_eq!(miners, (50..80).chain(100..130).collect::<Vec<u8>>());
+        // It knows who has each shard, so that deletions and releases reach them.
+        while !other.index_receipts().await.unwrap() {}
+        let place = ShardPlace { shard: stripe.hashes[3], index: 3 };
+        let mut nodes = other.moved_to(place).await.unwrap();
+        nodes.sort_unstable();
+        assert_eq!(nodes, [NodeId([53; 32]), NodeId([103; 32])]);
+        let named = (0..30).map(|index| Some(NodeId([50 + index; 32]))).collect();
+        assert_eq!(other.release(vec![(stripe.id(), named)], 0).await.unwrap(), 30);
+        assert_eq!(other.moved_to(place).await.unwrap(), [NodeId([53; 32])]);
+        // What the index says of the ledger is what was noted when its lines came.
+        let (sent, _) = rows(&other).await;
+        let third = Meta::open(&directory.path().join("three.redb")).unwrap();
+        third.import(sent, &mut Summary::default()).await.unwrap();
+        while !third.index_receipts().await.unwrap() {}
+        assert_eq!(third.ledger_len().await.unwrap(), 30);
     }
 
     #[tokio::test]

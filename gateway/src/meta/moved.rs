@@ -12,7 +12,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     Hash, MISSING, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, ShardPlace, Table,
-    TableDefinition, ledger, receipts, stripes,
+    TableDefinition, WriteTransaction, ledger, receipts, stripes,
 };
 
 /// Address and position of a shard that was brought elsewhere - SCALE list of [`Holder`].
@@ -93,6 +93,50 @@ pub(super) fn let_go(
     let Some(mut left) = holders_of(moved, place)? else { return Ok(()) };
     left.retain(|holder| holder.node != *node);
     moved.insert(place, left.encode().as_slice())
+}
+
+/// A miner does not hold a shard any more by lines before this one; one that has signed for it since does.
+pub(super) fn let_go_before(
+    moved: &mut Table<'_, PlaceKey, &'static [u8]>,
+    place: PlaceKey,
+    node: &NodeId,
+    line: u64,
+) -> Result<(), MetaError> {
+    let Some(mut left) = holders_of(moved, place)? else { return Ok(()) };
+    let count = left.len();
+    left.retain(|holder| holder.node != *node || holder.line == 0 || holder.line > line);
+    if left.len() < count {
+        moved.insert(place, left.encode().as_slice())?;
+    }
+    Ok(())
+}
+
+/// Notes that a miner holds a shard, perhaps besides others.
+pub(super) fn also_held(
+    moved: &mut Table<'_, PlaceKey, &'static [u8]>,
+    place: PlaceKey,
+    holder: Holder,
+) -> Result<(), MetaError> {
+    let mut known = holders_of(moved, place)?.unwrap_or_default();
+    if known.iter().any(|other| other.node == holder.node) {
+        return Ok(());
+    }
+    known.push(holder);
+    moved.insert(place, known.encode().as_slice())
+}
+
+/// Notes a receipt of a snapshot whose miner a later map named: the deletion has to reach it.
+pub(super) fn recovered(
+    transaction: &WriteTransaction,
+    receipt: &Receipt,
+    line: u64,
+) -> Result<(), MetaError> {
+    let stripe = stripes::record_for_change(transaction, &receipt.stripe)?;
+    if stripe.is_some_and(|stripe| stripe.epoch != receipt.epoch) {
+        let holder = Holder { node: receipt.node_id, line };
+        also_held(&mut transaction.open_table(MOVED)?, (receipt.shard.0, receipt.index), holder)?;
+    }
+    Ok(())
 }
 
 /// Notes that a miner was released and is to delete the shard.

@@ -1,7 +1,8 @@
 //! Where in the ledger the receipts for shards are.
 //!
 //! The index follows the ledger: lines are looked at in order, in the background and before somebody asks, and how far it came is
-//! kept with it. So a ledger that is older than the index, or that was imported, needs nothing else.
+//! kept with it. So a ledger that is older than the index, or that was imported, needs nothing else. Several miners that hold a
+//! shard are noted on the way (`super::moved`), which a ledger that was imported needs: the rows of before did not come with it.
 //!
 //! # Invariants
 //! - A place has the line with the newest receipt for it, of a miner that was not released; a shard that was deleted since has none.
@@ -11,7 +12,8 @@ use std::collections::HashMap;
 use super::{
     LEDGER, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, SETTINGS, TableDefinition, Unreadable,
     WriteTransaction,
-    moved::{Holder, MOVED, holders_of},
+    moved::{Holder, MOVED, also_held, holders_of, let_go_before},
+    stripes,
 };
 use crate::manifest::StripeRecord;
 use arion_protocol::LedgerRecord;
@@ -78,7 +80,7 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
     let mut settings = transaction.open_table(SETTINGS)?;
     let ledger = transaction.open_table(LEDGER)?;
     let mut receipts = transaction.open_table(RECEIPTS)?;
-    let moved = transaction.open_table(MOVED)?;
+    let mut moved = transaction.open_table(MOVED)?;
     let (mut at, mut seen) = (reached(&settings)?, 0);
     for row in ledger.range(at.saturating_add(1)..)?.take(LINES) {
         let (line, record) = row?;
@@ -87,7 +89,15 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
         match unreadable.readable(record, at)? {
             Some(LedgerRecord::Stored(signed)) => {
                 let receipt = &signed.receipt;
-                receipts.insert((receipt.shard.0, receipt.index), at)?;
+                let place = (receipt.shard.0, receipt.index);
+                let before = newest_in(&receipts, &ledger, place)?;
+                if let Some(before) = before.filter(|before| before.node != receipt.node_id)
+                    && stripes::record_for_change(transaction, &receipt.stripe)?.is_some()
+                {
+                    also_held(&mut moved, place, before)?;
+                    also_held(&mut moved, place, Holder { node: receipt.node_id, line: at })?;
+                }
+                receipts.insert(place, at)?;
             }
             Some(LedgerRecord::Deleted { shard }) => {
                 let places = receipts.range((shard.0, 0)..=(shard.0, u8::MAX))?;
@@ -100,6 +110,7 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
                 let places = receipts.range((shard.0, 0)..=(shard.0, u8::MAX))?;
                 let places = places.map(|row| Ok(row?.0.value())).collect::<Result<Vec<_>, MetaError>>()?;
                 for place in places {
+                    let_go_before(&mut moved, place, &miner, at)?;
                     let newest = newest_in(&receipts, &ledger, place)?;
                     if newest.is_some_and(|newest| newest.node == miner && newest.line < at) {
                         // Of lines behind this one there will be more to say.

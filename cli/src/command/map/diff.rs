@@ -1,16 +1,17 @@
-//! `arion map diff`: what has to move between two maps.
+//! `arion map diff` and `arion map plan`: what has to move between two maps, and to the one that is to come.
 
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, bail};
-use arion_chain::{ChainClient, EpochMap, parse_account};
+use arion_chain::{ChainClient, ComingMap, EpochMap, parse_account};
 use arion_daemon::line;
 use arion_types::{CrushParams, MinerRecord};
+use codec::DecodeAll;
 use crush::{Flow, Map, Plan};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::{miners, print_json, size};
+use super::super::{blocking, miners, print_json, size};
 use crate::settings::Settings;
 
 /// A map as `arion map --json` prints it.
@@ -91,17 +92,63 @@ pub async fn run(
             current
         }
     };
+    tell(settings, &before, &after, stored_bytes, json).await
+}
+
+/// Path at which a validator service tells of the next map, and the most that is read of it.
+const NEXT_MAP: &str = "/v1/next-map";
+const NEXT_MAP_BYTES_MAX: u64 = 64 << 20;
+
+/// Prints what the map moves that a validator service tells of.
+pub async fn plan_of(
+    settings: &Settings,
+    at: String,
+    stored_bytes: Option<u64>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let url = format!("{}{NEXT_MAP}", at.trim_end_matches('/'));
+    let coming = blocking(move || next_map(&url)).await?;
+    let Some(before) = settings.chain().await?.current_map().await? else { bail!("no map is finalised yet") };
+    if !json {
+        line!(
+            "voted for from block {} on; in force when two thirds of the validators have",
+            coming.voted_from
+        );
+    }
+    tell(settings, &before, &coming.map(), stored_bytes, json).await
+}
+
+fn next_map(url: &str) -> anyhow::Result<ComingMap> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut answer =
+        agent.get(url).call().with_context(|| format!("no validator service answers at {url}"))?;
+    let body = answer.body_mut().with_config().limit(NEXT_MAP_BYTES_MAX).read_to_vec()?;
+    match answer.status().as_u16() {
+        200 => ComingMap::decode_all(&mut &body[..])
+            .with_context(|| format!("{url} answers something else than a map")),
+        _ => bail!("{url}: {}", String::from_utf8_lossy(&body)),
+    }
+}
+
+/// Prints what moves from one map to the other.
+async fn tell(
+    settings: &Settings,
+    before: &EpochMap,
+    after: &EpochMap,
+    stored_bytes: Option<u64>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let stored_bytes = match stored_bytes {
         Some(stored_bytes) => Some(stored_bytes),
         None if settings.validators.is_empty() => None,
         None => Some(miners::heard(settings).await?.values().map(|miner| miner.used_bytes).sum()),
     };
-    let plan = plan(&before, &after)?;
+    let plan = plan(before, after)?;
     let amounts = Amounts { positions: plan.positions, stored_bytes };
     if json {
-        print_json(&as_json(&before, &after, &plan, &amounts))?;
+        print_json(&as_json(before, after, &plan, &amounts))?;
     } else {
-        print(&before, &after, &plan, &amounts)?;
+        print(before, after, &plan, &amounts)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -147,6 +194,7 @@ fn as_json(before: &EpochMap, after: &EpochMap, plan: &Plan, amounts: &Amounts) 
         "after": after.epoch,
         "positions": plan.positions,
         "moved": plan.moved,
+        "least": before.least_moved(after),
         "vacated": plan.vacated,
         "filled": plan.filled,
         "stored_bytes": amounts.stored_bytes,
@@ -169,6 +217,15 @@ fn print(before: &EpochMap, after: &EpochMap, plan: &Plan, amounts: &Amounts) ->
         share % 100,
         bytes(plan.moved)
     );
+    let least = before.least_moved(after);
+    // In hundredths.
+    if let Some(ratio) = (plan.moved * 100).checked_div(least) {
+        line!(
+            "{least} have to move whatever the placement: {}.{:02} times the least",
+            ratio / 100,
+            ratio % 100
+        );
+    }
     if plan.vacated + plan.filled > 0 {
         line!("{} positions become vacant, {} that were vacant are filled", plan.vacated, plan.filled);
     }
@@ -216,6 +273,9 @@ mod tests {
         let amounts = Amounts { positions: plan.positions, stored_bytes: Some(plan.positions * 1_000) };
         let json = as_json(&before, &after, &plan, &amounts);
         assert_eq!(json["moved_bytes"], plan.moved * 1_000);
+        // Miner 3 has half its weight: the 39 others gain what it loses, each rounded down.
+        let least = json["least"].as_u64().unwrap();
+        assert!((39..=96).contains(&least) && plan.moved >= least, "{least}, {plan:?}");
         assert_eq!(json["miners"].as_array().map(Vec::len), Some(plan.miners.len()));
     }
 

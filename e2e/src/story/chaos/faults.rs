@@ -13,7 +13,11 @@ use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
-use crate::network::Network;
+use crate::{
+    delay::{Delay, Delays},
+    network::Network,
+    ports::PROXIES_MAX,
+};
 
 /// Miners that are in trouble at once, at most: with 36 of them every stripe finds more than its quorum.
 pub(super) const IMPAIRED_MAX: usize = 8;
@@ -21,6 +25,9 @@ pub(super) const IMPAIRED_MAX: usize = 8;
 pub(super) const DAMAGED_MAX: usize = 8;
 /// Bytes that are flipped at once.
 const FLIPPED: usize = 3;
+/// How late packets are, each way, and how much more at random.
+const DELAY_MS: std::ops::Range<u64> = 20..300;
+const JITTER_MS: std::ops::Range<u64> = 5..200;
 /// Size of the disk that is filled.
 const SMALL_DISK: &str = "size=1g";
 /// Set by `scripts/chaos` where it made namespaces of network and mounts for this process.
@@ -41,6 +48,8 @@ pub(super) enum Kind {
     FullDisk,
     /// Packets to and from miners are dropped at random.
     Loss,
+    /// Packets to miners and their answers are late and overtake each other.
+    Delay,
     /// No packet gets to miners, or from them.
     Partition,
     /// The gateway is killed and started again.
@@ -58,13 +67,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Kill,
         Self::Pause,
         Self::Wipe,
         Self::Flip,
         Self::FullDisk,
         Self::Loss,
+        Self::Delay,
         Self::Partition,
         Self::Gateway,
         Self::GatewayPause,
@@ -82,6 +92,7 @@ impl Kind {
             Self::Flip => "flip",
             Self::FullDisk => "full disk",
             Self::Loss => "loss",
+            Self::Delay => "delay",
             Self::Partition => "partition",
             Self::Gateway => "gateway",
             Self::GatewayPause => "gateway pause",
@@ -100,7 +111,7 @@ impl Kind {
     fn share(self) -> u32 {
         match self {
             Self::Kill | Self::Pause => 5,
-            Self::Loss | Self::Partition | Self::Gateway => 3,
+            Self::Loss | Self::Delay | Self::Partition | Self::Gateway => 3,
             Self::Wipe | Self::Flip | Self::FullDisk | Self::Node => 2,
             Self::GatewayPause | Self::Warden | Self::Submitter | Self::Validator => 1,
         }
@@ -112,7 +123,7 @@ impl Kind {
             Self::Kill => (1_000, 20_000),
             Self::Pause => (500, 12_000),
             Self::Wipe | Self::Flip => (500, 8_000),
-            Self::FullDisk | Self::Loss | Self::Partition => (5_000, 20_000),
+            Self::FullDisk | Self::Loss | Self::Delay | Self::Partition => (5_000, 20_000),
             Self::Gateway => (100, 2_000),
             Self::GatewayPause => (300, 3_000),
             Self::Node | Self::Warden | Self::Submitter | Self::Validator => (500, 10_000),
@@ -123,7 +134,7 @@ impl Kind {
     fn miners_max(self) -> usize {
         match self {
             Self::Kill | Self::Pause => 3,
-            Self::Loss | Self::Partition => 4,
+            Self::Loss | Self::Delay | Self::Partition => 4,
             Self::Wipe | Self::Flip | Self::FullDisk => 1,
             _ => 0,
         }
@@ -156,6 +167,8 @@ pub(super) struct Faults {
     active: Vec<Fault>,
     /// Miners that lost something.
     damaged: BTreeSet<String>,
+    /// Where packets are delayed: before the first miners.
+    delays: Option<Delays>,
 }
 
 impl Faults {
@@ -171,7 +184,7 @@ impl Faults {
         let wanted = |kind: &Kind| only.is_empty() || only.contains(kind);
         let possible = |kind: &Kind| allowed || !kind.needs_namespaces();
         let kinds = Kind::ALL.into_iter().filter(|kind| wanted(kind) && possible(kind)).collect();
-        Ok(Self { kinds, miners, dice, active: Vec::new(), damaged: BTreeSet::new() })
+        Ok(Self { kinds, miners, dice, active: Vec::new(), damaged: BTreeSet::new(), delays: None })
     }
 
     /// Says what there will be, and what not.
@@ -191,7 +204,11 @@ impl Faults {
     }
 
     /// What has to be there before the network forms.
-    pub(super) async fn prepare(&self, network: &Network) -> anyhow::Result<()> {
+    pub(super) async fn prepare(&mut self, network: &mut Network) -> anyhow::Result<()> {
+        if self.kinds.contains(&Kind::Delay) {
+            network.put_behind_proxies(PROXIES_MAX);
+            self.delays = Some(network.delays()?);
+        }
         if self.kinds.contains(&Kind::FullDisk) {
             let directory = network.directory(&self.small_disk());
             std::fs::create_dir_all(&directory)?;
@@ -223,7 +240,13 @@ impl Faults {
         let lasts = Duration::from_millis(self.dice.random_range(least..=most));
         let count = self.dice.random_range(1..=kind.miners_max().max(1));
         let percent = if kind == Kind::Loss { self.dice.random_range(2..=30) } else { 100 };
-        let mut free: Vec<String> = (0..self.miners).map(Network::miner_name).collect();
+        let delay = Delay {
+            least: Duration::from_millis(self.dice.random_range(DELAY_MS)),
+            jitter: Duration::from_millis(self.dice.random_range(JITTER_MS)),
+        };
+        // Only the first are behind proxies.
+        let reach = if kind == Kind::Delay { self.miners.min(PROXIES_MAX) } else { self.miners };
+        let mut free: Vec<String> = (0..reach).map(Network::miner_name).collect();
         let mut chosen = Vec::new();
         for _ in 0..count {
             chosen.push(free.swap_remove(self.dice.random_range(0..free.len())));
@@ -248,7 +271,7 @@ impl Faults {
         }
         let mut fault =
             Fault { kind, text: String::new(), began: now, ends: now + lasts, names, dropped: None };
-        let what = self.apply(network, &mut fault, percent)?;
+        let what = self.apply(network, &mut fault, percent, delay)?;
         fault.text =
             format!("{}: {} for {:.1} s{what}", kind.name(), fault.names.join(" "), lasts.as_secs_f64());
         self.active.push(fault.clone());
@@ -258,7 +281,13 @@ impl Faults {
         Ok(Some(fault))
     }
 
-    fn apply(&mut self, network: &mut Network, fault: &mut Fault, percent: u32) -> anyhow::Result<String> {
+    fn apply(
+        &mut self,
+        network: &mut Network,
+        fault: &mut Fault,
+        percent: u32,
+        delay: Delay,
+    ) -> anyhow::Result<String> {
         match fault.kind {
             Kind::Kill | Kind::Gateway | Kind::Node | Kind::Warden | Kind::Submitter | Kind::Validator => {
                 for name in &fault.names {
@@ -279,6 +308,11 @@ impl Faults {
                     _ => flip(&network.directory(name).join("store/segments"), &mut self.dice)?,
                 };
                 return Ok(format!(", {what}"));
+            }
+            Kind::Delay => {
+                self.delay(fault, delay)?;
+                let (least, most) = (delay.least, delay.least + delay.jitter);
+                return Ok(format!(", {} to {} ms each way", least.as_millis(), most.as_millis()));
             }
             Kind::FullDisk => fill(&ballast(network, &fault.names[0]))?,
             Kind::Loss | Kind::Partition => {
@@ -318,6 +352,7 @@ impl Faults {
                 }
                 Kind::FullDisk => std::fs::remove_file(ballast(network, &fault.names[0]))?,
                 Kind::Loss | Kind::Partition => {}
+                Kind::Delay => self.delay(fault, Delay::default())?,
                 _ => {
                     for name in &fault.names {
                         network.start(name)?;
@@ -329,6 +364,15 @@ impl Faults {
             self.drop_packets()?;
         }
         Ok(over)
+    }
+
+    /// Delays the packets of these miners.
+    fn delay(&self, fault: &Fault, delay: Delay) -> anyhow::Result<()> {
+        let delays = self.delays.as_ref().context("there are no proxies")?;
+        for name in &fault.names {
+            delays.set(usize::from(miner(self.miners, name)?), delay)?;
+        }
+        Ok(())
     }
 
     /// Makes the rules anew from the faults under way.
@@ -361,8 +405,12 @@ fn signal(network: &mut Network, name: &str, signal: Signal) {
 }
 
 fn quic_port(network: &Network, name: &str) -> anyhow::Result<u16> {
-    let miner = (0..network.options().miners).find(|index| Network::miner_name(*index) == name);
-    miner.map(|index| network.ports().miner_quic(index)).with_context(|| format!("{name} is no miner"))
+    Ok(network.ports().miner_quic(miner(network.options().miners, name)?))
+}
+
+fn miner(miners: u16, name: &str) -> anyhow::Result<u16> {
+    let found = (0..miners).find(|index| Network::miner_name(*index) == name);
+    found.with_context(|| format!("{name} is no miner"))
 }
 
 fn ballast(network: &Network, name: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use crate::network::registration::Registered;
 
 pub(super) async fn step(stage: &mut Stage) -> anyhow::Result<ChainClient> {
     let miners = usize::from(stage.network.options().miners);
-    let families = usize::from(stage.network.options().families());
+    let families = usize::from(stage.network.families());
     stage.report.step(
         1,
         &format!(

@@ -39,6 +39,7 @@ use crate::{
     metrics::Metrics,
     repair::{Orphans, Parts, Repair, RepairOptions, Tally, custody::Custody},
     standing::{Patience, Standings},
+    weight::Merits,
 };
 
 const GENESIS: [u8; 32] = [7; 32];
@@ -419,7 +420,7 @@ impl Running {
         liveness.accept(node(draining), signed, &snapshot.registry, now).unwrap();
         let (out_after, in_after) = (Duration::from_secs(3_600), Duration::ZERO);
         let mut standings = Standings::new(Patience { out_after, in_after });
-        standings.update(&snapshot.registry, snapshot.current.as_deref(), &liveness, now);
+        standings.update(&snapshot.registry, snapshot.current.as_deref(), &liveness, &Merits::default(), now);
         let followers = vec![self.follower.clone()];
         let holdings = self.repair.holdings.clone();
         let standings = Arc::new(Mutex::new(standings));
