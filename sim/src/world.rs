@@ -60,10 +60,10 @@ impl Plan {
         wardens: 2,
         clients: 3,
         operations: 12,
-        pause: Duration::from_secs(40),
+        pause: Duration::from_secs(25),
         keys: 4,
         object_bytes_max: 150_000,
-        audit_round: Duration::from_secs(180),
+        audit_round: Duration::from_secs(400),
         day: None,
         settles_within: Duration::from_secs(3 * 3_600),
     };
