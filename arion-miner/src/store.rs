@@ -94,7 +94,7 @@ use disk::{DirDisk, Disk, DiskLock};
 use inline::Inline;
 use keeper::{Keeper, Stop};
 use last::{LastFile, open_last};
-use layout::{Layout, RESERVE_BYTES_MIN};
+use layout::Layout;
 use pipeline::Syncer;
 #[cfg(test)]
 use record::SEGMENT_HEADER_BYTES;
@@ -127,6 +127,8 @@ pub struct StoreOptions {
     pub trash_retention: Duration,
     /// Every shard is read once in this time; zero for never.
     pub scrub_period: Duration,
+    /// Kept aside on disk for deletions and, besides its own length, for the next checkpoint.
+    pub reserve_bytes: u64,
     /// A segment file of which less is needed is written anew.
     pub compact_below_percent: u64,
     /// Segment files kept open for reading.
@@ -150,6 +152,7 @@ impl Default for StoreOptions {
             queue_max: 64,
             trash_retention: Duration::from_secs(24 * 3_600),
             scrub_period: Duration::from_secs(30 * 24 * 3_600),
+            reserve_bytes: 4 * MIB,
             compact_below_percent: 50,
             open_files_max: 512,
             background_bytes_per_second: 20 * MIB,
@@ -281,7 +284,7 @@ impl Store {
         let key = layout.read_or_make_key()?;
         let mut recovered = recover(&layout, &key, Mode::Repair)?;
         let report = recovered.report;
-        if !layout.hold_reserve(RESERVE_BYTES_MIN) {
+        if !layout.hold_reserve(options.reserve_bytes) {
             tracing::warn!("no space to keep aside for deletions");
         }
         let LastFile { file, span, failed } = open_last(&layout, &key, &mut recovered)?;

@@ -27,7 +27,7 @@ const BLOCK_TIME: Duration = Duration::from_secs(6);
 /// Blocks behind the newest that are not final.
 const UNFINAL: usize = 2;
 /// Between looks of a host at its node, at most.
-const POLL: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_secs(6);
 /// Snapshots kept for those who lag.
 const KEPT: usize = 256;
 /// Rejected where it takes longer.
@@ -158,7 +158,7 @@ impl Chain {
         let (chain, host) = (self.clone(), host.to_owned());
         life.spawn(async move {
             loop {
-                sleep(chain.dice.between(Duration::from_secs(1), POLL)).await;
+                sleep(chain.dice.between(POLL / 4, POLL)).await;
                 chain.state().show(&host);
             }
         });

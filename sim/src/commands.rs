@@ -14,12 +14,14 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, Parser, Subcommand};
+use arion_daemon::units::{ByteSize, HumanDuration};
+use arion_validator::standing::Patience;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
-    run,
-    scenario::{self, ABSENT},
+    run, scenario,
+    what_if::{self, Assumed, Known, Lost},
 };
 
 /// A run that takes longer than this hangs.
@@ -29,10 +31,29 @@ const PATIENCE: Duration = Duration::from_secs(600);
 ///
 /// Exit code 0 when everything held, 1 when something did not, 2 for a wrong command line.
 #[derive(Parser)]
-#[command(name = "sim")]
+#[command(name = "sim", args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Commands,
+    command: Option<Commands>,
+    /// Without a command: `what-if`.
+    #[command(flatten)]
+    what_if: Option<WhatIf>,
+}
+
+#[derive(Args)]
+struct WhatIf {
+    /// A node of the chain whose finalised map is looked at, as ws://HOST:PORT.
+    #[arg(long, value_name = "URL", required = false)]
+    from_chain: String,
+    /// What is gone for good, separated by commas: family:ACCOUNT, miner:NUMBER.
+    #[arg(long, value_delimiter = ',', required = false)]
+    fail: Vec<Lost>,
+    /// Bytes that repair reads and writes in a second, over all validator services.
+    #[arg(long, default_value = "64MiB")]
+    rate: ByteSize,
+    /// How long validator services wait for a silent miner.
+    #[arg(long, default_value = "4h")]
+    out_after: HumanDuration,
 }
 
 #[derive(Subcommand)]
@@ -55,6 +76,8 @@ enum Commands {
         #[arg(long, default_value = "info")]
         log: LevelFilter,
     },
+    /// Says what would be if miners of a live chain were gone: what could not be read, what would move, the next map.
+    WhatIf(WhatIf),
     /// Runs one seed in this process.
     #[command(hide = true)]
     One {
@@ -99,7 +122,13 @@ impl FromStr for Seeds {
 }
 
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let Cli { command, what_if } = Cli::parse();
+    let command = command.or(what_if.map(Commands::WhatIf));
+    let Some(command) = command else {
+        let missing = "name a command, or --from-chain; --help tells more";
+        Cli::command().error(clap::error::ErrorKind::MissingSubcommand, missing).exit();
+    };
+    let outcome = match command {
         Commands::List => {
             list();
             Ok(true)
@@ -110,6 +139,7 @@ pub fn main() -> ExitCode {
             many(&which, |seed| seed == first)
         }
         Commands::Replay { scenario, seed, log } => one(&scenario, seed, Some((Box::new(io::stdout()), log))),
+        Commands::WhatIf(asked) => look_ahead(&asked).map(|()| true),
         Commands::One { scenario, seed, trace } => in_child(&scenario, seed, trace.as_deref()),
     };
     match outcome {
@@ -126,9 +156,15 @@ fn list() {
     for scenario in scenario::all() {
         println!("{:16} {}", scenario.name, scenario.about);
     }
-    for (name, why) in ABSENT {
-        println!("{name:16} absent: {why}");
-    }
+}
+
+fn look_ahead(asked: &WhatIf) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let known = runtime.block_on(Known::load(&asked.from_chain))?;
+    let patience = Patience { out_after: asked.out_after.0, in_after: Duration::ZERO };
+    let assumed = Assumed { patience, bytes_per_second: asked.rate.0 };
+    print!("{}", what_if::look_ahead(&known, &asked.fail, assumed)?);
+    Ok(())
 }
 
 type Sink = Option<(Box<dyn Write + Send>, LevelFilter)>;
@@ -319,7 +355,7 @@ fn wait(mut child: Child) -> anyhow::Result<(String, String)> {
             child.wait()?;
             bail!("it does not end within {} s", PATIENCE.as_secs());
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(5));
     }
     let [said, complaints] = [said, complaints].map(|reader| reader.join());
     let text = |read: thread::Result<io::Result<String>>| {

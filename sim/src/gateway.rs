@@ -14,10 +14,15 @@ use arion_crypto::{CustomerKey, WrappedKey};
 use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     chain,
+    checksum::ChecksumKind,
     grid::{Grid, GridOptions, read::OpenPart, write::Upload},
     ledger_service::LedgerService,
-    manifest::{Manifest, StripeRecord},
-    meta::{Allowance, BucketInfo, Condition, DeleteRequest, Meta, MetaError, NewObject},
+    lifecycle::{self, Day, LifecycleOptions},
+    manifest::{Manifest, PartManifest, StripeRecord},
+    meta::{
+        Allowance, BucketInfo, Completion, Condition, DeleteRequest, Meta, MetaError, NewObject, PartInfo,
+        Subresource, UploadInfo, UploadKey,
+    },
     metrics::Metrics,
     object::ObjectInfo,
     placement::Maps,
@@ -39,6 +44,13 @@ use crate::{
 };
 
 const BUCKET: &str = "bucket";
+/// The rules of the bucket where objects expire: after a day, but for those of the first client ([`crate::load::expires`]).
+const RULES: &str = "<LifecycleConfiguration>\
+    <Rule><ID>1</ID><Status>Enabled</Status><Filter><Prefix>client-1/</Prefix></Filter><Expiration><Days>1</Days></Expiration></Rule>\
+    <Rule><ID>2</ID><Status>Enabled</Status><Filter><Prefix>client-2/</Prefix></Filter><Expiration><Days>1</Days></Expiration></Rule>\
+    </LifecycleConfiguration>";
+/// Between rounds of the walker through objects that expire.
+const WALK: Duration = Duration::from_secs(20);
 /// Between looks at the chain where it says nothing new.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -107,6 +119,10 @@ impl Gateway {
         if meta.bucket(BUCKET.into()).await?.is_none() {
             meta.create_bucket(BUCKET.into(), BucketInfo::new("account".into(), now_ms())).await?;
         }
+        if self.setting.day.is_some() {
+            let rules = Some(RULES.as_bytes().to_vec());
+            meta.put_subresource(BUCKET.into(), Subresource::Lifecycle, rules).await?;
+        }
         let maps = Maps::default();
         chain::recall_maps(&meta, &maps).await?;
         let seen = Arc::new(OnceLock::new());
@@ -122,6 +138,11 @@ impl Gateway {
         let answering = Answering { ledger, is_lying: self.is_lying.clone() };
         self.setting.network.listen(&name, GATEWAY.node(), &life, Arc::new(answering));
         life.spawn(grid.clone().upkeep(Shutdown::new()));
+        if let Some(day) = self.setting.day {
+            let day = Day(u64::try_from(day.as_millis()).unwrap_or(u64::MAX));
+            let options = LifecycleOptions { day, pause: WALK };
+            life.spawn(lifecycle::run(grid.meta.clone(), Metrics::default(), options, Shutdown::new()));
+        }
         life.spawn(follow(grid.clone(), view));
         *lock(&self.running) = Some(Running { life, grid });
         Ok(())
@@ -166,14 +187,67 @@ fn wrapped(key: &arion_crypto::DataKey) -> WrappedKey {
 }
 
 impl Running {
-    /// Puts an object as S3 does.
-    pub async fn put(&self, key: &str, plain: &[u8]) -> anyhow::Result<()> {
+    /// Brings bytes to the miners; they are given up unless what is returned first is told to keep them.
+    async fn store(&self, plain: &[u8]) -> anyhow::Result<(Upload, PartManifest)> {
         let mut upload = Upload::new(self.grid.clone());
         for piece in plain.chunks(64 << 10) {
             upload.push(piece).await?;
         }
         let (sealed, data_key) = upload.finish().await?;
-        let manifest = sealed.with_key(wrapped(&data_key));
+        Ok((upload, sealed.with_key(wrapped(&data_key))))
+    }
+
+    /// Puts an object in parts as S3 does; the first part twice, as a client does that heard nothing.
+    pub async fn put_in_parts(&self, key: &str, plain: &[u8], count: usize) -> anyhow::Result<()> {
+        let meta = &self.grid.meta;
+        let id = hex::encode(rand::random::<[u8; 16]>());
+        let upload = UploadKey { bucket: BUCKET.into(), key: key.into(), id };
+        let info = UploadInfo { created_ms: now_ms(), ..Default::default() };
+        meta.create_upload(upload.clone(), info, Allowance::NONE).await?;
+        let mut pieces: Vec<&[u8]> = plain.chunks(plain.len().div_ceil(count).max(1)).collect();
+        if pieces.is_empty() {
+            pieces.push(plain);
+        }
+        let mut parts = Vec::new();
+        for (number, piece) in (1..).zip(&pieces) {
+            let times = if number == 1 { 2 } else { 1 };
+            for time in 0..times {
+                let (taken, manifest) = self.store(piece).await?;
+                let md5 = [time; 16];
+                let part = PartInfo { md5, modified_ms: now_ms(), manifest, checksums: Default::default() };
+                meta.put_part(upload.clone(), number, part, Allowance::NONE, now_ms()).await?;
+                taken.keep();
+            }
+            parts.push((number, [times - 1; 16]));
+        }
+        let completion = Completion {
+            upload,
+            parts,
+            etag: "etag".into(),
+            checksums: Default::default(),
+            checksum_kind: ChecksumKind::default(),
+            manifest: rand::random(),
+            part_bytes_min: 1,
+            condition: Condition::default(),
+            origin: Default::default(),
+        };
+        meta.complete_upload(completion, now_ms()).await?;
+        Ok(())
+    }
+
+    /// Gives up uploads in parts that were cut off.
+    pub async fn abort_uploads(&self) -> anyhow::Result<()> {
+        let meta = &self.grid.meta;
+        while let (Some(upload), _) = meta.next_expired(None, usize::MAX, u64::MAX).await? {
+            trace!("{upload} was cut off and is given up");
+            meta.abort_upload(upload, now_ms()).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts an object as S3 does.
+    pub async fn put(&self, key: &str, plain: &[u8]) -> anyhow::Result<()> {
+        let (upload, manifest) = self.store(plain).await?;
         let now = now_ms();
         let info = ObjectInfo {
             manifest: rand::random(),

@@ -1,12 +1,15 @@
 //! What all hosts need to know of each other before they start.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use arion_net::PeerAddr;
-use arion_types::{NodeId, signing::node_id};
+use arion_types::{CrushParams, NodeId, signing::node_id};
 use ed25519_dalek::SigningKey;
 
 use crate::{
@@ -16,7 +19,7 @@ use crate::{
 };
 
 /// What a host is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Role {
     Miner,
     Gateway,
@@ -26,7 +29,7 @@ pub enum Role {
 }
 
 /// Which host.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
     pub role: Role,
     pub number: usize,
@@ -48,14 +51,21 @@ impl Place {
         SigningKey::from_bytes(blake3::hash(self.name().as_bytes()).as_bytes())
     }
 
+    /// Asked for all the time, and derived once.
     pub fn node(self) -> NodeId {
-        node_id(&self.key())
+        thread_local! {
+            static NODES: RefCell<BTreeMap<Place, NodeId>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        NODES.with_borrow_mut(|nodes| *nodes.entry(self).or_insert_with(|| node_id(&self.key())))
     }
 
     pub fn peer(self) -> PeerAddr {
         PeerAddr { node_id: self.node(), endpoint: endpoint(&self.name()) }
     }
 }
+
+/// Those of the product, but for the placement groups: there are some dozen stripes, and every map is worked out many times.
+pub const PARAMS: CrushParams = CrushParams { pg_count: 256, ..CrushParams::STANDARD };
 
 pub const GATEWAY: Place = Place { role: Role::Gateway, number: 0 };
 pub const SUBMITTER: Place = Place { role: Role::Submitter, number: 0 };
@@ -69,6 +79,10 @@ pub struct Setting {
     /// For the few files that are not simulated: nonces and evidence.
     pub directory: PathBuf,
     pub validators: usize,
+    /// Least time in which a warden audits every shard once.
+    pub audit_round: Duration,
+    /// After which objects expire, if they do.
+    pub day: Option<Duration>,
 }
 
 impl Setting {

@@ -13,7 +13,11 @@ use std::{
 use anyhow::{bail, ensure};
 use tokio::time::sleep;
 
-use crate::{dice::Dice, trace::trace, world::World};
+use crate::{
+    dice::Dice,
+    trace::{self, trace},
+    world::World,
+};
 
 /// Between looks at whether the gateway is back.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,13 +29,15 @@ const AWAY_MAX: usize = 10;
 pub struct Content {
     seed: u64,
     bytes: u64,
+    /// When it was begun to be written.
+    begun: Duration,
 }
 
 impl Content {
     fn random(dice: &Dice, bytes_max: u64) -> Self {
         // As many small ones as large ones.
         let most = bytes_max >> dice.below(8);
-        Self { seed: dice.number(), bytes: dice.below(most + 1) }
+        Self { seed: dice.number(), bytes: dice.below(most + 1), begun: trace::now() }
     }
 
     fn plain(self) -> Vec<u8> {
@@ -39,6 +45,11 @@ impl Content {
         blake3::Hasher::new().update(&self.seed.to_le_bytes()).finalize_xof().fill(&mut plain);
         plain
     }
+}
+
+/// Whether the rules of the bucket are about a key ([`crate::gateway`] sets them).
+pub fn expires(key: &str) -> bool {
+    !key.starts_with("client-0/")
 }
 
 /// What each key may be found as; `None` is nothing.
@@ -65,10 +76,18 @@ impl Oracle {
         self.possible.insert(key.to_owned(), vec![outcome]);
     }
 
-    /// Whether a key may be found like that; from now on it must be.
-    pub fn check(&mut self, key: &str, found: Option<&[u8]>) -> anyhow::Result<()> {
+    /// Whether a key may be found like that; from now on it must be. What the rules of the bucket let go after `day` may be gone
+    /// from then on.
+    pub fn check(&mut self, key: &str, found: Option<&[u8]>, day: Option<Duration>) -> anyhow::Result<()> {
         self.reads += 1;
         let possible = self.possible.entry(key.to_owned()).or_insert_with(|| vec![None]);
+        if let Some(day) = day.filter(|_| expires(key)) {
+            let is_old =
+                |content: &Option<Content>| content.is_some_and(|old| trace::now() >= old.begun + day);
+            if possible.iter().any(is_old) {
+                possible.insert(0, None);
+            }
+        }
         let fits = |content: &Option<Content>| content.map(Content::plain).as_deref() == found;
         let Some(content) = possible.iter().rev().copied().find(fits) else {
             let found = found.map_or("nothing".into(), |plain| format!("{} other bytes", plain.len()));
@@ -86,7 +105,10 @@ pub async fn client(world: Arc<World>, number: usize, dice: Dice) -> anyhow::Res
         sleep(dice.between(Duration::ZERO, plan.pause)).await;
         let key = format!("client-{number}/{}", dice.below(plan.keys as u64));
         match dice.below(20) {
-            0..10 => put(&world, &key, Content::random(&dice, plan.object_bytes_max)).await,
+            0..10 => {
+                let parts = if dice.percent(20) { 1 + dice.index(3) } else { 0 };
+                put(&world, &key, Content::random(&dice, plan.object_bytes_max), parts).await;
+            }
             10..13 => delete(&world, &key).await,
             _ => read(&world, &key).await?,
         }
@@ -107,13 +129,17 @@ fn with_oracle<T>(world: &World, change: impl FnOnce(&mut Oracle) -> T) -> T {
     change(&mut world.oracle.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-async fn put(world: &World, key: &str, content: Content) {
+/// In so many parts, or in one piece.
+async fn put(world: &World, key: &str, content: Content, parts: usize) {
     let gateway = gateway(world).await;
-    trace!("put {key} {content:?}");
+    trace!("put {key} {content:?} in parts: {parts}");
     world.begun.send_modify(|begun| *begun += 1);
     with_oracle(world, |oracle| oracle.begun(key, Some(content)));
     let plain = content.plain();
-    let outcome = gateway.life.unless_over(gateway.put(key, &plain)).await;
+    let outcome = match parts {
+        0 => gateway.life.unless_over(gateway.put(key, &plain)).await,
+        _ => gateway.life.unless_over(gateway.put_in_parts(key, &plain, parts)).await,
+    };
     told(world, "put", key, Some(content), outcome);
 }
 
@@ -146,7 +172,7 @@ async fn read(world: &World, key: &str) -> anyhow::Result<()> {
     match gateway.life.unless_over(gateway.get(key)).await {
         Some(Ok(found)) => {
             trace!("got {key} {:?}", found.as_ref().map(Vec::len));
-            with_oracle(world, |oracle| oracle.check(key, found.as_deref()))?;
+            with_oracle(world, |oracle| oracle.check(key, found.as_deref(), world.plan.day))?;
         }
         Some(Err(error)) => {
             let away = *away.lock().unwrap_or_else(PoisonError::into_inner);

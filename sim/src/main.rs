@@ -18,6 +18,7 @@ mod scenario;
 mod trace;
 mod validator;
 mod warden;
+mod what_if;
 mod world;
 
 use std::process::ExitCode;

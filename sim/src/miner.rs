@@ -190,6 +190,7 @@ impl Miner {
         let options = StoreOptions {
             capacity_bytes: CAPACITY_BYTES,
             segment_bytes: 256 << 10,
+            reserve_bytes: 256 << 10,
             checkpoint_bytes: 512 << 10,
             trash_retention: Duration::from_secs(600),
             scrub_period: Duration::from_secs(600),

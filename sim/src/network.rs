@@ -5,6 +5,8 @@
 //! - Every message has its own latency, so that messages overtake each other.
 //! - A host works on what reached it, whether or not the caller still waits, until it crashes.
 //! - Who has crashed hears nothing any more, and nobody hears of it.
+//! - Two hosts talk in the best version that both speak, or not at all; of a request that a host does not know it says so and does
+//!   nothing (docs/spec/wire.md, "How the protocol grows").
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +15,11 @@ use std::{
 };
 
 use arion_net::{CallError, DialError, MemoryNetwork, MemoryTransport, PeerAddr, Service, Transport};
-use arion_protocol::{Request, Response};
+use arion_protocol::{ErrorCode, Request, Response};
 use arion_types::NodeId;
 use async_trait::async_trait;
 use bytes::Bytes;
+use codec::Encode;
 use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
@@ -50,7 +53,32 @@ impl Weather {
         Self { latency: (Duration::from_millis(1), Duration::from_millis(40)), loss_percent: 0 };
 }
 
+/// What a host's software speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Release {
+    /// First and last version of the protocol.
+    pub versions: (u32, u32),
+    /// Kinds of requests that it knows: those below this one.
+    pub kinds: u8,
+}
+
+impl Release {
+    /// The product as it is.
+    pub const PRESENT: Self = Self { versions: (1, 1), kinds: Request::KINDS };
+
+    /// The best version that both speak.
+    fn common(self, other: Self) -> Option<u32> {
+        let best = self.versions.1.min(other.versions.1);
+        (best >= self.versions.0.max(other.versions.0)).then_some(best)
+    }
+}
+
 struct State {
+    /// Of hosts that do not run the present one.
+    releases: BTreeMap<String, Release>,
+    /// Calls that were not understood, and those between hosts without a common version.
+    unknown: u64,
+    strange: u64,
     weather: Weather,
     /// Hosts that reach each other only.
     islands: Vec<BTreeSet<String>>,
@@ -81,6 +109,9 @@ fn host_of(endpoint: &str) -> &str {
 impl Network {
     pub fn new(dice: Dice) -> Self {
         let state = State {
+            releases: BTreeMap::new(),
+            unknown: 0,
+            strange: 0,
             weather: Weather::FAIR,
             islands: Vec::new(),
             lives: BTreeMap::new(),
@@ -127,6 +158,49 @@ impl Network {
     pub fn heal(&self) {
         trace!("the network is whole");
         self.state().islands.clear();
+    }
+
+    /// What a host runs from now on.
+    pub fn install(&self, host: &str, release: Release) {
+        trace!("{host} runs {release:?}");
+        self.state().releases.insert(host.to_owned(), release);
+    }
+
+    /// Calls that were not understood, and calls between hosts without a common version.
+    pub fn misunderstood(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.unknown, state.strange)
+    }
+
+    fn release(&self, host: &str) -> Release {
+        self.state().releases.get(host).copied().unwrap_or(Release::PRESENT)
+    }
+
+    /// Whether two hosts have a version in common.
+    pub fn share_version(&self, one: &str, other: &str) -> bool {
+        self.release(one).common(self.release(other)).is_some()
+    }
+
+    /// Why a request is refused before anybody looks at what it asks for.
+    fn refusal(&self, from: &str, peer: &PeerAddr, request: &Request) -> Option<CallError> {
+        let (client, server) = (self.release(from), self.release(host_of(&peer.endpoint)));
+        let mut state = self.state();
+        if client.common(server).is_none() {
+            state.strange += 1;
+            let (endpoint, reason) = (peer.endpoint.clone(), DialError::NoCommonVersion);
+            return Some(CallError::Unreachable { endpoint, reason });
+        }
+        if state.releases.is_empty() {
+            return None;
+        }
+        // The first byte of a request is its kind.
+        let kind = request.encode().first().copied().unwrap_or(u8::MAX);
+        // Software that does not know a request does not send it either.
+        if kind >= client.kinds.min(server.kinds) {
+            state.unknown += 1;
+            return Some(CallError::Refused { code: ErrorCode::Unsupported, detail: "unknown kind".into() });
+        }
+        None
     }
 
     /// Hosts that are cut off from this one.
@@ -201,6 +275,10 @@ impl Way {
             }
             return Err(gone());
         };
+        if let Some(refused) = network.refusal(from, peer, &request) {
+            network.pass(to, from).await;
+            return Err(refused);
+        }
         let (reply, answer) = oneshot::channel();
         let (inner, address) = (self.inner.clone(), peer.clone());
         life.spawn(async move {

@@ -29,6 +29,16 @@ pub fn enter(seed: u64) {
     RANDOM.set(Some(seed));
 }
 
+/// Memory that was freed is kept: handing it back to the kernel and asking for it again is what much of a run's time would go to.
+pub fn keep_memory() {
+    // SAFETY: numbers only; where one is refused nothing is different.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, c_int::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 32 << 20);
+    }
+}
+
 /// From now on the time of this thread is that of the runtime that it is in.
 pub fn start_clock() {
     BEGUN.set(Some(Instant::now()));

@@ -5,17 +5,17 @@ mod disks;
 mod maps;
 mod network;
 mod people;
+mod releases;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use anyhow::bail;
 use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
 
 use crate::{
-    host::{Place, Role},
+    host::{GATEWAY, Place, Role},
     trace,
     world::{Plan, World},
 };
@@ -66,26 +66,25 @@ pub fn all() -> Vec<Scenario> {
         faults: |_| Box::pin(async { Ok(()) }),
         verdict: no_verdict,
     };
-    let mut all = vec![calm, repeated];
+    let expire = Scenario {
+        name: "expire",
+        about: "the rules of the bucket let objects of two clients of three go after a day of a minute, the gateway is killed meanwhile",
+        plan: Plan { day: Some(Duration::from_secs(60)), operations: 16, ..Plan::USUAL },
+        faults: |world| Box::pin(world.crash_again_and_again(GATEWAY, false, 3)),
+        verdict: no_verdict,
+    };
+    let mut all = vec![calm, repeated, expire];
     all.extend(network::scenarios());
     all.extend(crashes::scenarios());
     all.extend(disks::scenarios());
     all.extend(maps::scenarios());
     all.extend(people::scenarios());
+    all.extend(releases::scenarios());
     all
 }
 
-/// What is meant to be there and is not.
-pub const ABSENT: &[(&str, &str)] = &[
-    ("rolling-upgrade", "there is one version of the wire protocol so far"),
-    ("expire", "rules about the age of objects are not run here"),
-];
-
 /// The scenario of a name.
 pub fn find(name: &str) -> anyhow::Result<Scenario> {
-    if let Some((_, why)) = ABSENT.iter().find(|(absent, _)| *absent == name) {
-        bail!("the scenario {name} is not there: {why}");
-    }
     let found = all().into_iter().find(|scenario| scenario.name == name);
     found.ok_or_else(|| anyhow::anyhow!("there is no scenario {name}; `sim list` names those there are"))
 }
@@ -115,6 +114,14 @@ impl World {
     /// Waits for a random time up to so many seconds.
     async fn wait(&self, seconds: u64) {
         sleep(self.dice.between(Duration::ZERO, Duration::from_secs(seconds))).await;
+    }
+
+    /// Waits until it holds, looking once in a while, for so long at most.
+    async fn until(&self, most: Duration, holds: fn(&World) -> anyhow::Result<()>) {
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < most && holds(self).is_err() {
+            sleep(Duration::from_secs(10)).await;
+        }
     }
 
     /// Crashes a host in the middle of some event, mostly of what a client has just begun.

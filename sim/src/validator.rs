@@ -8,7 +8,6 @@ use std::{
 use anyhow::Context;
 use arion_daemon::Health;
 use arion_ledger::{Follower, ReceiptChecker};
-use arion_types::CrushParams;
 use arion_validator::{
     Metrics,
     announcement::Announcements,
@@ -23,7 +22,7 @@ use arion_validator::{
 use crate::{
     chain::GENESIS,
     disk::Drive,
-    host::{GATEWAY, Place, Role, Setting, lock},
+    host::{GATEWAY, PARAMS, Place, Role, Setting, lock},
     life::Life,
     miner::HEARTBEAT,
     trace::trace,
@@ -139,7 +138,7 @@ impl Validator {
             chain: self.setting.chain.ballot(self.place.node(), &life),
             liveness,
             standings,
-            params: CrushParams::STANDARD,
+            params: PARAMS,
             min_miners: 30,
             settle: SETTLE,
             announcements: Arc::new(Announcements::new(0)),

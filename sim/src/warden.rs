@@ -35,12 +35,6 @@ use crate::{
     trace::trace,
 };
 
-const PACE: Pace = Pace {
-    pause: Duration::from_secs(1),
-    round_min: Duration::from_secs(60),
-    round_max: Duration::from_secs(24 * 3_600),
-    parallel: 64,
-};
 const PATIENCE: challenge::Patience =
     challenge::Patience { deadline: Duration::from_secs(10), retries: 2, pause: Duration::from_secs(3) };
 const LEDGER_POLL: Duration = Duration::from_secs(5);
@@ -103,7 +97,13 @@ impl Warden {
         for (target, audited_in) in store.shards()? {
             sampler.add(target, audited_in);
         }
-        let docket = Arc::new(Mutex::new(Docket::new(me, sampler, PACE, PATIENCE)));
+        let pace = Pace {
+            pause: Duration::from_secs(1),
+            round_min: self.setting.audit_round,
+            round_max: Duration::from_secs(24 * 3_600),
+            parallel: 64,
+        };
+        let docket = Arc::new(Mutex::new(Docket::new(me, sampler, pace, PATIENCE)));
         let view = self.setting.chain.view(&name, &life);
         let mut transport = self.setting.network.transport(&name, me, &life);
         if self.is_lying() {
@@ -198,6 +198,10 @@ impl Service for Submitter {
                     let new = self.take(shown.into_iter().map(|shown| shown.record).collect());
                     Response::AttestationsKept { new, exhibits: new }
                 }
+                Err(_) => Response::error(ErrorCode::Malformed, "not attestations"),
+            },
+            Request::Attest => match Vec::<AttestationRecord>::decode_all(&mut &body[..]) {
+                Ok(records) => Response::AttestationsQueued { new: self.take(records) },
                 Err(_) => Response::error(ErrorCode::Malformed, "not attestations"),
             },
             _ => Response::error(ErrorCode::Unsupported, "a submitter takes attestations"),

@@ -10,16 +10,16 @@ use std::{
 use anyhow::ensure;
 use arion_chain::{Child, EpochMap, Registry};
 use arion_gateway::placement::Placement;
-use arion_types::{AttestationResult, CrushParams, NodeId, ShardHash};
+use arion_types::{AttestationResult, NodeId, ShardHash};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
     chain::Chain,
     dice::Dice,
     gateway::Gateway,
-    host::{GATEWAY, Place, Role, SUBMITTER, Setting, lock},
+    host::{GATEWAY, PARAMS, Place, Role, SUBMITTER, Setting, lock},
     life::Life,
-    load::Oracle,
+    load::{Oracle, expires},
     miner::{self, Manner, Miner},
     network::{Network, Weather},
     trace::trace,
@@ -44,6 +44,10 @@ pub struct Plan {
     /// Of each client.
     pub keys: usize,
     pub object_bytes_max: u64,
+    /// Least time in which a warden audits every shard once.
+    pub audit_round: Duration,
+    /// How long a day of the bucket's rules lasts; objects of all clients but the first expire after one.
+    pub day: Option<Duration>,
     /// How long it may take until everything is whole again.
     pub settles_within: Duration,
 }
@@ -56,9 +60,11 @@ impl Plan {
         wardens: 2,
         clients: 3,
         operations: 12,
-        pause: Duration::from_secs(40),
+        pause: Duration::from_secs(25),
         keys: 4,
         object_bytes_max: 150_000,
+        audit_round: Duration::from_secs(400),
+        day: None,
         settles_within: Duration::from_secs(3 * 3_600),
     };
 }
@@ -106,7 +112,7 @@ impl World {
         let places = |role, count| (0..count).map(move |number| Place { role, number }.node());
         registry.validators.extend(places(Role::Validator, plan.validators));
         registry.wardens.extend(places(Role::Warden, plan.wardens));
-        let first = EpochMap::new(1, CrushParams::STANDARD, (0..plan.miners).map(miner::record).collect());
+        let first = EpochMap::new(1, PARAMS, (0..plan.miners).map(miner::record).collect());
         let chain = Chain::new(dice.fork(), registry, first);
         let network = Network::new(dice.fork());
         let setting = Setting {
@@ -115,6 +121,8 @@ impl World {
             dice: dice.fork(),
             directory,
             validators: plan.validators,
+            audit_round: plan.audit_round,
+            day: plan.day,
         };
         let life = Life::default();
         life.spawn(chain.clone().run());
@@ -204,6 +212,7 @@ impl World {
             !miner.is_blameless()
                 || !miner.is_up()
                 || !self.network.reaches(&GATEWAY.name(), &miner.place.name())
+                || !self.network.share_version(&GATEWAY.name(), &miner.place.name())
         };
         self.members().iter().filter(|number| is_away(number)).count()
     }
@@ -256,9 +265,15 @@ impl World {
         Ok(census)
     }
 
-    /// Waits until nothing is left to repair, to send or to delete.
+    /// Waits until nothing is left to expire, to repair, to send or to delete.
     pub async fn settle(&self) -> anyhow::Result<()> {
-        const LOOK: Duration = Duration::from_secs(30);
+        const LOOK: Duration = Duration::from_secs(10);
+        if let Some(gateway) = self.gateway.running() {
+            gateway.abort_uploads().await?;
+        }
+        if let Some(day) = self.plan.day {
+            sleep(2 * day).await;
+        }
         let mut waited = Duration::ZERO;
         loop {
             let census = self.census().await?;
@@ -334,7 +349,9 @@ impl World {
         let keys = lock(&self.oracle).keys();
         for key in keys {
             let found = gateway.get(&key).await?;
-            lock(&self.oracle).check(&key, found.as_deref())?;
+            lock(&self.oracle).check(&key, found.as_deref(), self.plan.day)?;
+            let is_over = self.plan.day.is_some() && expires(&key);
+            ensure!(!is_over || found.is_none(), "{key} should have expired");
         }
         Ok(())
     }

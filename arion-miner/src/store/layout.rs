@@ -20,9 +20,6 @@ const STORE_VERSION: u32 = 3;
 const STORE_BYTES: usize = 8 + 4 + 32 + 8;
 const IDENTITIES: [&str; 2] = ["STORE", "STORE.copy"];
 const RESERVE: &str = "RESERVE";
-/// Least room for tombstones and a checkpoint's metadata when the disk is full.
-pub(super) const RESERVE_BYTES_MIN: u64 = 4 << 20;
-
 const RESERVE_PART_BYTES: u64 = 64 << 10;
 
 /// Name of the checkpoint.

@@ -30,7 +30,7 @@ use super::{
     disk::DiskFile,
     files::is_busy,
     index::Entry,
-    layout::{RESERVE_BYTES_MIN, Span},
+    layout::Span,
     pipeline::{InFlight, Syncer},
     record::{RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, StoreKey},
 };
@@ -385,10 +385,11 @@ impl Writer {
             return;
         }
         let (head, snapshot, key) = (self.head(), self.shared.index().snapshot(), self.key);
+        let least = self.options.reserve_bytes;
         (self.appended_bytes, self.checkpoint_at) = (0, Instant::now());
         let shared = self.shared.clone();
         let write = move || {
-            let reserve = RESERVE_BYTES_MIN + checkpoint::length(snapshot.len, head.spans.len());
+            let reserve = least + checkpoint::length(snapshot.len, head.spans.len());
             let mut written = checkpoint::write(&shared.layout, &key, &head, &snapshot);
             if written.as_ref().is_err_and(is_full) && shared.layout.release_reserve() {
                 written = checkpoint::write(&shared.layout, &key, &head, &snapshot);

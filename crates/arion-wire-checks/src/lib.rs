@@ -1,4 +1,4 @@
-//! For tests and fuzzers only: what must hold of the wire protocol whatever the bytes, and a peer that keeps no rules.
+//! For tests and fuzzers only: what must hold of the wire protocol and of bundles whatever the bytes, and a peer that keeps no rules.
 //!
 //! Each function of [`CHECKS`] takes bytes and panics where the protocol does not hold for them. libFuzzer calls them with what it
 //! makes up (`fuzz/`, `./scripts/fuzz`), `tests/seeds.rs` with the golden messages and fixed seeds of mutations of them.
@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a check fails where it unwraps")]
 
+pub mod bundle;
 pub mod memory;
 pub mod messages;
 pub mod proofs;
@@ -19,7 +20,7 @@ pub mod stream;
 pub type Check = fn(&[u8]) -> bool;
 
 /// Every check under the name of its fuzz target.
-pub const CHECKS: [(&str, Check); 12] = [
+pub const CHECKS: [(&str, Check); 13] = [
     ("request", messages::request),
     ("response", messages::response),
     ("ledger", messages::ledger),
@@ -32,4 +33,5 @@ pub const CHECKS: [(&str, Check); 12] = [
     ("challenge-proof", proofs::challenge),
     ("relay", relay::relay),
     ("stream", stream::feed),
+    ("bundle", bundle::bundle),
 ];

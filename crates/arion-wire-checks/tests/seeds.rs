@@ -133,6 +133,7 @@ checks! {
     challenge_proofs: "challenge-proof"
     relays: "relay"
     streams: "stream"
+    bundles: "bundle"
 }
 
 /// Otherwise the limit in the checks would hold of anything.

@@ -12,12 +12,15 @@ use crate::{
     world::{Plan, World},
 };
 
+/// Short: it is audits that find cheats.
+const AUDIT_ROUND: Duration = Duration::from_secs(60);
+
 pub fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario {
             name: "lying-miner",
             about: "one miner signs for shards and throws them away, one answers with other bytes",
-            plan: Plan { pause: Duration::from_secs(40), ..Plan::USUAL },
+            plan: Plan { audit_round: AUDIT_ROUND, ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let cheats = world.dice.some(2, world.plan.miners);
@@ -29,8 +32,8 @@ pub fn scenarios() -> Vec<Scenario> {
                         world.restart(place).await?;
                     }
                     world.wait(200).await;
-                    // The bound within which they must be caught.
-                    tokio::time::sleep(Duration::from_secs(1_200)).await;
+                    // The bound within which they must be caught, for `verdict` to say.
+                    world.until(Duration::from_secs(1_200), caught).await;
                     Ok(())
                 })
             },
@@ -54,7 +57,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "lying-warden",
             about: "one warden of three says of every shard that its miner does not have it",
-            plan: Plan { wardens: 3, ..Plan::USUAL },
+            plan: Plan { wardens: 3, audit_round: AUDIT_ROUND, ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let liar = Place { role: Role::Warden, number: 0 };
@@ -64,7 +67,7 @@ pub fn scenarios() -> Vec<Scenario> {
                     world.wait(300).await;
                     world.crash(liar, false);
                     // The others look at what it found.
-                    tokio::time::sleep(Duration::from_secs(900)).await;
+                    world.until(Duration::from_secs(900), contradicted).await;
                     Ok(())
                 })
             },
