@@ -4,10 +4,9 @@ mod day;
 
 use std::collections::BTreeMap;
 
-pub use day::{Audit, AuditDay, AuditReader, MinerAudits, ObjectAudits};
-
 use arion_types::{NodeId, NodeQuality};
 use codec::{Decode, Encode};
+pub use day::{Audit, AuditDay, AuditReader, MinerAudits, ObjectAudits};
 
 use crate::{
     account::AccountId,
