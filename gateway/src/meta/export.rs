@@ -18,6 +18,7 @@ use super::{
     equal::{EQUAL_AT, EQUALS},
     ledger, moved, occupancy,
     packs::{HOLED, PACKED},
+    receipts,
     snapshots::SNAPSHOT_STRIPES,
     stripes::PINNED,
 };
@@ -320,7 +321,11 @@ impl Meta {
         let others = std::sync::Arc::new(others);
         self.write(move |transaction| {
             occupancy::forget(transaction)?;
-            others.iter().try_for_each(|row| enter(transaction, row.table, &row.key, &row.value))
+            others.iter().try_for_each(|row| enter(transaction, row.table, &row.key, &row.value))?;
+            match others.iter().any(|row| row.table == RECEIPTS) {
+                true => receipts::imported(transaction),
+                false => Ok(()),
+            }
         })
         .await?;
         Ok(files)
@@ -400,7 +405,7 @@ mod tests {
             let meta = engine.open();
             let stripe = stripes::tests::record(2);
             let first: Vec<_> = (0..30).map(|index| stripes::tests::receipt(&stripe, index)).collect();
-            let mut later = first[7].clone();
+            let mut later = first[7];
             (later.receipt.node_id, later.receipt.epoch) = (NodeId([99; 32]), stripe.epoch + 1);
             meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
             let without = first.iter().filter(|signed| signed.receipt.index != 7).cloned().collect();

@@ -24,14 +24,29 @@ use codec::DecodeAll;
 pub(super) const RECEIPTS: TableDefinition<PlaceKey, u64> = TableDefinition::new("receipts");
 /// The last line that was looked at, among the settings.
 const REACHED: &str = "receipts";
+/// The last line that came from a snapshot, among the settings: of these it is not known yet who else holds the shard.
+const IMPORTED: &str = "imported";
 /// Lines that one step looks at.
 const LINES: usize = 4_096;
 /// Steps that are made for somebody who asks; what is left is for the background.
 const STEPS_MAX: usize = 64;
 
 fn reached(settings: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, MetaError> {
-    let row = settings.get(REACHED)?.map(|row| <[u8; 8]>::try_from(row.value()));
+    line_at(settings, REACHED)
+}
+
+fn line_at(
+    settings: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &'static str,
+) -> Result<u64, MetaError> {
+    let row = settings.get(key)?.map(|row| <[u8; 8]>::try_from(row.value()));
     Ok(row.transpose().map_err(|_| MetaError::Row("settings"))?.map_or(0, u64::from_le_bytes))
+}
+
+/// Notes that the ledger up to here came from a snapshot.
+pub(super) fn imported(transaction: &WriteTransaction) -> Result<(), MetaError> {
+    let last = transaction.open_table(LEDGER)?.last()?.map_or(0, |(line, _)| line.value());
+    transaction.open_table(SETTINGS)?.insert(IMPORTED, last.to_le_bytes().as_slice())
 }
 
 /// The receipt that a stripe has for one of its places.
@@ -81,7 +96,7 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
     let ledger = transaction.open_table(LEDGER)?;
     let mut receipts = transaction.open_table(RECEIPTS)?;
     let mut moved = transaction.open_table(MOVED)?;
-    let (mut at, mut seen) = (reached(&settings)?, 0);
+    let (mut at, mut seen, imported) = (reached(&settings)?, 0, line_at(&settings, IMPORTED)?);
     for row in ledger.range(at.saturating_add(1)..)?.take(LINES) {
         let (line, record) = row?;
         (at, seen) = (line.value(), seen + 1);
@@ -90,7 +105,8 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
             Some(LedgerRecord::Stored(signed)) => {
                 let receipt = &signed.receipt;
                 let place = (receipt.shard.0, receipt.index);
-                let before = newest_in(&receipts, &ledger, place)?;
+                // Only then: a question for each line costs where the tables are elsewhere.
+                let before = if at <= imported { newest_in(&receipts, &ledger, place)? } else { None };
                 if let Some(before) = before.filter(|before| before.node != receipt.node_id)
                     && stripes::record_for_change(transaction, &receipt.stripe)?.is_some()
                 {
