@@ -113,7 +113,9 @@ macro_rules! tables {
                     let line = ledger::append(transaction, [record.clone()])? + 1;
                     match &record {
                         LedgerRecord::Stored(signed) => moved::recovered(transaction, &signed.receipt, line),
-                        LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } => Ok(()),
+                        LedgerRecord::Deleted { .. }
+                        | LedgerRecord::Released { .. }
+                        | LedgerRecord::Served(_) => Ok(()),
                     }
                 }
                 _ => Err(MetaError::Row("snapshot")),
