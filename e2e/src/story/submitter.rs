@@ -130,8 +130,8 @@ async fn node_killed(stage: &mut Stage, attesting: &mut Attesting) -> anyhow::Re
     stage.network.kill("submitter")?;
     stage.network.start(&node)?;
     stage.network.start_submitter(0).await?;
-    settled(stage, 0).await?;
-    once(stage, &chain, &[&before, &meanwhile]).await
+    once(stage, &chain, &[&before, &meanwhile]).await?;
+    settled(stage, 0).await
 }
 
 /// The node answers nobody, and makes no blocks.
@@ -250,9 +250,13 @@ async fn settled(stage: &mut Stage, index: u16) -> anyhow::Result<()> {
     .await
 }
 
-/// Every one of these is on the finalised chain exactly once.
+/// Waits until every one of these is on the finalised chain; none of them is there twice.
 async fn once(stage: &mut Stage, chain: &ChainClient, parts: &[&[AttestationRecord]]) -> anyhow::Result<()> {
     let all: usize = parts.iter().map(|part| part.len()).sum();
+    until(stage, &format!("{all} attestations are on the chain"), async |_| {
+        Ok(on_chain(chain, parts).await?.0 == all)
+    })
+    .await?;
     let (found, doubled) = on_chain(chain, parts).await?;
     stage.report.check(
         format!("{found} of {all} are on the chain, {doubled} of them twice"),
