@@ -67,13 +67,13 @@ impl LedgerService {
                 Response::error(ErrorCode::Malformed, format!("limit must be 1 to {LEDGER_ENTRIES_MAX}"))
             }
             Request::LedgerFrom { after, limit, version } => {
-                self.lines(after, limit, version).await.map_or_else(|refusal| refusal, Response::LedgerLines)
+                self.lines(after, limit, version).await.map_or_else(refused, Response::LedgerLines)
             }
             Request::LedgerSince { after, limit } => {
-                self.lines(after, limit, 2).await.map_or_else(|refusal| refusal, Response::LedgerLines)
+                self.lines(after, limit, 2).await.map_or_else(refused, Response::LedgerLines)
             }
             Request::LedgerPage { after, limit } => {
-                self.lines(after, limit, 1).await.map_or_else(|refusal| refusal, Response::Ledger)
+                self.lines(after, limit, 1).await.map_or_else(refused, Response::Ledger)
             }
             _ => Response::error(
                 ErrorCode::Unsupported,
@@ -82,22 +82,29 @@ impl LedgerService {
         }
     }
 
-    async fn lines(&self, after: u64, limit: u16, version: u8) -> Result<Vec<LedgerEntry>, Response> {
+    async fn lines(&self, after: u64, limit: u16, version: u8) -> Result<Vec<LedgerEntry>, Refusal> {
         match self.meta.ledger_page(after, limit).await {
             Ok(entries) => of_version(entries, version),
             Err(error) => {
                 tracing::error!(%error, "the ledger cannot be read");
-                Err(Response::error(ErrorCode::Unavailable, "the ledger cannot be read now"))
+                Err((ErrorCode::Unavailable, "the ledger cannot be read now".to_owned()))
             }
         }
     }
 }
 
+/// Why there are no lines.
+type Refusal = (ErrorCode, String);
+
+fn refused((code, why): Refusal) -> Response {
+    Response::error(code, why)
+}
+
 /// What a node of this version can read: the lines before the first of a later one.
-fn of_version(mut entries: Vec<LedgerEntry>, version: u8) -> Result<Vec<LedgerEntry>, Response> {
+fn of_version(mut entries: Vec<LedgerEntry>, version: u8) -> Result<Vec<LedgerEntry>, Refusal> {
     let readable = entries.iter().take_while(|entry| entry.record.version() <= version).count();
     match (readable, entries.first()) {
-        (0, Some(entry)) => Err(Response::error(
+        (0, Some(entry)) => Err((
             ErrorCode::Unsupported,
             format!(
                 "line {} is of version {} of ledgers: update this node to one that reads it",
@@ -167,7 +174,7 @@ mod tests {
         assert_eq!(page(3, 2), Ok(vec![line(3), line(4)]));
         assert_eq!(page(3, LedgerRecord::VERSION), Ok(vec![line(3), line(4), line(5)]));
         for (from, version) in [(3, 1), (5, 1), (5, 2), (1, 0)] {
-            let Err(Response::Error { code: ErrorCode::Unsupported, detail }) = page(from, version) else {
+            let Err((ErrorCode::Unsupported, detail)) = page(from, version) else {
                 panic!("{from} by version {version}");
             };
             assert!(detail.contains(&format!("line {from} ")) && detail.contains("update"), "{detail}");
