@@ -12,8 +12,7 @@ use tokio::time::Instant;
 use super::{
     anchor::{Anchored, ChainAnchor},
     cut::Sizes,
-    recover::{self, Draft, RecoverError, Recovered, Wanted},
-    root::Root,
+    recover::{Draft, Reader, Recovered, Wanted},
     schedule,
     take::{self, ACCESS_KEYS, Snapshotter, Taken},
 };
@@ -397,21 +396,10 @@ async fn fill(
 ) -> anyhow::Result<(Recovered, Meta)> {
     let meta = Meta::open(draft.path())?;
     let grid = network.grid(config, meta.clone())?;
-    let root = patient_root(&grid, wanted).await?;
-    let recovered = recover::fill(&grid, wanted, root).await?;
+    // Miners may need a moment to learn of a registration, each its own.
+    let reader = Reader { grid, patient_until: Instant::now() + MINERS_PATIENCE };
+    let root = reader.root(wanted).await?;
+    let recovered = reader.fill(wanted, root).await?;
     Keyring::new(meta.clone(), generations).check().await?;
     Ok((recovered, meta))
-}
-
-/// The root; miners may need a moment to learn of a registration.
-async fn patient_root(grid: &Arc<Grid>, wanted: &Wanted<'_>) -> Result<Root, RecoverError> {
-    let deadline = Instant::now() + MINERS_PATIENCE;
-    loop {
-        match recover::read_root(grid, wanted).await {
-            Err(RecoverError::RootLost { .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            outcome => return outcome,
-        }
-    }
 }

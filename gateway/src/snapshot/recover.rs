@@ -11,9 +11,11 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use arion_crypto::OperatorSecret;
+use tokio::time::Instant;
 
 use super::{
     anchor::Anchored,
@@ -24,11 +26,15 @@ use super::{
 use crate::{
     chain,
     grid::{Grid, read::ReadError},
+    manifest::StripeRecord,
     meta::{File, MAPS_NUMBER, MetaError, SCHEMA, SnapshotRow},
 };
 
 /// Attempts of snapshots are counted from here on in recovered metadata.
 const FIRST_ATTEMPT: u64 = 1;
+
+/// Between tries to read a stripe.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Why nothing was recovered.
 #[derive(Debug, thiserror::Error)]
@@ -145,85 +151,108 @@ pub struct Recovered {
     pub files: Vec<File>,
 }
 
-/// Reads the root of a snapshot.
-pub async fn read_root(grid: &Arc<Grid>, wanted: &Wanted<'_>) -> Result<Root, RecoverError> {
-    let Wanted { secret, locator, anchored } = wanted;
-    let sequence = anchored.sequence;
-    let record = root_stripe(grid, anchored)?;
-    let bytes = grid.read_sealed(&record).await;
-    let bytes = bytes.map_err(|source| RecoverError::RootLost { sequence, source })?;
-    let place = RootPlace { genesis: grid.genesis(), locator: *locator, sequence };
-    let root =
-        Root::open(&bytes, secret, &place).map_err(|source| RecoverError::Root { sequence, source })?;
-    if root.layout == SCHEMA { Ok(root) } else { Err(RecoverError::Layout(root.layout)) }
+/// Reads snapshots.
+pub struct Reader {
+    /// Where they are.
+    pub grid: Arc<Grid>,
+    /// Until when a stripe that cannot be read is tried again.
+    pub patient_until: Instant,
 }
 
-fn root_stripe(grid: &Grid, anchored: &Anchored) -> Result<crate::manifest::StripeRecord, RecoverError> {
+fn root_stripe(grid: &Grid, anchored: &Anchored) -> Result<StripeRecord, RecoverError> {
     let maps = grid.maps.search_order(anchored.epoch);
     let shards = maps.first().map_or(0, |map| usize::from(map.params().shards()));
     root::stripe(anchored, shards).ok_or(RecoverError::RootLength(anchored.root_len))
 }
 
-/// Fills the empty metadata of `grid` with those of a snapshot whose root was read.
-pub async fn fill(grid: &Arc<Grid>, wanted: &Wanted<'_>, root: Root) -> Result<Recovered, RecoverError> {
-    let meta = &grid.meta;
-    let Root { made_ms, summary: expected, top, .. } = root;
-    let (mut found, mut files, mut nodes) = (Summary::default(), Vec::new(), 0);
-    let mut assembly = Assembly::default();
-    let mut waiting: Vec<(NodeRef, Place)> = vec![(top, Place::default())];
-    while let Some((node, place)) = waiting.pop() {
-        let mut sealed = match grid.read_sealed(&node.stripe).await {
-            Ok(sealed) => sealed,
-            Err(source) => return Err(RecoverError::NodeLost { place, source }),
-        };
-        let opened = match node.open(&mut sealed) {
-            Ok(opened) => opened,
-            Err(source) => return Err(RecoverError::Node { place, source }),
-        };
-        let refused = |source: MetaError| match source {
-            source @ MetaError::Row(_) => RecoverError::Row { place: place.clone(), source },
-            source => source.into(),
-        };
-        match opened.content {
-            Content::Nodes(below) => {
-                let places = (0..).map(|at| Place([place.0.as_slice(), &[at]].concat()));
-                let mut below: Vec<_> = below.into_iter().zip(places).collect();
-                below.reverse();
-                waiting.extend(below);
-            }
-            Content::Rows(rows) => {
-                let mut whole: Vec<Row> = Vec::with_capacity(rows.len());
-                for row in rows {
-                    let row = assembly.push(row).map_err(|_| RecoverError::Torn { place: place.clone() })?;
-                    whole.extend(row);
+impl Reader {
+    /// Reads the root of a snapshot.
+    pub async fn root(&self, wanted: &Wanted<'_>) -> Result<Root, RecoverError> {
+        let Wanted { secret, locator, anchored } = wanted;
+        let sequence = anchored.sequence;
+        let record = root_stripe(&self.grid, anchored)?;
+        let bytes = self.read(&record).await;
+        let bytes = bytes.map_err(|source| RecoverError::RootLost { sequence, source })?;
+        let place = RootPlace { genesis: self.grid.genesis(), locator: *locator, sequence };
+        let root =
+            Root::open(&bytes, secret, &place).map_err(|source| RecoverError::Root { sequence, source })?;
+        if root.layout == SCHEMA { Ok(root) } else { Err(RecoverError::Layout(root.layout)) }
+    }
+
+    async fn read(&self, record: &StripeRecord) -> Result<Vec<u8>, ReadError> {
+        loop {
+            match self.grid.read_sealed(record).await {
+                Err(ReadError::Unreadable { .. }) if Instant::now() < self.patient_until => {
+                    tokio::time::sleep(PAUSE).await;
                 }
-                let has_maps = whole.iter().any(|row| row.table == MAPS_NUMBER);
-                files.extend(meta.import(whole, &mut found).await.map_err(refused)?);
-                if has_maps {
-                    // What follows may lie where these maps say.
-                    chain::recall_maps(meta, &grid.maps).await?;
-                }
+                outcome => return outcome,
             }
         }
-        meta.adopt_snapshot_node(opened.id, node, FIRST_ATTEMPT).await.map_err(refused)?;
-        nodes += 1;
     }
-    if !assembly.is_whole() || found != expected {
-        let (expected, found) = (Box::new(expected), Box::new(found));
-        return Err(RecoverError::Counts { expected, found });
+
+    /// Fills the empty metadata of the grid with those of a snapshot whose root was read.
+    pub async fn fill(&self, wanted: &Wanted<'_>, root: Root) -> Result<Recovered, RecoverError> {
+        let grid = &self.grid;
+        let meta = &grid.meta;
+        let Root { made_ms, summary: expected, top, .. } = root;
+        let (mut found, mut files, mut nodes) = (Summary::default(), Vec::new(), 0);
+        let mut assembly = Assembly::default();
+        let mut waiting: Vec<(NodeRef, Place)> = vec![(top, Place::default())];
+        while let Some((node, place)) = waiting.pop() {
+            let mut sealed = match self.read(&node.stripe).await {
+                Ok(sealed) => sealed,
+                Err(source) => return Err(RecoverError::NodeLost { place, source }),
+            };
+            let opened = match node.open(&mut sealed) {
+                Ok(opened) => opened,
+                Err(source) => return Err(RecoverError::Node { place, source }),
+            };
+            let refused = |source: MetaError| match source {
+                source @ MetaError::Row(_) => RecoverError::Row { place: place.clone(), source },
+                source => source.into(),
+            };
+            match opened.content {
+                Content::Nodes(below) => {
+                    let places = (0..).map(|at| Place([place.0.as_slice(), &[at]].concat()));
+                    let mut below: Vec<_> = below.into_iter().zip(places).collect();
+                    below.reverse();
+                    waiting.extend(below);
+                }
+                Content::Rows(rows) => {
+                    let mut whole: Vec<Row> = Vec::with_capacity(rows.len());
+                    for row in rows {
+                        let row =
+                            assembly.push(row).map_err(|_| RecoverError::Torn { place: place.clone() })?;
+                        whole.extend(row);
+                    }
+                    let has_maps = whole.iter().any(|row| row.table == MAPS_NUMBER);
+                    files.extend(meta.import(whole, &mut found).await.map_err(refused)?);
+                    if has_maps {
+                        // What follows may lie where these maps say.
+                        chain::recall_maps(meta, &grid.maps).await?;
+                    }
+                }
+            }
+            meta.adopt_snapshot_node(opened.id, node, FIRST_ATTEMPT).await.map_err(refused)?;
+            nodes += 1;
+        }
+        if !assembly.is_whole() || found != expected {
+            let (expected, found) = (Box::new(expected), Box::new(found));
+            return Err(RecoverError::Counts { expected, found });
+        }
+        let Wanted { secret, locator, anchored } = wanted;
+        let row = SnapshotRow {
+            attempt: FIRST_ATTEMPT,
+            locator: *locator,
+            generation: secret.id().0,
+            anchored: *anchored,
+            made_ms,
+            digest: None,
+            summary: found,
+        };
+        meta.adopt_snapshot(row, root_stripe(grid, anchored)?).await?;
+        Ok(Recovered { made_ms, summary: found, nodes, files })
     }
-    let Wanted { secret, locator, anchored } = wanted;
-    let row = SnapshotRow {
-        attempt: FIRST_ATTEMPT,
-        locator: *locator,
-        generation: secret.id().0,
-        anchored: *anchored,
-        made_ms,
-        digest: None,
-        summary: found,
-    };
-    meta.adopt_snapshot(row, root_stripe(grid, anchored)?).await?;
-    Ok(Recovered { made_ms, summary: found, nodes, files })
 }
 
 /// The file in which metadata are made before they become the gateway's.

@@ -21,11 +21,12 @@ use arion_gateway::{
     snapshot::{
         anchor::{Anchor, AnchorError, Anchored},
         cut::Sizes,
-        recover::{self, Draft, RecoverError, Recovered, Wanted},
+        recover::{Draft, Reader, RecoverError, Recovered, Wanted},
         take::{self, Snapshotter},
     },
 };
 use ed25519_dalek::SigningKey;
+use tokio::time::Instant;
 
 use crate::network::{GENESIS, Network, heir, open_meta, within};
 
@@ -130,6 +131,17 @@ pub async fn recover(
     directory: &Path,
     seeds: &[u8],
 ) -> Result<(Arc<Grid>, Recovered), RecoverError> {
+    recover_within(Duration::ZERO, network, chain, directory, seeds).await
+}
+
+/// The same, which tries for a while to read what cannot be read.
+pub async fn recover_within(
+    patience: Duration,
+    network: &Network,
+    chain: &Chain,
+    directory: &Path,
+    seeds: &[u8],
+) -> Result<(Arc<Grid>, Recovered), RecoverError> {
     let draft = Draft::new(&directory.join("meta.redb"))?;
     let outcome = {
         let meta = Meta::open(draft.path()).unwrap();
@@ -137,8 +149,9 @@ pub async fn recover(
         let generations = generations(seeds);
         let named = take::newest(chain, &generations, &GENESIS).await.unwrap().expect("a snapshot is named");
         let wanted = Wanted { secret: named.secret, locator: named.locator, anchored: named.anchored };
-        match recover::read_root(&grid, &wanted).await {
-            Ok(root) => recover::fill(&grid, &wanted, root).await,
+        let reader = Reader { grid, patient_until: Instant::now() + patience };
+        match reader.root(&wanted).await {
+            Ok(root) => reader.fill(&wanted, root).await,
             Err(error) => Err(error),
         }
     };

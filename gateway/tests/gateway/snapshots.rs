@@ -10,14 +10,15 @@ use arion_gateway::{
     grid::Grid,
     meta::{BucketInfo, DeleteRequest, Snapshots},
     snapshot::{
-        recover::{self, RecoverError},
+        recover::{Reader, RecoverError, Wanted},
         take::{SnapshotError, Snapshotter, Taken},
     },
 };
 use arion_types::ShardHash;
+use tokio::time::Instant;
 
 use crate::{
-    machine::{Chain, Mood, PATIENCE, generations, recover, settle, shards, snapshotter},
+    machine::{Chain, Mood, PATIENCE, generations, recover, recover_within, settle, shards, snapshotter},
     network::{MINERS, Network, heir, open_meta, within},
     rows::{self, BUCKET},
 };
@@ -243,6 +244,30 @@ async fn another_generation_goes_on_where_the_one_before_ended() {
     assert!(grid.meta.snapshots().await.unwrap().pending.is_none());
 }
 
+fn reader(grid: &Arc<Grid>) -> Reader {
+    Reader { grid: grid.clone(), patient_until: Instant::now() }
+}
+
+/// Miners learn of a registration one after the other, and the root may be read before ten of them did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_waits_for_miners_that_do_not_answer_yet() {
+    let Machine { network, chain, directory, grid, snapshotter } = machine().await;
+    enter(&grid, 0..300).await;
+    new(snapshotter.take(false).await.unwrap());
+    network.disconnect(5..30);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let refused = recover(&network, &chain, elsewhere.path(), SEED).await.map(drop).unwrap_err();
+    assert!(matches!(refused, RecoverError::NodeLost { .. }), "{refused}");
+    let recovery = recover_within(PATIENCE, &network, &chain, elsewhere.path(), SEED);
+    let mut recovery = std::pin::pin!(recovery);
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut recovery).await;
+    assert!(early.is_err(), "five of the ten shards are enough");
+    (5..30).for_each(|n| network.connect(n));
+    recovery.await.unwrap();
+    assert!(has(&network.grid(elsewhere.path()), 299).await);
+    drop(directory);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_refused_with_its_place_and_leaves_nothing() {
     let Machine { network, chain, directory, grid, snapshotter } = machine().await;
@@ -262,8 +287,8 @@ async fn what_cannot_be_read_is_refused_with_its_place_and_leaves_nothing() {
     let wanted = generations(SEED);
     let named = arion_gateway::snapshot::take::newest(&*chain, &wanted, &crate::network::GENESIS).await;
     let named = named.unwrap().unwrap();
-    let wanted = recover::Wanted { secret: named.secret, locator: named.locator, anchored: named.anchored };
-    let top = recover::read_root(&grid, &wanted).await.unwrap().top;
+    let wanted = Wanted { secret: named.secret, locator: named.locator, anchored: named.anchored };
+    let top = reader(&grid).root(&wanted).await.unwrap().top;
     for miner in &network.miners {
         top.stripe.hashes.iter().for_each(|shard| miner.lose(shard));
     }
@@ -274,8 +299,8 @@ async fn what_cannot_be_read_is_refused_with_its_place_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     // The root under another secret, and nowhere.
     let stranger = crate::machine::secret(8);
-    let other = recover::Wanted { secret: &stranger, ..wanted };
-    let refused = recover::read_root(&grid, &other).await.unwrap_err();
+    let other = Wanted { secret: &stranger, ..wanted };
+    let refused = reader(&grid).root(&other).await.unwrap_err();
     assert!(matches!(refused, RecoverError::Root { .. }), "{refused}");
     network.miners.iter().for_each(|miner| miner.lose(&root));
     let refused = recover(&network, &chain, elsewhere.path(), SEED).await.map(drop).unwrap_err();
