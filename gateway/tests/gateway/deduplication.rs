@@ -252,7 +252,8 @@ async fn of_equal_uploads_at_once_one_is_stored() {
                         scope.spawn(move || {
                             for round in 0..12 {
                                 let key = format!("race-{writer}");
-                                assert_eq!(client.put(&key, &[], bytes).status, 200);
+                                let put = client.put(&key, &[], bytes);
+                                assert_eq!(put.status, 200, "{}", put.text());
                                 assert!(client.get(&key, &[]).body == *bytes, "{key} in round {round}");
                                 assert_eq!(client.delete(&key).status, 204);
                             }
