@@ -22,6 +22,7 @@ use arion_validator::{
     liveness::Liveness,
     proposal::{NotReady, next_map},
     standing::{Patience, Standings},
+    weight::Merits,
 };
 use crush::Map;
 use ed25519_dalek::SigningKey;
@@ -235,6 +236,8 @@ fn vote(known: &Known, gone: &BTreeSet<Uid>, patience: Patience) -> Result<(Dura
     let interval = HEARTBEAT.max(patience.out_after / LOOKS);
     let mut liveness = Liveness::new(GENESIS, interval);
     let mut standings = Standings::new(patience);
+    // What is asked is what the loss does: audits and absence until now hold nothing against anybody.
+    let merits = Merits::default();
     let mut reason = NotReady::Unchanged;
     let mut after = Duration::ZERO;
     while after <= patience.out_after + 10 * interval {
@@ -254,8 +257,8 @@ fn vote(known: &Known, gone: &BTreeSet<Uid>, patience: Patience) -> Result<(Dura
             let _ =
                 liveness.accept(*node, heartbeat.sign(&GENESIS, &key(miner.uid)), &snapshot.registry, now_ms);
         }
-        standings.update(&snapshot.registry, snapshot.current.as_deref(), &liveness, now_ms);
-        match next_map(&snapshot, &liveness, &standings, &map.params, map.params.shards().into()) {
+        standings.update(&snapshot.registry, snapshot.current.as_deref(), &liveness, &merits, now_ms);
+        match next_map(&snapshot, &liveness, &standings, &merits, &map.params, map.params.shards().into()) {
             Ok(next) => {
                 let truly = |miner: &MinerRecord| {
                     let named =
