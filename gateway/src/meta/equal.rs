@@ -75,7 +75,8 @@ fn get(transaction: &WriteTransaction, fingerprint: &Fingerprint) -> Result<Opti
     Ok(transaction.open_table(EQUALS)?.get(*fingerprint)?.and_then(|row| Stream::of_row(row.value())))
 }
 
-/// Refuses a part that is no more where it was found, and one that was stored although there is an equal one by now.
+/// Refuses a part that is no more where it was found, and one that was stored although there is an equal one by now. Comes before
+/// [`stripes::require`], which would take stripes that went with the last object for ones that the leader took back.
 pub(super) fn check(
     transaction: &WriteTransaction,
     account: &str,

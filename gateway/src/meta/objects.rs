@@ -244,11 +244,11 @@ impl Meta {
             let payer = (info.properties.payer.as_str(), &allowance);
             check_room(transaction, &bucket, (&name, &key), payer, info.size)?;
             bucket_keys::require(transaction, &name, &manifest.parts)?;
-            stripes::require(transaction, manifest.stripes())?;
             let stream = equal.as_ref().zip(manifest.parts.first());
             if let Some((equal, part)) = stream {
                 equal::check(transaction, &bucket.account, part, equal)?;
             }
+            stripes::require(transaction, manifest.stripes())?;
             stripes::hold(transaction, manifest.stripes())?;
             occupancy::claim(transaction, &bucket.account, &manifest.parts)?;
             if let Some((equal, part)) = stream {

@@ -197,10 +197,10 @@ impl Meta {
             let more = Usage::part(part.manifest.plain_len);
             let less = Usage::part(before.as_ref().map_or(0, |before| before.manifest.plain_len));
             usage::check_upload(transaction, (&payer, &allowance), more, less)?;
-            stripes::require(transaction, &part.manifest.stripes)?;
             if let Some(equal) = &equal {
                 equal::check(transaction, account_of(&payer), &part.manifest, equal)?;
             }
+            stripes::require(transaction, &part.manifest.stripes)?;
             stripes::hold(transaction, &part.manifest.stripes)?;
             occupancy::claim(transaction, account_of(&payer), [&part.manifest])?;
             if let Some(equal) = &equal {
