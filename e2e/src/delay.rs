@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - Without a delay packets are handed on in order and at once; with one, each waits for a time of its own, so they overtake each other.
-//! - At most [`WAITING_MAX`] packets of a proxy wait, and [`CLIENTS_MAX`] clients have a socket; more are dropped, as a full queue would.
+//! - At most 8,192 packets of a proxy wait, and 512 clients have a socket; more are dropped, as a full queue would.
 
 use std::{
     collections::HashMap,
