@@ -17,9 +17,9 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arion_daemon::now_ms;
@@ -34,6 +34,8 @@ pub(super) const SMALL_OBJECT_BYTES: usize = 128 << 10;
 const SMALL_STRIPE_BYTES: usize = 1 << 20;
 /// A stripe that is not full waits for the one on its way at most this long: that may be held up by miners that it does not need.
 const SLOT_PATIENCE: Duration = Duration::from_millis(250);
+/// A stripe whose turn comes waits at most this long for those whom the one before it answered.
+const RETURN_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Decides which uploads share a stripe.
 pub(super) struct Packer {
@@ -49,11 +51,44 @@ struct Class {
     open: Mutex<Option<Arc<Pack>>>,
     /// For a stripe that is not full: it carries what came while the one before was on its way.
     slot: Semaphore,
+    /// Members that have no answer yet.
+    waiting: AtomicUsize,
+    /// The most of them at once since the last stripe left.
+    peak: AtomicUsize,
+    /// How long the last stripe took, in microseconds.
+    took_us: AtomicU64,
 }
 
 impl Class {
     fn new(stripe_bytes: usize) -> Self {
-        Self { stripe_bytes, open: Mutex::default(), slot: Semaphore::new(1) }
+        Self {
+            stripe_bytes,
+            open: Mutex::default(),
+            slot: Semaphore::new(1),
+            waiting: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            took_us: AtomicU64::new(0),
+        }
+    }
+
+    fn joined(&self) {
+        let waiting = 1 + self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.peak.fetch_max(waiting, Ordering::Relaxed);
+    }
+
+    fn left(&self) {
+        self.peak.store(self.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn answered(&self, members: usize, took: Duration) {
+        self.waiting.fetch_sub(members, Ordering::Relaxed);
+        self.took_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Who writes one object after the other comes back soon after an answer. Half of what a stripe takes is little to wait for
+    /// that, if what takes part in it then need not take part in another.
+    fn return_patience(&self) -> Duration {
+        RETURN_PATIENCE.min(Duration::from_micros(self.took_us.load(Ordering::Relaxed) / 2))
     }
 
     fn open(&self) -> MutexGuard<'_, Option<Arc<Pack>>> {
@@ -95,8 +130,8 @@ type Answer = Result<Arc<Shared>, WriteError>;
 #[derive(Default)]
 struct Pack {
     filling: Mutex<Option<Filling>>,
-    /// Nobody else is expected.
-    ready: Notify,
+    /// Another member is here.
+    joined: Notify,
     /// Nothing more fits.
     full: Notify,
 }
@@ -104,6 +139,17 @@ struct Pack {
 impl Pack {
     fn filling(&self) -> MutexGuard<'_, Option<Filling>> {
         self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it has enough members, or for so long.
+    async fn gather(&self, patience: Duration, is_enough: impl Fn(usize) -> bool) {
+        let members = || self.filling().as_ref().map_or(0, |filling| filling.members.len());
+        let gathered = async {
+            while !is_enough(members()) {
+                self.joined.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, gathered).await;
     }
 }
 
@@ -170,29 +216,20 @@ impl Grid {
                 filling.sealed.reserve_exact(class.stripe_bytes - filling.sealed.len());
                 filling.sealed.extend_from_slice(&sealed);
                 filling.members.push(sender);
-                self.wake_if_ready(pack, filling);
+                class.joined();
+                pack.joined.notify_one();
                 return Ok((offset, answer));
             }
             // Nothing more fits, or it left already: the next one begins.
             pack.full.notify_one();
         }
         let pack = Arc::new(Pack::default());
-        {
-            let mut filling = pack.filling();
-            let filling = filling.insert(Filling { sealed, members: vec![sender] });
-            self.wake_if_ready(&pack, filling);
-        }
+        *pack.filling() = Some(Filling { sealed, members: vec![sender] });
+        class.joined();
         *open = Some(pack.clone());
         drop(open);
         tokio::spawn(self.clone().send_pack(pack, bytes));
         Ok((0, answer))
-    }
-
-    /// Nobody is waited for when everybody is here.
-    fn wake_if_ready(&self, pack: &Pack, filling: &Filling) {
-        if filling.members.len() >= self.packer.uploads.load(Ordering::Relaxed) {
-            pack.ready.notify_one();
-        }
     }
 
     /// Sends what a first member of so many bytes began.
@@ -202,12 +239,17 @@ impl Grid {
             biased;
             () = pack.full.notified() => None,
             slot = async {
-                tokio::select! {
-                    () = pack.ready.notified() => {}
-                    () = tokio::time::sleep(self.options.pack_delay) => {}
+                // Nobody is waited for when everybody is here.
+                let uploads = &self.packer.uploads;
+                pack.gather(self.options.pack_delay, |members| members >= uploads.load(Ordering::Relaxed)).await;
+                if let Ok(slot) = class.slot.try_acquire() {
+                    return Some(slot);
                 }
-                // While others are on their way, more may join.
-                tokio::time::timeout(SLOT_PATIENCE, class.slot.acquire()).await.ok()?.ok()
+                // While others are on their way, more may join, and then come back.
+                let slot = tokio::time::timeout(SLOT_PATIENCE, class.slot.acquire()).await.ok()?.ok()?;
+                let peak = &class.peak;
+                pack.gather(class.return_patience(), |members| members >= peak.load(Ordering::Relaxed)).await;
+                Some(slot)
             } => slot,
         };
         let filling = {
@@ -220,7 +262,10 @@ impl Grid {
         let Some(Filling { sealed, members }) = filling else { return };
         self.metrics.pack_members.inc_by(members.len() as u64);
         self.metrics.packs_stored.inc();
+        class.left();
+        let sent = Instant::now();
         let stored = self.clone().store_shared_stripe(sealed).await;
+        class.answered(members.len(), sent.elapsed());
         drop(slot);
         match stored {
             Ok(record) => {
@@ -236,5 +281,53 @@ impl Grid {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(pack: &Pack) {
+        let (sender, _answer) = oneshot::channel();
+        pack.filling().get_or_insert_default().members.push(sender);
+        pack.joined.notify_one();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_are_waited_for_until_they_are_enough_or_for_so_long() {
+        let pack = Arc::new(Pack::default());
+        join(&pack);
+        let (began, patience) = (tokio::time::Instant::now(), Duration::from_millis(9));
+        pack.gather(patience, |members| members >= 1).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        tokio::spawn({
+            let pack = pack.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(4)).await;
+                join(&pack);
+            }
+        });
+        pack.gather(patience, |members| members >= 2).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(4));
+        pack.gather(patience, |members| members >= 3).await;
+        assert!(began.elapsed() >= Duration::from_millis(13));
+    }
+
+    #[test]
+    fn those_who_come_back_are_counted_and_waited_for_half_a_stripe_at_most() {
+        let class = Class::new(1);
+        assert_eq!(class.return_patience(), Duration::ZERO);
+        (0..5).for_each(|_| class.joined());
+        class.left();
+        class.answered(3, Duration::from_millis(30));
+        assert_eq!(class.return_patience(), Duration::from_millis(15));
+        let peak = |class: &Class| class.peak.load(Ordering::Relaxed);
+        assert_eq!(peak(&class), 5);
+        class.joined();
+        class.left();
+        assert_eq!(peak(&class), 3);
+        class.answered(3, Duration::from_secs(9));
+        assert_eq!(class.return_patience(), RETURN_PATIENCE);
     }
 }
