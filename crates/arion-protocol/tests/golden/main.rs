@@ -44,6 +44,8 @@ fn request_file(request: &Request) -> &'static str {
         Request::Custody { .. } => "request-custody",
         Request::Durability => "request-durability",
         Request::LedgerFrom { .. } => "request-ledger-from",
+        Request::Unnamed { .. } => "request-unnamed",
+        Request::Transitions { .. } => "request-transitions",
     }
 }
 
@@ -68,6 +70,8 @@ fn response_file(response: &Response) -> &'static str {
         Response::LedgerLines(_) => "response-ledger-lines",
         Response::Custody(_) => "response-custody",
         Response::Durability(_) => "response-durability",
+        Response::Unnamed(_) => "response-unnamed",
+        Response::Transitions(_) => "response-transitions",
     }
 }
 
