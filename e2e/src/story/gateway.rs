@@ -1,6 +1,7 @@
 //! What people do with a gateway: six S3 clients nobody here wrote, the snippets of docs/use, a gateway that is killed while
-//! it takes something in, and one that is made again after its disk was lost.
+//! it takes something in, and one that is made again after its disk was lost; and what the lost one left on the miners.
 
+mod orphans;
 mod recovery;
 
 use std::{
@@ -46,6 +47,9 @@ pub struct Arguments {
     /// Only these clients.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     clients: Vec<String>,
+    /// Only what becomes of a gateway that is killed and lost: no clients, no snippets.
+    #[arg(long, conflicts_with_all = ["files", "at_once", "clients"])]
+    only_failures: bool,
     /// First of the 300 ports that the network of the story uses.
     #[arg(long, value_name = "P", default_value_t = 24_000)]
     base_port: u16,
@@ -63,6 +67,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (mut network, _lock) =
         begin("gateway", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     network.take_snapshots();
+    network.collect_orphans_after(orphans::RETENTION.to_owned());
     let mut stage = Stage { network, report: Report::new("gateway"), progress };
     let told = within(DEADLINE, tell(&mut stage, arguments)).await;
     let Stage { report, progress, network } = stage;
@@ -72,6 +77,16 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn tell(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {
     stage.report.step(1, &format!("the network forms, with {MINERS} miners"));
     stage.network.form(&stage.progress).await?;
+    if !arguments.only_failures {
+        used(stage, arguments).await?;
+    }
+    killed(stage).await?;
+    let lost = recovery::told(stage).await?;
+    orphans::told(stage, &lost).await
+}
+
+/// Steps 2 and 3: what people do with a gateway that nothing happens to.
+async fn used(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {
     stage.report.step(2, &format!("S3 clients, unmodified, with {} files each", arguments.files));
     let mut matrix = vec![
         "--files".to_owned(),
@@ -86,9 +101,7 @@ async fn tell(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {
     for name in ["cli", "aws-cli", "boto3", "rclone", "javascript", "backup"] {
         pages.push(client::source(&format!("../docs/use/{name}.md"))?.to_string_lossy().into_owned());
     }
-    told_by(stage, "s3/snippets.py", &pages).await?;
-    killed(stage).await?;
-    recovery::told(stage).await
+    told_by(stage, "s3/snippets.py", &pages).await
 }
 
 /// Runs a program of ours that prints `PASS ...` and `FAIL ...`, and takes over what it found.

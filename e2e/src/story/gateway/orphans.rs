@@ -1,0 +1,103 @@
+//! Step 6: what the lost gateway left on the miners behind its snapshot is in no ledger that anybody follows. It goes when operators have given
+//! that gateway up, and nothing else does.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use arion_chain::{Call, Wait};
+use arion_types::NodeId;
+
+use super::{BUCKET, MINERS, Stage, path, s3};
+use crate::{
+    http,
+    network::{Network, local},
+};
+
+const GATEWAY: &str = "gateway";
+/// For how long no ledger names what miners delete: as short as they allow.
+pub(super) const RETENTION: &str = "1m";
+/// Some rounds of questions.
+const FOUND_DEADLINE: Duration = Duration::from_secs(120);
+/// The retention, and some rounds more.
+const GONE_DEADLINE: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_secs(1);
+
+pub(super) async fn told(stage: &mut Stage, lost: &NodeId) -> anyhow::Result<()> {
+    stage.report.step(6, "what the lost gateway had stored behind its snapshot is nobody's, and goes");
+    let chain = stage.network.chain().await?;
+    let is_registered = chain.registry().await?.gateways.contains(lost);
+    let told = sum(stage, "orphan_shards").await? + sum(stage, "orphans_deleted_total").await?;
+    stage
+        .report
+        .check("while the lost gateway is registered nothing is nobody's", is_registered && told == 0);
+
+    let owner = stage.network.account(GATEWAY)?;
+    chain.submit(&owner, &Call::deregister_node(lost), Wait::Finalized).await?;
+    let service = Network::validator_name(0);
+    let followed =
+        format!("{}@{}", stage.network.node_id(GATEWAY)?, local(stage.network.ports().gateway_quic()));
+    stage.network.stop_one(&service).await?;
+    stage.network.supervisor().tell(&service, "gateways", &followed)?;
+    stage.network.start_healthy(&[service]).await?;
+
+    let begun = Instant::now();
+    let found = until(stage, "orphan_shards", FOUND_DEADLINE, |found| found > 0).await?;
+    let most = begun.elapsed().as_secs();
+    stage.report.observed(format!(
+        "miners are told of {found} shards that no ledger names, {most} s after it was given up"
+    ));
+    until(stage, "orphans_deleted_total", GONE_DEADLINE, |gone| gone > 0).await?;
+    until(stage, "orphan_shards", GONE_DEADLINE, |left| left == 0).await?;
+    let gone = sum(stage, "orphans_deleted_total").await?;
+    let took = begun.elapsed().as_secs();
+    stage.report.check(
+        format!("{gone} shards that no ledger had named for {RETENTION} are deleted, after {took} s, and none is left"),
+        gone >= found && took >= 60,
+    );
+    let large = stage.network.layout().of("files").join("large");
+    let bytes = std::fs::read(&large).with_context(|| format!("cannot read {}", large.display()))?;
+    let wanted = [
+        ("small", blake3::hash(b"acknowledged")),
+        ("large", blake3::hash(&bytes)),
+        ("new", blake3::hash(b"stored by the new gateway")),
+    ];
+    for (key, wanted) in wanted {
+        let back = stage.network.layout().of("files").join("back");
+        let read = s3(stage, &["get", BUCKET, key, path(&back)?]).await?;
+        let is_equal = read["blake3"].as_str() == Some(wanted.to_hex().as_str());
+        stage.report.check(format!("{key} is read, equal"), is_equal);
+    }
+    Ok(())
+}
+
+/// A number of all miners together.
+async fn sum(stage: &Stage, name: &str) -> anyhow::Result<u64> {
+    let name = format!("arion_miner_{name} ");
+    let mut sum = 0;
+    for miner in 0..MINERS {
+        let page = http::get(&local(stage.network.ports().miner_http(miner)), "/metrics").await?.body;
+        let value = page.lines().find_map(|line| line.strip_prefix(&name));
+        let value = value.with_context(|| format!("/metrics of a miner has no {name}"))?;
+        sum += value.trim().parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+async fn until(
+    stage: &Stage,
+    name: &str,
+    deadline: Duration,
+    holds: impl Fn(u64) -> bool,
+) -> anyhow::Result<u64> {
+    let begun = Instant::now();
+    loop {
+        let sum = sum(stage, name).await?;
+        if holds(sum) {
+            return Ok(sum);
+        }
+        if begun.elapsed() > deadline {
+            bail!("{name} of all miners is {sum} after {} s; look with `logs miner-01`", deadline.as_secs());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
