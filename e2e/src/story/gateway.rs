@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -182,22 +182,9 @@ async fn killed(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// The first stripes are with the miners: the gateway has something to lose.
 async fn until_part_of_it_is_stored(stage: &Stage) -> anyhow::Result<()> {
-    let page = crate::network::local(stage.network.ports().gateway_http());
-    let entries = async || -> anyhow::Result<u64> {
-        let answer = crate::http::get(&page, "/health").await?;
-        let health: Value = serde_json::from_str(&answer.body)?;
-        let entries = &health["details"]["ledger_entries"];
-        let number = entries.as_u64().or_else(|| entries.as_str()?.parse().ok());
-        number.with_context(|| format!("no ledger_entries in {}", answer.body))
-    };
-    let before = entries().await?;
-    let deadline = std::time::Instant::now() + HEALTHY;
-    while entries().await? < before + u64::from(MINERS) {
-        if std::time::Instant::now() > deadline {
-            bail!("nothing of the upload was stored within {} s", HEALTHY.as_secs());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let before = orphans::sum(stage, "shards").await?;
+    let is_more = |shards| shards >= before + u64::from(MINERS);
+    orphans::until(stage, "shards", HEALTHY, is_more).await?;
     Ok(())
 }
 

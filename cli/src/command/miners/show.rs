@@ -209,3 +209,48 @@ fn print(shown: &Shown) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arion_protocol::{MinerReason, MinerState};
+
+    const MINER: NodeId = NodeId([1; 32]);
+
+    fn change(at: u64, from: Option<MinerState>, to: MinerState, reason: MinerReason) -> MinerTransition {
+        MinerTransition { miner: MINER, at, from, to, reason }
+    }
+
+    #[test]
+    fn the_last_transition_is_how_it_stands() {
+        let lately = [
+            change(5, None, MinerState::Online, MinerReason::Heard),
+            change(9, Some(MinerState::Online), MinerState::Out, MinerReason::AuditsFailed { failures: 41 }),
+        ];
+        let shown = of("a:1".into(), None, &lately, None);
+        assert_eq!(shown.state, Some("banned"));
+        let last = &shown.transitions[1];
+        assert_eq!(
+            (last.at, last.from, last.to, last.reason),
+            (9, Some("online"), "banned", "audits_failed")
+        );
+        assert!(last.why.contains("41 failures"), "{}", last.why);
+        assert_eq!((shown.transitions[0].from, shown.transitions[0].reason), (None, "heard"));
+    }
+
+    #[test]
+    fn a_service_of_an_earlier_version_says_the_state_alone() {
+        let status = MinerStatus {
+            node_id: MINER,
+            state: MinerState::Suspect,
+            last_seen: 0,
+            endpoint: Default::default(),
+            capacity_bytes: 7,
+            used_bytes: 3,
+            shard_count: 1,
+        };
+        let shown = of("a:1".into(), Some(status), &[], None);
+        assert_eq!((shown.state, shown.last_seen, shown.used_bytes), (Some("suspect"), None, Some(3)));
+        assert_eq!(of("a:1".into(), None, &[], None).state, None);
+    }
+}

@@ -160,6 +160,12 @@ fn what_is_signed_verifies() {
             _ => {}
         }
     }
+    for golden in responses::all() {
+        if let Response::Unnamed(word) = &golden.message {
+            let asked = [layout::shard(), arion_types::ShardHash(layout::STRIPE)];
+            assert!(word.verify(&layout::GENESIS, &asked));
+        }
+    }
     assert!(layout::receipt().verify(&layout::GENESIS));
 }
 

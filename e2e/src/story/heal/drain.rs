@@ -65,8 +65,8 @@ pub(super) async fn tell(
         .check("it says that the miner is empty", last["is_empty"] == true && last["held_bytes"] == 0);
     stage.report.check("it had something", begun_bytes > 0 && held > 0);
     let (id, ws) = (node.to_string(), stage.network.ws());
-    let show = ["arion", "miner", "show", &id, "--validators", &service, "--node", &ws, "--json"];
-    let shown: Value = serde_json::from_str(&run(&show).await?)?;
+    let command = ["arion", "miner", "show", &id, "--validators", &service, "--node", &ws, "--json"];
+    let shown: Value = serde_json::from_str(&run(&command).await?)?;
     let lately = shown["services"][0]["transitions"].as_array().cloned().unwrap_or_default();
     let begun_at = lately.iter().find(|change| change["reason"] == "drained").map(|change| &change["at"]);
     stage.report.check(
