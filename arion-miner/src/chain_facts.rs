@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use arion_chain::{ChainView, EpochMap};
+use arion_chain::{ChainClient, ChainError, ChainView, EpochMap};
 use arion_types::{Epoch, GenesisHash, NodeId, PgId, Uid};
+use async_trait::async_trait;
 
 /// Maps kept built; the view holds no more than a few.
 const MAPS_MAX: usize = 16;
@@ -67,6 +68,20 @@ pub trait ChainFacts: Send + Sync + 'static {
     fn roles(&self, node: &NodeId) -> Option<Roles>;
     /// The finalised map of an epoch, if it is the current one or one of the last few.
     fn map(&self, epoch: Epoch) -> Option<Arc<PlacedMap>>;
+}
+
+/// What the chain has of the ledgers of gateways.
+#[async_trait]
+pub trait Anchors: Send + Sync {
+    /// Lines of a gateway's ledger that the chain has a root of; 0 where there is none.
+    async fn lines_of(&self, gateway: &NodeId) -> Result<u64, ChainError>;
+}
+
+#[async_trait]
+impl Anchors for ChainClient {
+    async fn lines_of(&self, gateway: &NodeId) -> Result<u64, ChainError> {
+        Ok(self.ledger_commitment(gateway).await?.map_or(0, |newest| newest.lines()))
+    }
 }
 
 /// Built maps by epoch and root.

@@ -1,6 +1,6 @@
 //! Settings; what they mean stands in `example.toml`.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use arion_daemon::{
     ByteSize, ChainConfig, HostPort, HttpConfig, HumanDuration, KeyKind, LogConfig, Pause, Peer, Settings,
@@ -8,12 +8,14 @@ use arion_daemon::{
 use arion_net::{RelayAddr, RelayAddrError};
 use serde::{Deserialize, Serialize};
 
-use crate::{disks::DiskDir, store::StoreOptions};
+use crate::{disks::DiskDir, orphans::collector::CollectorOptions, store::StoreOptions};
 
 /// Least capacity, and least length of a segment: two shards.
 const BYTES_MIN: u64 = 2 << 20;
 const SEGMENT_BYTES_MAX: u64 = 1 << 40;
 const BANDWIDTH_MIN: u64 = 64 << 10;
+/// Long enough for what is on its way to a ledger; what is meant is days.
+const ORPHAN_RETENTION_MIN: Duration = Duration::from_secs(60);
 
 /// Everything the daemon needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +42,10 @@ pub struct Config {
     pub segment_size: ByteSize,
     /// How long a deleted shard can be restored.
     pub trash_retention: HumanDuration,
+    /// Whether shards are deleted that nobody wants.
+    pub collect_orphans: bool,
+    /// For how long nobody has to want them.
+    pub orphan_retention: HumanDuration,
     /// Every shard is read and compared with its address once in this time.
     pub scrub_period: HumanDuration,
     /// Bytes per second that scrub and compaction may read and write.
@@ -96,6 +102,9 @@ pub enum ConfigError {
     /// Two stores in one place.
     #[error("{} is named twice: give every disk a directory of its own", .0.display())]
     SameDisk(PathBuf),
+    /// What is on its way to a ledger would be deleted.
+    #[error("orphan_retention must be at least 1m; to delete nothing set collect_orphans to false")]
+    OrphanRetention,
     /// A scrub would never end.
     #[error("background_bandwidth must be at least 64KiB")]
     Bandwidth,
@@ -112,6 +121,11 @@ impl Config {
     /// A file that says what `draining` says, for as long as it is there: `arion miner drain` makes and removes it.
     pub fn drain_file(&self) -> PathBuf {
         self.data_dir.join("draining")
+    }
+
+    /// What is done about shards that nobody wants.
+    pub fn collector_options(&self) -> CollectorOptions {
+        CollectorOptions { deletes: self.collect_orphans, retention: self.orphan_retention.0 }
     }
 
     fn store_options(&self, capacity: ByteSize) -> StoreOptions {
@@ -141,6 +155,9 @@ impl Config {
         }
         if self.background_bandwidth.0 < BANDWIDTH_MIN {
             return Err(ConfigError::Bandwidth);
+        }
+        if self.orphan_retention.0 < ORPHAN_RETENTION_MIN {
+            return Err(ConfigError::OrphanRetention);
         }
         match (&self.endpoint, self.relay()?) {
             (Some(_), Some(_)) => Err(ConfigError::TwoEndpoints),
@@ -190,6 +207,8 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         assert_eq!(config.stores()[1].0, PathBuf::from("/mnt/a/store"));
         assert_eq!(config.stores()[1].1.capacity_bytes, 1 << 30);
+        config.orphan_retention = HumanDuration(ORPHAN_RETENTION_MIN - Duration::from_millis(1));
+        assert_eq!(config.check(), Err(ConfigError::OrphanRetention));
         config.background_bandwidth = ByteSize(1_000);
         assert_eq!(config.check(), Err(ConfigError::Bandwidth));
         config.segment_size = ByteSize(1 << 20);

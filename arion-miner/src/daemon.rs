@@ -1,12 +1,16 @@
 //! The running miner: store, QUIC server, chain view, heartbeats, health.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
-use arion_chain::{ConnectError, ViewConfig};
+use arion_chain::{ChainClient, ChainView, ConnectError, ViewConfig};
 use arion_daemon::{
     Health, HttpServer, chain, check_writable_dir, prometheus_client::registry::Registry, read_secret_key,
 };
@@ -22,6 +26,7 @@ use crate::{
     heartbeat::Reporter,
     metrics::Metrics,
     open_files,
+    orphans::{self, Collector, Orphans},
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
     store::{Clock, Volumes, system_clock},
@@ -38,6 +43,8 @@ pub struct Miner {
     http: HttpServer,
     transport: QuicTransport,
     store: Arc<Volumes>,
+    orphans: Arc<Orphans>,
+    orphans_file: PathBuf,
     tasks: JoinSet<()>,
     failed: oneshot::Receiver<ConnectError>,
 }
@@ -49,6 +56,7 @@ struct Context {
     endpoint: Endpoint,
     attachment: Option<Attachment>,
     store: Arc<Volumes>,
+    orphans: Arc<Orphans>,
     chain: Arc<LiveChain>,
     transport: QuicTransport,
     clock: Clock,
@@ -87,6 +95,10 @@ impl arion_daemon::Daemon for Miner {
             },
             metrics: metrics.clone(),
         }));
+        let (orphans, orphans_file) = (service.orphans().clone(), config.data_dir.join(orphans::FILE));
+        orphans.take_over(&orphans_file).with_context(|| {
+            format!("cannot read and remove {}; give this user access to it", orphans_file.display())
+        })?;
         let requests_max = config.limits.requests_max.get();
         let options = ServerOptions { requests_max, ..ServerOptions::default() };
         let server = QuicServer::bind_with(config.listen, &key, service, options)?;
@@ -112,6 +124,7 @@ impl arion_daemon::Daemon for Miner {
                 .map_err(|_| anyhow!("the endpoint is longer than the chain can hold; shorten it"))?,
             attachment,
             store: store.clone(),
+            orphans: orphans.clone(),
             chain,
             transport: transport.clone(),
             clock,
@@ -126,7 +139,7 @@ impl arion_daemon::Daemon for Miner {
                 let _ = tell_failed.send(error);
             }
         });
-        Ok(Self { server, http, transport, store, tasks, failed })
+        Ok(Self { server, http, transport, store, orphans, orphans_file, tasks, failed })
     }
 
     async fn failed(&mut self) -> anyhow::Error {
@@ -141,8 +154,14 @@ impl arion_daemon::Daemon for Miner {
     /// Takes no more requests, finishes running ones, writes a checkpoint.
     async fn stop(mut self) {
         self.tasks.shutdown().await;
-        if !self.server.shutdown(DRAIN).await {
-            tracing::warn!("requests were cut off at the deadline");
+        match self.server.shutdown(DRAIN).await {
+            // Nothing is stored any more that would have to be forgotten there.
+            true => {
+                if let Err(error) = self.orphans.leave(&self.orphans_file) {
+                    tracing::warn!(%error, "it is not kept since when nobody wants which shards: their time begins anew");
+                }
+            }
+            false => tracing::warn!("requests were cut off at the deadline"),
         }
         self.transport.close().await;
         self.store.close().await;
@@ -187,9 +206,9 @@ impl Context {
     /// Reaches the chain, then reports to the validators for good. Ends only with an error.
     async fn join_network(self: Arc<Self>) -> Result<(), ConnectError> {
         let earlier_maps = ViewConfig::default().earlier_maps;
-        let (_, view) = self.config.chain.reach(earlier_maps, &self.health).await?;
+        let (client, view) = self.config.chain.reach(earlier_maps, &self.health).await?;
         let genesis = view.genesis();
-        self.chain.set(view);
+        self.chain.set(view.clone());
         let reporter = Arc::new(Reporter {
             key: self.key.clone(),
             genesis,
@@ -207,11 +226,28 @@ impl Context {
             tracing::warn!("no validators configured: nobody will hear of this miner");
         }
         let mut reports = JoinSet::new();
+        reports.spawn(self.collector(client, view).run());
         for validator in self.config.validators.clone() {
             reports.spawn(reporter.clone().report_to(validator.into()));
         }
         while reports.join_next().await.is_some() {}
         std::future::pending().await
+    }
+
+    fn collector(&self, client: ChainClient, view: ChainView) -> Collector {
+        Collector {
+            orphans: self.orphans.clone(),
+            me: signing::node_id(&self.key),
+            store: self.store.clone(),
+            view,
+            anchors: Arc::new(client),
+            transport: Arc::new(self.transport.clone()),
+            services: self.config.validators.iter().cloned().map(Into::into).collect(),
+            options: self.config.collector_options(),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            turn: AtomicUsize::new(0),
+        }
     }
 
     async fn watch_status(self: Arc<Self>) {

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - A receipt is signed only for a shard that survives a power cut.
 //! - A shard is stored only where the finalised map places it, on the order of a key with the role to give it.
+//! - What was stored goes only by order, or when for long nobody has wanted it ([`orphans`]).
 //! - Bytes that do not hash to their address never leave the node.
 //!
 //! # Not here
@@ -18,6 +19,7 @@ pub mod disks;
 pub mod heartbeat;
 pub mod metrics;
 mod open_files;
+pub mod orphans;
 pub mod register;
 pub mod replay;
 pub mod service;

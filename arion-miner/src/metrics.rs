@@ -39,6 +39,11 @@ pub struct Metrics {
     scrub_finished_seconds: Gauge,
     compacted_files: Gauge,
     finalized_block: Gauge,
+    orphan_rounds: Family<RequestLabels, Counter>,
+    orphan_shards: Gauge,
+    orphan_bytes: Gauge,
+    orphans_deleted: Counter,
+    orphan_bytes_deleted: Counter,
 }
 
 impl Metrics {
@@ -65,6 +70,11 @@ impl Metrics {
             scrub_finished_seconds: Gauge::default(),
             compacted_files: Gauge::default(),
             finalized_block: Gauge::default(),
+            orphan_rounds: Family::default(),
+            orphan_shards: Gauge::default(),
+            orphan_bytes: Gauge::default(),
+            orphans_deleted: Counter::default(),
+            orphan_bytes_deleted: Counter::default(),
         };
         let m = &metrics;
         registry.register("requests", "Requests by kind and outcome", m.requests.clone());
@@ -78,6 +88,29 @@ impl Metrics {
         registry.register_with_unit("sent", "Bodies of answers", Unit::Bytes, m.sent_bytes.clone());
         registry.register("heartbeats", "Heartbeats by outcome", m.heartbeats.clone());
         registry.register("shards", "Shards stored", m.shards.clone());
+        registry.register(
+            "orphan_rounds",
+            "Rounds of asking validator services which shards no ledger names, by outcome",
+            m.orphan_rounds.clone(),
+        );
+        registry.register("orphan_shards", "Shards that no ledger names", m.orphan_shards.clone());
+        registry.register_with_unit(
+            "orphan",
+            "Bytes of shards that no ledger names",
+            Unit::Bytes,
+            m.orphan_bytes.clone(),
+        );
+        registry.register(
+            "orphans_deleted",
+            "Shards deleted since no ledger had named them for all of the retention",
+            m.orphans_deleted.clone(),
+        );
+        registry.register_with_unit(
+            "orphans_deleted",
+            "Bytes of these shards",
+            Unit::Bytes,
+            m.orphan_bytes_deleted.clone(),
+        );
         registry.register_with_unit("store_used", "Bytes of live shards", Unit::Bytes, m.used_bytes.clone());
         registry.register_with_unit("store_capacity", "Bytes offered", Unit::Bytes, m.capacity_bytes.clone());
         registry.register("store_syncs", "Syncs of the log since start", m.store_syncs.clone());
@@ -135,6 +168,23 @@ impl Metrics {
     /// A heartbeat was sent.
     pub fn heartbeat(&self, outcome: &'static str) {
         self.heartbeats.get_or_create(&RequestLabels { kind: "heartbeat", outcome }).inc();
+    }
+
+    /// A round of questions ended.
+    pub fn orphan_round(&self, outcome: &'static str) {
+        self.orphan_rounds.get_or_create(&RequestLabels { kind: "orphans", outcome }).inc();
+    }
+
+    /// So many shards are named by no ledger.
+    pub fn orphans(&self, shards: u64, bytes: u64) {
+        self.orphan_shards.set(shards as i64);
+        self.orphan_bytes.set(bytes as i64);
+    }
+
+    /// One of them is gone.
+    pub fn orphan_deleted(&self, bytes: u64) {
+        self.orphans_deleted.inc();
+        self.orphan_bytes_deleted.inc_by(bytes);
     }
 
     /// Takes over what the store and the chain view say now.

@@ -30,6 +30,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::{
     chain_facts::{ChainFacts, Roles},
     metrics::Metrics,
+    orphans::Orphans,
     replay::ReplayGuard,
     store::{Clock, ReadError, Volumes, WriteError},
 };
@@ -75,6 +76,7 @@ pub struct MinerService {
     transfers: Semaphore,
     audits: Semaphore,
     metrics: Metrics,
+    orphans: Arc<Orphans>,
 }
 
 /// A request that is not carried out.
@@ -103,7 +105,13 @@ impl MinerService {
             transfers: Semaphore::new(budgets.transfers_max),
             audits: Semaphore::new(budgets.audits_max),
             metrics,
+            orphans: Arc::default(),
         }
+    }
+
+    /// What is told of shards that nobody wants; requests say to the contrary.
+    pub fn orphans(&self) -> &Arc<Orphans> {
+        &self.orphans
     }
 
     fn now_ms(&self) -> u64 {
@@ -156,6 +164,8 @@ impl MinerService {
             | Request::Miners { .. }
             | Request::Custody { .. }
             | Request::Durability
+            | Request::Unnamed { .. }
+            | Request::Transitions { .. }
             | Request::Attest
             | Request::AttestShown
             | Request::Relocated { .. } => refuse(ErrorCode::Unsupported, "a miner does not serve this"),

@@ -16,6 +16,7 @@ use arion_chain::{ChainView, Child, EpochMap, Registry, Snapshot, ViewSource};
 use arion_miner::{
     chain_facts::{LiveChain, PlacedMap},
     metrics::Metrics,
+    orphans::Orphans,
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
     store::{Clock, Inspector, Store, StoreOptions, Volumes},
@@ -81,6 +82,7 @@ struct Net {
     chain: Option<(Arc<LiveChain>, ViewSource)>,
     server: Option<QuicServer>,
     store: Option<Arc<Volumes>>,
+    orphans: Arc<Orphans>,
     nonce: u8,
 }
 
@@ -92,7 +94,8 @@ impl Net {
     fn with(options: StoreOptions, chain_known: bool) -> Self {
         let now = Arc::new(AtomicU64::new(10 * COMMAND_LIFETIME_MS_MAX));
         let dir = TempDir::new().unwrap();
-        let mut net = Self { dir, now, chain: None, server: None, store: None, nonce: 0 };
+        let mut net =
+            Self { dir, now, chain: None, server: None, store: None, orphans: Arc::default(), nonce: 0 };
         net.serve(options, chain_known);
         net
     }
@@ -118,6 +121,7 @@ impl Net {
             budgets: Budgets { transfers_max: 4, audits_max: 2 },
             metrics: Metrics::new(&mut Default::default()),
         });
+        self.orphans = service.orphans().clone();
         let server = QuicServer::bind(([127, 0, 0, 1], 0).into(), &key(MINER), Arc::new(service)).unwrap();
         (self.store, self.server, self.chain) = (Some(store), Some(server), Some((chain, source)));
     }
@@ -481,4 +485,60 @@ async fn shards_survive_restarts() {
     for (shard, body) in &shards {
         assert_eq!(net.get(*shard).await.unwrap(), body);
     }
+}
+
+#[tokio::test]
+async fn whoever_wants_a_shard_has_it_forgotten_that_no_ledger_names_it() {
+    let mut net = Net::start();
+    let number = 4;
+    let (hash, placement, body) = shard(number, 900);
+    net.put(number, 900).await;
+    let store = sign(net.command(Action::Store(placement), hash));
+    let delete = sign(net.command(Action::Delete, hash));
+    let restore = sign(net.command(Action::Restore, hash));
+    let requests = [
+        (GATEWAY, Request::Store(store), body),
+        (GATEWAY, Request::Fetch { shard: hash }, Bytes::new()),
+        (GATEWAY, Request::FetchRange { shard: hash, offset: 1, length: 1 }, Bytes::new()),
+        (WARDEN, Request::Challenge { shard: hash, seed: [3; 32] }, Bytes::new()),
+    ];
+    let told = || {
+        net.orphans.round(&[hash].into(), Duration::ZERO);
+        assert!(net.orphans.age(&hash).is_some());
+    };
+    for (caller, request, body) in requests {
+        told();
+        net.call(caller, request, body).await.unwrap();
+        assert_eq!(net.orphans.age(&hash), None);
+    }
+    net.call(GATEWAY, Request::Delete(delete), Bytes::new()).await.unwrap();
+    told();
+    net.call(GATEWAY, Request::Restore(restore), Bytes::new()).await.unwrap();
+    assert_eq!(net.orphans.age(&hash), None);
+    // Who only looks, or may not ask, changes nothing.
+    told();
+    net.call(STRANGER, Request::Stat { shards: vec![hash] }, Bytes::new()).await.unwrap();
+    net.call(VALIDATOR, Request::List { after: None, limit: 9 }, Bytes::new()).await.unwrap();
+    assert_eq!(
+        net.refused(STRANGER, Request::Fetch { shard: hash }, Bytes::new()).await,
+        ErrorCode::NotRegistered
+    );
+    assert!(net.orphans.age(&hash).is_some());
+}
+
+#[tokio::test]
+async fn what_is_here_is_signed_for_again_when_its_map_is_forgotten() {
+    let mut net = Net::start();
+    net.put(4, 900).await;
+    let later = EpochMap { epoch: 40, ..epoch_map() };
+    net.chain.as_ref().unwrap().1.set(Snapshot { current: Some(Arc::new(later)), ..snapshot() });
+    let (hash, placement, body) = shard(4, 900);
+    let store = sign(net.command(Action::Store(placement), hash));
+    let answer = net.call(GATEWAY, Request::Store(store), body).await.unwrap().0;
+    assert!(
+        matches!(answer, Response::Stored(signed) if signed.receipt.epoch == EPOCH && signed.verify(&GENESIS))
+    );
+    let (hash, placement, body) = shard(5, 900);
+    let store = sign(net.command(Action::Store(placement), hash));
+    assert_eq!(net.refused(GATEWAY, Request::Store(store), body).await, ErrorCode::Unavailable);
 }

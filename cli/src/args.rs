@@ -232,8 +232,14 @@ enum MapCommand {
 
 #[derive(Debug, Subcommand)]
 enum MinerCommand {
-    /// All registered miners: uid, family, address, whether they are online, how full they are, how far they are emptied.
+    /// All registered miners: uid, family, address, their state, since when and why, how full they are, how far they are emptied.
+    #[command(visible_alias = "ls")]
     List,
+    /// One miner: what the chain says of it, and how it has stood lately with each validator service, with time and reason.
+    Show {
+        /// Its node id.
+        miner: NodeId,
+    },
     /// Announce on chain that a miner will be away: wardens leave it alone then, and timeouts do not count.
     Maintenance {
         /// Node id of the miner.
@@ -399,6 +405,9 @@ impl Cli {
                 command::durability::network::run(&settings, &assumed, json).await
             }
             Command::Miner(MinerCommand::List) => command::miners::run(&settings, json).await,
+            Command::Miner(MinerCommand::Show { miner }) => {
+                command::miners::show::run(&settings, &miner, json).await
+            }
             Command::Miner(MinerCommand::Maintenance { miner, starts_in, lasts, account_file }) => {
                 let window = command::maintenance::Window { starts_in: starts_in.0, lasts: lasts.0 };
                 command::maintenance::announce(&settings, &miner, window, &account_file, json).await

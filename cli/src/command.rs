@@ -19,7 +19,7 @@ pub mod verify;
 
 use std::{sync::Arc, time::Duration};
 
-use arion_daemon::line;
+use arion_daemon::{HumanDuration, line};
 use arion_net::{CallError, PeerAddr, QuicTransport, Transport};
 use arion_protocol::{MinerCustody, MinerStatus, Request, Response, limits::MINERS_MAX};
 use arion_types::NodeId;
@@ -93,4 +93,10 @@ async fn pages<T>(
 /// Bytes for people.
 fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// Seconds for people, rounded up.
+fn rounded(seconds: u64) -> HumanDuration {
+    let unit = [86_400, 3_600, 60].into_iter().find(|unit| seconds >= 2 * unit).unwrap_or(1);
+    HumanDuration(Duration::from_secs(seconds.div_ceil(unit).saturating_mul(unit)))
 }

@@ -68,6 +68,14 @@ fn parse(text: &str) -> anyhow::Result<Answer> {
     Ok(Answer { status: status.parse().context("the status is no number")?, body })
 }
 
+/// A number on the page of metrics of a daemon: of a line without labels.
+pub async fn metric(address: &str, name: &str) -> anyhow::Result<u64> {
+    let page = get(address, "/metrics").await?.body;
+    let mut values = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = values.next().with_context(|| format!("/metrics at {address} has no {name}"))?;
+    Ok(value.trim().parse()?)
+}
+
 fn unchunk(mut rest: &str) -> anyhow::Result<String> {
     let mut body = String::new();
     loop {

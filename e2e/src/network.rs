@@ -70,6 +70,7 @@ pub struct Network {
     out_after: String,
     repair_delay: String,
     surplus_after: Option<String>,
+    orphan_retention: Option<String>,
     family: u16,
     repair_rate: Option<String>,
     proxies: u16,
@@ -96,6 +97,7 @@ impl Network {
             out_after: OUT_AFTER.to_owned(),
             repair_delay: REPAIR_DELAY.to_owned(),
             surplus_after: None,
+            orphan_retention: None,
             family: FAMILY,
             repair_rate: None,
             proxies: 0,
@@ -130,6 +132,11 @@ impl Network {
     /// Has the gateway give up copies that a map does not name when it has been in force for this long.
     pub fn give_up_surplus_after(&mut self, time: String) {
         self.surplus_after = Some(time);
+    }
+
+    /// Has miners delete what no ledger has named for this long.
+    pub fn collect_orphans_after(&mut self, time: String) {
+        self.orphan_retention = Some(time);
     }
 
     /// Has each validator service read and write so many bytes of shards a second at most, not its default.

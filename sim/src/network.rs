@@ -341,6 +341,8 @@ fn name(request: &Request) -> &'static str {
         Request::Miners { .. } => "miners",
         Request::Custody { .. } => "custody",
         Request::Durability => "durability",
+        Request::Unnamed { .. } => "unnamed",
+        Request::Transitions { .. } => "transitions",
         Request::Attest => "attest",
         Request::AttestShown => "attest-shown",
         Request::Relocated { .. } => "relocated",

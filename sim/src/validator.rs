@@ -17,6 +17,7 @@ use arion_validator::{
     repair::{LastCensus, Parts, Repair, RepairOptions, custody::Custody},
     service::ValidatorService,
     standing::{Patience, Standings},
+    unnamed::Ledgers,
 };
 
 use crate::{
@@ -108,12 +109,19 @@ impl Validator {
             standings.clone(),
             metrics.clone(),
         );
+        let ledgers = Arc::new(Ledgers {
+            key: key.clone(),
+            view: view.clone(),
+            holdings: holdings.clone(),
+            followers: vec![follower.clone()],
+        });
         let last_census = LastCensus::default();
         let service = ValidatorService {
             view: view.clone(),
             liveness: liveness.clone(),
             standings: standings.clone(),
             custody: custody.clone(),
+            ledgers,
             last_census: last_census.clone(),
             metrics: metrics.clone(),
         };

@@ -25,6 +25,7 @@ use crate::{
     repair::{self, LastCensus, Repair, custody::Custody},
     service::ValidatorService,
     standing::Standings,
+    unnamed::Ledgers,
 };
 
 /// More maps than the chain keeps: numbers of miners are looked up in all of them.
@@ -84,12 +85,19 @@ See docs/operate/validator.md.";
             standings.clone(),
             metrics.clone(),
         );
+        let ledgers = Arc::new(Ledgers {
+            key: key.clone(),
+            view: view.clone(),
+            holdings: holdings.clone(),
+            followers: followers.clone(),
+        });
         let last_census = LastCensus::default();
         let service = ValidatorService {
             view: view.clone(),
             liveness: liveness.clone(),
             standings: standings.clone(),
             custody: custody.clone(),
+            ledgers,
             last_census: last_census.clone(),
             metrics: metrics.clone(),
         };

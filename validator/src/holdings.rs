@@ -7,6 +7,7 @@
 //! | `stripes` | stripe (32) | SCALE row (`stripes.rs`) |
 //! | `held` | miner (32), gateway (32) | bytes (u64) |
 //! | `served` | miner (32), gateway (32) | SCALE `arion_ledger::Statements` |
+//! | `named` | shard (32 bytes), gateway (32) | nothing |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //!
 //! Everything here can be read again from the ledgers: a file of an earlier layout is emptied when it is opened.
@@ -14,12 +15,14 @@
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
 //! - `held` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
+//! - `named` has every shard that a ledger speaks of and has not deleted since, by whatever receipt and whoever has it: also where
+//!   the receipt does not count, and for each of several gateways. What is not in it is nobody's.
 //! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard, and when its miner is released.
 
 mod stripes;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -42,6 +45,8 @@ type HeldKey = ([u8; 32], [u8; 32]);
 
 const HELD: TableDefinition<HeldKey, u64> = TableDefinition::new("held");
 const SERVED: TableDefinition<HeldKey, &[u8]> = TableDefinition::new("served");
+/// Shard, gateway.
+const NAMED: TableDefinition<([u8; 32], [u8; 32]), ()> = TableDefinition::new("named");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
 /// Of the layout that did not know stripes.
 const BEFORE_STRIPES: TableDefinition<SignedKey, ([u8; 32], u32)> = TableDefinition::new("shards");
@@ -111,6 +116,10 @@ impl Holdings {
             transaction.delete_table(STRIPES)?;
             transaction.delete_table(CURSORS)?;
         }
+        // Of the layout that did not know what is named: lines come again, and what they say is known already stays as it is.
+        if !transaction.list_tables()?.any(|table| table.name() == NAMED.name()) {
+            transaction.delete_table(CURSORS)?;
+        }
         let mut bytes = BTreeMap::new();
         for entry in transaction.open_table(HELD)?.iter()? {
             let (key, sum) = entry?;
@@ -124,6 +133,7 @@ impl Holdings {
         }
         transaction.open_table(SIGNED)?;
         transaction.open_table(STRIPES)?;
+        transaction.open_table(NAMED)?;
         transaction.open_table(CURSORS)?;
         transaction.commit()?;
         Ok(Self { database, bytes: Mutex::new(bytes), served: Mutex::new(served) })
@@ -171,7 +181,22 @@ impl Holdings {
         Ok(found)
     }
 
-    fn cursor_of(&self, gateway: &NodeId) -> Result<u64, StoreError> {
+    /// Whether the ledger of one of these gateways speaks of each of these shards, whoever has it.
+    pub fn named(&self, shards: &[ShardHash], gateways: &BTreeSet<NodeId>) -> Result<Vec<bool>, StoreError> {
+        let table = self.database.begin_read()?.open_table(NAMED)?;
+        let is_named = |shard: &ShardHash| -> Result<bool, StoreError> {
+            for entry in table.range((shard.0, [0; 32])..=(shard.0, [0xff; 32]))? {
+                if gateways.contains(&NodeId(entry?.0.value().1)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        shards.iter().map(is_named).collect()
+    }
+
+    /// The last line taken over from a gateway; 0 for none.
+    pub fn cursor_of(&self, gateway: &NodeId) -> Result<u64, StoreError> {
         let table = self.database.begin_read()?.open_table(CURSORS)?;
         Ok(table.get(gateway.0)?.map_or(0, |cursor| cursor.value()))
     }
@@ -184,9 +209,14 @@ impl Holdings {
             let mut stripes = transaction.open_table(STRIPES)?;
             let mut held = transaction.open_table(HELD)?;
             let mut served = transaction.open_table(SERVED)?;
+            let mut named = transaction.open_table(NAMED)?;
             for change in changes {
                 match change {
+                    Change::Named { shard } => {
+                        named.insert((shard.0, gateway.0), ())?;
+                    }
                     Change::Stored(receipt) => {
+                        named.insert((receipt.shard.0, gateway.0), ())?;
                         let key = (receipt.shard.0, receipt.node_id.0);
                         if signed.get(key)?.is_none() {
                             signed.insert(key, (gateway.0, receipt.size, receipt.stripe.0))?;
@@ -197,6 +227,7 @@ impl Holdings {
                         stripes::stored(&mut stripes, gateway, receipt)?;
                     }
                     Change::Deleted { shard } => {
+                        named.remove((shard.0, gateway.0))?;
                         let mut gone = Vec::new();
                         for entry in signed.range((shard.0, [0; 32])..=(shard.0, [0xff; 32]))? {
                             let (key, value) = entry?;
@@ -363,6 +394,54 @@ mod tests {
         }
         let holdings = Holdings::open(directory.path()).unwrap();
         assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn a_file_of_the_layout_without_names_is_read_again_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let holdings = Holdings::open(directory.path()).unwrap();
+            holdings.take_over(&GATEWAY, &[stored(1, 1, 64), stored(1, 2, 64)], 2).unwrap();
+            let transaction = holdings.database.begin_write().unwrap();
+            transaction.delete_table(NAMED).unwrap();
+            transaction.commit().unwrap();
+        }
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.bytes_of(&node(1))), (0, 128));
+        // The chain may keep no map of the first line any more.
+        let page = [Change::Named { shard: ShardHash([1; 32]) }, stored(1, 2, 64)];
+        holdings.take_over(&GATEWAY, &page, 2).unwrap();
+        assert_eq!(holdings.bytes_of(&node(1)), 128);
+        let shards = [1, 2, 3].map(|shard| ShardHash([shard; 32]));
+        assert_eq!(holdings.named(&shards, &[GATEWAY].into()).unwrap(), [true, true, false]);
+        assert_eq!(
+            holdings.named(&shards, &[OTHER].into()).unwrap(),
+            [false; 3],
+            "of a ledger that nobody follows"
+        );
+        drop(holdings);
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!(holdings.cursor_of(&GATEWAY).unwrap(), 2, "once");
+    }
+
+    #[test]
+    fn what_any_ledger_speaks_of_is_named_until_each_deletes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let holdings = Holdings::open(directory.path()).unwrap();
+        let is_named = || holdings.named(&[ShardHash([1; 32])], &[GATEWAY, OTHER].into()).unwrap()[0];
+        assert!(!is_named());
+        holdings.take_over(&GATEWAY, &[stored(1, 1, 64)], 1).unwrap();
+        holdings.take_over(&OTHER, &[stored(1, 1, 64)], 1).unwrap();
+        // Released by its gateway, and wanted: others have it, or are to.
+        let released = Change::Released { shard: ShardHash([1; 32]), miner: node(1) };
+        holdings.take_over(&GATEWAY, &[released], 2).unwrap();
+        assert!(is_named());
+        holdings.take_over(&GATEWAY, &[deleted(1)], 3).unwrap();
+        assert!(is_named(), "the other gateway has it");
+        holdings.take_over(&OTHER, &[deleted(1)], 2).unwrap();
+        assert!(!is_named());
+        holdings.take_over(&OTHER, &[Change::Named { shard: ShardHash([1; 32]) }], 3).unwrap();
+        assert!(is_named(), "by a receipt that does not count");
     }
 
     #[test]

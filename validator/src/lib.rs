@@ -24,6 +24,7 @@ pub mod quality;
 pub mod repair;
 pub mod service;
 pub mod standing;
+pub mod unnamed;
 pub mod weight;
 
 pub use metrics::Metrics;

@@ -23,6 +23,7 @@ use crate::{
     repair::custody::Custody,
     service::ValidatorService,
     standing::{Patience, Standings},
+    unnamed::Ledgers,
     weight::Merits,
 };
 
@@ -89,7 +90,8 @@ fn start(network: &MemoryNetwork, endpoint: &'static str, failures: u32) -> Runn
         view: view.clone(),
         liveness: liveness.clone(),
         standings: standings.clone(),
-        custody: Custody::new(view.clone(), holdings, Vec::new(), standings.clone(), metrics.clone()),
+        custody: Custody::new(view.clone(), holdings.clone(), Vec::new(), standings.clone(), metrics.clone()),
+        ledgers: Arc::new(Ledgers { key: key(250), view: view.clone(), holdings, followers: Vec::new() }),
         last_census: Default::default(),
         metrics: metrics.clone(),
     };
@@ -166,6 +168,8 @@ async fn services_that_hear_the_same_miners_vote_for_the_same_maps() {
         (Request::Custody { after: None, limit: 0 }, ErrorCode::Malformed),
         (Request::Custody { after: None, limit: 512 }, ErrorCode::Unavailable),
         (Request::Durability, ErrorCode::Unavailable),
+        (Request::Transitions { after: None, limit: 3, newest: 4 }, ErrorCode::Malformed),
+        (Request::Transitions { after: None, limit: 3, newest: 0 }, ErrorCode::Malformed),
     ] {
         match services[0].ask(&network, 40, request).await {
             Err(CallError::Refused { code, .. }) => assert_eq!(code, expected),

@@ -5,7 +5,7 @@ use arion_daemon::prometheus_client::{
     registry::{Registry, Unit},
 };
 use arion_ledger::LedgerMetrics;
-use arion_protocol::MinerState;
+use arion_protocol::{MinerReason, MinerState};
 
 use crate::{
     movement::Movement,
@@ -14,6 +14,9 @@ use crate::{
 
 /// Name and value of the label of miners, and of stripes: `whole`, `missing_1` to `missing_30`, `unrecoverable`, `bad`.
 type State = [(&'static str, String); 1];
+
+/// A state and the reason for it.
+type StateAndReason = [(&'static str, &'static str); 2];
 
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -98,6 +101,7 @@ pub struct Metrics {
     pub(crate) ledgers: LedgerMetrics,
     pub(crate) repair: RepairMetrics,
     pub(crate) states: Family<State, Gauge>,
+    transitions: Family<StateAndReason, Counter>,
     drains: [Gauge; 3],
     plan: [Gauge; 3],
     pub(crate) online: Gauge,
@@ -111,6 +115,11 @@ impl Metrics {
     pub(crate) fn state(&self, state: MinerState, count: usize) {
         let label = [("state", state.name().to_owned())];
         self.states.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A miner is in another state, or for another reason.
+    pub(crate) fn transition(&self, to: MinerState, reason: MinerReason) {
+        self.transitions.get_or_create(&[("state", to.name()), ("reason", reason.name())]).inc();
     }
 
     /// Takes over what miners hold that are being emptied: in all, waiting for new copies, and waiting to be released.
@@ -159,6 +168,11 @@ impl Metrics {
             registry.register(name, help, metric.clone());
         }
         registry.register("miners", "Registered miners by state", self.states.clone());
+        registry.register(
+            "miner_transitions",
+            "Miners that came into a state, by the reason",
+            self.transitions.clone(),
+        );
         registry.register("miners_online", "Miners with a recent heartbeat", self.online.clone());
         registry.register("miners_banned", "Miners that are out for what audits found", self.banned.clone());
         registry.register("miners_registered", "Active miners on chain", self.registered.clone());

@@ -207,6 +207,7 @@ impl Publisher {
         let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         let current = snapshot.current.as_deref();
         for change in standings.update(&snapshot.registry, current, &liveness, merits, now_ms) {
+            self.metrics.transition(change.to.state, change.to.reason);
             log(&change);
         }
         for state in MinerState::ALL {

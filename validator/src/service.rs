@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arion_chain::ChainView;
 use arion_daemon::now_ms;
 use arion_net::Service;
-use arion_protocol::{ErrorCode, Request, Response, SignedHeartbeat, limits::MINERS_MAX};
-use arion_types::NodeId;
+use arion_protocol::{
+    ErrorCode, Request, Response, SignedHeartbeat,
+    limits::{MINERS_MAX, TRANSITIONS_MAX, TRANSITIONS_OF_MINER_MAX},
+};
+use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -15,6 +18,7 @@ use crate::{
     metrics::Metrics,
     repair::{LastCensus, custody::Custody},
     standing::Standings,
+    unnamed::Ledgers,
 };
 
 /// The QUIC service.
@@ -27,6 +31,8 @@ pub struct ValidatorService {
     pub standings: Arc<Mutex<Standings>>,
     /// What they hold.
     pub custody: Arc<Custody>,
+    /// What is wanted at all.
+    pub ledgers: Arc<Ledgers>,
     /// What the newest census found.
     pub last_census: LastCensus,
     /// Counters.
@@ -46,6 +52,8 @@ impl Service for ValidatorService {
             Request::Miners { after, limit } => self.miners(after, limit),
             Request::Custody { after, limit } => self.custody(after, limit),
             Request::Durability => self.durability(),
+            Request::Transitions { after, limit, newest } => self.transitions(after, limit, newest),
+            Request::Unnamed { shards } => self.unnamed(peer, shards).await,
             _ => Response::error(ErrorCode::Unsupported, "a validator service takes heartbeats"),
         };
         (response, Bytes::new())
@@ -78,6 +86,21 @@ impl ValidatorService {
         Response::Miners(liveness.page(after, usize::from(limit), &standings))
     }
 
+    fn transitions(&self, after: Option<NodeId>, limit: u16, newest: u8) -> Response {
+        let is_sound = (1..=TRANSITIONS_OF_MINER_MAX).contains(&newest)
+            && (u16::from(newest)..=TRANSITIONS_MAX).contains(&limit);
+        if !is_sound {
+            return Response::error(
+                ErrorCode::Malformed,
+                format!(
+                    "ask for the newest 1 to {TRANSITIONS_OF_MINER_MAX} of each miner, and for as many to {TRANSITIONS_MAX} lines"
+                ),
+            );
+        }
+        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        Response::Transitions(standings.page(after, usize::from(limit), usize::from(newest)))
+    }
+
     fn custody(&self, after: Option<NodeId>, limit: u16) -> Response {
         if limit == 0 || limit > MINERS_MAX {
             return Response::error(ErrorCode::Malformed, format!("ask for 1 to {MINERS_MAX} miners"));
@@ -85,6 +108,19 @@ impl ValidatorService {
         match self.custody.page(after, usize::from(limit)) {
             Ok(miners) => Response::Custody(miners),
             Err(reason) => Response::error(ErrorCode::Unavailable, reason.to_string()),
+        }
+    }
+
+    async fn unnamed(&self, peer: NodeId, shards: Vec<ShardHash>) -> Response {
+        let ledgers = self.ledgers.clone();
+        let word = arion_daemon::work::blocking(move || ledgers.unnamed(&peer, &shards)).await;
+        match word {
+            Ok(Ok(word)) => Response::Unnamed(Box::new(word)),
+            Ok(Err(reason)) => {
+                tracing::debug!(%peer, %reason, "nothing is said of what no ledger names");
+                Response::error(reason.code(), reason.to_string())
+            }
+            Err(_) => Response::error(ErrorCode::Unavailable, "this service is stopping"),
         }
     }
 

@@ -15,53 +15,20 @@
 //! Whether heartbeats are genuine ([`crate::liveness`]); what the next map looks like ([`crate::proposal`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use arion_chain::{EpochMap, Registry};
-use arion_protocol::MinerState as State;
+use arion_protocol::{
+    MinerReason as Reason, MinerState as State, MinerTransition, limits::TRANSITIONS_OF_MINER_MAX,
+};
 use arion_types::NodeId;
 
 use crate::{liveness::Liveness, weight::Merits};
 
 /// Members of the map beyond which nobody is left out for silence, and nobody banned: one in so many.
 const SHARE_MAX: usize = 4;
-
-/// Why a miner is in its state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Reason {
-    /// Nothing is wrong.
-    #[error("heartbeats come")]
-    Heard,
-    /// It has to show that it stays.
-    #[error("heartbeats come; it is taken into the map when they have for long enough")]
-    Settling,
-    /// It has not said a word since this service started.
-    #[error("no heartbeat since this service started")]
-    NeverHeard,
-    /// One is overdue.
-    #[error("a heartbeat is overdue")]
-    Overdue,
-    /// Several are.
-    #[error("no heartbeat; it is left out of the map if that lasts")]
-    Silent,
-    /// For too long.
-    #[error("no heartbeat for so long that the map goes on without it")]
-    SilentTooLong,
-    /// Too many are.
-    #[error("no heartbeat, but too many are silent to leave it out: is this service cut off?")]
-    ManySilent,
-    /// Its operator wants it emptied.
-    #[error("its operator drains it")]
-    Drained,
-    /// Wardens agree that it does not have what it signed for.
-    #[error("{failures} failures of its audits stand against it; it comes back when they are forgotten")]
-    AuditsFailed {
-        /// As the chain counts them.
-        failures: u32,
-    },
-}
 
 /// How a miner stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +46,7 @@ pub struct Standing {
 impl Standing {
     /// Whether it is out for what audits found.
     pub fn is_banned(&self) -> bool {
-        matches!(self.reason, Reason::AuditsFailed { .. })
+        self.reason.bans()
     }
 }
 
@@ -109,17 +76,34 @@ pub struct Standings {
     patience: Patience,
     began_ms: Option<u64>,
     miners: BTreeMap<NodeId, Standing>,
+    /// The newest transitions of each, the oldest first.
+    lately: BTreeMap<NodeId, VecDeque<MinerTransition>>,
 }
 
 impl Standings {
     /// Nobody yet.
     pub fn new(patience: Patience) -> Self {
-        Self { patience, began_ms: None, miners: BTreeMap::new() }
+        Self { patience, began_ms: None, miners: BTreeMap::new(), lately: BTreeMap::new() }
     }
 
     /// How a registered miner stands.
     pub fn of(&self, node: &NodeId) -> Option<&Standing> {
         self.miners.get(node)
+    }
+
+    /// The `newest` transitions of each miner behind `after`, of whole miners, at most `limit`.
+    pub fn page(&self, after: Option<NodeId>, limit: usize, newest: usize) -> Vec<MinerTransition> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let behind = self.lately.range((after.map_or(Unbounded, Excluded), Unbounded));
+        let mut page: Vec<MinerTransition> = Vec::new();
+        for (_, lately) in behind {
+            let skipped = lately.len().saturating_sub(newest);
+            if page.len() + lately.len() - skipped > limit {
+                break;
+            }
+            page.extend(lately.iter().skip(skipped));
+        }
+        page
     }
 
     /// Number of miners that are out for what audits found.
@@ -143,6 +127,7 @@ impl Standings {
     ) -> Vec<Transition> {
         let began_ms = *self.began_ms.get_or_insert(now_ms);
         self.miners.retain(|node, _| registry.miners.contains_key(node));
+        self.lately.retain(|node, _| registry.miners.contains_key(node));
         let members: BTreeSet<NodeId> =
             current.iter().flat_map(|map| &map.miners).map(|miner| NodeId(miner.node_id)).collect();
         let silent = members
@@ -169,7 +154,15 @@ impl Standings {
             // One failure more is no other reason.
             let kind = |standing: &Standing| (standing.state, std::mem::discriminant(&standing.reason));
             if before.as_ref().map(kind) != Some(kind(&to)) {
-                transitions.push(Transition { node: *node, from: before.map(|standing| standing.state), to });
+                let from = before.map(|standing| standing.state);
+                transitions.push(Transition { node: *node, from, to });
+                let (state, reason) = (to.state, to.reason);
+                let line = MinerTransition { miner: *node, at: now_ms, from, to: state, reason };
+                let lately = self.lately.entry(*node).or_default();
+                lately.push_back(line);
+                while lately.len() > usize::from(TRANSITIONS_OF_MINER_MAX) {
+                    lately.pop_front();
+                }
             }
             self.miners.insert(*node, to);
         }

@@ -286,3 +286,43 @@ fn audits_that_speak_against_many_ban_nobody() {
         assert_eq!(world.look::<1>(100), [expected], "{n}");
     }
 }
+
+#[test]
+fn what_changed_is_remembered_with_time_and_reason() {
+    let mut world = World::new(3, 3);
+    let second = |second: u64| START_MS + second * 1_000;
+    world.look::<3>(0);
+    world.hear(1, 1, false);
+    world.look::<3>(1);
+    for seconds in 2..2_000 {
+        world.look::<3>(seconds);
+    }
+    let all = world.standings.page(None, 1_024, 16);
+    let of = |n: u8| -> Vec<_> {
+        let lines = all.iter().filter(|line| line.miner == node_id(&key(n)));
+        lines.map(|line| (line.at, line.from, line.to, line.reason)).collect()
+    };
+    let heard = of(1);
+    assert_eq!(heard[0].1, None);
+    assert_eq!((heard[1].0, heard[1].2, heard[1].3), (second(1), State::Online, Reason::Heard));
+    assert!(heard.iter().any(|(_, _, to, reason)| (*to, *reason) == (State::Suspect, Reason::Overdue)));
+    assert!(heard.windows(2).all(|pair| pair[0].0 <= pair[1].0 && Some(pair[0].2) == pair[1].1));
+    assert!(all.is_sorted_by_key(|line| (line.miner, line.at)));
+    // The newest of each; whole miners only; behind a miner.
+    let newest = world.standings.page(None, 1_024, 1);
+    assert_eq!(newest.len(), 3);
+    assert_eq!(newest[0], *all.iter().rfind(|line| line.miner == newest[0].miner).unwrap());
+    assert_eq!(world.standings.page(None, 2, 1), newest[..2]);
+    assert_eq!(world.standings.page(Some(newest[1].miner), 9, 1), newest[2..]);
+    assert_eq!(world.standings.page(Some(newest[2].miner), 9, 1), []);
+    // A bounded number of each.
+    for round in 0..40 {
+        world.hear(1, 2_000 + round * 100, false);
+        world.look::<3>(2_000 + round * 100);
+        world.look::<3>(2_050 + round * 100);
+    }
+    assert_eq!(
+        world.standings.page(None, 1_024, 200).iter().filter(|line| line.miner == node_id(&key(1))).count(),
+        16
+    );
+}

@@ -188,7 +188,7 @@ impl Store {
                         }
                     }
                     // Who served how much is nothing to audit.
-                    Change::Served(_) => {}
+                    Change::Named { .. } | Change::Served(_) => {}
                 }
             }
             transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;

@@ -15,6 +15,7 @@ impl MinerService {
         if !roles.warden {
             return refuse(ErrorCode::Unauthorized, "challenges are for wardens");
         }
+        self.orphans.asked_for(&shard);
         let _place = place(&self.audits).await?;
         let store = self.store.clone();
         let proven = arion_daemon::work::blocking(move || {

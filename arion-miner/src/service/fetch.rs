@@ -9,6 +9,7 @@ use super::{Answer, MinerService, Refusal, place, refuse};
 impl MinerService {
     pub(super) async fn fetch(&self, peer: NodeId, shard: ShardHash) -> Answer {
         self.check_registered(&peer)?;
+        self.orphans.asked_for(&shard);
         let _place = place(&self.transfers).await?;
         let (entry, body) = self.store.read(shard).await?;
         Ok((Response::Shard { size: entry.placement.size }, body))
@@ -25,6 +26,7 @@ impl MinerService {
         let Some(end) = offset.checked_add(length).filter(|_| length > 0) else {
             return refuse(ErrorCode::Malformed, "a range has at least one byte and ends in the shard");
         };
+        self.orphans.asked_for(&shard);
         let _place = place(&self.transfers).await?;
         let store = self.store.clone();
         let proven = arion_daemon::work::blocking(move || {

@@ -13,6 +13,7 @@ impl MinerService {
         self.check_command(&signed)?;
         let _place = place(&self.transfers).await?;
         self.enter_nonce(&signed)?;
+        let _kept = self.orphans.keep(&signed.command.shard).await;
         let exists = self.store.restore(signed.command.shard).await?;
         Ok((Response::Restored { exists }, Bytes::new()))
     }

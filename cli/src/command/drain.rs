@@ -12,13 +12,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use arion_daemon::{HumanDuration, line, read_secret_key};
+use arion_daemon::{line, read_secret_key};
 use arion_net::Transport;
 use arion_protocol::MinerCustody;
 use arion_types::{NodeId, signing};
 use serde::Serialize;
 
-use super::{custody_of, size, transport};
+use super::{custody_of, rounded, size, transport};
 use crate::settings::Settings;
 
 /// The file in a miner's data directory.
@@ -112,12 +112,6 @@ impl Progress {
         let (waiting, surplus) = (size(self.waiting_bytes), size(self.surplus_bytes));
         format!("{held}{share} on it: {waiting} to be copied, {surplus} to be released{pace}")
     }
-}
-
-/// Seconds for people, rounded up.
-fn rounded(seconds: u64) -> HumanDuration {
-    let unit = [86_400, 3_600, 60].into_iter().find(|unit| seconds >= 2 * unit).unwrap_or(1);
-    HumanDuration(Duration::from_secs(seconds.div_ceil(unit).saturating_mul(unit)))
 }
 
 /// Does it. Exit code 0 when the miner is empty, or nobody wanted to wait.

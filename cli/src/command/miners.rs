@@ -1,14 +1,21 @@
-//! `arion miner list`: registered miners, what the validator services hear of them, and what the ledgers say that they hold.
+//! `arion miner ls` and `show`: registered miners, what the validator services hear of them, and what the ledgers say that they hold.
+
+pub mod show;
 
 use std::{collections::BTreeMap, process::ExitCode};
 
 use arion_chain::{is_banned, ss58};
-use arion_daemon::line;
-use arion_protocol::{MinerCustody, MinerStatus};
+use arion_daemon::{line, now_ms};
+use arion_net::{CallError, PeerAddr, Transport};
+use arion_protocol::{
+    MinerCustody, MinerReason, MinerState, MinerStatus, MinerTransition, Request, Response,
+    limits::TRANSITIONS_MAX,
+};
 use arion_types::NodeId;
+use bytes::Bytes;
 use serde::Serialize;
 
-use super::{custody_of, miners_of, print_json, size, transport};
+use super::{ANSWER_TIMEOUT, PAGES_MAX, custody_of, miners_of, print_json, rounded, size, transport};
 use crate::settings::Settings;
 
 /// A miner.
@@ -21,6 +28,10 @@ struct Miner {
     endpoint: Option<String>,
     /// None when no validator service was asked or knows it, and nothing bans it.
     state: Option<&'static str>,
+    /// Since when, milliseconds since the Unix epoch, by the validator service that has known it for longest; and why.
+    since: Option<u64>,
+    reason: Option<&'static str>,
+    why: Option<String>,
     /// Failures of its audits that wardens agreed on and the chain has not forgotten, and timeouts.
     integrity_fails: u32,
     strikes: u32,
@@ -36,6 +47,12 @@ struct Miner {
 }
 
 impl Miner {
+    /// Why it is not as it should be, for people.
+    fn note(&self) -> String {
+        let why = self.why.as_ref().filter(|_| self.state != Some(MinerState::Online.name()));
+        why.map_or_else(String::new, |why| format!(" ({why})"))
+    }
+
     /// Its state for people: how much of it is gone where it is being emptied.
     fn state(&self) -> String {
         let state = self.state.unwrap_or("unknown");
@@ -56,6 +73,7 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let qualities = chain.node_qualities(&chain.finalized().await?).await?;
     let heard = heard(settings).await?;
     let held = held(settings).await?;
+    let lately = lately(settings).await?;
     let mut miners: Vec<Miner> = registry
         .miners
         .iter()
@@ -65,6 +83,9 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
             let quality = qualities.get(&child.child);
             let banned = quality.is_some_and(|quality| is_banned(quality, record.is_some()));
             let state = if banned { Some("banned") } else { status.map(|status| status.state.name()) };
+            let standing = lately.get(node_id).into_iter().flatten();
+            let standing = standing.filter(|change| Some(state_name(change.to, change.reason)) == state);
+            let standing = standing.min_by_key(|change| change.at);
             let endpoint = status.map(|status| &status.endpoint).or(record.map(|record| &record.endpoint));
             Miner {
                 node_id: node_id.to_string(),
@@ -73,6 +94,9 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
                 child: ss58(&child.child),
                 endpoint: endpoint.map(|endpoint| String::from_utf8_lossy(endpoint).into_owned()),
                 state,
+                since: standing.map(|change| change.at),
+                reason: standing.map(|change| change.reason.name()),
+                why: standing.map(|change| change.reason.to_string()),
                 integrity_fails: quality.map_or(0, |quality| quality.integrity_fails),
                 strikes: quality.map_or(0, |quality| quality.strikes),
                 uptime_permille: quality.map(|quality| quality.uptime_permille),
@@ -93,9 +117,10 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     line!(
-        "{:>6} {:<13} {:<22} {:>12} {:>12} {:>12} {:>8} node id",
+        "{:>6} {:<13} {:>6} {:<22} {:>12} {:>12} {:>12} {:>8} node id",
         "uid",
         "state",
+        "for",
         "endpoint",
         "used",
         "in ledgers",
@@ -106,14 +131,16 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
         let dash = || "-".to_owned();
         let state = miner.state();
         line!(
-            "{:>6} {state:<13} {:<22} {:>12} {:>12} {:>12} {:>8} {}",
+            "{:>6} {state:<13} {:>6} {:<22} {:>12} {:>12} {:>12} {:>8} {}{}",
             miner.uid.map_or_else(dash, |uid| uid.to_string()),
+            miner.since.map_or_else(dash, ago),
             miner.endpoint.as_deref().unwrap_or("-"),
             miner.used_bytes.map_or_else(dash, size),
             miner.ledger_bytes.map_or_else(dash, size),
             miner.capacity_bytes.map_or_else(dash, size),
             miner.shard_count.map_or_else(dash, |count| count.to_string()),
             miner.node_id,
+            miner.note(),
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -139,6 +166,47 @@ pub(super) async fn heard(settings: &Settings) -> anyhow::Result<BTreeMap<NodeId
     }
     transport.close().await;
     Ok(heard)
+}
+
+/// A state as it is named for people.
+fn state_name(state: MinerState, reason: MinerReason) -> &'static str {
+    if reason.bans() { "banned" } else { state.name() }
+}
+
+/// How long ago that was.
+fn ago(at: u64) -> String {
+    rounded(now_ms().saturating_sub(at) / 1_000).to_string()
+}
+
+/// The newest transitions of all miners, as a validator service knows them; none of a service of an earlier version.
+async fn transitions_of(
+    transport: &dyn Transport,
+    service: &PeerAddr,
+    newest: u8,
+) -> Result<Vec<MinerTransition>, CallError> {
+    let mut all: Vec<MinerTransition> = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let after = all.last().map(|last| last.miner);
+        let request = Request::Transitions { after, limit: TRANSITIONS_MAX, newest };
+        match transport.call(service, request, Bytes::new(), ANSWER_TIMEOUT).await? {
+            (Response::Transitions(page), _) if !page.is_empty() => all.extend(page),
+            _ => break,
+        }
+    }
+    Ok(all)
+}
+
+/// How each miner stands, by each validator service.
+async fn lately(settings: &Settings) -> anyhow::Result<BTreeMap<NodeId, Vec<MinerTransition>>> {
+    let transport = transport()?;
+    let mut lately: BTreeMap<NodeId, Vec<MinerTransition>> = BTreeMap::new();
+    for validator in &settings.validators {
+        for change in transitions_of(&*transport, validator, 1).await.unwrap_or_default() {
+            lately.entry(change.miner).or_default().push(change);
+        }
+    }
+    transport.close().await;
+    Ok(lately)
 }
 
 /// What the ledgers say that each miner holds, by the validator service that sees most on it; nothing of those that do not know.

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const PALLET: &str = "Marketplace";
+/// Commitments of a gateway that may cover the same lines: their numbers differ in the lower 16 bits.
+pub const COMMITMENTS_MAX: u64 = 1 << 16;
 /// Units of credit in a credit.
 pub const CREDIT: u128 = 1_000_000_000_000;
 /// Accounts that are asked about at once.
@@ -147,6 +149,13 @@ pub struct LedgerCommitment {
     pub bytes: u64,
     /// Block that it is in.
     pub anchored_at: u32,
+}
+
+impl LedgerCommitment {
+    /// Number of lines that it covers.
+    pub fn lines(&self) -> u64 {
+        self.sequence / COMMITMENTS_MAX
+    }
 }
 
 /// Why an update of usage was not applied, `SkipReason` of the pallet.

@@ -13,6 +13,7 @@ use arion_types::{NodeId, Receipt, ShardHash};
 use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use tokio::time::Instant;
 
 use crate::receipt::{ReceiptChecker, ReceiptFault};
 
@@ -23,6 +24,12 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(20);
 pub enum Change {
     /// A miner has signed for a shard; the receipt counts.
     Stored(Receipt),
+    /// A line speaks of a shard, with a receipt that does not count: nobody is to be accused of it or praised for it, and it is
+    /// not nobody's.
+    Named {
+        /// The shard.
+        shard: ShardHash,
+    },
     /// A shard is no longer wanted, whoever has it.
     Deleted {
         /// The shard.
@@ -80,6 +87,9 @@ pub enum FollowError {
         /// Sequence number found.
         found: u64,
     },
+    /// The last line that was taken over is not there any more.
+    #[error("the ledger ends before line {0}, which was read before; the gateway has lost or rewritten it")]
+    Shortened(u64),
     /// A receipt of an epoch that is not final here yet; a later look succeeds.
     #[error("the ledger is ahead of the finalised chain")]
     EpochAhead,
@@ -158,6 +168,8 @@ pub struct Follower {
     /// Held while the ledger is read, so that two reads do not cross.
     reading: tokio::sync::Mutex<()>,
     reach: Mutex<Reach>,
+    /// When the newest look at the ledger began that read it to its end.
+    read_at: Mutex<Option<Instant>>,
 }
 
 impl Follower {
@@ -169,8 +181,16 @@ impl Follower {
         checker: Arc<tokio::sync::Mutex<ReceiptChecker>>,
         metrics: LedgerMetrics,
     ) -> Self {
-        let reading = tokio::sync::Mutex::default();
-        Self { gateway, transport, book, checker, metrics, reading, reach: Mutex::default() }
+        Self {
+            gateway,
+            transport,
+            book,
+            checker,
+            metrics,
+            reading: tokio::sync::Mutex::default(),
+            reach: Mutex::default(),
+            read_at: Mutex::default(),
+        }
     }
 
     /// The gateway.
@@ -188,6 +208,12 @@ impl Follower {
         *self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long ago the newest look at the ledger began that read it to its end; `None` before the first. What its gateway wrote
+    /// before that is known.
+    pub fn age(&self) -> Option<Duration> {
+        self.read_at.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+    }
+
     /// What was complete stays so: what comes later is a matter of moments.
     fn reached(&self, reach: Reach) {
         let mut known = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,16 +226,29 @@ impl Follower {
     /// Takes over everything the gateway has; an error where that was not all.
     pub async fn sync(&self) -> Result<(), FollowError> {
         let _reading = self.reading.lock().await;
+        let began = Instant::now();
         let outcome = self.read_on().await;
+        if outcome.is_ok() {
+            *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        }
         self.reached(if outcome.is_ok() { Reach::Complete } else { Reach::Silent });
         outcome
     }
 
     async fn read_on(&self) -> Result<(), FollowError> {
         let mut cursor = self.book.cursor(&self.gateway.node_id).await?;
+        // The last line that is known comes again: a ledger that was cut back would else look as if nothing were new.
+        let mut known = (cursor > 0).then_some(cursor);
         loop {
-            let page = self.page(cursor).await?;
+            let mut page = self.page(known.map_or(cursor, |line| line - 1)).await?;
             let is_last = page.len() < usize::from(LEDGER_ENTRIES_MAX);
+            if let Some(line) = known.take() {
+                match page.first().map(|entry| entry.sequence) {
+                    Some(first) if first == line => page.remove(0),
+                    Some(found) => return Err(FollowError::Gap { after: line - 1, found }),
+                    None => return Err(FollowError::Shortened(line)),
+                };
+            }
             if !is_last {
                 self.reached(Reach::Partial);
             }
@@ -254,6 +293,7 @@ impl Follower {
                     Ok(()) => changes.push(Change::Stored(signed.receipt)),
                     Err(ReceiptFault::EpochAhead) => break,
                     Err(fault) => {
+                        changes.push(Change::Named { shard: signed.receipt.shard });
                         self.metrics.receipts_refused.inc();
                         tracing::warn!(
                             gateway = %self.gateway.node_id, sequence = entry.sequence, %fault,

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
+use arion_chain::marketplace::COMMITMENTS_MAX;
 use arion_proofs::merkle::{self, Hash};
 use arion_protocol::{LedgerRecord, Served};
 use arion_types::{NodeId, ShardHash};
@@ -22,9 +23,6 @@ use crate::{
 
 /// Findings that are listed.
 pub const FINDINGS_MAX: usize = 10_000;
-
-/// Commitments on chain that may cover the same lines.
-const COMMITMENTS_MAX: u64 = 1 << 16;
 
 /// What a gateway had anchored on chain (`Marketplace.commit_usage`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -193,6 +193,8 @@ pub fn is_repeatable(request: &Request) -> bool {
         | Request::Miners { .. }
         | Request::Custody { .. }
         | Request::Durability
+        | Request::Unnamed { .. }
+        | Request::Transitions { .. }
         | Request::Attest
         | Request::AttestShown
         | Request::Relocated { .. } => true,

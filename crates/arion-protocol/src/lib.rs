@@ -25,6 +25,8 @@ pub mod ledger;
 pub mod limits;
 pub mod message;
 pub mod relay;
+pub mod standing;
+pub mod unnamed;
 
 pub use command::{Action, Command, CommandError, SignedCommand};
 pub use custody::{DrainProgress, MinerCustody, NetworkDurability, StripesAlike};
@@ -34,6 +36,8 @@ pub use heartbeat::{Heartbeat, SignedHeartbeat};
 pub use ledger::{LedgerEntry, LedgerRecord, Served};
 pub use message::{ListedShard, MinerState, MinerStatus, Request, Response, ShardPlacement, ShardStat};
 pub use relay::{ALPN_RELAY, ObservedAddress, RelayAnswer, RelayOrder, RelayRequest};
+pub use standing::{MinerReason, MinerTransition};
+pub use unnamed::{LedgerPosition, ShardBits, SignedUnnamed, Unnamed};
 
 /// Application protocol name in the TLS handshake: the version of everything in this crate.
 pub const ALPN: &[u8] = b"arion/1";

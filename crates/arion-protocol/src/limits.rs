@@ -6,12 +6,20 @@ pub const HEADER_BYTES_MAX: u32 = 256 * 1024;
 pub const BODY_BYTES_MAX: u32 = (1 << 20) + (64 << 10);
 /// Most shards in one `Stat`.
 pub const STAT_SHARDS_MAX: usize = 1_024;
+/// Most shards in one `Unnamed`: a page of `List`.
+pub const UNNAMED_SHARDS_MAX: usize = 1_024;
+/// Most ledgers that an answer to `Unnamed` speaks of.
+pub const LEDGERS_MAX: u16 = 1_024;
 /// Most shards in one page of `List`.
 pub const LIST_SHARDS_MAX: u16 = 1_024;
 /// Most entries in one page of the ledger.
 pub const LEDGER_ENTRIES_MAX: u16 = 512;
 /// Most miners in one page of `Miners`.
 pub const MINERS_MAX: u16 = 512;
+/// Most lines in one page of `Transitions`, and most of one miner that a service remembers.
+pub const TRANSITIONS_MAX: u16 = 1_024;
+/// See [`TRANSITIONS_MAX`].
+pub const TRANSITIONS_OF_MINER_MAX: u8 = 16;
 /// Most kinds of stripes in one `Durability`.
 pub const STRIPE_KINDS_MAX: u16 = 4_096;
 /// Most receipts in one `Relocated`: those of a whole stripe, however many shards it has.

@@ -12,9 +12,11 @@ use crate::{
     heartbeat::SignedHeartbeat,
     ledger::LedgerEntry,
     limits::{
-        ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LIST_SHARDS_MAX, MINERS_MAX, RELOCATED_RECEIPTS_MAX,
-        STAT_SHARDS_MAX, STRIPE_KINDS_MAX,
+        ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LEDGERS_MAX, LIST_SHARDS_MAX, MINERS_MAX,
+        RELOCATED_RECEIPTS_MAX, STAT_SHARDS_MAX, STRIPE_KINDS_MAX, TRANSITIONS_MAX, UNNAMED_SHARDS_MAX,
     },
+    standing::MinerTransition,
+    unnamed::{SignedUnnamed, Unnamed},
 };
 
 /// Where a shard belongs.
@@ -163,11 +165,28 @@ pub enum Request {
         /// The newest kind of line that the asker knows ([`LedgerRecord::version`](crate::LedgerRecord::version)).
         version: u8,
     },
+    /// Which of these shards, all of which the asker has, does no ledger name? Registered miners, of a validator service. Answer:
+    /// [`Response::Unnamed`].
+    #[codec(index = 19)]
+    Unnamed {
+        /// Their addresses, at least one, at most `UNNAMED_SHARDS_MAX`.
+        shards: Vec<ShardHash>,
+    },
+    /// What changed about the miners lately, and why. Public, of a validator service. Answer: [`Response::Transitions`].
+    #[codec(index = 20)]
+    Transitions {
+        /// Start behind this node id.
+        after: Option<NodeId>,
+        /// At most this many lines, at least `newest`, at most `TRANSITIONS_MAX`.
+        limit: u16,
+        /// The newest so many of each miner, 1 to `TRANSITIONS_OF_MINER_MAX`: 1 for how it stands now.
+        newest: u8,
+    },
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 19;
+    pub const KINDS: u8 = 21;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -183,7 +202,9 @@ impl Request {
             | Self::LedgerFrom { .. }
             | Self::Miners { .. }
             | Self::Custody { .. }
-            | Self::Durability => true,
+            | Self::Durability
+            | Self::Unnamed { .. }
+            | Self::Transitions { .. } => true,
             Self::Store(_)
             | Self::Delete(_)
             | Self::Restore(_)
@@ -199,6 +220,7 @@ impl Request {
         let max = match kind {
             4 => STAT_SHARDS_MAX as u32,
             13 => u32::from(RELOCATED_RECEIPTS_MAX),
+            19 => UNNAMED_SHARDS_MAX as u32,
             _ => return None,
         };
         Some(ListLimit { offset: 0, max })
@@ -296,11 +318,18 @@ pub enum Response {
     /// To [`Request::Durability`].
     #[codec(index = 17)]
     Durability(NetworkDurability),
+    /// To [`Request::Unnamed`].
+    #[codec(index = 18)]
+    Unnamed(Box<SignedUnnamed>),
+    /// To [`Request::Transitions`]: in order of miners, those of one in order of time, all of a miner or none. None at all means
+    /// the end.
+    #[codec(index = 19)]
+    Transitions(Vec<MinerTransition>),
 }
 
 impl Response {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 18;
+    pub const KINDS: u8 = 20;
 
     /// The list (of `Error`: the text, behind the code) in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
@@ -311,6 +340,8 @@ impl Response {
             9 | 15 => (0, u32::from(LEDGER_ENTRIES_MAX)),
             10 | 16 => (0, u32::from(MINERS_MAX)),
             17 => (NetworkDurability::KINDS_AT, u32::from(STRIPE_KINDS_MAX)),
+            18 => (Unnamed::LEDGERS_AT, u32::from(LEDGERS_MAX)),
+            19 => (0, u32::from(TRANSITIONS_MAX)),
             _ => return None,
         };
         Some(ListLimit { offset, max })

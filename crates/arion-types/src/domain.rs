@@ -20,6 +20,8 @@ pub const RECEIPT: &[u8] = b"arion/receipt/v1";
 pub const COMMAND: &[u8] = b"arion/command/v1";
 /// A heartbeat (`arion-protocol`).
 pub const HEARTBEAT: &[u8] = b"arion/heartbeat/v1";
+/// A validator service states which shards no ledger names (`arion-protocol`).
+pub const UNNAMED: &[u8] = b"arion/unnamed/v1";
 
 /// A validator's node reports the quality of miners (`pallet-arion`).
 pub const QUALITY: &[u8] = b"arion/quality/v1";
@@ -33,13 +35,14 @@ pub const SNAPSHOT_END: &[u8] = b"arion/no-snapshot/v1";
 pub const STATEMENT: &[u8] = b"arion/object-statement/v1";
 
 /// Every tag there is. None begins with another: what follows a tag could otherwise make it the longer one.
-pub const ALL: [&[u8]; 10] = [
+pub const ALL: [&[u8]; 11] = [
     REGISTRATION,
     NODE,
     ATTESTATION,
     RECEIPT,
     COMMAND,
     HEARTBEAT,
+    UNNAMED,
     QUALITY,
     SNAPSHOT,
     SNAPSHOT_END,

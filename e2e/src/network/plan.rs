@@ -64,6 +64,7 @@ impl Network {
                 ("capacity", CAPACITY.to_owned()),
                 ("heartbeat-interval", HEARTBEAT.to_owned()),
             ];
+            options.extend(self.orphan_retention.iter().map(|time| ("orphan-retention", time.clone())));
             let (mut http, mut before) = (local(self.ports.miner_http(index)), vec![]);
             if let Some(behind) = &behind {
                 options.extend(self.miner_behind_nat(behind)?);

@@ -1,6 +1,7 @@
 //! What people do with a gateway: six S3 clients nobody here wrote, the snippets of docs/use, a gateway that is killed while
-//! it takes something in, and one that is made again after its disk was lost.
+//! it takes something in, and one that is made again after its disk was lost; and what the lost one left on the miners.
 
+mod orphans;
 mod recovery;
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -46,6 +47,9 @@ pub struct Arguments {
     /// Only these clients.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     clients: Vec<String>,
+    /// Only what becomes of a gateway that is killed and lost: no clients, no snippets.
+    #[arg(long, conflicts_with_all = ["files", "at_once", "clients"])]
+    only_failures: bool,
     /// First of the 300 ports that the network of the story uses.
     #[arg(long, value_name = "P", default_value_t = 24_000)]
     base_port: u16,
@@ -63,6 +67,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (mut network, _lock) =
         begin("gateway", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     network.take_snapshots();
+    network.collect_orphans_after(orphans::RETENTION.to_owned());
     let mut stage = Stage { network, report: Report::new("gateway"), progress };
     let told = within(DEADLINE, tell(&mut stage, arguments)).await;
     let Stage { report, progress, network } = stage;
@@ -72,6 +77,16 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn tell(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {
     stage.report.step(1, &format!("the network forms, with {MINERS} miners"));
     stage.network.form(&stage.progress).await?;
+    if !arguments.only_failures {
+        used(stage, arguments).await?;
+    }
+    killed(stage).await?;
+    let lost = recovery::told(stage).await?;
+    orphans::told(stage, &lost).await
+}
+
+/// Steps 2 and 3: what people do with a gateway that nothing happens to.
+async fn used(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {
     stage.report.step(2, &format!("S3 clients, unmodified, with {} files each", arguments.files));
     let mut matrix = vec![
         "--files".to_owned(),
@@ -86,9 +101,7 @@ async fn tell(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {
     for name in ["cli", "aws-cli", "boto3", "rclone", "javascript", "backup"] {
         pages.push(client::source(&format!("../docs/use/{name}.md"))?.to_string_lossy().into_owned());
     }
-    told_by(stage, "s3/snippets.py", &pages).await?;
-    killed(stage).await?;
-    recovery::told(stage).await
+    told_by(stage, "s3/snippets.py", &pages).await
 }
 
 /// Runs a program of ours that prints `PASS ...` and `FAIL ...`, and takes over what it found.
@@ -169,22 +182,9 @@ async fn killed(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// The first stripes are with the miners: the gateway has something to lose.
 async fn until_part_of_it_is_stored(stage: &Stage) -> anyhow::Result<()> {
-    let page = crate::network::local(stage.network.ports().gateway_http());
-    let entries = async || -> anyhow::Result<u64> {
-        let answer = crate::http::get(&page, "/health").await?;
-        let health: Value = serde_json::from_str(&answer.body)?;
-        let entries = &health["details"]["ledger_entries"];
-        let number = entries.as_u64().or_else(|| entries.as_str()?.parse().ok());
-        number.with_context(|| format!("no ledger_entries in {}", answer.body))
-    };
-    let before = entries().await?;
-    let deadline = std::time::Instant::now() + HEALTHY;
-    while entries().await? < before + u64::from(MINERS) {
-        if std::time::Instant::now() > deadline {
-            bail!("nothing of the upload was stored within {} s", HEALTHY.as_secs());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let before = orphans::sum(stage, "shards").await?;
+    let is_more = |shards| shards >= before + u64::from(MINERS);
+    orphans::until(stage, "shards", HEALTHY, is_more).await?;
     Ok(())
 }
 

@@ -249,7 +249,8 @@ impl Meta {
     }
 
     /// In metadata that are made from a snapshot: enters one of its own nodes. Nobody knows which of its shards are where they
-    /// belong; all are looked at in the background.
+    /// belong; all are looked at in the background. Later snapshots do not refer to it: what repair has brought elsewhere is in the ledger of the
+    /// gateway that was, and in none that is.
     pub async fn adopt_snapshot_node(
         &self,
         id: ContentId,
@@ -258,7 +259,8 @@ impl Meta {
     ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             stripes::adopt(transaction, &node.stripe)?;
-            enter(transaction, id, &node, attempt)
+            stripes::hold(transaction, [&node.stripe])?;
+            note(transaction, &node.stripe.id(), attempt, Some(id))
         })
         .await
     }

@@ -216,7 +216,8 @@ async fn ten_thousand_objects_come_back_from_key_and_chain_alone() {
     let snapshots =
         Snapshotter { sizes: Sizes::STANDARD, ..snapshotter(&grid, &chain, directory.path(), SEED) };
     let first = row.anchored.sequence;
-    let Taken::New { row, .. } = snapshots.take(false).await.unwrap() else { panic!("nothing new") };
+    let Taken::New { row, reused, .. } = snapshots.take(false).await.unwrap() else { panic!("nothing new") };
+    assert_eq!(reused, 0, "what it was made from is another gateway's");
     assert!(row.anchored.sequence > first && row.summary.objects == 1);
     settle(&grid).await;
     // Three versions of one object, the snapshot, and the object that nobody knows of any more.

@@ -1,7 +1,7 @@
 //! Shards on miners that no ledger names: what a gateway that crashed, or one that is gone, left behind.
 //!
-//! They are found and told, not deleted: who deletes has to know that nobody wants a shard, and a validator service knows only
-//! the ledgers that it was told to follow. A wrong view must not cost data.
+//! They are counted here, for who operates the service, with the copies that a gateway has released and their miner still has. Miners
+//! delete what no ledger names; that they ask for, of several services and for long (`crate::unnamed`).
 //!
 //! # Invariants
 //! - Nothing is said while a registered gateway's ledger is not followed to its end.

@@ -30,6 +30,11 @@ pub(crate) fn warden() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
 
+/// Seed of the Ed25519 key: 32 bytes of 4.
+pub(crate) fn validator() -> SigningKey {
+    SigningKey::from_bytes(&[4; 32])
+}
+
 pub(crate) fn public(key: &SigningKey) -> NodeId {
     signing::node_id(key)
 }

@@ -44,6 +44,8 @@ fn request_file(request: &Request) -> &'static str {
         Request::Custody { .. } => "request-custody",
         Request::Durability => "request-durability",
         Request::LedgerFrom { .. } => "request-ledger-from",
+        Request::Unnamed { .. } => "request-unnamed",
+        Request::Transitions { .. } => "request-transitions",
     }
 }
 
@@ -68,6 +70,8 @@ fn response_file(response: &Response) -> &'static str {
         Response::LedgerLines(_) => "response-ledger-lines",
         Response::Custody(_) => "response-custody",
         Response::Durability(_) => "response-durability",
+        Response::Unnamed(_) => "response-unnamed",
+        Response::Transitions(_) => "response-transitions",
     }
 }
 
@@ -154,6 +158,12 @@ fn what_is_signed_verifies() {
                 assert!(shown.iter().all(|shown| shown.record.verify(&layout::GENESIS)));
             }
             _ => {}
+        }
+    }
+    for golden in responses::all() {
+        if let Response::Unnamed(word) = &golden.message {
+            let asked = [layout::shard(), arion_types::ShardHash(layout::STRIPE)];
+            assert!(word.verify(&layout::GENESIS, &asked));
         }
     }
     assert!(layout::receipt().verify(&layout::GENESIS));

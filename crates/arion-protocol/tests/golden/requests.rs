@@ -202,5 +202,24 @@ pub(crate) fn all() -> Vec<Sample<Request>> {
             ],
             &[],
         ),
+        sample(
+            "Unnamed",
+            19,
+            Request::Unnamed { shards: vec![shard(), arion_types::ShardHash(STRIPE)] },
+            vec![field("number of shards, compact", [8]), field("shard", hash), field("shard", STRIPE)],
+            &[],
+        ),
+        sample(
+            "Transitions",
+            20,
+            Request::Transitions { after: Some(other), limit: 1024, newest: 16 },
+            vec![
+                field("after is given", [1]),
+                field("after", other.0),
+                field("limit", 1024u16.to_le_bytes()),
+                field("newest", [16]),
+            ],
+            &[],
+        ),
     ]
 }

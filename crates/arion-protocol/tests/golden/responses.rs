@@ -1,8 +1,9 @@
 //! One response of every kind.
 
 use arion_protocol::{
-    DrainProgress, ErrorCode, LedgerEntry, LedgerRecord, ListedShard, MinerCustody, MinerState, MinerStatus,
-    NetworkDurability, Response, StripesAlike,
+    DrainProgress, ErrorCode, LedgerEntry, LedgerPosition, LedgerRecord, ListedShard, MinerCustody,
+    MinerReason, MinerState, MinerStatus, MinerTransition, NetworkDurability, Response, ShardBits,
+    StripesAlike, Unnamed,
 };
 
 use crate::layout::*;
@@ -102,6 +103,67 @@ fn durability() -> Sample<Response> {
         field("stripes", 3u64.to_le_bytes()),
     ];
     sample("Durability", 17, Response::Durability(found), fields, &[])
+}
+
+/// The second of the two shards of the golden question.
+fn unnamed() -> Sample<Response> {
+    let mut bits = [0; 128];
+    bits[0] = 2;
+    let asked = [shard(), arion_types::ShardHash(STRIPE)];
+    let word = Unnamed {
+        miner: public(&miner()),
+        epoch: 9,
+        block: 70,
+        shards: ShardBits(bits),
+        ledgers: vec![LedgerPosition { gateway: public(&gateway()), sequence: 44 }],
+    };
+    let signed = word.sign(&GENESIS, &asked, &validator());
+    let fields = vec![
+        field("miner", public(&miner()).0),
+        field("epoch", 9u64.to_le_bytes()),
+        field("block", 70u32.to_le_bytes()),
+        field("a bit for each shard", bits),
+        field("number of ledgers, compact", [4]),
+        field("gateway", public(&gateway()).0),
+        field("sequence", 44u64.to_le_bytes()),
+        field("validator", public(&validator()).0),
+        field("signature by the validator", signed.signature),
+    ];
+    sample("Unnamed", 18, Response::Unnamed(Box::new(signed)), fields, &[])
+}
+
+fn transitions() -> Sample<Response> {
+    let miner = public(&miner());
+    let first = MinerTransition {
+        miner,
+        at: STORED_AT,
+        from: None,
+        to: MinerState::Joining,
+        reason: MinerReason::Settling,
+    };
+    let second = MinerTransition {
+        miner,
+        at: EXPIRES_AT,
+        from: Some(MinerState::Joining),
+        to: MinerState::Out,
+        reason: MinerReason::AuditsFailed { failures: 41 },
+    };
+    let fields = vec![
+        field("number of lines, compact", [8]),
+        field("miner", miner.0),
+        field("at", STORED_AT.to_le_bytes()),
+        field("it was not known", [0]),
+        field("state: joining", [2]),
+        field("reason: settling", [1]),
+        field("miner", miner.0),
+        field("at", EXPIRES_AT.to_le_bytes()),
+        field("it was known", [1]),
+        field("before: joining", [2]),
+        field("state: out", [5]),
+        field("reason: audits failed", [8]),
+        field("failures", 41u32.to_le_bytes()),
+    ];
+    sample("Transitions", 19, Response::Transitions(vec![first, second]), fields, &[])
 }
 
 fn miners() -> Sample<Response> {
@@ -210,5 +272,7 @@ pub(crate) fn all() -> Vec<Sample<Response>> {
         ledger_lines(),
         custody(),
         durability(),
+        unnamed(),
+        transitions(),
     ]
 }

@@ -3,14 +3,16 @@
 use std::fs;
 
 use anyhow::Context;
+use arion_types::NodeId;
 use serde_json::Value;
 
-use super::{BUCKET, Stage, path, s3};
-use crate::{layout::make, network::registration::run};
+use super::{BUCKET, Stage, path, s3, until_part_of_it_is_stored};
+use crate::{layout::make, network::registration::run, story::client};
 
 const GATEWAY: &str = "gateway";
 
-pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<()> {
+/// The node id of the gateway that was lost.
+pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<NodeId> {
     stage.report.step(
         5,
         "the gateway's disk is lost, and a gateway is made again from its account key and the chain",
@@ -30,7 +32,12 @@ pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<()> {
     let key = files.join("account.key");
     fs::copy(data.join("account.key"), &key).context("cannot copy the account key")?;
     let lost = stage.network.node_id(GATEWAY)?;
-    stage.network.stop_one(GATEWAY).await?;
+    // It dies while it takes something in, and never looks after that again.
+    let (access, file) = (stage.network.s3()?.clone(), path(&files.join("large"))?.to_owned());
+    let upload = tokio::spawn(async move { client::s3(&access, &["put", &file, BUCKET, "half"]).await });
+    until_part_of_it_is_stored(stage).await?;
+    stage.network.kill(GATEWAY)?;
+    upload.abort();
     fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
 
     make(&data)?;
@@ -60,7 +67,7 @@ pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<()> {
     let new = s3(stage, &["get", BUCKET, "new", &back]).await?;
     let wanted = blake3::hash(b"stored by the new gateway").to_hex().to_string();
     stage.report.check("it stores and reads what is new", new["blake3"].as_str() == Some(wanted.as_str()));
-    Ok(())
+    Ok(lost)
 }
 
 async fn put(stage: &Stage, key: &str, body: &[u8]) -> anyhow::Result<()> {

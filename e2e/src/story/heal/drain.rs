@@ -64,6 +64,15 @@ pub(super) async fn tell(
         .report
         .check("it says that the miner is empty", last["is_empty"] == true && last["held_bytes"] == 0);
     stage.report.check("it had something", begun_bytes > 0 && held > 0);
+    let (id, ws) = (node.to_string(), stage.network.ws());
+    let command = ["arion", "miner", "show", &id, "--validators", &service, "--node", &ws, "--json"];
+    let shown: Value = serde_json::from_str(&run(&command).await?)?;
+    let lately = shown["services"][0]["transitions"].as_array().cloned().unwrap_or_default();
+    let begun_at = lately.iter().find(|change| change["reason"] == "drained").map(|change| &change["at"]);
+    stage.report.check(
+        "`arion miner show` says when it began to be emptied, and why",
+        begun_at.is_some_and(|at| at.as_u64() > Some(0)),
+    );
     for problem in broken.iter().take(6) {
         stage.report.observed(problem);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use arion_chain::EpochMap;
 
 use super::{Object, REPAIR_DEADLINE, SERVICES, Stage, take};
@@ -65,9 +65,6 @@ pub(super) async fn moved(stage: &Stage, which: &'static str) -> anyhow::Result<
 
 /// A counter of bytes of one service's repair.
 pub(super) async fn counter(stage: &Stage, service: u16, which: &str) -> anyhow::Result<u64> {
-    let page = http::get(&local(stage.network.ports().validator_http(service)), "/metrics").await?.body;
-    let name = format!("arion_validator_repair_{which}_bytes_total ");
-    let value = page.lines().find_map(|line| line.strip_prefix(&name));
-    let value = value.with_context(|| format!("/metrics of the validator has no {name}"))?;
-    Ok(value.trim().parse()?)
+    let address = local(stage.network.ports().validator_http(service));
+    http::metric(&address, &format!("arion_validator_repair_{which}_bytes_total")).await
 }

@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arion_chain::{ChainView, Child, EpochMap, Registry, Snapshot, ViewSource};
+use arion_chain::{ChainError, ChainView, Child, EpochMap, Registry, Snapshot, ViewSource};
 use arion_daemon::{Health, now_ms};
 use arion_erasure::Codec;
 use arion_ledger::{Follower, ReceiptChecker};
 use arion_miner::{
-    chain_facts::LiveChain,
+    chain_facts::{Anchors, LiveChain},
     metrics::Metrics as MinerMetrics,
+    orphans::collector::{Collector, CollectorOptions},
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts as MinerParts},
     store::{Store, StoreOptions, Volumes},
@@ -39,6 +40,7 @@ use crate::{
     metrics::Metrics,
     repair::{Orphans, Parts, Repair, RepairOptions, Tally, custody::Custody},
     standing::{Patience, Standings},
+    unnamed::{Ledgers, Silence},
     weight::Merits,
 };
 
@@ -103,6 +105,31 @@ impl Service for Miner {
             }
             _ => (response, body),
         }
+    }
+}
+
+/// A validator service as far as it is asked what is wanted.
+struct Answering(Arc<Ledgers>);
+
+#[async_trait]
+impl Service for Answering {
+    async fn serve(&self, peer: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
+        let Request::Unnamed { shards } = request else { panic!("{request:?}") };
+        let response = match self.0.unnamed(&peer, &shards) {
+            Ok(word) => Response::Unnamed(Box::new(word)),
+            Err(reason) => Response::error(reason.code(), reason.to_string()),
+        };
+        (response, Bytes::new())
+    }
+}
+
+/// No ledger is anchored.
+struct NoAnchors;
+
+#[async_trait]
+impl Anchors for NoAnchors {
+    async fn lines_of(&self, _: &NodeId) -> Result<u64, ChainError> {
+        Ok(0)
     }
 }
 
@@ -181,6 +208,58 @@ impl World {
         let registry = self.view.snapshot().registry.clone();
         let (current, earlier) = (Some(maps[0].clone()), maps[1..].to_vec());
         self.source.set(Snapshot { current, earlier, registry, ..Snapshot::default() });
+    }
+
+    /// The chain keeps the newest map only.
+    pub(super) fn forget_earlier_maps(&self) {
+        let mut maps = self.maps.lock().unwrap();
+        maps.truncate(1);
+        let registry = self.view.snapshot().registry.clone();
+        self.source.set(Snapshot { current: Some(maps[0].clone()), registry, ..Snapshot::default() });
+    }
+
+    /// Another gateway is registered.
+    pub(super) fn register_gateway(&self, gateway: NodeId) {
+        let before = self.view.snapshot();
+        let mut registry = (*before.registry).clone();
+        registry.gateways.insert(gateway);
+        self.source.set(Snapshot { registry: Arc::new(registry), ..(*before).clone() });
+    }
+
+    /// The shards of a stripe by position.
+    pub(super) fn shards_of(&self, stripe: &StripeId) -> Vec<ShardHash> {
+        self.stripes.lock().unwrap()[stripe].iter().map(|(shard, _)| *shard).collect()
+    }
+
+    /// How many of these shards a miner has.
+    pub(super) fn held(&self, uid: u32, shards: &[ShardHash]) -> usize {
+        let store = self.store(uid);
+        shards.iter().filter(|shard| store.stat(shard).is_some()).count()
+    }
+
+    /// What looks for shards on a miner that nobody wants, and asks these services.
+    pub(super) fn collector(&self, uid: u32, services: &[&Running], retention: Duration) -> Collector {
+        let miner = self.miners.lock().unwrap()[&uid].clone();
+        let answering = |service: &&Running| {
+            let ledgers = service.ledgers();
+            let node_id = node_id(&ledgers.key);
+            let endpoint = format!("service-{node_id}:1");
+            self.memory.listen(endpoint.clone(), node_id, Arc::new(Answering(ledgers)));
+            PeerAddr { node_id, endpoint }
+        };
+        Collector {
+            orphans: miner.service.orphans().clone(),
+            me: node(uid),
+            store: miner.store.clone(),
+            view: self.view.clone(),
+            anchors: Arc::new(NoAnchors),
+            transport: Arc::new(self.memory.transport(node(uid))),
+            services: services.iter().map(answering).collect(),
+            options: CollectorOptions { deletes: true, retention },
+            metrics: MinerMetrics::new(&mut Default::default()),
+            health: Health::new("test", "0"),
+            turn: Default::default(),
+        }
     }
 
     /// Starts a miner with an empty disk.
@@ -339,7 +418,7 @@ impl World {
             metrics.ledgers.clone(),
         ));
         let repair = Repair::new(Parts {
-            key,
+            key: key.clone(),
             view: self.view.clone(),
             transport,
             holdings,
@@ -357,7 +436,7 @@ impl World {
                 orphan_age: Duration::ZERO,
             },
         });
-        Running { repair, follower }
+        Running { key, repair, follower }
     }
 }
 
@@ -383,11 +462,40 @@ fn endpoint(uid: u32) -> String {
 }
 
 pub(super) struct Running {
+    key: SigningKey,
     repair: Arc<Repair>,
     follower: Arc<Follower>,
 }
 
 impl Running {
+    /// What it says of ledgers.
+    pub(super) fn ledgers(&self) -> Arc<Ledgers> {
+        Arc::new(Ledgers {
+            key: self.key.clone(),
+            view: self.repair.view.clone(),
+            holdings: self.repair.holdings.clone(),
+            followers: vec![self.follower.clone()],
+        })
+    }
+
+    /// Which of these shards, that a miner asks about, no ledger names.
+    pub(super) fn unnamed(&self, miner: NodeId, shards: &[ShardHash]) -> Result<Vec<ShardHash>, Silence> {
+        let word = self.ledgers().unnamed(&miner, shards)?;
+        assert!(word.verify(&GENESIS, shards) && word.validator == node_id(&self.key));
+        let unnamed = shards.iter().enumerate().filter(|(at, _)| word.unnamed.shards.has(*at));
+        Ok(unnamed.map(|(_, shard)| *shard).collect())
+    }
+
+    /// Reads the ledger, which may fail.
+    pub(super) async fn try_sync(&self) -> Result<(), String> {
+        self.follower.sync().await.map_err(|error| error.to_string())
+    }
+
+    /// Receipts in the ledger that do not count.
+    pub(super) fn refused(&self) -> u64 {
+        self.repair.metrics.ledgers.receipts_refused.get()
+    }
+
     pub(super) async fn sync(&self) {
         self.follower.sync().await.unwrap();
     }

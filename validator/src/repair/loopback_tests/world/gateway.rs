@@ -45,6 +45,12 @@ impl Gateway {
         self.lines.lock().unwrap().truncate(line);
     }
 
+    /// Deletes shards.
+    pub(in crate::repair::loopback_tests) fn delete(&self, shards: &[ShardHash]) {
+        let lines = shards.iter().map(|shard| LedgerRecord::Deleted { shard: *shard });
+        self.lines.lock().unwrap().extend(lines);
+    }
+
     pub(in crate::repair::loopback_tests) fn unwant(&self, stripe: StripeId) {
         self.unwanted.lock().unwrap().insert(stripe);
     }
