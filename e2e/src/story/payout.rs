@@ -43,7 +43,7 @@ const HALF: u16 = 1;
 const CHEATER: u16 = 2;
 const HONEST: u16 = 3;
 /// How the two miners of the family that cheats do it.
-const CHEATS: [Strategy; 2] = [Strategy::Dropped, Strategy::Flipped];
+const CHEATS: [Strategy; 2] = [Strategy::Truncated, Strategy::RefuseChallenges];
 /// How late packets of the slow family are, each way.
 const LATE: Duration = Duration::from_millis(400);
 /// Objects of one stripe each, at first and for the newcomer.
@@ -54,9 +54,10 @@ const OBJECT_BYTES: usize = 1_200_000;
 /// How often every object is read, in turn with the others.
 const READS: usize = 6;
 const BUCKET: &str = "paid";
-/// Weight buckets before the newcomer comes, and from then on: two make a settlement.
+/// Weight buckets before the newcomer comes, and from then on: two make a settlement. A weight grows by 500 in a bucket at most, so
+/// that it takes some until one that could be 4,500 is told from one that could be more.
 const BUCKETS_BEFORE: usize = 3;
-const BUCKETS_AFTER: usize = 6;
+const BUCKETS_AFTER: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(500);
 
