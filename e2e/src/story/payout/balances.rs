@@ -12,8 +12,8 @@ use crate::{network::Network, story::books, table};
 /// Uptime of who is there half of the time, permille: it counts as there for three heartbeats after it is gone, and comes back
 /// within some seconds.
 const HALF_UPTIME: std::ops::RangeInclusive<u64> = 300..=800;
-/// Buckets at the end over which it is looked at.
-const LAST_BUCKETS: usize = 4;
+/// Buckets at the end over which it is looked at: twice as many as make two turns.
+const LAST_BUCKETS: usize = 6;
 
 pub(super) async fn judge(stage: &mut Stage<'_>, newcomer: u16) -> anyhow::Result<()> {
     stage.report.step(4, "every weight, every settlement and every balance is as computed");

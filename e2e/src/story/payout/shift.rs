@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::network::Network;
 
-/// How long they are there, and how long they are not: together the length of a weight bucket.
-const HALF: Duration = Duration::from_secs(30);
+/// How long they are there, and how long they are not: together half as long again as a weight bucket, so that validators do not always
+/// look in the same part of it.
+const HALF: Duration = Duration::from_secs(45);
 
 /// Kills miners and starts them again, in turn.
 pub(super) struct Shift {
