@@ -7,7 +7,7 @@
 //! - Buckets come in their order, each with everything that reached the chain in it.
 //!
 //! # Not here
-//! Where the inputs stand on the chain (`record`); what is paid for weights (`super::super::books`).
+//! Where the inputs stand on the chain (`record`); what is paid for weights (`story::books`).
 
 use std::collections::BTreeMap;
 
