@@ -2,6 +2,7 @@
 
 mod audit;
 mod billing;
+mod books;
 mod chain;
 mod chaos;
 mod cheats;
@@ -10,6 +11,7 @@ pub mod demo;
 mod gateway;
 mod heal;
 mod marketplace;
+mod payout;
 mod polkadot_js;
 mod relay;
 mod submitter;
@@ -41,6 +43,8 @@ pub enum Story {
     Marketplace(marketplace::Arguments),
     /// An account on chain is billed for what it stores, runs out of credits, and pays again; miners are paid for it.
     Billing(billing::Arguments),
+    /// Families that store well, slowly, half of the time, not at all, and since lately: paid what a sheet beside the chain says.
+    Payout(payout::Arguments),
     /// S3 clients nobody here wrote, the snippets of docs/use, and a gateway that is killed.
     Gateway(gateway::Arguments),
     /// A family is lost: its miners leave the map, and every shard is brought to the miner that the next one names.
@@ -69,6 +73,7 @@ impl Story {
             Self::Chaos(arguments) => chaos::run(&arguments).await,
             Self::Marketplace(arguments) => marketplace::run(&arguments).await,
             Self::Billing(arguments) => billing::run(&arguments).await,
+            Self::Payout(arguments) => payout::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,
             Self::Heal(arguments) => heal::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,

@@ -1,4 +1,4 @@
-//! The one table a person sees.
+//! Tables that a person sees.
 
 use crate::state::{Phase, State};
 
@@ -15,19 +15,22 @@ pub fn render(state: &State) -> String {
         ]
     });
     let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            line.push_str(&format!("{cell:width$}  "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
+    let mut text = columns(&rows);
+    text.push('\n');
     text.push('\n');
     text.push_str(&access(state));
     text
+}
+
+/// Rows in columns, two spaces apart; no line break at the end.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn access(state: &State) -> String {
@@ -52,4 +55,15 @@ fn access(state: &State) -> String {
     lines.push(("data", state.directory.display().to_string()));
     lines.push(("logs", state.logs.display().to_string()));
     lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_a_table_line_up() {
+        let row = |cells: [&str; 3]| cells.map(String::from);
+        assert_eq!(columns(&[row(["a", "b", "c"]), row(["long", "1", "2"])]), "a     b  c\nlong  1  2");
+    }
 }

@@ -39,7 +39,7 @@ impl Network {
             self.start_healthy(&[relay]).await?;
         }
         let miners: Vec<String> = (0..self.options.miners).map(Self::miner_name).collect();
-        self.plan_miners()?;
+        self.plan_miners(0..self.options.miners)?;
         self.start_healthy(&miners).await?;
         progress.say(format!("{} miners run", miners.len()));
         let map = self.until_map(&chain).await?;
@@ -62,6 +62,25 @@ impl Network {
         self.save()?;
         progress.say(format!("gateway up: {}", self.s3()?.endpoint));
         Ok(Formation { registered, map })
+    }
+
+    /// One more family, which nobody planned for: it is funded, registers as many miners as others have, and starts them. Returns
+    /// its number, counted from 0.
+    pub async fn join_family(&mut self, chain: &ChainClient, progress: &Progress) -> anyhow::Result<u16> {
+        let (family, first) = (self.families(), self.options.miners);
+        if first != family * self.family {
+            bail!(
+                "the last family is not complete: a network that is to grow has families of {}",
+                self.family
+            );
+        }
+        self.options.miners += self.family;
+        self.register_further(chain, progress).await?;
+        self.plan_miners(first..self.options.miners)?;
+        let miners: Vec<String> = (first..self.options.miners).map(Self::miner_name).collect();
+        self.start_healthy(&miners).await?;
+        progress.say(format!("{} runs {}", Self::family_name(family), miners.join(" and ")));
+        Ok(family)
     }
 
     /// A client of the first chain node.

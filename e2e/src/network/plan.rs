@@ -1,7 +1,8 @@
 //! What each daemon is told: everything as flags, so that `status --json` shows it.
 
-use anyhow::Context;
+use std::ops::Range;
 
+use anyhow::Context;
 use serde::Deserialize;
 
 use super::{Network, WARDENS, local, registration::run};
@@ -46,13 +47,14 @@ pub(super) struct Daemon<'a> {
 }
 
 impl Network {
-    pub(super) fn plan_miners(&mut self) -> anyhow::Result<()> {
+    /// Plans these miners, counted from 0.
+    pub(super) fn plan_miners(&mut self, miners: Range<u16>) -> anyhow::Result<()> {
         let mut services = Vec::new();
         for index in 0..self.options.validators {
             let node = self.node_id(&Self::validator_name(index))?;
             services.push(format!("{node}@{}", local(self.ports.validator_quic(index))));
         }
-        for index in 0..self.options.miners {
+        for index in miners {
             let name = Self::miner_name(index);
             let address = local(self.ports.miner_quic(index));
             let behind = self.behind_nat.clone().filter(|behind| behind.miner == index);

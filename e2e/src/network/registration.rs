@@ -99,6 +99,22 @@ impl Network {
         Ok(registered)
     }
 
+    /// Registers the miners of which the chain does not know yet, one after the other.
+    pub(super) async fn register_further(
+        &mut self,
+        chain: &ChainClient,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        let alice = Account::from_secret(VALIDATORS[0])?;
+        self.fund(chain, &alice, progress).await?;
+        let (first, others) = self.unregistered(chain).await?;
+        let lockup = chain.lockup_enabled().await?;
+        for index in first.into_iter().chain(others) {
+            self.register_miners(&[index], lockup).await?;
+        }
+        self.until_registered(chain).await
+    }
+
     async fn fund(&self, chain: &ChainClient, alice: &Account, progress: &Progress) -> anyhow::Result<()> {
         let names =
             (0..self.families()).map(Self::family_name).chain(["gateway".to_owned(), "submitter".to_owned()]);

@@ -4,7 +4,6 @@
 //! Everybody's balance is computed in [`books`] from what the story did, and compared with the chain's. On a network
 //! of its own this takes two settlement periods, 4 minutes; the story of the chain tells it while an era passes.
 
-mod books;
 mod parties;
 mod settlement;
 mod trade;
@@ -23,9 +22,12 @@ use crate::{
     ports::NODES_MAX,
     progress::Progress,
     report::Report,
-    story::{begin, conclude, within},
+    story::{
+        begin,
+        books::{Deed, Entry},
+        conclude, within,
+    },
 };
-use books::{Deed, Entry};
 
 /// Steps of the story's report.
 pub(super) const STEPS: u32 = 6;

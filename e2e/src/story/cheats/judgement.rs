@@ -12,7 +12,7 @@ use super::{
     chainside::{Payouts, Standing},
     verdicts::Trail,
 };
-use crate::{cheat::Strategy, story::client};
+use crate::{cheat::Strategy, story::client, table};
 
 /// The table, and what has to hold of it.
 pub(super) async fn judge(
@@ -96,25 +96,13 @@ pub(super) async fn judge(
             }
         }
     }
-    stage.report.observed(table(&rows));
+    stage.report.observed(table::columns(&rows));
     honest(stage, chain, cheaters, begun_at, standing[1]).await
 }
 
 /// Part of all payouts of a settlement.
 fn share(amount: u128, payouts: &Payouts) -> String {
     format!("{amount} ({:.2} %)", payouts.percent(amount))
-}
-
-fn table(rows: &[[String; 7]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let line = |row: &[String; 7]| {
-        let cells = row.iter().enumerate().map(|(column, cell)| {
-            let width = width(column);
-            format!("{cell:width$}")
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Nobody honest has a verdict or a strike against it.
@@ -173,16 +161,4 @@ async fn located(stage: &Stage) -> anyhow::Result<BTreeMap<u32, Vec<(ShardHash, 
         }
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_of_the_table_line_up() {
-        let row = |cells: [&str; 7]| cells.map(String::from);
-        let rows = [row(["a", "b", "c", "d", "e", "f", "g"]), row(["long", "1", "2", "3", "4", "5", "6"])];
-        assert_eq!(table(&rows), "a     b  c  d  e  f  g\nlong  1  2  3  4  5  6");
-    }
 }

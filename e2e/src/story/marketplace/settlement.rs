@@ -7,42 +7,15 @@ use arion_chain::{AccountId, Call, ChainClient};
 use codec::Decode;
 use serde_json::json;
 
-use super::{
-    Market,
-    books::{Books, Deed, Entry, Parameters, Settlement},
-    parties::Parties,
-    trade,
+use super::{Market, parties::Parties, trade};
+use crate::{
+    http,
+    story::books::{Books, Deed, Entry, Parameters, Settlement, pallet_account, rewards},
 };
-use crate::http;
 
-const GIB: u128 = 1 << 30;
-/// Accounts of pallets: this, 8 bytes, zeros.
-const PALLET_ACCOUNT_TAG: &[u8; 4] = b"modl";
 const STAKERS_POT: &[u8; 8] = b"ar/stake";
 const ERA_REWARDS: &[u8; 8] = b"ar/rewrd";
 const TREASURY: &[u8; 8] = b"ar/trsry";
-
-/// The account that belongs to a pallet id.
-fn pallet_account(id: &[u8; 8]) -> AccountId {
-    let mut account = [0; 32];
-    account[..4].copy_from_slice(PALLET_ACCOUNT_TAG);
-    account[4..12].copy_from_slice(id);
-    account
-}
-
-/// The constants in the metadata.
-pub(super) fn parameters(chain: &ChainClient) -> anyhow::Result<Parameters> {
-    const PALLET: &str = "Marketplace";
-    let percent = |name| -> anyhow::Result<u128> { Ok(chain.constant::<u8>(PALLET, name)?.into()) };
-    Ok(Parameters {
-        gib_hour: GIB * u128::from(chain.constant::<u32>(PALLET, "BlocksPerHour")?),
-        storage_price: chain.constant(PALLET, "InitialStoragePrice")?,
-        period: chain.constant(PALLET, "SettlementPeriodBlocks")?,
-        miners_percent: percent("MinersPercent")?,
-        network_percent: percent("NetworkPercent")?,
-        treasury_percent: percent("TreasuryPercent")?,
-    })
-}
 
 /// `PeriodRevenue` of the pallet.
 #[derive(Decode, Default)]
@@ -68,7 +41,7 @@ pub(super) struct Replay {
 impl Replay {
     /// Begins after block `start`, before which nothing was sold.
     pub(super) async fn new(chain: &ChainClient, start: u32) -> anyhow::Result<Self> {
-        let parameters = parameters(chain)?;
+        let parameters = Parameters::read(chain)?;
         let hash = chain.block_hash(start).await?.context("the first block has no hash")?;
         let state = chain.state(hash);
         let revenue: PeriodRevenue = state.value("Marketplace", "PeriodRevenue").await?.unwrap_or_default();
@@ -165,34 +138,11 @@ async fn compare(market: &mut Market<'_>, expected: &Settlement) -> anyhow::Resu
     ));
     let hash = market.until_final(*block).await?;
     let events = market.chain.events(hash).await?;
-    let of_block = |name: &'static str| {
-        let found = events
-            .iter()
-            .filter(move |found| found.extrinsic.is_none() && found.event.is("Marketplace", name));
-        found.map(|found| &found.event)
-    };
-    let fields = [
-        ("storage", storage),
-        ("services", services),
-        ("miners", miners),
-        ("network", network),
-        ("treasury", treasury),
-        ("carried", carried_out),
-    ];
-    let settled = of_block("PeriodSettled").next();
-    let wrong =
-        fields.iter().filter(|(field, value)| settled.and_then(|event| event.number(field)) != Some(**value));
-    let wrong: Vec<String> = wrong
-        .map(|(field, value)| {
-            format!("; {field} is {:?}, not {value}", settled.and_then(|event| event.number(field)))
-        })
-        .collect();
+    let wrong: Vec<String> =
+        expected.wrong_amounts(&events).into_iter().map(|wrong| format!("; {wrong}")).collect();
     market.report.check(format!("block {block} settles exactly that{}", wrong.concat()), wrong.is_empty());
 
-    let mut rewards: Vec<(AccountId, u128)> = of_block("RewardCredited")
-        .filter_map(|event| Some((event.bytes("account")?.try_into().ok()?, event.number("amount")?)))
-        .collect();
-    rewards.sort_unstable();
+    let rewards = rewards(&events);
     let shares: Vec<String> = families.iter().map(|(_, amount)| amount.to_string()).collect();
     let shares = if shares.is_empty() { "nothing".to_owned() } else { shares.join(" + ") };
     market.report.check(format!("families get {shares}, by weight"), rewards == *families);

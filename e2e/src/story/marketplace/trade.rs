@@ -5,11 +5,10 @@ use arion_types::NodeId;
 use blake2::{Blake2b, Digest, digest::consts::U32};
 
 use super::{
-    Market,
-    books::{self, AFTERWARDS, Deed, Entry},
-    fee, number,
+    Market, fee, number,
     parties::{self, Node, Parties},
 };
+use crate::story::books::{self, AFTERWARDS, Deed, Entry, Parameters};
 
 /// ALPHA per credit when the first credits are bought, and from then on. No round numbers: shares have to be rounded.
 const CREDIT_PRICES: [u128; 2] = [1_234_567_890_123_456_789, 2_345_678_901_234_567_891];
@@ -112,7 +111,7 @@ pub(super) async fn credits(market: &mut Market<'_>, parties: &Parties) -> anyho
 fn runway(market: &Market<'_>, bytes: u64) -> anyhow::Result<u128> {
     let blocks: u32 = market.chain.constant("Marketplace", "RunwayBlocks")?;
     let parts = u128::from(bytes) * STORAGE_PRICES[0] * u128::from(blocks);
-    Ok(parts.div_ceil(super::settlement::parameters(market.chain)?.gib_hour))
+    Ok(parts.div_ceil(Parameters::read(market.chain)?.gib_hour))
 }
 
 /// A gateway is authorized and commits usage; services are requested and assigned.

@@ -1,6 +1,6 @@
-//! The books of the story: what everybody has to have, computed from what the story did.
+//! The books of a story: what everybody has to have, computed from what was done.
 //!
-//! Plain arithmetic on `u128` from the parameters in the metadata, the prices the story set and the blocks its
+//! Plain arithmetic on `u128` from the parameters in the metadata, the prices that were set and the blocks its
 //! transactions are in; nothing of the pallet's code is used and nothing the pallet computed is read. A step that does
 //! not fit into 128 bits is an error.
 //!
@@ -9,10 +9,13 @@
 //!
 //! The rules are those of docs/spec/marketplace.md.
 
+mod onchain;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use arion_chain::AccountId;
+pub(super) use onchain::{pallet_account, rewards};
 
 /// Units in a credit.
 pub(super) const CREDIT: u128 = 1_000_000_000_000;
