@@ -47,6 +47,8 @@ mod website;
 
 pub use front::{Connection, Domains, Front};
 pub(crate) use lifecycle::rules_of;
+#[cfg(any(test, feature = "checks"))]
+pub(crate) use query::parameters;
 pub use locate::{Located, LocatedShard, LocatedStripe};
 pub use usage::{AccountUsage, all as usage_of_all};
 
