@@ -219,10 +219,7 @@ impl<S: Settings, const PLACES: bool> Flags<S, PLACES> {
     }
 }
 
-fn load_given<S: Settings>(
-    keys: &[Key],
-    given: &BTreeMap<usize, Given>,
-) -> Result<Loaded<S>, SettingsError> {
+fn load_given<S: Settings>(keys: &[Key], given: &BTreeMap<usize, Given>) -> Result<Loaded<S>, SettingsError> {
     load(keys, given).map_err(|reason| {
         // Keys do not depend on each other here: the one that is wrong is wrong alone.
         let alone = |(number, one): (&usize, &Given)| {
