@@ -108,21 +108,22 @@ fn object(key: &str, size: u64, wrapped: WrappedKey) -> NewObject {
         key: wrapped,
         stripes: vec![stripe],
     };
-    let info = ObjectInfo {
-        manifest: [u8::try_from(key.len()).unwrap(); 16],
-        size,
-        etag: "0cc175b9c0f1b6a831c399e269772661".into(),
-        modified_ms: 1_700_000_000_000,
-        properties: Properties { owner: ACCOUNT.into(), payer: ACCOUNT.into(), ..Default::default() },
-        ..Default::default()
-    };
+    let row = [u8::try_from(key.len()).unwrap(); 16];
+    let properties = Properties { owner: ACCOUNT.into(), payer: ACCOUNT.into(), ..Default::default() };
     NewObject {
+        info: ObjectInfo {
+            manifest: row,
+            size,
+            etag: "0cc175b9c0f1b6a831c399e269772661".into(),
+            modified_ms: 1_700_000_000_000,
+            properties,
+            ..Default::default()
+        },
+        manifest: Manifest::whole(part),
         bucket: "open".into(),
         key: key.into(),
-        info,
-        manifest: Manifest::whole(part),
-        condition: Condition::default(),
         allowance: Allowance::NONE,
+        condition: Condition::default(),
         origin: Default::default(),
     }
 }
