@@ -18,6 +18,8 @@
 
 mod changes;
 mod checkpoint;
+#[cfg(any(test, feature = "simulation"))]
+pub mod checks;
 mod compact;
 pub mod disk;
 mod files;

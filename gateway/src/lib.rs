@@ -22,6 +22,8 @@ pub mod acl;
 pub mod audits;
 pub mod billing;
 pub mod chain;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 pub mod checksum;
 pub mod cli;
 pub mod config;

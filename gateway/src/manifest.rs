@@ -14,8 +14,8 @@
 
 use std::ops::Range;
 
-use arion_crypto::WrappedKey;
-use arion_types::{Epoch, ShardHash, StripeId, stripe};
+use arion_crypto::{WrappedKey, ciphertext_len};
+use arion_types::{Epoch, ShardHash, StripeId, stripe, units::SHARD_BYTES_MAX};
 use codec::{Decode, DecodeAll, Encode};
 
 use crate::checksum::Checksums;
@@ -43,6 +43,15 @@ impl StripeRecord {
     pub fn id(&self) -> StripeId {
         stripe::stripe_id(&self.hashes)
     }
+
+    /// Whether its lengths make a stripe: what was decoded may say anything.
+    pub fn is_possible(&self) -> bool {
+        let data = usize::from(self.data_shards);
+        data > 0
+            && data <= self.hashes.len()
+            && (1..=SHARD_BYTES_MAX).contains(&self.shard_len)
+            && u64::from(self.len) <= u64::from(self.shard_len) * u64::from(self.data_shards)
+    }
 }
 
 /// One encrypted stream.
@@ -68,6 +77,24 @@ impl PartManifest {
             _ => None,
         }
     }
+
+    /// Whether its lengths agree with each other, so that it can be read: what was decoded may say anything.
+    pub fn is_possible(&self) -> bool {
+        let stripes: u64 = self.stripes.iter().map(|stripe| u64::from(stripe.len)).sum();
+        let is_whole = match self.shared() {
+            Some(_) => u64::from(self.offset) + self.cipher_len <= stripes,
+            None => self.offset == 0 && self.cipher_len == stripes,
+        };
+        is_whole
+            && self.stripes.iter().all(StripeRecord::is_possible)
+            && self.plain_len <= self.cipher_len
+            && self.cipher_len == ciphertext_len(self.plain_len)
+    }
+}
+
+/// The plaintext of several parts: as much as a number can say where it is more.
+fn plain_len(parts: &[PartManifest]) -> u64 {
+    parts.iter().map(|part| part.plain_len).fold(0, u64::saturating_add)
 }
 
 /// What a client knows an uploaded part by.
@@ -106,8 +133,8 @@ impl Manifest {
             true => (number == 1).then_some(0)?,
             false => self.labels.binary_search_by_key(&number, |label| label.number).ok()?,
         };
-        let before = self.parts.get(..at)?.iter().map(|part| part.plain_len).sum();
-        Some(before..before + self.parts.get(at)?.plain_len)
+        let before = plain_len(self.parts.get(..at)?);
+        Some(before..before.saturating_add(self.parts.get(at)?.plain_len))
     }
 
     /// Puts other wrapped keys in the place of the parts'; whether there was one for each.
@@ -123,7 +150,7 @@ impl Manifest {
 
     /// Bytes of plaintext.
     pub fn plain_len(&self) -> u64 {
-        self.parts.iter().map(|part| part.plain_len).sum()
+        plain_len(&self.parts)
     }
 
     /// All stripes in order.
@@ -176,6 +203,48 @@ mod tests {
         assert_eq!(part.shared(), Some(&part.stripes[0]));
         part.stripes.push(part.stripes[0].clone());
         assert_eq!(part.shared(), None);
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_no_lengths() {
+        let mut absurd = manifest();
+        absurd.parts.iter_mut().for_each(|part| part.plain_len = u64::MAX);
+        absurd.labels = [1, 2].map(|number| PartLabel { number, checksums: Checksums::default() }).to_vec();
+        let absurd = Manifest::from_row(&absurd.to_row()).unwrap();
+        assert_eq!(absurd.plain_len(), u64::MAX);
+        assert_eq!(absurd.part_range(2), Some(u64::MAX..u64::MAX));
+        assert!(absurd.parts.iter().all(|part| !part.is_possible()));
+    }
+
+    #[test]
+    fn lengths_agree_or_a_part_is_not_read() {
+        let mut part = manifest().parts.remove(0);
+        part.stripes[0].len = 640;
+        (part.plain_len, part.cipher_len) = (624, 640);
+        assert!(part.is_possible());
+        let changed = |change: fn(&mut PartManifest)| {
+            let mut part = part.clone();
+            change(&mut part);
+            part.is_possible()
+        };
+        let shared = changed(|part| (part.plain_len, part.cipher_len, part.offset) = (14, 30, 610));
+        assert!(shared, "the last bytes of a shared stripe");
+        let changes: [fn(&mut PartManifest); 11] = [
+            |part| part.plain_len += 1,
+            |part| part.plain_len = u64::MAX,
+            |part| part.offset = 1,
+            |part| (part.plain_len, part.cipher_len, part.offset) = (14, 30, 611),
+            |part| part.cipher_len += 1,
+            |part| part.stripes.clear(),
+            |part| part.stripes[0].len += 1,
+            |part| part.stripes[0].shard_len = 0,
+            |part| part.stripes[0].shard_len = u32::MAX,
+            |part| part.stripes[0].data_shards = 0,
+            |part| part.stripes[0].hashes.truncate(9),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert!(!changed(change), "change {number}");
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ mod website;
 pub use front::{Connection, Domains, Front};
 pub(crate) use lifecycle::rules_of;
 pub use locate::{Located, LocatedShard, LocatedStripe};
+#[cfg(any(test, feature = "checks"))]
+pub(crate) use query::parameters;
 pub use usage::{AccountUsage, all as usage_of_all};
 
 use std::sync::Arc;

@@ -95,3 +95,22 @@ impl Setting {
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arion_types::signing::{sign, verify};
+
+    #[test]
+    fn what_was_signed_holds_and_nothing_else_passes_for_it() {
+        let (me, other) = (GATEWAY.node().0, SUBMITTER.node().0);
+        let signature = sign(&GATEWAY.key(), b"one");
+        assert!(verify(&me, b"one", &signature) && verify(&me, b"one", &signature));
+        assert!(!verify(&me, b"two", &signature) && !verify(&other, b"one", &signature));
+        for bit in 0..512 {
+            let mut changed = signature;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!verify(&me, b"one", &changed), "bit {bit}");
+        }
+    }
+}

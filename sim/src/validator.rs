@@ -32,6 +32,8 @@ use crate::{
 /// A miner may be silent for this long.
 pub const OUT_AFTER: Duration = Duration::from_secs(300);
 const IN_AFTER: Duration = Duration::from_secs(60);
+/// Between looks at how miners stand: more often would bring nothing but work.
+const LOOK: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(6);
 const LEDGER_POLL: Duration = Duration::from_secs(10);
 const REPAIR: RepairOptions = RepairOptions {
@@ -148,6 +150,7 @@ impl Validator {
             standings,
             params: PARAMS,
             min_miners: 30,
+            tick: LOOK,
             settle: SETTLE,
             announcements: Arc::new(Announcements::new(0)),
             health,

@@ -1,6 +1,6 @@
 //! Votes for the next map.
 //!
-//! [`Ballot`] decides and has no IO; [`publish`] asks it every second and carries its decisions to the chain.
+//! [`Ballot`] decides and has no IO; [`publish`] asks it all the time and carries its decisions to the chain.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -23,7 +23,8 @@ use crate::{
     weight::Merits,
 };
 
-const TICK: Duration = Duration::from_secs(1);
+/// How often miners are looked at, outside simulations.
+pub const TICK: Duration = Duration::from_secs(1);
 /// A vote is looked up again after this long without a new map.
 const RECHECK_MS: u64 = 30_000;
 /// Blocks after which what the chain says of miners is read again, besides with every new map: it changes once for a weight bucket.
@@ -131,12 +132,14 @@ pub struct Publisher {
     pub chain: Arc<dyn VoteChain>,
     /// Heartbeats.
     pub liveness: Arc<Mutex<Liveness>>,
-    /// What is made of them; looked at anew every second.
+    /// What is made of them; looked at anew every [`Publisher::tick`].
     pub standings: Arc<Mutex<Standings>>,
     /// Parameters of maps.
     pub params: CrushParams,
     /// Least number of miners in the first map.
     pub min_miners: usize,
+    /// Between looks: [`TICK`].
+    pub tick: Duration,
     /// See [`Ballot::new`].
     pub settle: Duration,
     /// Where the next map is told.
@@ -153,7 +156,7 @@ pub async fn publish(publisher: Publisher) {
     let mut waiting_for = String::new();
     let mut known = Known::default();
     loop {
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(publisher.tick).await;
         publisher.look_at_miners(&mut known).await;
         let next = publisher.proposal(&known.merits);
         // Who is banned has to be known.

@@ -227,10 +227,9 @@ impl MemoryDisk {
     pub fn edit(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         if let Some(file) = state.names.get(name).copied() {
-            let content = &mut state.files[file];
-            change(&mut content.live);
-            content.durable = content.live.clone();
-            content.pending.clear();
+            let mut content = std::mem::take(&mut state.files[file].live);
+            change(&mut content);
+            state.files[file].replace(content);
         }
     }
 
@@ -412,14 +411,13 @@ impl DiskFile for MemoryFile {
         }
         let mut state = self.disk.state();
         let synced = state.operate();
+        // Where the process died what was written may be under way.
+        let is_dead = state.faults.dies_at.is_some_and(|at| state.operations > at);
         let file = &mut state.files[self.file];
-        if synced.is_ok() {
-            file.durable.clone_from(&file.live);
-        }
-        // Where it failed the writes are forgotten: still read, never written. Where the process died they may be
-        // under way.
-        if state.faults.dies_at.is_none_or(|at| state.operations <= at) {
-            state.files[self.file].pending.clear();
+        match &synced {
+            Ok(()) => file.sync(),
+            Err(_) if is_dead => {}
+            Err(_) => file.forget(),
         }
         synced
     }
@@ -444,5 +442,6 @@ impl DiskFile for MemoryFile {
         for pending in &file.pending {
             pending.apply(&mut file.live);
         }
+        file.forgotten = false;
     }
 }

@@ -110,6 +110,10 @@ struct Given {
 fn from_file(path: &Path, keys: &[Key]) -> Result<BTreeMap<usize, Given>, SettingsError> {
     let text = std::fs::read_to_string(path)
         .map_err(|reason| SettingsError::Unreadable { path: path.to_owned(), reason })?;
+    from_text(&text, path, keys)
+}
+
+fn from_text(text: &str, path: &Path, keys: &[Key]) -> Result<BTreeMap<usize, Given>, SettingsError> {
     let file = text.parse::<Table>();
     let file =
         file.map_err(|reason| SettingsError::NotToml { path: path.to_owned(), reason: Box::new(reason) })?;
@@ -182,14 +186,7 @@ impl<S: Settings, const PLACES: bool> Flags<S, PLACES> {
             None => BTreeMap::new(),
         };
         given.extend(self.given.clone());
-        load(&keys, &given).map_err(|reason| {
-            // Keys do not depend on each other here: the one that is wrong is wrong alone.
-            let alone = |(number, one): (&usize, &Given)| {
-                let reason = load::<S>(&keys, &BTreeMap::from([(*number, one.clone())])).err()?;
-                Some(SettingsError::Value { place: one.place.clone(), reason })
-            };
-            given.iter().find_map(alone).unwrap_or(SettingsError::Defaults(reason))
-        })
+        load_given(&keys, &given)
     }
 
     /// The file of `--config`, which counts no more from here on.
@@ -220,6 +217,17 @@ impl<S: Settings, const PLACES: bool> Flags<S, PLACES> {
         }
         text
     }
+}
+
+fn load_given<S: Settings>(keys: &[Key], given: &BTreeMap<usize, Given>) -> Result<Loaded<S>, SettingsError> {
+    load(keys, given).map_err(|reason| {
+        // Keys do not depend on each other here: the one that is wrong is wrong alone.
+        let alone = |(number, one): (&usize, &Given)| {
+            let reason = load::<S>(keys, &BTreeMap::from([(*number, one.clone())])).err()?;
+            Some(SettingsError::Value { place: one.place.clone(), reason })
+        };
+        given.iter().find_map(alone).unwrap_or(SettingsError::Defaults(reason))
+    })
 }
 
 fn load<S: Settings>(keys: &[Key], given: &BTreeMap<usize, Given>) -> Result<Loaded<S>, String> {
@@ -303,6 +311,50 @@ pub fn check_example<S: Settings>(page: &str) {
     shown.sort_unstable();
     assert_eq!(known, shown, "keys of the settings, keys of the example");
     assert!(page.contains(S::EXAMPLE), "copy example.toml into the operator's page");
+    assert!(check_text::<S>(S::EXAMPLE));
+    for key in &keys {
+        let section = key.section.map(|section| format!("[{section}]\n")).unwrap_or_default();
+        for value in ODD_VALUES {
+            check_text::<S>(&format!("{section}{} = {value}", key.name));
+        }
+    }
+}
+
+/// What no key is made for, or hardly one.
+const ODD_VALUES: [&str; 14] = [
+    "0",
+    "-1",
+    "9223372036854775807",
+    "1e308",
+    "nan",
+    "true",
+    "\"\"",
+    "\"1\"",
+    "\"18446744073709551615d\"",
+    "\"18446744073709551615TiB\"",
+    "\"\\u0000\"",
+    "[]",
+    "[[\"x\"], {}]",
+    "1979-05-27",
+];
+
+/// For tests and the fuzzer: whether a configuration file with this text is taken. Panics where what was taken says something else when
+/// it is written and read again, and where it is not said what is wrong.
+pub fn check_text<S: Settings>(text: &str) -> bool {
+    let (keys, path) = (keys(S::EXAMPLE), Path::new("made-up.toml"));
+    let read = |text: &str| load_given::<S>(&keys, &from_text(text, path, &keys)?);
+    match read(text) {
+        Ok(Loaded { settings, .. }) => {
+            let shown = toml::to_string(&settings).expect("what was read can be written");
+            let again = read(&shown).unwrap_or_else(|reason| panic!("{reason}: {shown}")).settings;
+            assert_eq!(shown, toml::to_string(&again).expect("what was read can be written"));
+            true
+        }
+        Err(reason) => {
+            assert!(!matches!(reason, SettingsError::Defaults(_)), "{reason}");
+            false
+        }
+    }
 }
 
 #[cfg(test)]

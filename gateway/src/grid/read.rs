@@ -83,7 +83,7 @@ impl Grid {
         tokio::spawn(async move {
             let mut start = 0u64;
             for part in parts {
-                let end = start + part.manifest.plain_len;
+                let end = start.saturating_add(part.manifest.plain_len);
                 let within = range.start.max(start)..range.end.min(end);
                 // An empty object has nothing to read but still something to verify: its one segment.
                 if within.start < within.end || (range.is_empty() && part.manifest.plain_len == 0) {
@@ -106,6 +106,9 @@ impl Grid {
         sender: &mpsc::Sender<Result<Bytes, ReadError>>,
     ) -> Result<(), ReadError> {
         let manifest = &part.manifest;
+        if !manifest.is_possible() {
+            return Err(CodeError::Shape.into());
+        }
         let (segments, sealed) = match plain.is_empty() {
             true => (0..1, 0..manifest.cipher_len),
             false => segment_range(plain.clone(), manifest.plain_len),
@@ -146,6 +149,9 @@ impl Grid {
         self: &Arc<Self>,
         record: &StripeRecord,
     ) -> Result<Vec<Bytes>, ReadError> {
+        if !record.is_possible() {
+            return Err(CodeError::Shape.into());
+        }
         let data = usize::from(record.data_shards);
         let whole = Wanted { record: record.clone(), bytes: 0..data * record.shard_len as usize };
         let (sender, mut receiver) = mpsc::channel(data);
@@ -157,6 +163,15 @@ impl Grid {
         fetch.await.map_err(|_| ReadError::Internal)?;
         if shards.len() == data { Ok(shards) } else { Err(ReadError::Internal) }
     }
+}
+
+/// How many bytes the shards of a part are asked for where these of its ciphertext are wanted.
+#[cfg(any(test, feature = "checks"))]
+pub(crate) fn wanted_bytes(part: &PartManifest, sealed: Range<u64>) -> u64 {
+    let pieces = pieces(part, sealed);
+    let of_piece =
+        |piece: &Wanted| piece.shards().map(|shard| piece.of_shard(shard).len() as u64).sum::<u64>();
+    pieces.iter().map(of_piece).sum()
 }
 
 /// Stripes fetched one behind the other, some of them ahead.

@@ -115,7 +115,12 @@ impl Front {
         Connection { front: self.clone(), peer }
     }
 
-    async fn answer(&self, mut request: HttpRequest, peer: SocketAddr) -> Result<HttpResponse, HttpError> {
+    /// Answers a request of a connection from `peer`.
+    pub(crate) async fn answer(
+        &self,
+        mut request: HttpRequest,
+        peer: SocketAddr,
+    ) -> Result<HttpResponse, HttpError> {
         request.extensions_mut().insert(Peer(peer.ip()));
         let id = random_id();
         request.extensions_mut().insert(RequestId(id.clone()));

@@ -11,7 +11,7 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = Option<(String, String)
 }
 
 /// All parameters in order, percent-decoded; those that do not decode are left out.
-pub(super) fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     pairs(query).flatten()
 }
 

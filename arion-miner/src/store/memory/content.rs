@@ -45,11 +45,37 @@ pub(super) struct Content {
     pub(super) live: Vec<u8>,
     pub(super) durable: Vec<u8>,
     pub(super) pending: Vec<Pending>,
+    /// Whether a failed sync has forgotten changes that are still read.
+    pub(super) forgotten: bool,
     /// Reads that touch these fail with `EIO`, until they are written.
     pub(super) unreadable: Vec<Range<u64>>,
 }
 
 impl Content {
+    /// All that was written is durable.
+    pub(super) fn sync(&mut self) {
+        match std::mem::take(&mut self.forgotten) {
+            true => self.durable.clone_from(&self.live),
+            // Files are long, and what is new in them is not.
+            false => self.pending.iter().for_each(|pending| pending.apply(&mut self.durable)),
+        }
+        self.pending.clear();
+    }
+
+    /// What was not synced is still read, and will not be written.
+    pub(super) fn forget(&mut self) {
+        self.forgotten |= !self.pending.is_empty();
+        self.pending.clear();
+    }
+
+    /// Another content, all of it durable.
+    pub(super) fn replace(&mut self, content: Vec<u8>) {
+        self.durable.clone_from(&content);
+        self.live = content;
+        self.pending.clear();
+        self.forgotten = false;
+    }
+
     /// Whether these bytes can be written: what stands beside them in their pages has to be read first.
     pub(super) fn takes(&self, written: Range<u64>) -> bool {
         let (pages, length) = (pages(&written), self.live.len() as u64);
@@ -99,5 +125,5 @@ pub(super) fn cut(file: &Content, chance: &mut Chance) -> Content {
         }
     }
     let unreadable = file.unreadable.clone();
-    Content { live: content.clone(), durable: content, pending: Vec::new(), unreadable }
+    Content { live: content.clone(), durable: content, pending: Vec::new(), forgotten: false, unreadable }
 }
