@@ -17,13 +17,16 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arion_daemon::now_ms;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::{
+    sync::{Notify, Semaphore, oneshot},
+    time::Instant,
+};
 
 use super::{Grid, write::WriteError};
 use crate::manifest::StripeRecord;
@@ -34,7 +37,7 @@ pub(super) const SMALL_OBJECT_BYTES: usize = 128 << 10;
 const SMALL_STRIPE_BYTES: usize = 1 << 20;
 /// A stripe that is not full waits for the one on its way at most this long: that may be held up by miners that it does not need.
 const SLOT_PATIENCE: Duration = Duration::from_millis(250);
-/// A stripe whose turn comes waits at most this long for those whom the one before it answered.
+/// A short stripe whose turn comes waits at most this long for those whom the one before it answered.
 const RETURN_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Decides which uploads share a stripe.
@@ -55,19 +58,22 @@ struct Class {
     waiting: AtomicUsize,
     /// The most of them at once since the last stripe left.
     peak: AtomicUsize,
-    /// How long the last stripe took, in microseconds.
-    took_us: AtomicU64,
+    /// How long at most a stripe waits for those whom the one before it answered.
+    patience: Duration,
+    /// Until when they may come back.
+    returning: Mutex<Option<Instant>>,
 }
 
 impl Class {
-    fn new(stripe_bytes: usize) -> Self {
+    fn new(stripe_bytes: usize, patience: Duration) -> Self {
         Self {
             stripe_bytes,
+            patience,
             open: Mutex::default(),
             slot: Semaphore::new(1),
             waiting: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
-            took_us: AtomicU64::new(0),
+            returning: Mutex::default(),
         }
     }
 
@@ -80,15 +86,19 @@ impl Class {
         self.peak.store(self.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// Who writes one object after the other comes back soon after an answer. Half of what a stripe takes is little to wait for
+    /// that: what comes along need not take part in another.
     fn answered(&self, members: usize, took: Duration) {
         self.waiting.fetch_sub(members, Ordering::Relaxed);
-        self.took_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        *self.returning() = Some(Instant::now() + self.patience.min(took / 2));
     }
 
-    /// Who writes one object after the other comes back soon after an answer. Half of what a stripe takes is little to wait for
-    /// that, if what takes part in it then need not take part in another.
     fn return_patience(&self) -> Duration {
-        RETURN_PATIENCE.min(Duration::from_micros(self.took_us.load(Ordering::Relaxed) / 2))
+        self.returning().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    fn returning(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.returning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> MutexGuard<'_, Option<Arc<Pack>>> {
@@ -99,8 +109,9 @@ impl Class {
 impl Packer {
     pub(super) fn new(stripe_bytes: usize) -> Self {
         Self {
-            small: Class::new(SMALL_STRIPE_BYTES.min(stripe_bytes)),
-            large: Class::new(stripe_bytes),
+            small: Class::new(SMALL_STRIPE_BYTES.min(stripe_bytes), RETURN_PATIENCE),
+            // Their bytes cost more than their stripes.
+            large: Class::new(stripe_bytes, Duration::ZERO),
             uploads: AtomicUsize::new(0),
         }
     }
@@ -242,10 +253,7 @@ impl Grid {
                 // Nobody is waited for when everybody is here.
                 let uploads = &self.packer.uploads;
                 pack.gather(self.options.pack_delay, |members| members >= uploads.load(Ordering::Relaxed)).await;
-                if let Ok(slot) = class.slot.try_acquire() {
-                    return Some(slot);
-                }
-                // While others are on their way, more may join, and then come back.
+                // While others are on their way, more may join, and then those who were on their way.
                 let slot = tokio::time::timeout(SLOT_PATIENCE, class.slot.acquire()).await.ok()?.ok()?;
                 let peak = &class.peak;
                 pack.gather(class.return_patience(), |members| members >= peak.load(Ordering::Relaxed)).await;
@@ -314,14 +322,16 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_millis(13));
     }
 
-    #[test]
-    fn those_who_come_back_are_counted_and_waited_for_half_a_stripe_at_most() {
-        let class = Class::new(1);
+    #[tokio::test(start_paused = true)]
+    async fn those_who_come_back_are_counted_and_waited_for_half_a_stripe_at_most() {
+        let class = Class::new(1, RETURN_PATIENCE);
         assert_eq!(class.return_patience(), Duration::ZERO);
         (0..5).for_each(|_| class.joined());
         class.left();
         class.answered(3, Duration::from_millis(30));
         assert_eq!(class.return_patience(), Duration::from_millis(15));
+        tokio::time::advance(Duration::from_millis(5)).await;
+        assert_eq!(class.return_patience(), Duration::from_millis(10));
         let peak = |class: &Class| class.peak.load(Ordering::Relaxed);
         assert_eq!(peak(&class), 5);
         class.joined();
@@ -329,5 +339,7 @@ mod tests {
         assert_eq!(peak(&class), 3);
         class.answered(3, Duration::from_secs(9));
         assert_eq!(class.return_patience(), RETURN_PATIENCE);
+        tokio::time::advance(RETURN_PATIENCE).await;
+        assert_eq!(class.return_patience(), Duration::ZERO);
     }
 }
