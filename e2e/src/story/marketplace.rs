@@ -1,7 +1,7 @@
 //! The marketplace: credits are bought, storage is charged, a service is paid, another refunded, and what was earned is
 //! settled 60 / 30 / 10 to the unit.
 //!
-//! Everybody's balance is computed in [`books`] from what the story did, and compared with the chain's. On a network
+//! Everybody's balance is computed in `story/books.rs` from what the story did, and compared with the chain's. On a network
 //! of its own this takes two settlement periods, 4 minutes; the story of the chain tells it while an era passes.
 
 mod parties;
