@@ -1,9 +1,10 @@
 //! Sharing stripes: what small uploads bring in the same moment goes out as one stripe.
 //!
 //! A stripe costs a round trip to thirty miners and two commits of metadata, however little is in it. So the ciphertext of a
-//! small upload waits a moment for others (never longer than [`pack_delay`](super::GridOptions::pack_delay), and not at all
-//! when no other upload is under way), and while a shared stripe is on its way, the next one fills; once it is full it leaves in
-//! any case. Up to [`SMALL_OBJECT_BYTES`] are shared among themselves, in short stripes: whoever reads one of them fetches a short shard.
+//! small upload waits a moment for others ([`pack_delay`](super::GridOptions::pack_delay) at most, and not at all
+//! when no other upload is under way). While a shared stripe is on its way, the next one fills; once it is full it leaves in
+//! any case. A short stripe waits a little for those, too, whom the one before it answered: who writes one object after the other
+//! comes back. Up to [`SMALL_OBJECT_BYTES`] are shared among themselves, in short stripes: whoever reads one of them fetches a short shard.
 //!
 //! # Invariants
 //! - Every member has its own key: what shares a stripe shares no secret.
