@@ -93,7 +93,7 @@ pub struct WriteConfig {
     pub stripe_timeout: Pause,
     /// Largest upload that shares a stripe with others.
     pub pack_object_max: ByteSize,
-    /// Longest wait for others to share a stripe with.
+    /// Wait for others to share a stripe with.
     pub pack_delay: HumanDuration,
     /// Shared stripes of which less is needed are written anew.
     pub compact_below_percent: u8,
