@@ -70,6 +70,10 @@ See docs/operate/validator.md.";
             .add(announcement::PATH, move |_| told.answer());
         let http = HttpServer::bind_with(&config.http, health.clone(), metrics.register(), routes).await?;
         let holdings = Arc::new(Holdings::open(&config.data_dir)?);
+        if !config.gateways.is_empty() {
+            let followed = config.gateways.iter().map(|gateway| gateway.node_id).collect();
+            holdings.keep_only(&followed)?;
+        }
         health.detail("node_id", node_id(&key).to_string());
         let (client, view) = config.chain.reach(EARLIER_MAPS, &health).await?;
         let liveness = Liveness::new(view.genesis(), config.heartbeat_interval.0);

@@ -3,22 +3,25 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `signed` | shard (32 bytes), miner (32) | gateway (32), size (u32), stripe (32) |
+//! | `claims` | shard (32 bytes), miner (32), gateway (32) | size (u32), stripe (32) |
 //! | `stripes` | stripe (32) | SCALE row (`stripes.rs`) |
 //! | `held` | miner (32), gateway (32) | bytes (u64) |
 //! | `served` | miner (32), gateway (32) | SCALE `arion_ledger::Statements` |
 //! | `named` | shard (32 bytes), gateway (32) | nothing |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //!
-//! Everything here can be read again from the ledgers: a file of an earlier layout is emptied when it is opened.
+//! Everything here can be read again from the ledgers: those of a file of an earlier layout are, when it is opened.
 //!
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
-//! - `held` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
+//! - `held` is the sum over `claims`, in which a shard that two ledgers have on a miner counts once (`claims.rs`).
 //! - `named` has every shard that a ledger speaks of and has not deleted since, by whatever receipt and whoever has it: also where
 //!   the receipt does not count, and for each of several gateways. What is not in it is nobody's.
-//! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard, and when its miner is released.
+//! - A place in `stripes` is in `claims`, too; both go with the deletion of their shard, and when its miner is released, by all gateways
+//!   that had it.
+//! - Of a gateway that is not followed any more nothing is left ([`Holdings::keep_only`]).
 
+mod claims;
 mod stripes;
 
 use std::{
@@ -31,15 +34,12 @@ use arion_ledger::{Book, BookError, Change, Statements};
 use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use codec::{DecodeAll, Encode};
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
+use claims::{CLAIMS, Claims};
 use stripes::STRIPES;
 pub use stripes::{Place, Stripe};
 
-type SignedKey = ([u8; 32], [u8; 32]);
-type SignedValue = ([u8; 32], u32, [u8; 32]);
-
-const SIGNED: TableDefinition<SignedKey, SignedValue> = TableDefinition::new("signed");
 /// Miner, gateway.
 type HeldKey = ([u8; 32], [u8; 32]);
 
@@ -48,8 +48,11 @@ const SERVED: TableDefinition<HeldKey, &[u8]> = TableDefinition::new("served");
 /// Shard, gateway.
 const NAMED: TableDefinition<([u8; 32], [u8; 32]), ()> = TableDefinition::new("named");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
+/// Of the layout in which a shard of a miner had one gateway: shard, miner - gateway, size, stripe.
+const BEFORE_CLAIMS: TableDefinition<([u8; 32], [u8; 32]), ([u8; 32], u32, [u8; 32])> =
+    TableDefinition::new("signed");
 /// Of the layout that did not know stripes.
-const BEFORE_STRIPES: TableDefinition<SignedKey, ([u8; 32], u32)> = TableDefinition::new("shards");
+const BEFORE_STRIPES: TableDefinition<([u8; 32], [u8; 32]), ([u8; 32], u32)> = TableDefinition::new("shards");
 /// Of the layout that did not know what was served.
 const BEFORE_SERVED: TableDefinition<[u8; 32], u64> = TableDefinition::new("miners");
 
@@ -112,13 +115,23 @@ impl Holdings {
             );
             transaction.delete_table(BEFORE_STRIPES)?;
             transaction.delete_table(BEFORE_SERVED)?;
-            transaction.delete_table(SIGNED)?;
+            transaction.delete_table(BEFORE_CLAIMS)?;
+            transaction.delete_table(CLAIMS)?;
             transaction.delete_table(STRIPES)?;
             transaction.delete_table(CURSORS)?;
         }
         // Of the layout that did not know what is named: lines come again, and what they say is known already stays as it is.
         if !transaction.list_tables()?.any(|table| table.name() == NAMED.name()) {
             transaction.delete_table(CURSORS)?;
+        }
+        if transaction.list_tables()?.any(|table| table.name() == BEFORE_CLAIMS.name()) {
+            tracing::info!(
+                "the store is of an earlier version: the ledgers are read again for what two of them have"
+            );
+            claims::convert(&transaction, BEFORE_CLAIMS)?;
+            let mut cursors = transaction.open_table(CURSORS)?;
+            let gateways = gateways_of(&cursors)?;
+            gateways.iter().try_for_each(|gateway| cursors.insert(gateway.0, 0).map(drop))?;
         }
         let mut bytes = BTreeMap::new();
         for entry in transaction.open_table(HELD)?.iter()? {
@@ -131,7 +144,7 @@ impl Holdings {
             let stated = Statements::decode_all(&mut row.value()).map_err(|_| StoreError::Row)?;
             served.insert(of_key(key.value()), stated);
         }
-        transaction.open_table(SIGNED)?;
+        transaction.open_table(CLAIMS)?;
         transaction.open_table(STRIPES)?;
         transaction.open_table(NAMED)?;
         transaction.open_table(CURSORS)?;
@@ -171,10 +184,10 @@ impl Holdings {
         node: &NodeId,
         shards: impl IntoIterator<Item = ShardHash>,
     ) -> Result<HashSet<ShardHash>, StoreError> {
-        let table = self.database.begin_read()?.open_table(SIGNED)?;
+        let table = self.database.begin_read()?.open_table(CLAIMS)?;
         let mut found = HashSet::new();
         for shard in shards {
-            if table.get((shard.0, node.0))?.is_some() {
+            if table.range(claims::of_miner(&shard, node))?.next().is_some() {
                 found.insert(shard);
             }
         }
@@ -202,12 +215,10 @@ impl Holdings {
     }
 
     fn take_over(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<(), StoreError> {
-        let (mut sums, mut statements) = (BTreeMap::new(), BTreeMap::new());
+        let mut statements = BTreeMap::new();
         let transaction = self.database.begin_write()?;
-        {
-            let mut signed = transaction.open_table(SIGNED)?;
-            let mut stripes = transaction.open_table(STRIPES)?;
-            let mut held = transaction.open_table(HELD)?;
+        let sums = {
+            let mut claims = Claims::open(&transaction)?;
             let mut served = transaction.open_table(SERVED)?;
             let mut named = transaction.open_table(NAMED)?;
             for change in changes {
@@ -217,46 +228,13 @@ impl Holdings {
                     }
                     Change::Stored(receipt) => {
                         named.insert((receipt.shard.0, gateway.0), ())?;
-                        let key = (receipt.shard.0, receipt.node_id.0);
-                        if signed.get(key)?.is_none() {
-                            signed.insert(key, (gateway.0, receipt.size, receipt.stripe.0))?;
-                            let key = (receipt.node_id, *gateway);
-                            let sum = add(&mut held, key, |sum| sum.saturating_add(receipt.size.into()))?;
-                            sums.insert(key, sum);
-                        }
-                        stripes::stored(&mut stripes, gateway, receipt)?;
+                        claims.stored(gateway, receipt)?;
                     }
                     Change::Deleted { shard } => {
                         named.remove((shard.0, gateway.0))?;
-                        let mut gone = Vec::new();
-                        for entry in signed.range((shard.0, [0; 32])..=(shard.0, [0xff; 32]))? {
-                            let (key, value) = entry?;
-                            let (of, size, stripe) = value.value();
-                            if of == gateway.0 {
-                                gone.push((NodeId(key.value().1), size, stripe));
-                            }
-                        }
-                        for (node, size, stripe) in gone {
-                            signed.remove((shard.0, node.0))?;
-                            stripes::deleted(&mut stripes, &stripe, shard, &node)?;
-                            let key = (node, *gateway);
-                            let sum = add(&mut held, key, |sum| sum.saturating_sub(size.into()))?;
-                            sums.insert(key, sum);
-                        }
+                        claims.deleted(gateway, shard)?;
                     }
-                    Change::Released { shard, miner } => {
-                        let key = (shard.0, miner.0);
-                        let known = signed.get(key)?.map(|value| value.value());
-                        if let Some((of, size, stripe)) = known
-                            && of == gateway.0
-                        {
-                            signed.remove(key)?;
-                            stripes::deleted(&mut stripes, &stripe, shard, miner)?;
-                            let key = (*miner, *gateway);
-                            let sum = add(&mut held, key, |sum| sum.saturating_sub(size.into()))?;
-                            sums.insert(key, sum);
-                        }
-                    }
+                    Change::Released { shard, miner } => claims.given_up(gateway, shard, miner)?,
                     Change::Served(line) => {
                         let key = (line.miner.0, gateway.0);
                         let row = served.get(key)?.map(|row| Statements::decode_all(&mut row.value()));
@@ -275,12 +253,47 @@ impl Holdings {
                 }
             }
             transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
-        }
+            claims.sums
+        };
         transaction.commit()?;
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).extend(sums);
         self.served.lock().unwrap_or_else(PoisonError::into_inner).extend(statements);
         Ok(())
     }
+
+    /// Forgets what the ledger of a gateway says, as if nothing of it had been read. What others have as well counts for them.
+    pub fn forget(&self, gateway: &NodeId) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        let sums = {
+            let mut claims = Claims::open(&transaction)?;
+            claims.forgotten(gateway)?;
+            transaction.open_table(NAMED)?.retain(|(_, of), ()| of != gateway.0)?;
+            transaction.open_table(SERVED)?.retain(|(_, of), _| of != gateway.0)?;
+            transaction.open_table(CURSORS)?.remove(gateway.0)?;
+            claims.sums
+        };
+        transaction.commit()?;
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.extend(sums);
+        bytes.retain(|(_, of), _| of != gateway);
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, of), _| of != gateway);
+        Ok(())
+    }
+
+    /// Forgets every gateway but these, which are followed: nobody would say any more what the others delete.
+    pub fn keep_only(&self, followed: &BTreeSet<NodeId>) -> Result<(), StoreError> {
+        let known = gateways_of(&self.database.begin_read()?.open_table(CURSORS)?)?;
+        for gateway in known.iter().filter(|gateway| !followed.contains(gateway)) {
+            tracing::warn!(%gateway, "is not among `gateways` any more: what its ledger said is forgotten");
+            self.forget(gateway)?;
+        }
+        Ok(())
+    }
+}
+
+/// The gateways whose ledgers were read.
+fn gateways_of(cursors: &impl ReadableTable<[u8; 32], u64>) -> Result<Vec<NodeId>, StoreError> {
+    cursors.iter()?.map(|entry| Ok(NodeId(entry?.0.value()))).collect()
 }
 
 fn of_key((miner, gateway): HeldKey) -> (NodeId, NodeId) {
@@ -293,18 +306,6 @@ fn of_miner<'a, T>(
     node: &NodeId,
 ) -> impl Iterator<Item = (&'a (NodeId, NodeId), &'a T)> {
     rows.range((*node, NodeId([0; 32]))..=(*node, NodeId([0xff; 32])))
-}
-
-fn add(
-    held: &mut Table<'_, HeldKey, u64>,
-    (miner, gateway): (NodeId, NodeId),
-    change: impl Fn(u64) -> u64,
-) -> Result<u64, StoreError> {
-    let key = (miner.0, gateway.0);
-    let before = held.get(key)?.map_or(0, |sum| sum.value());
-    let after = change(before);
-    held.insert(key, after)?;
-    Ok(after)
 }
 
 /// [`Holdings`] as followers write into them.
@@ -478,6 +479,55 @@ mod tests {
         assert_eq!(holdings.bytes_of(&node(1)), 0);
     }
 
+    /// A gateway that is made again from a snapshot has another node id, and a ledger that begins anew with the same shards.
+    #[test]
+    fn what_a_lost_gateway_had_is_that_of_the_one_made_again_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let said = |bytes| Change::Served(Served { miner: node(1), from: 0, until: 1, bytes });
+        {
+            let holdings = Holdings::open(directory.path()).unwrap();
+            holdings.take_over(&GATEWAY, &[stored(1, 2, 64), stored(1, 3, 64), stored(1, 5, 64)], 3).unwrap();
+            holdings.take_over(&OTHER, &[stored(1, 2, 64), stored(1, 3, 64), said(100)], 3).unwrap();
+            assert_eq!((holdings.bytes_of(&node(1)), holdings.served_by(&node(1), 1)), (192, 0));
+            let stripe = holdings.stripe(&StripeId([1; 32])).unwrap().unwrap();
+            assert_eq!(stripe.gateways, [GATEWAY, OTHER]);
+        }
+        let holdings = Holdings::open(directory.path()).unwrap();
+        holdings.keep_only(&[OTHER].into()).unwrap();
+        assert_eq!((holdings.bytes_of(&node(1)), holdings.served_by(&node(1), 1)), (128, 100));
+        assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.cursor_of(&OTHER).unwrap()), (0, 3));
+        let stripes = holdings.stripes(None, 9).unwrap();
+        assert_eq!((stripes.len(), &stripes[0].gateways), (1, &vec![OTHER]), "nobody wants the other stripe");
+        holdings.take_over(&OTHER, &[deleted(2)], 4).unwrap();
+        assert_eq!(holdings.bytes_of(&node(1)), 64);
+        holdings.take_over(&OTHER, &[deleted(3)], 5).unwrap();
+        assert_eq!((holdings.bytes_of(&node(1)), holdings.stripes(None, 9).unwrap()), (0, vec![]));
+        drop(holdings);
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!((holdings.bytes_of(&node(1)), holdings.served_by(&node(1), 1)), (0, 0));
+    }
+
+    #[test]
+    fn a_file_of_the_layout_with_one_gateway_for_a_shard_is_read_again_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let holdings = Holdings::open(directory.path()).unwrap();
+            holdings.take_over(&GATEWAY, &[stored(1, 1, 64)], 1).unwrap();
+            let transaction = holdings.database.begin_write().unwrap();
+            transaction.delete_table(CLAIMS).unwrap();
+            let row = (GATEWAY.0, 64, [0; 32]);
+            transaction.open_table(BEFORE_CLAIMS).unwrap().insert(([1; 32], [1; 32]), row).unwrap();
+            transaction.commit().unwrap();
+        }
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.bytes_of(&node(1))), (0, 64));
+        holdings.take_over(&GATEWAY, &[stored(1, 1, 64), deleted(1)], 2).unwrap();
+        assert_eq!((holdings.bytes_of(&node(1)), holdings.stripes(None, 9).unwrap()), (0, vec![]));
+        drop(holdings);
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!(holdings.cursor_of(&GATEWAY).unwrap(), 2, "once");
+    }
+
     #[test]
     fn a_released_miner_holds_nothing_until_it_signs_again() {
         let directory = tempfile::tempdir().unwrap();
@@ -563,32 +613,45 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn sums_are_those_of_the_shards(lines in proptest::collection::vec((0..2_u8, 0..5_u8, 0..3_u8, 0..4_u8), 1..60)) {
+        fn sums_are_those_of_the_shards(lines in proptest::collection::vec((0..2_u8, 0..6_u8, 0..3_u8, 0..4_u8), 1..60)) {
             let directory = tempfile::tempdir().unwrap();
             let holdings = Holdings::open(directory.path()).unwrap();
-            let mut expected = BTreeMap::new();
+            let mut expected = BTreeSet::new();
             for (gateway, kind, miner, shard) in lines {
                 let from = [GATEWAY, OTHER][usize::from(gateway)];
                 let change = match kind {
                     0..3 => {
-                        expected.entry((shard, miner)).or_insert(gateway);
+                        expected.insert((shard, miner, gateway));
                         stored(miner, shard, 64)
                     }
                     3 => {
-                        expected.retain(|(of, _), by| (*of, *by) != (shard, gateway));
+                        expected.retain(|(of, _, by)| (*of, *by) != (shard, gateway));
                         deleted(shard)
                     }
-                    _ => {
-                        expected.retain(|of, by| (*of, *by) != ((shard, miner), gateway));
+                    4 => {
+                        expected.remove(&(shard, miner, gateway));
                         Change::Released { shard: ShardHash([shard; 32]), miner: node(miner) }
+                    }
+                    _ => {
+                        expected.retain(|(.., by)| *by != gateway);
+                        holdings.forget(&from).unwrap();
+                        continue;
                     }
                 };
                 holdings.take_over(&from, &[change], 1).unwrap();
+                let pairs: BTreeSet<_> = expected.iter().map(|(shard, miner, _)| (*shard, *miner)).collect();
                 let stripes = holdings.stripes(None, 9).unwrap();
                 let places: usize = stripes.iter().map(|stripe| stripe.places.len()).sum();
-                prop_assert!(places == expected.len() && stripes.iter().all(|stripe| !stripe.places.is_empty()));
+                prop_assert!(places == pairs.len() && stripes.iter().all(|stripe| !stripe.places.is_empty()));
+                for stripe in &stripes {
+                    let of: BTreeSet<NodeId> = stripe.gateways.iter().copied().collect();
+                    let by = |(shard, _, by): &(u8, u8, u8)| {
+                        (StripeId([shard / 2; 32]) == stripe.id).then_some([GATEWAY, OTHER][usize::from(*by)])
+                    };
+                    prop_assert_eq!(of, expected.iter().filter_map(by).collect());
+                }
                 for n in 0..3 {
-                    let count = expected.keys().filter(|(_, miner)| *miner == n).count() as u64;
+                    let count = pairs.iter().filter(|(_, miner)| *miner == n).count() as u64;
                     prop_assert_eq!(holdings.bytes_of(&node(n)), 64 * count);
                 }
             }

@@ -26,6 +26,7 @@ use crate::{
     docket::{Action, Ask, Conclusion, Docket, Verdict},
     evidence::{self, Evidence},
     metrics::Metrics,
+    sampler::Target,
     store::{Attested, Store},
 };
 
@@ -147,12 +148,20 @@ impl Auditor {
     }
 
     async fn is_still_wanted(&self, ask: &Ask) -> bool {
-        match self.followers.get(&ask.target.gateway) {
-            Some(follower) if follower.sync().await.is_ok() => {
-                self.docket().sampler().target(&ask.target.node, &ask.target.shard).is_some()
+        let Target { node, shard, mut gateway, .. } = ask.target;
+        // What one gateway has given up meanwhile may be another one's, whose ledger has to be read then.
+        for _ in 0..self.followers.len() {
+            match self.followers.get(&gateway) {
+                Some(follower) if follower.sync().await.is_ok() => {}
+                _ => return false,
             }
-            _ => false,
+            match self.docket().sampler().target(&node, &shard) {
+                Some(target) if target.gateway == gateway => return true,
+                Some(target) => gateway = target.gateway,
+                None => return false,
+            }
         }
+        false
     }
 
     fn sign(&self, verdict: &Verdict) -> AttestationRecord {

@@ -28,7 +28,7 @@ impl Book for ShardBook {
     async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
         let (store, gateway) = (self.store.clone(), *gateway);
         let applied = arion_daemon::work::blocking(move || store.apply(&gateway, &changes, reached)).await;
-        let Applied { added, removed } = applied.map_err(BookError::new)?.map_err(BookError::new)?;
+        let Applied { added, removed, passed } = applied.map_err(BookError::new)?.map_err(BookError::new)?;
         let mut docket = self.docket.lock().unwrap_or_else(PoisonError::into_inner);
         let sampler = docket.sampler_mut();
         // A miner that was released may have signed anew behind that.
@@ -37,6 +37,9 @@ impl Book for ShardBook {
         }
         for target in added {
             sampler.add(target, 0);
+        }
+        for target in passed {
+            sampler.pass(&target);
         }
         Ok(())
     }

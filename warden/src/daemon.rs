@@ -57,6 +57,9 @@ the chain-submitter and the gateways; then `run --config FILE`. See docs/operate
         let metrics = Metrics::default();
         let http = HttpServer::bind(&config.http, health.clone(), metrics.register()).await?;
         let store = Arc::new(Store::open(&config.data_dir)?);
+        if !config.gateways.is_empty() {
+            store.keep_only(&config.gateways.iter().map(|gateway| gateway.node_id).collect())?;
+        }
         health.detail("warden", warden.to_string());
         let (client, view) = config.chain.reach(EARLIER_MAPS, &health).await?;
         let quic = QuicTransport::new(&key)?;

@@ -140,6 +140,14 @@ impl Sampler {
         }
     }
 
+    /// A shard that goes on being wanted, by another gateway.
+    pub fn pass(&mut self, target: &Target) {
+        let live = self.miners.get_mut(&target.node).map(|miner| &mut miner.live);
+        if let Some(entry) = live.and_then(|live| live.get_mut(&target.shard)) {
+            entry.gateway = target.gateway;
+        }
+    }
+
     /// The next shard of the round; `None` if none is left of the eligible miners.
     pub fn next(&mut self, rng: &mut impl Rng, is_eligible: impl Fn(&NodeId) -> bool) -> Option<Target> {
         let turns = turns(&self.miners, self.last);

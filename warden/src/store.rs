@@ -2,7 +2,8 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `shards` | shard (32 bytes), miner (32) | gateway (32), size (u32), round of the last verdict (u64) |
+//! | `shards` | shard (32 bytes), miner (32) | a gateway that has it (32), size (u32), round of the last verdict (u64) |
+//! | `claims` | shard (32 bytes), miner (32), gateway (32) | size (u32): each gateway whose ledger has it |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //! | `outbox` | number | SCALE `AttestationRecord` |
 //! | `exhibits` | the same number | SCALE `Exhibit` |
@@ -12,22 +13,32 @@
 //! # Invariants
 //! - A page of a ledger and the cursor behind it are one transaction; so are an attestation and the mark that the
 //!   shard has its verdict.
+//! - A shard of a miner is audited while any gateway has a claim on it, for one of those that do: what one gives up passes to another.
 //! - Every change is durable when the function returns.
 //! - No challenge (shard, miner, block) has two verdicts, not even after a crash: two that differ would end this warden.
 //! - Exhibits that wait for hand-over take at most `EXHIBIT_BYTES_MAX`; attestations are kept without them then.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use arion_ledger::Change;
 use arion_types::{AttestationRecord, Exhibit, NodeId, Receipt, ShardHash, ShownAttestation};
 use codec::{DecodeAll, Encode};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableHandle,
+    WriteTransaction,
+};
 
 use crate::sampler::Target;
 
 type ShardKey = ([u8; 32], [u8; 32]);
 type ShardValue = ([u8; 32], u32, u64);
 
+type ClaimKey = ([u8; 32], [u8; 32], [u8; 32]);
+
+const CLAIMS: TableDefinition<ClaimKey, u32> = TableDefinition::new("claims");
 const SHARDS: TableDefinition<ShardKey, ShardValue> = TableDefinition::new("shards");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
 const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
@@ -91,6 +102,112 @@ pub struct Applied {
     pub added: Vec<Target>,
     /// Shards that were known, with their miners.
     pub removed: Vec<(NodeId, ShardHash)>,
+    /// Shards that go on being audited, for another gateway.
+    pub passed: Vec<Target>,
+}
+
+/// Rows that are looked at at once where all are looked through.
+const PAGE: usize = 4_096;
+
+/// The tables that change with a claim, in one transaction.
+struct Claims<'t> {
+    claims: Table<'t, ClaimKey, u32>,
+    shards: Table<'t, ShardKey, ShardValue>,
+    applied: Applied,
+}
+
+impl<'t> Claims<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            claims: transaction.open_table(CLAIMS)?,
+            shards: transaction.open_table(SHARDS)?,
+            applied: Applied::default(),
+        })
+    }
+
+    fn stored(&mut self, gateway: &NodeId, receipt: &Receipt) -> Result<(), StoreError> {
+        let Receipt { node_id: node, shard, size, .. } = *receipt;
+        let claim = (shard.0, node.0, gateway.0);
+        if self.claims.get(claim)?.is_none() {
+            self.claims.insert(claim, size)?;
+        }
+        let key = (shard.0, node.0);
+        if self.shards.get(key)?.is_none() {
+            self.shards.insert(key, (gateway.0, size, 0))?;
+            self.applied.added.push(Target { node, shard, size, gateway: *gateway });
+        }
+        Ok(())
+    }
+
+    fn deleted(&mut self, gateway: &NodeId, shard: &ShardHash) -> Result<(), StoreError> {
+        let mut nodes = Vec::new();
+        let all = (shard.0, [0; 32], [0; 32])..=(shard.0, [0xff; 32], [0xff; 32]);
+        for entry in self.claims.range(all)? {
+            let (_, node, of) = entry?.0.value();
+            if of == gateway.0 {
+                nodes.push(NodeId(node));
+            }
+        }
+        nodes.iter().try_for_each(|node| self.given_up(gateway, shard, node))
+    }
+
+    fn given_up(&mut self, gateway: &NodeId, shard: &ShardHash, node: &NodeId) -> Result<(), StoreError> {
+        if self.claims.remove((shard.0, node.0, gateway.0))?.is_none() {
+            return Ok(());
+        }
+        let key = (shard.0, node.0);
+        let known = self.shards.get(key)?.map(|value| value.value());
+        let Some((_, _, round)) = known.filter(|(of, ..)| *of == gateway.0) else { return Ok(()) };
+        let others = (shard.0, node.0, [0; 32])..=(shard.0, node.0, [0xff; 32]);
+        let next = self.claims.range(others)?.next().transpose()?;
+        match next.map(|(key, size)| (key.value().2, size.value())) {
+            Some((other, size)) => {
+                self.shards.insert(key, (other, size, round))?;
+                let (node, shard, gateway) = (*node, *shard, NodeId(other));
+                self.applied.passed.push(Target { node, shard, size, gateway });
+            }
+            None => {
+                self.shards.remove(key)?;
+                self.applied.added.retain(|target| (&target.shard, &target.node) != (shard, node));
+                self.applied.removed.push((*node, *shard));
+            }
+        }
+        Ok(())
+    }
+
+    fn forgotten(&mut self, gateway: &NodeId) -> Result<(), StoreError> {
+        let mut from = ([0; 32], [0; 32], [0; 32]);
+        loop {
+            let page = self.claims.range(from..)?.take(PAGE);
+            let keys = page.map(|entry| Ok(entry?.0.value())).collect::<Result<Vec<_>, StoreError>>()?;
+            for (shard, node, _) in keys.iter().filter(|(.., of)| *of == gateway.0) {
+                self.given_up(gateway, &ShardHash(*shard), &NodeId(*node))?;
+            }
+            match keys.last() {
+                // What is looked at again is one row.
+                Some(last) if keys.len() == PAGE => from = *last,
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Takes over the layout in which a shard of a miner had one gateway: the ledgers are read again for what two of them have.
+fn convert(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut claims = transaction.open_table(CLAIMS)?;
+    for entry in transaction.open_table(SHARDS)?.iter()? {
+        let (key, value) = entry?;
+        let ((shard, node), (gateway, size, _)) = (key.value(), value.value());
+        claims.insert((shard, node, gateway), size)?;
+    }
+    let mut cursors = transaction.open_table(CURSORS)?;
+    let gateways = gateways_of(&cursors)?;
+    gateways.iter().try_for_each(|gateway| Ok(cursors.insert(gateway.0, 0).map(drop)?))
+}
+
+/// The gateways whose ledgers were read.
+fn gateways_of(cursors: &impl ReadableTable<[u8; 32], u64>) -> Result<Vec<NodeId>, StoreError> {
+    cursors.iter()?.map(|entry| Ok(NodeId(entry?.0.value()))).collect()
 }
 
 /// The store.
@@ -113,6 +230,9 @@ impl Store {
     /// The store in an open database.
     pub fn on(database: Database) -> Result<Self, StoreError> {
         let transaction = database.begin_write()?;
+        if !transaction.list_tables()?.any(|table| table.name() == CLAIMS.name()) {
+            convert(&transaction)?;
+        }
         transaction.open_table(SHARDS)?;
         transaction.open_table(CURSORS)?;
         transaction.open_table(OUTBOX)?;
@@ -151,50 +271,47 @@ impl Store {
     /// Takes over a page of a gateway's ledger. Returns what really changed. A gateway removes only what came from
     /// it.
     pub fn apply(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<Applied, StoreError> {
-        let Applied { mut added, mut removed } = Applied::default();
         let transaction = self.database.begin_write()?;
-        {
-            let mut shards = transaction.open_table(SHARDS)?;
+        let applied = {
+            let mut claims = Claims::open(&transaction)?;
             for change in changes {
                 match change {
-                    Change::Stored(Receipt { node_id: node, shard, size, .. }) => {
-                        let key = (shard.0, node.0);
-                        if shards.get(key)?.is_none() {
-                            shards.insert(key, (gateway.0, *size, 0))?;
-                            added.push(Target { node: *node, shard: *shard, size: *size, gateway: *gateway });
-                        }
-                    }
-                    Change::Deleted { shard } => {
-                        let mut nodes = Vec::new();
-                        for entry in shards.range((shard.0, [0; 32])..=(shard.0, [0xff; 32]))? {
-                            let (key, value) = entry?;
-                            if value.value().0 == gateway.0 {
-                                nodes.push(key.value().1);
-                            }
-                        }
-                        for node in nodes {
-                            shards.remove((shard.0, node))?;
-                            added.retain(|target| (target.shard, target.node.0) != (*shard, node));
-                            removed.push((NodeId(node), *shard));
-                        }
-                    }
-                    Change::Released { shard, miner } => {
-                        let key = (shard.0, miner.0);
-                        let is_its = |value: ShardValue| value.0 == gateway.0;
-                        if shards.get(key)?.is_some_and(|value| is_its(value.value())) {
-                            shards.remove(key)?;
-                            added.retain(|target| (target.shard, target.node) != (*shard, *miner));
-                            removed.push((*miner, *shard));
-                        }
-                    }
+                    Change::Stored(receipt) => claims.stored(gateway, receipt)?,
+                    Change::Deleted { shard } => claims.deleted(gateway, shard)?,
+                    Change::Released { shard, miner } => claims.given_up(gateway, shard, miner)?,
                     // Who served how much is nothing to audit.
                     Change::Named { .. } | Change::Served(_) => {}
                 }
             }
             transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
-        }
+            claims.applied
+        };
         transaction.commit()?;
-        Ok(Applied { added, removed })
+        Ok(applied)
+    }
+
+    /// Forgets what the ledger of a gateway says, as if nothing of it had been read. Returns what really changed.
+    pub fn forget(&self, gateway: &NodeId) -> Result<Applied, StoreError> {
+        let transaction = self.database.begin_write()?;
+        let applied = {
+            let mut claims = Claims::open(&transaction)?;
+            claims.forgotten(gateway)?;
+            transaction.open_table(CURSORS)?.remove(gateway.0)?;
+            claims.applied
+        };
+        transaction.commit()?;
+        Ok(applied)
+    }
+
+    /// Forgets every gateway but these, which are followed: nobody would say any more what the others delete. Before
+    /// [`Store::shards`] is asked.
+    pub fn keep_only(&self, followed: &BTreeSet<NodeId>) -> Result<(), StoreError> {
+        let known = gateways_of(&self.database.begin_read()?.open_table(CURSORS)?)?;
+        for gateway in known.iter().filter(|gateway| !followed.contains(gateway)) {
+            tracing::warn!(%gateway, "is not among `gateways` any more: what its ledger said is forgotten");
+            self.forget(gateway)?;
+        }
+        Ok(())
     }
 
     /// The round; 1 at first.
@@ -430,6 +547,48 @@ mod tests {
         assert_eq!(store.attest(&record(299), &target(3, 1), 6).unwrap(), Attested::Not);
         let signed = store.database.begin_read().unwrap().open_table(SIGNED).unwrap();
         assert_eq!(signed.len().unwrap(), 4);
+    }
+
+    /// A gateway that is made again from a snapshot has another node id, and a ledger that begins anew with the same shards.
+    #[test]
+    fn what_a_lost_gateway_had_is_audited_for_the_one_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let again = NodeId([8; 32]);
+        let of = |gateway, node, shard| Target { gateway, ..target(node, shard) };
+        {
+            let store = Store::open(directory.path()).unwrap();
+            store.apply(&GATEWAY, &[stored(1, 1), stored(1, 2), stored(1, 3)], 3).unwrap();
+            assert_eq!(store.apply(&again, &[stored(1, 1), stored(1, 2)], 2).unwrap(), Applied::default());
+            store.attest(&record(1), &target(1, 1), 7).unwrap();
+            // Both are followed for a while.
+            let Applied { added, removed, passed } = store.apply(&GATEWAY, &[deleted(2)], 4).unwrap();
+            assert_eq!((added, removed, passed), (vec![], vec![], vec![of(again, 1, 2)]));
+        }
+        let store = Store::open(directory.path()).unwrap();
+        store.keep_only(&[again].into()).unwrap();
+        assert_eq!(store.shards().unwrap(), [(of(again, 1, 1), 7), (of(again, 1, 2), 0)]);
+        assert_eq!((store.cursor(&GATEWAY).unwrap(), store.cursor(&again).unwrap()), (0, 2));
+        let Applied { removed, .. } = store.apply(&again, &[deleted(1), deleted(2)], 4).unwrap();
+        assert_eq!(removed, [1, 2].map(|shard| (NodeId([1; 32]), ShardHash([shard; 32]))));
+        assert!(store.shards().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_of_the_layout_with_one_gateway_for_a_shard_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let store = Store::open(directory.path()).unwrap();
+            store.apply(&GATEWAY, &[stored(1, 1)], 1).unwrap();
+            store.attest(&record(1), &target(1, 1), 7).unwrap();
+            let transaction = store.database.begin_write().unwrap();
+            transaction.delete_table(CLAIMS).unwrap();
+            transaction.commit().unwrap();
+        }
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!((store.cursor(&GATEWAY).unwrap(), store.shards().unwrap()), (0, vec![(target(1, 1), 7)]));
+        assert_eq!(store.apply(&GATEWAY, &[stored(1, 1), deleted(1)], 2).unwrap().removed.len(), 1);
+        drop(store);
+        assert_eq!(Store::open(directory.path()).unwrap().cursor(&GATEWAY).unwrap(), 2, "once");
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn row(bytes: &[u8]) -> Option<StripeRow> {
 
 /// A receipt. What contradicts an earlier one about the stripe is not taken.
 pub(super) fn stored(
-    stripes: &mut Table<'_, [u8; 32], &[u8]>,
+    stripes: &mut Table<'_, [u8; 32], &'static [u8]>,
     gateway: &NodeId,
     receipt: &Receipt,
 ) -> Result<(), StoreError> {
@@ -103,7 +103,7 @@ pub(super) fn stored(
 
 /// A miner's shard is no longer wanted.
 pub(super) fn deleted(
-    stripes: &mut Table<'_, [u8; 32], &[u8]>,
+    stripes: &mut Table<'_, [u8; 32], &'static [u8]>,
     stripe: &[u8; 32],
     shard: &ShardHash,
     node: &NodeId,
@@ -114,6 +114,28 @@ pub(super) fn deleted(
         true => stripes.remove(stripe)?.map(drop),
         false => stripes.insert(stripe, after.encode().as_slice())?.map(drop),
     };
+    Ok(())
+}
+
+/// A gateway has given up a shard of a stripe; `has` says of a place whether it still has that one.
+pub(super) fn left(
+    stripes: &mut Table<'_, [u8; 32], &'static [u8]>,
+    stripe: &[u8; 32],
+    gateway: &NodeId,
+    has: impl Fn(&Place) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let Some(mut after) = stripes.get(stripe)?.and_then(|bytes| row(bytes.value())) else { return Ok(()) };
+    // Usually the only one.
+    if after.gateways.len() < 2 {
+        return Ok(());
+    }
+    for place in &after.places {
+        if has(place)? {
+            return Ok(());
+        }
+    }
+    after.gateways.retain(|of| of != gateway);
+    stripes.insert(stripe, after.encode().as_slice())?;
     Ok(())
 }
 
