@@ -60,7 +60,7 @@ impl PlacedMap {
     }
 }
 
-/// What a request handler may ask. Everything is `None` until the chain has been reached once.
+/// What a request handler may ask. Everything is `None` until something is known of the chain.
 pub trait ChainFacts: Send + Sync + 'static {
     /// Hash of block 0.
     fn genesis(&self) -> Option<GenesisHash>;
@@ -87,10 +87,11 @@ impl Anchors for ChainClient {
 /// Built maps by epoch and root.
 type PlacedMaps = BTreeMap<(Epoch, [u8; 32]), Arc<PlacedMap>>;
 
-/// [`ChainFacts`] of a node's RPC.
+/// [`ChainFacts`] of a node's RPC, and of what it said last as long as it was not reached.
 #[derive(Default)]
 pub struct LiveChain {
     view: OnceLock<ChainView>,
+    kept: OnceLock<ChainView>,
     maps: Mutex<PlacedMaps>,
 }
 
@@ -100,15 +101,25 @@ impl LiveChain {
         let _ = self.view.set(view);
     }
 
+    /// Sets what the chain said last, to go by until it is reached; later calls change nothing.
+    pub fn set_kept(&self, view: ChainView) {
+        let _ = self.kept.set(view);
+    }
+
     /// The view, once the chain was reached.
-    pub fn view(&self) -> Option<&ChainView> {
+    pub fn live(&self) -> Option<&ChainView> {
         self.view.get()
+    }
+
+    /// The view, or before that what the chain said last, if it is known.
+    pub fn view(&self) -> Option<&ChainView> {
+        self.live().or_else(|| self.kept.get())
     }
 }
 
 impl ChainFacts for LiveChain {
     fn genesis(&self) -> Option<GenesisHash> {
-        self.view.get().map(ChainView::genesis)
+        self.view().map(ChainView::genesis)
     }
 
     fn roles(&self, node: &NodeId) -> Option<Roles> {

@@ -1,7 +1,7 @@
 //! The running miner: store, QUIC server, chain view, heartbeats, health.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize},
@@ -10,12 +10,16 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use arion_chain::{ChainClient, ChainView, ConnectError, ViewConfig};
+use arion_chain::{ChainClient, ChainView, ConnectError, Snapshot, ViewConfig};
 use arion_daemon::{
-    Health, HttpServer, chain, check_writable_dir, prometheus_client::registry::Registry, read_secret_key,
+    Health, HttpServer,
+    chain::{self, Genesis},
+    check_writable_dir,
+    prometheus_client::registry::Registry,
+    read_secret_key,
 };
 use arion_net::{Attachment, AttachmentState, QuicServer, QuicTransport, ServerOptions};
-use arion_types::{map::Endpoint, signing};
+use arion_types::{GenesisHash, map::Endpoint, signing};
 use ed25519_dalek::SigningKey;
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -24,6 +28,7 @@ use crate::{
     config::Config,
     disks,
     heartbeat::Reporter,
+    kept_chain,
     metrics::Metrics,
     open_files,
     orphans::{self, Collector, Orphans},
@@ -34,6 +39,8 @@ use crate::{
 
 /// Requests under way get this long when the miner stops.
 const DRAIN: Duration = Duration::from_secs(3);
+/// A miner that has waited for a node for so long goes by what the chain said last.
+const KEPT_AFTER: Duration = Duration::from_secs(5);
 /// Pause between looks at what health and metrics say.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -203,12 +210,56 @@ async fn open_store(config: &Config, clock: &Clock) -> anyhow::Result<Arc<Volume
 }
 
 impl Context {
-    /// Reaches the chain, then reports to the validators for good. Ends only with an error.
+    /// Reaches the chain and follows it; reports to the validators for good. Ends only with an error.
     async fn join_network(self: Arc<Self>) -> Result<(), ConnectError> {
         let earlier_maps = ViewConfig::default().earlier_maps;
-        let (client, view) = self.config.chain.reach(earlier_maps, &self.health).await?;
-        let genesis = view.genesis();
+        let file = self.config.data_dir.join(kept_chain::FILE);
+        let kept = self.kept(&file).await;
+        // It goes on with the chain that its shards are of, or not at all.
+        let mut chain = self.config.chain.clone();
+        chain.genesis = chain.genesis.or(kept.as_ref().map(|(genesis, _)| Genesis(*genesis)));
+        let mut reports = JoinSet::new();
+        let reach = chain.reach(earlier_maps, &self.health);
+        tokio::pin!(reach);
+        let (client, view) = tokio::select! {
+            reached = &mut reach => reached?,
+            () = tokio::time::sleep(KEPT_AFTER) => {
+                if let Some((genesis, snapshot)) = kept {
+                    let (block, epoch) = (snapshot.block.number, snapshot.epoch());
+                    tracing::warn!(block, epoch, "no node answers: going on with what the chain said last");
+                    self.chain.set_kept(ChainView::manual(genesis, snapshot).0);
+                    self.report(genesis, &mut reports);
+                }
+                reach.await?
+            }
+        };
         self.chain.set(view.clone());
+        if reports.is_empty() {
+            self.report(view.genesis(), &mut reports);
+        }
+        if self.config.validators.is_empty() {
+            tracing::warn!("no validators configured: nobody will hear of this miner");
+        }
+        reports.spawn(kept_chain::keep(file, view.clone()));
+        reports.spawn(self.collector(client, view).run());
+        while reports.join_next().await.is_some() {}
+        std::future::pending().await
+    }
+
+    /// What the chain said last, if that is known.
+    async fn kept(&self, file: &Path) -> Option<(GenesisHash, Snapshot)> {
+        let (path, named) = (file.to_owned(), self.config.chain.genesis.map(|genesis| genesis.0));
+        match tokio::task::spawn_blocking(move || kept_chain::read(&path, named)).await.ok()? {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "what the chain said last cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Reports to the validators for good.
+    fn report(&self, genesis: GenesisHash, reports: &mut JoinSet<()>) {
         let reporter = Arc::new(Reporter {
             key: self.key.clone(),
             genesis,
@@ -222,16 +273,9 @@ impl Context {
             interval: self.config.heartbeat_interval.0,
             last_sent_at: AtomicU64::new(0),
         });
-        if self.config.validators.is_empty() {
-            tracing::warn!("no validators configured: nobody will hear of this miner");
-        }
-        let mut reports = JoinSet::new();
-        reports.spawn(self.collector(client, view).run());
         for validator in self.config.validators.clone() {
             reports.spawn(reporter.clone().report_to(validator.into()));
         }
-        while reports.join_next().await.is_some() {}
-        std::future::pending().await
     }
 
     fn collector(&self, client: ChainClient, view: ChainView) -> Collector {
@@ -257,7 +301,14 @@ impl Context {
             if let Some(view) = self.chain.view() {
                 let snapshot = view.snapshot();
                 block = Some(snapshot.block.number);
-                chain::report(view, &self.health);
+                match self.chain.live() {
+                    Some(view) => chain::report(view, &self.health),
+                    // That the chain is not reached is said already.
+                    None => {
+                        self.health.detail("finalized_block", snapshot.block.number);
+                        self.health.detail("epoch", snapshot.epoch());
+                    }
+                }
                 let is_registered = self.chain.roles(&node_id).is_some_and(|roles| roles.miner);
                 let in_map =
                     snapshot.current.as_ref().is_some_and(|map| map.miner_by_node(&node_id).is_some());

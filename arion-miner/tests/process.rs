@@ -2,7 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use arion_stranger::{Program, get};
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use arion_chain::{BlockRef, Registry, Snapshot};
+use arion_miner::kept_chain;
+use arion_net::{CallError, PeerAddr, QuicTransport, Transport};
+use arion_protocol::{ErrorCode, Request};
+use arion_stranger::{FakeNode, Program, get};
+use arion_types::{ShardHash, signing};
+use ed25519_dalek::SigningKey;
 
 fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_arion-miner"), &[], &["--listen"])
@@ -26,6 +34,52 @@ fn tools_work_beside_a_running_miner_and_a_second_one_is_refused() {
     let again = program.run(&[]);
     again.http();
     again.stop();
+}
+
+/// It answered nobody before it had reached a node, although it had what the chain had said before: with its node away, a miner that was
+/// started again was as good as lost.
+#[test]
+fn without_a_node_it_serves_by_what_the_chain_said_last() {
+    let (program, gateway) = (program(), SigningKey::from_bytes(&[3; 32]));
+    let registry = Registry { gateways: [signing::node_id(&gateway)].into(), ..Registry::default() };
+    let said = Snapshot {
+        block: BlockRef { number: 77, hash: [7; 32] },
+        registry: Arc::new(registry),
+        ..Snapshot::default()
+    };
+    kept_chain::write(&program.data().join(kept_chain::FILE), [7; 32], &said).unwrap();
+    let node_id = signing::node_id(&arion_daemon::read_secret_key(&program.data().join("node.key")).unwrap());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = closed.local_addr().unwrap();
+    drop(closed);
+    let mut running = program.run(&[("--chain-url", &format!("ws://{node}"))]);
+    let http = running.http();
+    let peer = PeerAddr { node_id, endpoint: running.field("miner started", "quic") };
+    let line = running.line("going on with what the chain said last");
+    assert!(line.contains("77"), "{line}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let ask = |key: SigningKey| {
+        let request = Request::Fetch { shard: ShardHash([1; 32]) };
+        runtime.block_on(async {
+            let transport = QuicTransport::new(&key).unwrap();
+            let answer = transport.call(&peer, request, bytes::Bytes::new(), Duration::from_secs(20)).await;
+            transport.close().await;
+            answer.map(drop)
+        })
+    };
+    let said = ask(gateway);
+    assert!(matches!(said, Err(CallError::Refused { code: ErrorCode::NotFound, .. })), "{said:?}");
+    let stranger = ask(SigningKey::from_bytes(&[4; 32]));
+    assert!(
+        matches!(stranger, Err(CallError::Refused { code: ErrorCode::Unauthorized, .. })),
+        "{stranger:?}"
+    );
+    let health = get(&http, "/health");
+    assert!(health.starts_with("HTTP/1.1 503") && health.contains("no node answers"), "{health}");
+    // What was kept is of another chain than the one that is there.
+    let _other = FakeNode::start(node, [9; 32]);
+    let ended = running.end();
+    assert!(!ended.success());
 }
 
 #[test]

@@ -1,18 +1,14 @@
 //! What is kept while the miner does not run: magic `ARIONORP` 8, version u32 = 1, number u64; entries of shard 32 and age in milliseconds
 //! u64; BLAKE3 of everything before. Integers are little-endian.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io, path::Path, time::Duration};
 
 use arion_types::ShardHash;
 
 use super::suspects::Suspects;
+use crate::small_file::{self, Head};
 
-const HEAD: &[u8; 12] = b"ARIONORP\x01\0\0\0";
+const HEAD: &Head = b"ARIONORP\x01\0\0\0";
 const ENTRY_BYTES: usize = 40;
 
 /// What the file says; `None` where there is none, or it is no such file. It is gone, durably, when this returns.
@@ -23,7 +19,7 @@ pub(super) fn take(path: &Path) -> io::Result<Option<Suspects>> {
         Err(error) => return Err(error),
     };
     fs::remove_file(path)?;
-    sync_directory(path)?;
+    small_file::sync_directory(path)?;
     let read = read(&bytes);
     if read.is_none() {
         tracing::warn!(path = %path.display(), "the file of shards that nobody wants cannot be read: their time begins anew");
@@ -33,37 +29,20 @@ pub(super) fn take(path: &Path) -> io::Result<Option<Suspects>> {
 
 /// Writes the file, durably.
 pub(super) fn write(path: &Path, suspects: &Suspects) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(&encoded(suspects))?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_directory(path)
+    small_file::write(path, HEAD, &said(suspects))
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn encoded(suspects: &Suspects) -> Vec<u8> {
-    let mut bytes = HEAD.to_vec();
-    bytes.extend((suspects.iter().len() as u64).to_le_bytes());
+fn said(suspects: &Suspects) -> Vec<u8> {
+    let mut bytes = (suspects.iter().len() as u64).to_le_bytes().to_vec();
     for (shard, age) in suspects.iter() {
         bytes.extend(shard.0);
         bytes.extend(u64::try_from(age.as_millis()).unwrap_or(u64::MAX).to_le_bytes());
     }
-    let sum = blake3::hash(&bytes);
-    bytes.extend(sum.as_bytes());
     bytes
 }
 
 fn read(bytes: &[u8]) -> Option<Suspects> {
-    let (said, sum) = bytes.split_last_chunk::<32>()?;
-    if blake3::hash(said).as_bytes() != sum {
-        return None;
-    }
-    let (number, entries) = said.strip_prefix(HEAD)?.split_first_chunk::<8>()?;
+    let (number, entries) = small_file::decoded(HEAD, bytes)?.split_first_chunk::<8>()?;
     let entries = entries.chunks_exact(ENTRY_BYTES);
     if !entries.remainder().is_empty() || u64::from_le_bytes(*number) != entries.len() as u64 {
         return None;
@@ -96,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_not_such_a_file_counts_for_nothing() {
-        let good = encoded(&suspects());
+        let good = small_file::encoded(HEAD, &said(&suspects()));
         assert_eq!(good.len(), 12 + 8 + 2 * 40 + 32);
         assert_eq!(read(&good), Some(suspects()));
         for at in 0..good.len() {
