@@ -71,7 +71,7 @@ fn without_a_node_it_serves_by_what_the_chain_said_last() {
     assert!(matches!(said, Err(CallError::Refused { code: ErrorCode::NotFound, .. })), "{said:?}");
     let stranger = ask(SigningKey::from_bytes(&[4; 32]));
     assert!(
-        matches!(stranger, Err(CallError::Refused { code: ErrorCode::Unauthorized, .. })),
+        matches!(stranger, Err(CallError::Refused { code: ErrorCode::NotRegistered, .. })),
         "{stranger:?}"
     );
     let health = get(&http, "/health");
