@@ -40,8 +40,11 @@ use claims::{CLAIMS, Claims};
 use stripes::STRIPES;
 pub use stripes::{Place, Stripe};
 
+type Id = [u8; 32];
+/// Shard, miner.
+type ShardKey = (Id, Id);
 /// Miner, gateway.
-type HeldKey = ([u8; 32], [u8; 32]);
+type HeldKey = (Id, Id);
 
 const HELD: TableDefinition<HeldKey, u64> = TableDefinition::new("held");
 const SERVED: TableDefinition<HeldKey, &[u8]> = TableDefinition::new("served");
@@ -49,10 +52,9 @@ const SERVED: TableDefinition<HeldKey, &[u8]> = TableDefinition::new("served");
 const NAMED: TableDefinition<([u8; 32], [u8; 32]), ()> = TableDefinition::new("named");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
 /// Of the layout in which a shard of a miner had one gateway: shard, miner - gateway, size, stripe.
-const BEFORE_CLAIMS: TableDefinition<([u8; 32], [u8; 32]), ([u8; 32], u32, [u8; 32])> =
-    TableDefinition::new("signed");
+const BEFORE_CLAIMS: TableDefinition<ShardKey, (Id, u32, Id)> = TableDefinition::new("signed");
 /// Of the layout that did not know stripes.
-const BEFORE_STRIPES: TableDefinition<([u8; 32], [u8; 32]), ([u8; 32], u32)> = TableDefinition::new("shards");
+const BEFORE_STRIPES: TableDefinition<ShardKey, (Id, u32)> = TableDefinition::new("shards");
 /// Of the layout that did not know what was served.
 const BEFORE_SERVED: TableDefinition<[u8; 32], u64> = TableDefinition::new("miners");
 

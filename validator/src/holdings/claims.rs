@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use arion_types::{NodeId, Receipt, ShardHash};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::{HELD, HeldKey, StoreError, stripes, stripes::STRIPES};
+use super::{HELD, HeldKey, Id, ShardKey, StoreError, stripes, stripes::STRIPES};
 
 /// Shard, miner, gateway.
-type ClaimKey = ([u8; 32], [u8; 32], [u8; 32]);
+type ClaimKey = (Id, Id, Id);
 /// Size, stripe.
-type ClaimValue = (u32, [u8; 32]);
+type ClaimValue = (u32, Id);
 
 pub(super) const CLAIMS: TableDefinition<ClaimKey, ClaimValue> = TableDefinition::new("claims");
 
@@ -156,7 +156,7 @@ impl<'t> Claims<'t> {
 /// Takes over the layout in which a shard of a miner had one gateway.
 pub(super) fn convert(
     transaction: &WriteTransaction,
-    before: TableDefinition<([u8; 32], [u8; 32]), ([u8; 32], u32, [u8; 32])>,
+    before: TableDefinition<ShardKey, (Id, u32, Id)>,
 ) -> Result<(), StoreError> {
     let mut claims = transaction.open_table(CLAIMS)?;
     for entry in transaction.open_table(before)?.iter()? {
