@@ -9,6 +9,8 @@
 //! | `served` | miner (32), gateway (32) | SCALE `arion_ledger::Statements` |
 //! | `named` | shard (32 bytes), gateway (32) | nothing |
 //! | `cursors` | gateway (32) | last sequence number taken over |
+//! | `anew-signed` | gateway (32), shard (32), miner (32) | nothing: a line speaks of them that was kept |
+//! | `anew-named` | gateway (32), shard (32) | nothing: likewise |
 //!
 //! Everything here can be read again from the ledgers: a file of an earlier layout is emptied when it is opened.
 //!
@@ -17,8 +19,10 @@
 //! - `held` is the sum over `signed`; a shard that two ledgers have counts once, for the first of them.
 //! - `named` has every shard that a ledger speaks of and has not deleted since, by whatever receipt and whoever has it: also where
 //!   the receipt does not count, and for each of several gateways. What is not in it is nobody's.
+//! - `anew-*` are what came while a ledger was read anew that had been compacted; what did not come goes when that is done.
 //! - A place in `stripes` is in `signed`, too; both go with the deletion of their shard, and when its miner is released.
 
+mod anew;
 mod stripes;
 
 use std::{
@@ -27,7 +31,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arion_ledger::{Book, BookError, Change, Statements};
+use arion_ledger::{Book, BookError, Change, ServedFault, Statements};
 use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use codec::{DecodeAll, Encode};
@@ -48,6 +52,8 @@ const SERVED: TableDefinition<HeldKey, &[u8]> = TableDefinition::new("served");
 /// Shard, gateway.
 const NAMED: TableDefinition<([u8; 32], [u8; 32]), ()> = TableDefinition::new("named");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
+const ANEW_SIGNED: TableDefinition<([u8; 32], [u8; 32], [u8; 32]), ()> = TableDefinition::new("anew-signed");
+const ANEW_NAMED: TableDefinition<([u8; 32], [u8; 32]), ()> = TableDefinition::new("anew-named");
 /// Of the layout that did not know stripes.
 const BEFORE_STRIPES: TableDefinition<SignedKey, ([u8; 32], u32)> = TableDefinition::new("shards");
 /// Of the layout that did not know what was served.
@@ -135,6 +141,8 @@ impl Holdings {
         transaction.open_table(STRIPES)?;
         transaction.open_table(NAMED)?;
         transaction.open_table(CURSORS)?;
+        transaction.open_table(ANEW_SIGNED)?;
+        transaction.open_table(ANEW_NAMED)?;
         transaction.commit()?;
         Ok(Self { database, bytes: Mutex::new(bytes), served: Mutex::new(served) })
     }
@@ -201,7 +209,13 @@ impl Holdings {
         Ok(table.get(gateway.0)?.map_or(0, |cursor| cursor.value()))
     }
 
-    fn take_over(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<(), StoreError> {
+    /// Takes over what lines change, and the cursor behind them; with `None` lines of a ledger that is read anew.
+    fn take_over(
+        &self,
+        gateway: &NodeId,
+        changes: &[Change],
+        cursor: impl Into<Option<u64>>,
+    ) -> Result<(), StoreError> {
         let (mut sums, mut statements) = (BTreeMap::new(), BTreeMap::new());
         let transaction = self.database.begin_write()?;
         {
@@ -212,7 +226,7 @@ impl Holdings {
             let mut named = transaction.open_table(NAMED)?;
             for change in changes {
                 match change {
-                    Change::Named { shard } => {
+                    Change::Named { shard, .. } => {
                         named.insert((shard.0, gateway.0), ())?;
                     }
                     Change::Stored(receipt) => {
@@ -266,6 +280,8 @@ impl Holdings {
                                 served.insert(key, stated.encode().as_slice())?;
                                 statements.insert((line.miner, *gateway), stated);
                             }
+                            // It was known already.
+                            Err(ServedFault::Overlap { until }) if line.until <= until => {}
                             Err(fault) => tracing::warn!(
                                 %gateway, miner = %line.miner, %fault,
                                 "what a gateway says that a miner served does not count"
@@ -274,7 +290,10 @@ impl Holdings {
                     }
                 }
             }
-            transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
+            match cursor.into() {
+                Some(cursor) => drop(transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?),
+                None => anew::mark(&transaction, gateway, changes)?,
+            }
         }
         transaction.commit()?;
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).extend(sums);
@@ -318,10 +337,29 @@ impl Book for HoldingsBook {
 
     async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
         let (holdings, gateway) = (self.0.clone(), *gateway);
-        let done =
-            arion_daemon::work::blocking(move || holdings.take_over(&gateway, &changes, reached)).await;
-        done.map_err(BookError::new)?.map_err(BookError::new)
+        in_background(move || holdings.take_over(&gateway, &changes, reached)).await
     }
+
+    async fn begin_anew(&self, gateway: &NodeId) -> Result<(), BookError> {
+        let (holdings, gateway) = (self.0.clone(), *gateway);
+        in_background(move || holdings.begin_anew(&gateway)).await
+    }
+
+    async fn apply_anew(&self, gateway: &NodeId, changes: Vec<Change>) -> Result<(), BookError> {
+        let (holdings, gateway) = (self.0.clone(), *gateway);
+        in_background(move || holdings.take_over(&gateway, &changes, None)).await
+    }
+
+    async fn end_anew(&self, gateway: &NodeId, reached: u64) -> Result<(), BookError> {
+        let (holdings, gateway) = (self.0.clone(), *gateway);
+        in_background(move || holdings.end_anew(&gateway, reached)).await
+    }
+}
+
+async fn in_background(
+    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), BookError> {
+    arion_daemon::work::blocking(work).await.map_err(BookError::new)?.map_err(BookError::new)
 }
 
 #[cfg(test)]
@@ -409,7 +447,7 @@ mod tests {
         let holdings = Holdings::open(directory.path()).unwrap();
         assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.bytes_of(&node(1))), (0, 128));
         // The chain may keep no map of the first line any more.
-        let page = [Change::Named { shard: ShardHash([1; 32]) }, stored(1, 2, 64)];
+        let page = [Change::Named { shard: ShardHash([1; 32]), miner: node(1) }, stored(1, 2, 64)];
         holdings.take_over(&GATEWAY, &page, 2).unwrap();
         assert_eq!(holdings.bytes_of(&node(1)), 128);
         let shards = [1, 2, 3].map(|shard| ShardHash([shard; 32]));
@@ -440,7 +478,9 @@ mod tests {
         assert!(is_named(), "the other gateway has it");
         holdings.take_over(&OTHER, &[deleted(1)], 2).unwrap();
         assert!(!is_named());
-        holdings.take_over(&OTHER, &[Change::Named { shard: ShardHash([1; 32]) }], 3).unwrap();
+        holdings
+            .take_over(&OTHER, &[Change::Named { shard: ShardHash([1; 32]), miner: node(1) }], 3)
+            .unwrap();
         assert!(is_named(), "by a receipt that does not count");
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `shards` | shard (32 bytes), miner (32) | gateway (32), size (u32), round of the last verdict (u64) |
 //! | `cursors` | gateway (32) | last sequence number taken over |
+//! | `anew` | gateway (32), shard (32), miner (32) | nothing: a line speaks of them that was kept of a ledger that is read anew |
 //! | `outbox` | number | SCALE `AttestationRecord` |
 //! | `exhibits` | the same number | SCALE `Exhibit` |
 //! | `signed` | block (u64), shard (32), miner (32) | nothing: there is a verdict |
@@ -21,7 +22,9 @@ use std::path::{Path, PathBuf};
 use arion_ledger::Change;
 use arion_types::{AttestationRecord, Exhibit, NodeId, Receipt, ShardHash, ShownAttestation};
 use codec::{DecodeAll, Encode};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 
 use crate::sampler::Target;
 
@@ -30,6 +33,7 @@ type ShardValue = ([u8; 32], u32, u64);
 
 const SHARDS: TableDefinition<ShardKey, ShardValue> = TableDefinition::new("shards");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
+const ANEW: TableDefinition<([u8; 32], [u8; 32], [u8; 32]), ()> = TableDefinition::new("anew");
 const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
 const EXHIBITS: TableDefinition<u64, &[u8]> = TableDefinition::new("exhibits");
 const SIGNED: TableDefinition<(u64, [u8; 32], [u8; 32]), ()> = TableDefinition::new("signed");
@@ -115,6 +119,7 @@ impl Store {
         let transaction = database.begin_write()?;
         transaction.open_table(SHARDS)?;
         transaction.open_table(CURSORS)?;
+        transaction.open_table(ANEW)?;
         transaction.open_table(OUTBOX)?;
         transaction.open_table(EXHIBITS)?;
         transaction.open_table(SIGNED)?;
@@ -148,9 +153,14 @@ impl Store {
         Ok(table.get(gateway.0)?.map_or(0, |cursor| cursor.value()))
     }
 
-    /// Takes over a page of a gateway's ledger. Returns what really changed. A gateway removes only what came from
-    /// it.
-    pub fn apply(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<Applied, StoreError> {
+    /// Takes over a page of a gateway's ledger; with no cursor of one that is read anew. Returns what really changed. A gateway
+    /// removes only what came from it.
+    pub fn apply(
+        &self,
+        gateway: &NodeId,
+        changes: &[Change],
+        cursor: impl Into<Option<u64>>,
+    ) -> Result<Applied, StoreError> {
         let Applied { mut added, mut removed } = Applied::default();
         let transaction = self.database.begin_write()?;
         {
@@ -191,10 +201,44 @@ impl Store {
                     Change::Named { .. } | Change::Served(_) => {}
                 }
             }
-            transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
+            match cursor.into() {
+                Some(cursor) => drop(transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?),
+                None => mark(&transaction, gateway, changes)?,
+            }
         }
         transaction.commit()?;
         Ok(Applied { added, removed })
+    }
+
+    /// A ledger is about to be read anew: forgets what came when that was done before, and not to its end.
+    pub fn begin_anew(&self, gateway: &NodeId) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        unmark(&transaction, gateway)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// All of a ledger came that was kept: what did not come is not wanted any more. Walks over all shards.
+    pub fn end_anew(&self, gateway: &NodeId, cursor: u64) -> Result<Applied, StoreError> {
+        let mut removed = Vec::new();
+        let transaction = self.database.begin_write()?;
+        {
+            let mut shards = transaction.open_table(SHARDS)?;
+            let marks = transaction.open_table(ANEW)?;
+            for entry in shards.iter()? {
+                let (key, value) = entry?;
+                let ((shard, node), (of, ..)) = (key.value(), value.value());
+                if of == gateway.0 && marks.get((of, shard, node))?.is_none() {
+                    removed.push((NodeId(node), ShardHash(shard)));
+                }
+            }
+            for (node, shard) in &removed {
+                shards.remove((shard.0, node.0))?;
+            }
+            transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
+        }
+        unmark(&transaction, gateway)?;
+        transaction.commit()?;
+        Ok(Applied { added: Vec::new(), removed })
     }
 
     /// The round; 1 at first.
@@ -308,6 +352,24 @@ impl Store {
         }
         Ok(transaction.commit()?)
     }
+}
+
+/// Remembers of what lines speak that were kept.
+fn mark(transaction: &WriteTransaction, gateway: &NodeId, changes: &[Change]) -> Result<(), StoreError> {
+    let mut marks = transaction.open_table(ANEW)?;
+    for change in changes {
+        // A receipt may count no longer because its map is forgotten: it counted when it was read before.
+        if let Change::Stored(Receipt { shard, node_id: miner, .. }) | Change::Named { shard, miner } = change
+        {
+            marks.insert((gateway.0, shard.0, miner.0), ())?;
+        }
+    }
+    Ok(())
+}
+
+fn unmark(transaction: &WriteTransaction, NodeId(gateway): &NodeId) -> Result<(), StoreError> {
+    let all = (*gateway, [0; 32], [0; 32])..=(*gateway, [0xff; 32], [0xff; 32]);
+    Ok(transaction.open_table(ANEW)?.retain_in(all, |_, ()| false)?)
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ pub async fn live_bytes(meta: &Meta) -> u64 {
                 live.insert(signed.receipt.shard, u64::from(signed.receipt.size));
             }
             LedgerRecord::Deleted { shard } => drop(live.remove(&shard)),
-            LedgerRecord::Released { .. } | LedgerRecord::Served(_) => {}
+            LedgerRecord::Released { .. } | LedgerRecord::Served(_) | LedgerRecord::Compacted(_) => {}
         }
     }
     live.values().sum()
