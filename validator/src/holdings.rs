@@ -209,13 +209,12 @@ impl Holdings {
         Ok(table.get(gateway.0)?.map_or(0, |cursor| cursor.value()))
     }
 
-    /// Takes over what lines change, and the cursor behind them; with `None` lines of a ledger that is read anew.
-    fn take_over(
-        &self,
-        gateway: &NodeId,
-        changes: &[Change],
-        cursor: impl Into<Option<u64>>,
-    ) -> Result<(), StoreError> {
+    fn take_over(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<(), StoreError> {
+        self.change(gateway, changes, Some(cursor))
+    }
+
+    /// Takes over what lines change, and the cursor behind them; without one, lines of a ledger that is read anew.
+    fn change(&self, gateway: &NodeId, changes: &[Change], cursor: Option<u64>) -> Result<(), StoreError> {
         let (mut sums, mut statements) = (BTreeMap::new(), BTreeMap::new());
         let transaction = self.database.begin_write()?;
         {
@@ -290,7 +289,7 @@ impl Holdings {
                     }
                 }
             }
-            match cursor.into() {
+            match cursor {
                 Some(cursor) => drop(transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?),
                 None => anew::mark(&transaction, gateway, changes)?,
             }
@@ -347,7 +346,7 @@ impl Book for HoldingsBook {
 
     async fn apply_anew(&self, gateway: &NodeId, changes: Vec<Change>) -> Result<(), BookError> {
         let (holdings, gateway) = (self.0.clone(), *gateway);
-        in_background(move || holdings.take_over(&gateway, &changes, None)).await
+        in_background(move || holdings.change(&gateway, &changes, None)).await
     }
 
     async fn end_anew(&self, gateway: &NodeId, reached: u64) -> Result<(), BookError> {
@@ -482,6 +481,50 @@ mod tests {
             .take_over(&OTHER, &[Change::Named { shard: ShardHash([1; 32]), miner: node(1) }], 3)
             .unwrap();
         assert!(is_named(), "by a receipt that does not count");
+    }
+
+    /// What was dropped of a ledger was deleted or released: it stays until all that was kept came, and goes then, and nothing else.
+    #[test]
+    fn what_does_not_come_when_a_ledger_is_read_anew_goes_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let known = |holdings: &Holdings| {
+            let shards = [1, 2, 3, 4].map(|shard| ShardHash([shard; 32]));
+            let named = holdings.named(&shards, &[GATEWAY].into()).unwrap();
+            let stripes = holdings.stripes(None, 9).unwrap();
+            let places = stripes.iter().map(|stripe| stripe.places.len()).sum::<usize>();
+            (
+                named,
+                [1, 2].map(|n| holdings.bytes_of(&node(n))),
+                places,
+                holdings.cursor_of(&GATEWAY).unwrap(),
+            )
+        };
+        {
+            let holdings = Holdings::open(directory.path()).unwrap();
+            let page = [stored(1, 1, 64), stored(1, 2, 64), stored(2, 2, 64), stored(1, 4, 64)];
+            holdings.take_over(&GATEWAY, &page, 4).unwrap();
+            holdings.take_over(&OTHER, &[stored(2, 5, 64)], 1).unwrap();
+            let before = known(&holdings);
+            assert_eq!(before, (vec![true, true, false, true], [192, 128], 5, 4));
+            holdings.begin_anew(&GATEWAY).unwrap();
+            holdings.change(&GATEWAY, &[stored(1, 1, 64)], None).unwrap();
+            assert_eq!(known(&holdings), before);
+        }
+        // It stopped there: what came does not count any more.
+        let holdings = Holdings::open(directory.path()).unwrap();
+        holdings.begin_anew(&GATEWAY).unwrap();
+        // The map of a receipt is forgotten by now: what it brought stays.
+        let forgotten = Change::Named { shard: ShardHash([4; 32]), miner: node(1) };
+        holdings.change(&GATEWAY, &[stored(2, 2, 64), stored(2, 3, 64), forgotten], None).unwrap();
+        assert_eq!(known(&holdings), (vec![true; 4], [192, 192], 6, 4));
+        holdings.end_anew(&GATEWAY, 4_096).unwrap();
+        let after = (vec![false, true, true, true], [64, 192], 4, 4_096);
+        assert_eq!(known(&holdings), after);
+        holdings.take_over(&GATEWAY, &[], 4_097).unwrap();
+        drop(holdings);
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!(known(&holdings), (after.0, after.1, after.2, 4_097));
+        assert_eq!(holdings.cursor_of(&OTHER).unwrap(), 1);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Book for ShardBook {
 
     async fn apply_anew(&self, gateway: &NodeId, changes: Vec<Change>) -> Result<(), BookError> {
         let gateway = *gateway;
-        self.change(move |store| store.apply(&gateway, &changes, None)).await
+        self.change(move |store| store.apply_anew(&gateway, &changes)).await
     }
 
     async fn end_anew(&self, gateway: &NodeId, reached: u64) -> Result<(), BookError> {

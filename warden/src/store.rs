@@ -153,13 +153,22 @@ impl Store {
         Ok(table.get(gateway.0)?.map_or(0, |cursor| cursor.value()))
     }
 
-    /// Takes over a page of a gateway's ledger; with no cursor of one that is read anew. Returns what really changed. A gateway
-    /// removes only what came from it.
-    pub fn apply(
+    /// Takes over a page of a gateway's ledger. Returns what really changed. A gateway removes only what came from
+    /// it.
+    pub fn apply(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<Applied, StoreError> {
+        self.change(gateway, changes, Some(cursor))
+    }
+
+    /// The same of lines that were kept of a ledger that is read anew.
+    pub fn apply_anew(&self, gateway: &NodeId, changes: &[Change]) -> Result<Applied, StoreError> {
+        self.change(gateway, changes, None)
+    }
+
+    fn change(
         &self,
         gateway: &NodeId,
         changes: &[Change],
-        cursor: impl Into<Option<u64>>,
+        cursor: Option<u64>,
     ) -> Result<Applied, StoreError> {
         let Applied { mut added, mut removed } = Applied::default();
         let transaction = self.database.begin_write()?;
@@ -201,7 +210,7 @@ impl Store {
                     Change::Named { .. } | Change::Served(_) => {}
                 }
             }
-            match cursor.into() {
+            match cursor {
                 Some(cursor) => drop(transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?),
                 None => mark(&transaction, gateway, changes)?,
             }
@@ -436,6 +445,36 @@ mod tests {
         let again = store.apply(&GATEWAY, &[stored(1, 1), released(1, 1), stored(1, 1)], 8).unwrap();
         assert_eq!(again.added, [target(1, 1)]);
         assert_eq!(store.shards().unwrap().len(), 3);
+    }
+
+    /// What was dropped of a ledger was deleted or released: it goes when all that was kept came, and nothing before.
+    #[test]
+    fn what_does_not_come_when_a_ledger_is_read_anew_goes_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let shards =
+            |store: &Store| store.shards().unwrap().into_iter().map(|(target, _)| target).collect::<Vec<_>>();
+        let other = NodeId([8; 32]);
+        let others = Target { gateway: other, ..target(1, 9) };
+        {
+            let store = Store::open(directory.path()).unwrap();
+            store.apply(&GATEWAY, &[stored(1, 1), stored(1, 2), stored(2, 2), stored(1, 4)], 4).unwrap();
+            store.apply(&other, &[stored(1, 9)], 1).unwrap();
+            store.begin_anew(&GATEWAY).unwrap();
+            assert_eq!(store.apply_anew(&GATEWAY, &[stored(1, 1)]).unwrap(), Applied::default());
+        }
+        // It stopped there: what came does not count any more.
+        let store = Store::open(directory.path()).unwrap();
+        store.begin_anew(&GATEWAY).unwrap();
+        let forgotten = Change::Named { shard: ShardHash([4; 32]), miner: NodeId([1; 32]) };
+        let came = store.apply_anew(&GATEWAY, &[stored(2, 2), stored(2, 3), forgotten]).unwrap();
+        assert_eq!(came, Applied { added: vec![target(2, 3)], removed: Vec::new() });
+        let all = [target(1, 1), target(1, 2), target(2, 2), target(2, 3), target(1, 4), others];
+        assert_eq!((shards(&store), store.cursor(&GATEWAY).unwrap()), (all.to_vec(), 4));
+        let gone = [1, 2].map(|shard| (NodeId([1; 32]), ShardHash([shard; 32])));
+        let ended = store.end_anew(&GATEWAY, 4_096).unwrap();
+        assert_eq!(ended, Applied { added: Vec::new(), removed: gone.to_vec() });
+        assert_eq!(shards(&store), [target(2, 2), target(2, 3), target(1, 4), others]);
+        assert_eq!((store.cursor(&GATEWAY).unwrap(), store.cursor(&other).unwrap()), (4_096, 1));
     }
 
     #[test]

@@ -279,7 +279,3 @@ impl Meta {
         .await
     }
 }
-
-#[cfg(test)]
-#[path = "compaction_tests.rs"]
-mod tests;

@@ -26,7 +26,7 @@ const KEYS: [&str; 2] = ["x", "y"];
 const SHARD: u64 = 64;
 const LEN: u64 = 640;
 
-fn receipt(record: &StripeRecord, index: u8) -> SignedReceipt {
+pub fn receipt(record: &StripeRecord, index: u8) -> SignedReceipt {
     let receipt = Receipt {
         shard: record.hashes[usize::from(index)],
         size: record.shard_len,
