@@ -128,7 +128,7 @@ impl Compactor {
                 done = self.step(now_ms()) => match done {
                     Ok(_) => self.health.ok("compaction"),
                     // By itself it comes to its end.
-                    Err(CompactionError::Meta(error @ MetaError::NotDropped(_))) => {
+                    Err(CompactionError::Meta(error @ MetaError::NotDroppedYet(_))) => {
                         tracing::debug!(%error, "the ledger is compacted later");
                     }
                     Err(error) => {
@@ -194,7 +194,7 @@ impl Compactor {
                 Ok(Done::Said { line })
             }
             // The line of the base lies behind these.
-            Err(MetaError::NotDropped(_)) => Ok(Done::Nothing),
+            Err(MetaError::NotDroppedYet(_)) => Ok(Done::Nothing),
             Err(error) => Err(error.into()),
         }
     }
@@ -207,6 +207,24 @@ impl Compactor {
             return Ok(Done::Nothing);
         }
         let Compaction { says, line, .. } = waiting;
+        // Where something else has to come first, nothing is computed; where it was, before a crash, not again.
+        match self.meta.begin_drop(self.of).await {
+            Err(MetaError::NotDropped(_)) => {
+                self.note(waiting).await?;
+                self.meta.begin_drop(self.of).await?;
+            }
+            begun => begun?,
+        }
+        tracing::info!(line, until = says.until, kept = says.lines, "lines of the ledger are dropped");
+        let lines = self.drop_rest().await?;
+        tracing::info!(lines, until = says.until, "lines of the ledger were dropped");
+        self.metrics.ledger_base.set(i64::try_from(says.until).unwrap_or(i64::MAX));
+        self.metrics.ledger_kept.set(i64::try_from(says.lines).unwrap_or(i64::MAX));
+        Ok(Done::Dropped { lines })
+    }
+
+    /// Computes again what is kept, and notes it if it is what the line says.
+    async fn note(&self, Compaction { says, line, .. }: Compaction) -> Result<(), CompactionError> {
         let (base, _) = self.meta.compactions().await?;
         let lines = base.map_or(says.until, |row| row.lines + says.until.saturating_sub(row.base.until));
         let found = self.find(says.until, lines).await?;
@@ -217,13 +235,7 @@ impl Compactor {
         for (from, bits) in (0..).step_by(SEGMENTS).zip(found.bits.chunks(SEGMENTS * BITS)) {
             self.meta.note_kept(from, bits.to_vec()).await?;
         }
-        self.meta.begin_drop(self.of).await?;
-        tracing::info!(line, until = says.until, kept = says.lines, "lines of the ledger are dropped");
-        let lines = self.drop_rest().await?;
-        tracing::info!(lines, until = says.until, "lines of the ledger were dropped");
-        self.metrics.ledger_base.set(i64::try_from(says.until).unwrap_or(i64::MAX));
-        self.metrics.ledger_kept.set(i64::try_from(says.lines).unwrap_or(i64::MAX));
-        Ok(Done::Dropped { lines })
+        Ok(())
     }
 
     async fn drop_rest(&self) -> Result<u64, MetaError> {

@@ -34,6 +34,8 @@ pub(super) const KEPT: TableDefinition<u64, &[u8]> = TableDefinition::new("ledge
 /// Among the commitments: up to where lines were dropped, and the statement that waits until others may be.
 const BASE: &str = "base";
 const COMPACTION: &str = "compaction";
+/// Why [`Meta::begin_drop`] has to wait for [`Meta::note_kept`].
+const UNNOTED: &str = "it is not noted which lines are kept";
 /// Lines of a segment, as a number of lines.
 const SEGMENT: u64 = SEGMENT_LINES as u64;
 /// Bytes of bits of a segment.
@@ -158,7 +160,7 @@ impl Meta {
         self.write(move |transaction| {
             let base = known::<BaseRow>(transaction, BASE)?.map_or(0, |row| row.base.line);
             if known::<Compaction>(transaction, COMPACTION)?.is_some() || says.until <= base {
-                return Err(MetaError::NotDropped("another line says already what is kept"));
+                return Err(MetaError::NotDroppedYet("another line says already what is kept"));
             }
             let line = ledger::append(transaction, [LedgerRecord::Compacted(says)])? + 1;
             keep(transaction, COMPACTION, Compaction { says, line, anchored_ms: None })?;
@@ -189,7 +191,7 @@ impl Meta {
     pub async fn note_kept(&self, from: u64, bits: Vec<u8>) -> Result<(), MetaError> {
         self.write(move |transaction| {
             if known::<BaseRow>(transaction, BASE)?.is_some_and(|row| row.is_going()) {
-                return Err(MetaError::NotDropped("lines are being removed by what was noted before"));
+                return Err(MetaError::NotDroppedYet("lines are being removed by what was noted before"));
             }
             let mut table = transaction.open_table(KEPT)?;
             (from..).zip(bits.chunks(BITS)).try_for_each(|(number, bits)| table.insert(number, bits))
@@ -197,7 +199,8 @@ impl Meta {
         .await
     }
 
-    /// From now on the lines that are not kept are gone for whoever asks, and can be removed.
+    /// From now on the lines that are not kept are gone for whoever asks, and can be removed. [`MetaError::NotDropped`] where it is not
+    /// noted which ones are kept.
     pub async fn begin_drop(&self, of: (GenesisHash, NodeId)) -> Result<(), MetaError> {
         let roots = self.read(move |transaction| roots(transaction, &of)).await?;
         self.write(move |transaction| {
@@ -205,30 +208,34 @@ impl Meta {
             let Compaction { says, line, .. } =
                 waiting.ok_or(MetaError::NotDropped("no line says what is kept"))?;
             if receipts::reached(&transaction.open_table(SETTINGS)?)? < says.until {
-                return Err(MetaError::NotDropped("the index of receipts is behind; it goes on by itself"));
+                return Err(MetaError::NotDroppedYet(
+                    "the index of receipts is behind; it goes on by itself",
+                ));
             }
             let segments = says.until / SEGMENT;
             let mut peaks = Peaks::default();
             let table = transaction.open_table(ROOTS)?;
             for (number, root) in (0..segments).zip(&roots) {
                 if table.get(number)?.is_none_or(|there| there.value() != *root) {
-                    return Err(MetaError::NotDropped("the roots of segments changed in this moment"));
+                    return Err(MetaError::NotDroppedYet("the roots of segments changed in this moment"));
                 }
                 peaks.push(*root);
             }
             if peaks.count() < segments {
-                return Err(MetaError::NotDropped(
+                return Err(MetaError::NotDroppedYet(
                     "segments have no root yet; they get it with the next commitment",
                 ));
             }
             let table = transaction.open_table(KEPT)?;
             let mut lines = 0;
             for number in 0..segments {
-                let Some(bits) = table.get(number)? else { break };
+                let Some(bits) = table.get(number)? else {
+                    return Err(MetaError::NotDropped(UNNOTED));
+                };
                 lines += bits.value().iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
             }
             if lines != says.lines {
-                return Err(MetaError::NotDropped("it is not noted which lines are kept"));
+                return Err(MetaError::NotDropped(UNNOTED));
             }
             drop(table);
             let base = LedgerBase { peaks: peaks.hashes().to_vec(), until: says.until, line };

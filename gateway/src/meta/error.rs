@@ -91,6 +91,9 @@ pub enum MetaError {
         "lines of the ledger were dropped that would be needed for another chain or another node key: use those that the ledger was written with"
     )]
     LedgerDropped,
+    /// Something else has to come to its end before lines of the ledger are dropped.
+    #[error("nothing of the ledger is dropped yet: {0}")]
+    NotDroppedYet(&'static str),
     /// What is to be dropped of the ledger is not what was noted, or is needed.
     #[error("nothing of the ledger is dropped: {0}")]
     NotDropped(&'static str),
@@ -132,6 +135,7 @@ impl MetaError {
             Self::TakenBack => Self::TakenBack,
             Self::Deposed => Self::Deposed,
             Self::LedgerDropped => Self::LedgerDropped,
+            Self::NotDroppedYet(why) => Self::NotDroppedYet(why),
             Self::NotDropped(why) => Self::NotDropped(why),
             _ => Self::Closed,
         }

@@ -110,6 +110,7 @@ pub(super) fn meta(error: MetaError) -> S3Error {
         error @ (MetaError::Storage(_)
         | MetaError::Row(_)
         | MetaError::LedgerDropped
+        | MetaError::NotDroppedYet(_)
         | MetaError::NotDropped(_)
         | MetaError::Closed) => {
             tracing::error!(%error, "metadata failed");

@@ -32,8 +32,8 @@ use arion_gateway::billing::market::Market;
 
 const SEGMENT: u64 = SEGMENT_LINES as u64;
 /// Objects of 30 lines each, and how many of them go again.
-const OBJECTS: u32 = 280;
-const GONE: u32 = 200;
+const OBJECTS: u32 = 200;
+const GONE: u32 = 130;
 const KEEP_DEAD: Duration = Duration::from_secs(1);
 
 fn compactor(meta: &Meta) -> Compactor {
@@ -145,7 +145,7 @@ async fn dead_lines_are_dropped_when_the_chain_has_had_for_long_enough_what_is_k
         assert_eq!(compactor.step(1_999).await.unwrap(), Done::Nothing);
         assert_eq!((stage.meta.ledger_base().await.unwrap(), rows(&stage.meta).await), (None, all.clone()));
         let lines = all.len() - left(&all, until).len();
-        assert!(lines > 6_000);
+        assert!(lines > 4_000);
         assert_eq!(compactor.step(2_000).await.unwrap(), Done::Dropped { lines: lines as u64 });
         assert_eq!(compactor.metrics.ledger_dropped.get(), lines as u64);
         assert_eq!(compactor.metrics.ledger_base.get(), until as i64);
@@ -194,7 +194,7 @@ async fn dead_lines_are_dropped_when_the_chain_has_had_for_long_enough_what_is_k
         assert_eq!(compactor.step(6_000).await.unwrap(), Done::Nothing);
         let later = compactor.step(9_000).await;
         // The last deletions may not be in the index yet.
-        if let Err(CompactionError::Meta(MetaError::NotDropped(_))) = later {
+        if let Err(CompactionError::Meta(MetaError::NotDroppedYet(_))) = later {
             while !stage.meta.index_receipts().await.unwrap() {}
             assert!(matches!(compactor.step(9_000).await.unwrap(), Done::Dropped { .. }));
         }
@@ -238,7 +238,7 @@ async fn a_crash_at_each_step_of_dropping_leaves_what_the_next_start_brings_to_i
         stage.biller().bill().await.unwrap();
         assert_eq!(compactor(&stage.meta).step(1).await.unwrap(), Done::Nothing);
         let all = rows(&stage.meta).await;
-        let mut begun = 0;
+        let (mut seen, mut begun) = (None, 0);
         for waits in 1.. {
             let done = {
                 let compactor = compactor(&stage.meta);
@@ -246,23 +246,24 @@ async fn a_crash_at_each_step_of_dropping_leaves_what_the_next_start_brings_to_i
                 Crash(step, waits).await
             };
             stage.meta = reopened(&engine, stage.meta);
-            match stage.meta.ledger_base().await.unwrap() {
-                None => assert_eq!(rows(&stage.meta).await, all),
-                Some(_) => {
-                    begun += 1;
-                    check_left(&stage, &all).await;
+            let now = stage.meta.compactions().await.unwrap();
+            if seen.as_ref() != Some(&now) {
+                match &now.0 {
+                    None => assert_eq!(rows(&stage.meta).await, all),
+                    Some(_) => {
+                        begun += 1;
+                        check_left(&stage, &all).await;
+                    }
                 }
+                check_receipts(&stage.meta, 0).await;
             }
-            check_receipts(&stage.meta, 0).await;
-            let (base, waiting) = stage.meta.compactions().await.unwrap();
-            if let (Some(base), None) = (base, waiting)
-                && !base.is_going()
-            {
+            if now.0.as_ref().is_some_and(|base| !base.is_going()) {
                 break;
             }
+            seen = Some(now);
             assert!(waits < 200, "{done:?}");
         }
-        assert!(begun > 0);
+        assert!(begun > 1, "it went in one step");
         stage.put("alice", "new", 5_000).await;
         let mut all = all;
         all.extend(stage.meta.ledger_page(all.len() as u64, u16::MAX).await.unwrap());
@@ -282,7 +283,7 @@ async fn a_line_that_is_not_true_drops_nothing() {
         let wrong = arion_protocol::Compacted { until, root: [7; 32], lines: 9 };
         stage.meta.note_compaction(wrong).await.unwrap();
         assert!(
-            matches!(stage.meta.note_compaction(wrong).await, Err(MetaError::NotDropped(_))),
+            matches!(stage.meta.note_compaction(wrong).await, Err(MetaError::NotDroppedYet(_))),
             "one at a time"
         );
         stage.biller().bill().await.unwrap();
