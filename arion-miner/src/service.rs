@@ -166,6 +166,7 @@ impl MinerService {
             | Request::Durability
             | Request::Unnamed { .. }
             | Request::Transitions { .. }
+            | Request::LedgerBase
             | Request::Attest
             | Request::AttestShown
             | Request::Relocated { .. } => refuse(ErrorCode::Unsupported, "a miner does not serve this"),

@@ -67,6 +67,9 @@ pub struct Config {
     pub snapshot: SnapshotConfig,
     /// What accounts of the chain are charged.
     pub billing: BillingConfig,
+    /// The ledger.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     /// Bounds of what webhooks are told.
     pub notify: NotifyConfig,
     /// Health and metrics.
@@ -163,6 +166,14 @@ pub struct BillingConfig {
     pub interval: Pause,
     /// How long data are kept after their agreement expired.
     pub expired_kept: HumanDuration,
+}
+
+/// The ledger.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// How long lines that nothing needs are kept after the chain has the line that says so; without it for ever.
+    pub keep_dead: Option<Pause>,
 }
 
 /// Bounds of what webhooks are told.

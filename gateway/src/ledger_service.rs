@@ -11,7 +11,7 @@ use arion_types::{NodeId, SignedReceipt};
 use bytes::Bytes;
 
 use crate::{
-    meta::Meta,
+    meta::{Meta, MetaError},
     placement::Maps,
     relocation::{self, RelocationFault},
 };
@@ -66,6 +66,10 @@ impl LedgerService {
             {
                 Response::error(ErrorCode::Malformed, format!("limit must be 1 to {LEDGER_ENTRIES_MAX}"))
             }
+            Request::LedgerBase => match self.meta.ledger_base().await {
+                Ok(base) => Response::LedgerBase(base.unwrap_or_default()),
+                Err(error) => refused(unreadable(error)),
+            },
             Request::LedgerFrom { after, limit, version } => {
                 self.lines(after, limit, version).await.map_or_else(refused, Response::LedgerLines)
             }
@@ -77,19 +81,38 @@ impl LedgerService {
             }
             _ => Response::error(
                 ErrorCode::Unsupported,
-                "a gateway serves Ping, LedgerFrom, LedgerSince, LedgerPage and Relocated",
+                "a gateway serves Ping, LedgerFrom, LedgerBase, LedgerSince, LedgerPage and Relocated",
             ),
         }
     }
 
     async fn lines(&self, after: u64, limit: u16, version: u8) -> Result<Vec<LedgerEntry>, Refusal> {
-        match self.meta.ledger_page(after, limit).await {
-            Ok(entries) => of_version(entries, version),
-            Err(error) => {
-                tracing::error!(%error, "the ledger cannot be read");
-                Err((ErrorCode::Unavailable, "the ledger cannot be read now".to_owned()))
+        match self.meta.ledger_view(after, limit).await {
+            Ok((base, entries)) => {
+                without_gaps(after, base.map_or(0, |base| base.until), version)?;
+                of_version(entries, version)
             }
+            Err(error) => Err(unreadable(error)),
         }
+    }
+}
+
+fn unreadable(error: MetaError) -> Refusal {
+    tracing::error!(%error, "the ledger cannot be read");
+    (ErrorCode::Unavailable, "the ledger cannot be read now".to_owned())
+}
+
+/// Nodes of versions that know of no dropped lines would take them for lost.
+fn without_gaps(after: u64, until: u64, version: u8) -> Result<(), Refusal> {
+    const SINCE: u8 = 4;
+    match after < until && version < SINCE {
+        true => Err((
+            ErrorCode::Unsupported,
+            format!(
+                "lines up to {until} were dropped that nothing needs: update this node to one that reads version {SINCE} of ledgers"
+            ),
+        )),
+        false => Ok(()),
     }
 }
 

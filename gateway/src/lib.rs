@@ -26,6 +26,7 @@ pub mod chain;
 pub mod checks;
 pub mod checksum;
 pub mod cli;
+pub mod compaction;
 pub mod config;
 pub mod daemon;
 pub mod grid;

@@ -8,7 +8,7 @@
 //! - A change returns only after it is on disk, here or at the server.
 //! - An operation checks before it changes: one that returns a logical error has changed nothing.
 //! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
-//! - The ledger has no gaps and is never rewritten.
+//! - The ledger is never rewritten, and has no gaps but where lines were dropped that nothing needs (`compaction`).
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
 //! - `USAGE` has what the rows of versions and uploads come to; `OCCUPIED` what of the ledger's live bytes they refer to.
 //! - `NULLS` names the null version of a key if it is in `VERSIONS`.
@@ -23,6 +23,7 @@ mod batch;
 mod bucket_keys;
 mod buckets;
 mod commitments;
+mod compaction;
 mod complete;
 mod condition;
 mod copy;
@@ -59,6 +60,7 @@ mod versions;
 pub use bucket_keys::{BucketKeyName, BucketKeyRow, deduplication_name};
 pub use buckets::BucketInfo;
 pub use commitments::{Commitment, Commitments, LedgerCut, Notice};
+pub use compaction::{BaseRow, Compaction};
 pub use complete::{Completed, Completion};
 pub use condition::{Condition, DeleteCondition, EtagMatch};
 pub use delete::{DeleteRequest, Deletion};

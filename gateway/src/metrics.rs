@@ -78,6 +78,14 @@ pub struct Metrics {
     pub deletes_queued: Gauge,
     /// Lines of the ledger.
     pub ledger_entries: Gauge,
+    /// Up to which line of the ledger others were dropped.
+    pub ledger_base: Gauge,
+    /// Lines up to there that are kept.
+    pub ledger_kept: Gauge,
+    /// Lines that were dropped.
+    pub ledger_dropped: Counter,
+    /// Attempts to compact the ledger that failed.
+    pub compaction_failures: Counter,
     /// Rows of the metadata that background work passed over because they do not decode, each counted once.
     pub rows_unreadable: Gauge,
     /// Miners that do not answer.
@@ -182,6 +190,7 @@ impl Metrics {
         registry.register("versions_expired", "Versions gone by lifecycle", self.versions_expired.clone());
         registry.register("deletes_queued", "Deletions that wait for miners", self.deletes_queued.clone());
         registry.register("ledger_entries", "Lines of the ledger", self.ledger_entries.clone());
+        self.register_compaction(registry);
         registry.register(
             "rows_unreadable",
             "Metadata rows that do not decode",
@@ -195,6 +204,17 @@ impl Metrics {
         registry.register("events_queued", "Events that wait for webhooks", self.events_queued.clone());
         self.register_snapshots(registry);
         self.register_billing(registry);
+    }
+
+    fn register_compaction(&self, registry: &mut Registry) {
+        registry.register("ledger_base", "Line up to which others were dropped", self.ledger_base.clone());
+        registry.register("ledger_kept", "Lines up to there that are kept", self.ledger_kept.clone());
+        registry.register("ledger_dropped", "Lines that were dropped", self.ledger_dropped.clone());
+        registry.register(
+            "compaction_failures",
+            "Failed attempts to compact the ledger",
+            self.compaction_failures.clone(),
+        );
     }
 
     fn register_snapshots(&self, registry: &mut Registry) {

@@ -343,6 +343,7 @@ fn name(request: &Request) -> &'static str {
         Request::Durability => "durability",
         Request::Unnamed { .. } => "unnamed",
         Request::Transitions { .. } => "transitions",
+        Request::LedgerBase => "ledger-base",
         Request::Attest => "attest",
         Request::AttestShown => "attest-shown",
         Request::Relocated { .. } => "relocated",

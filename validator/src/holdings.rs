@@ -9,6 +9,8 @@
 //! | `served` | miner (32), gateway (32) | SCALE `arion_ledger::Statements` |
 //! | `named` | shard (32 bytes), gateway (32) | nothing |
 //! | `cursors` | gateway (32) | last sequence number taken over |
+//! | `anew-signed` | gateway (32), shard (32), miner (32) | nothing: a line speaks of them that was kept |
+//! | `anew-named` | gateway (32), shard (32) | nothing: likewise |
 //!
 //! Everything here can be read again from the ledgers: those of a file of an earlier layout are, when it is opened.
 //!
@@ -17,10 +19,12 @@
 //! - `held` is the sum over `claims`, in which a shard that two ledgers have on a miner counts once (`claims.rs`).
 //! - `named` has every shard that a ledger speaks of and has not deleted since, by whatever receipt and whoever has it: also where
 //!   the receipt does not count, and for each of several gateways. What is not in it is nobody's.
+//! - `anew-*` are what came while a ledger was read anew that had been compacted; what did not come goes when that is done.
 //! - A place in `stripes` is in `claims`, too; both go with the deletion of their shard, and when its miner is released, by all gateways
 //!   that had it.
 //! - Of a gateway that is not followed any more nothing is left ([`Holdings::keep_only`]).
 
+mod anew;
 mod claims;
 mod stripes;
 
@@ -30,7 +34,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arion_ledger::{Book, BookError, Change, Statements};
+use arion_ledger::{Book, BookError, Change, ServedFault, Statements};
 use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use codec::{DecodeAll, Encode};
@@ -51,6 +55,8 @@ const SERVED: TableDefinition<HeldKey, &[u8]> = TableDefinition::new("served");
 /// Shard, gateway.
 const NAMED: TableDefinition<([u8; 32], [u8; 32]), ()> = TableDefinition::new("named");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
+const ANEW_SIGNED: TableDefinition<(Id, Id, Id), ()> = TableDefinition::new("anew-signed");
+const ANEW_NAMED: TableDefinition<(Id, Id), ()> = TableDefinition::new("anew-named");
 /// Of the layout in which a shard of a miner had one gateway: shard, miner - gateway, size, stripe.
 const BEFORE_CLAIMS: TableDefinition<ShardKey, (Id, u32, Id)> = TableDefinition::new("signed");
 /// Of the layout that did not know stripes.
@@ -150,6 +156,8 @@ impl Holdings {
         transaction.open_table(STRIPES)?;
         transaction.open_table(NAMED)?;
         transaction.open_table(CURSORS)?;
+        transaction.open_table(ANEW_SIGNED)?;
+        transaction.open_table(ANEW_NAMED)?;
         transaction.commit()?;
         Ok(Self { database, bytes: Mutex::new(bytes), served: Mutex::new(served) })
     }
@@ -217,6 +225,11 @@ impl Holdings {
     }
 
     fn take_over(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<(), StoreError> {
+        self.change(gateway, changes, Some(cursor))
+    }
+
+    /// Takes over what lines change, and the cursor behind them; without one, lines of a ledger that is read anew.
+    fn change(&self, gateway: &NodeId, changes: &[Change], cursor: Option<u64>) -> Result<(), StoreError> {
         let mut statements = BTreeMap::new();
         let transaction = self.database.begin_write()?;
         let sums = {
@@ -225,7 +238,7 @@ impl Holdings {
             let mut named = transaction.open_table(NAMED)?;
             for change in changes {
                 match change {
-                    Change::Named { shard } => {
+                    Change::Named { shard, .. } => {
                         named.insert((shard.0, gateway.0), ())?;
                     }
                     Change::Stored(receipt) => {
@@ -246,6 +259,8 @@ impl Holdings {
                                 served.insert(key, stated.encode().as_slice())?;
                                 statements.insert((line.miner, *gateway), stated);
                             }
+                            // It was known already.
+                            Err(ServedFault::Overlap { until }) if line.until <= until => {}
                             Err(fault) => tracing::warn!(
                                 %gateway, miner = %line.miner, %fault,
                                 "what a gateway says that a miner served does not count"
@@ -254,7 +269,10 @@ impl Holdings {
                     }
                 }
             }
-            transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
+            match cursor {
+                Some(cursor) => drop(transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?),
+                None => anew::mark(&transaction, gateway, changes)?,
+            }
             claims.sums
         };
         transaction.commit()?;
@@ -321,10 +339,29 @@ impl Book for HoldingsBook {
 
     async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
         let (holdings, gateway) = (self.0.clone(), *gateway);
-        let done =
-            arion_daemon::work::blocking(move || holdings.take_over(&gateway, &changes, reached)).await;
-        done.map_err(BookError::new)?.map_err(BookError::new)
+        in_background(move || holdings.take_over(&gateway, &changes, reached)).await
     }
+
+    async fn begin_anew(&self, gateway: &NodeId) -> Result<(), BookError> {
+        let (holdings, gateway) = (self.0.clone(), *gateway);
+        in_background(move || holdings.begin_anew(&gateway)).await
+    }
+
+    async fn apply_anew(&self, gateway: &NodeId, changes: Vec<Change>) -> Result<(), BookError> {
+        let (holdings, gateway) = (self.0.clone(), *gateway);
+        in_background(move || holdings.change(&gateway, &changes, None)).await
+    }
+
+    async fn end_anew(&self, gateway: &NodeId, reached: u64) -> Result<(), BookError> {
+        let (holdings, gateway) = (self.0.clone(), *gateway);
+        in_background(move || holdings.end_anew(&gateway, reached)).await
+    }
+}
+
+async fn in_background(
+    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), BookError> {
+    arion_daemon::work::blocking(work).await.map_err(BookError::new)?.map_err(BookError::new)
 }
 
 #[cfg(test)]
@@ -412,7 +449,7 @@ mod tests {
         let holdings = Holdings::open(directory.path()).unwrap();
         assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.bytes_of(&node(1))), (0, 128));
         // The chain may keep no map of the first line any more.
-        let page = [Change::Named { shard: ShardHash([1; 32]) }, stored(1, 2, 64)];
+        let page = [Change::Named { shard: ShardHash([1; 32]), miner: node(1) }, stored(1, 2, 64)];
         holdings.take_over(&GATEWAY, &page, 2).unwrap();
         assert_eq!(holdings.bytes_of(&node(1)), 128);
         let shards = [1, 2, 3].map(|shard| ShardHash([shard; 32]));
@@ -443,8 +480,54 @@ mod tests {
         assert!(is_named(), "the other gateway has it");
         holdings.take_over(&OTHER, &[deleted(1)], 2).unwrap();
         assert!(!is_named());
-        holdings.take_over(&OTHER, &[Change::Named { shard: ShardHash([1; 32]) }], 3).unwrap();
+        holdings
+            .take_over(&OTHER, &[Change::Named { shard: ShardHash([1; 32]), miner: node(1) }], 3)
+            .unwrap();
         assert!(is_named(), "by a receipt that does not count");
+    }
+
+    /// What was dropped of a ledger was deleted or released: it stays until all that was kept came, and goes then, and nothing else.
+    #[test]
+    fn what_does_not_come_when_a_ledger_is_read_anew_goes_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let known = |holdings: &Holdings| {
+            let shards = [1, 2, 3, 4].map(|shard| ShardHash([shard; 32]));
+            let named = holdings.named(&shards, &[GATEWAY].into()).unwrap();
+            let stripes = holdings.stripes(None, 9).unwrap();
+            let places = stripes.iter().map(|stripe| stripe.places.len()).sum::<usize>();
+            (
+                named,
+                [1, 2].map(|n| holdings.bytes_of(&node(n))),
+                places,
+                holdings.cursor_of(&GATEWAY).unwrap(),
+            )
+        };
+        {
+            let holdings = Holdings::open(directory.path()).unwrap();
+            let page = [stored(1, 1, 64), stored(1, 2, 64), stored(2, 2, 64), stored(1, 4, 64)];
+            holdings.take_over(&GATEWAY, &page, 4).unwrap();
+            holdings.take_over(&OTHER, &[stored(2, 5, 64)], 1).unwrap();
+            let before = known(&holdings);
+            assert_eq!(before, (vec![true, true, false, true], [192, 128], 5, 4));
+            holdings.begin_anew(&GATEWAY).unwrap();
+            holdings.change(&GATEWAY, &[stored(1, 1, 64)], None).unwrap();
+            assert_eq!(known(&holdings), before);
+        }
+        // It stopped there: what came does not count any more.
+        let holdings = Holdings::open(directory.path()).unwrap();
+        holdings.begin_anew(&GATEWAY).unwrap();
+        // The map of a receipt is forgotten by now: what it brought stays.
+        let forgotten = Change::Named { shard: ShardHash([4; 32]), miner: node(1) };
+        holdings.change(&GATEWAY, &[stored(2, 2, 64), stored(2, 3, 64), forgotten], None).unwrap();
+        assert_eq!(known(&holdings), (vec![true; 4], [192, 192], 6, 4));
+        holdings.end_anew(&GATEWAY, 4_096).unwrap();
+        let after = (vec![false, true, true, true], [64, 192], 4, 4_096);
+        assert_eq!(known(&holdings), after);
+        holdings.take_over(&GATEWAY, &[], 4_097).unwrap();
+        drop(holdings);
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!(known(&holdings), (after.0, after.1, after.2, 4_097));
+        assert_eq!(holdings.cursor_of(&OTHER).unwrap(), 1);
     }
 
     #[test]

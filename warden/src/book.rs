@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::{
     docket::Docket,
-    store::{Applied, Store},
+    store::{Applied, Store, StoreError},
 };
 
 /// The shards of all ledgers.
@@ -19,15 +19,14 @@ pub struct ShardBook {
     pub docket: Arc<Mutex<Docket>>,
 }
 
-#[async_trait]
-impl Book for ShardBook {
-    async fn cursor(&self, gateway: &NodeId) -> Result<u64, BookError> {
-        self.store.cursor(gateway).map_err(BookError::new)
-    }
-
-    async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
-        let (store, gateway) = (self.store.clone(), *gateway);
-        let applied = arion_daemon::work::blocking(move || store.apply(&gateway, &changes, reached)).await;
+impl ShardBook {
+    /// Changes the store, and what is audited accordingly.
+    async fn change(
+        &self,
+        change: impl FnOnce(&Store) -> Result<Applied, StoreError> + Send + 'static,
+    ) -> Result<(), BookError> {
+        let store = self.store.clone();
+        let applied = arion_daemon::work::blocking(move || change(&store)).await;
         let Applied { added, removed, passed } = applied.map_err(BookError::new)?.map_err(BookError::new)?;
         let mut docket = self.docket.lock().unwrap_or_else(PoisonError::into_inner);
         let sampler = docket.sampler_mut();
@@ -42,5 +41,32 @@ impl Book for ShardBook {
             sampler.pass(&target);
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Book for ShardBook {
+    async fn cursor(&self, gateway: &NodeId) -> Result<u64, BookError> {
+        self.store.cursor(gateway).map_err(BookError::new)
+    }
+
+    async fn apply(&self, gateway: &NodeId, changes: Vec<Change>, reached: u64) -> Result<(), BookError> {
+        let gateway = *gateway;
+        self.change(move |store| store.apply(&gateway, &changes, reached)).await
+    }
+
+    async fn begin_anew(&self, gateway: &NodeId) -> Result<(), BookError> {
+        let gateway = *gateway;
+        self.change(move |store| store.begin_anew(&gateway).map(|()| Applied::default())).await
+    }
+
+    async fn apply_anew(&self, gateway: &NodeId, changes: Vec<Change>) -> Result<(), BookError> {
+        let gateway = *gateway;
+        self.change(move |store| store.apply_anew(&gateway, &changes)).await
+    }
+
+    async fn end_anew(&self, gateway: &NodeId, reached: u64) -> Result<(), BookError> {
+        let gateway = *gateway;
+        self.change(move |store| store.end_anew(&gateway, reached)).await
     }
 }

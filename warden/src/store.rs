@@ -5,6 +5,7 @@
 //! | `shards` | shard (32 bytes), miner (32) | a gateway that has it (32), size (u32), round of the last verdict (u64) |
 //! | `claims` | shard (32 bytes), miner (32), gateway (32) | size (u32): each gateway whose ledger has it |
 //! | `cursors` | gateway (32) | last sequence number taken over |
+//! | `anew` | gateway (32), shard (32), miner (32) | nothing: a line speaks of them that was kept of a ledger that is read anew |
 //! | `outbox` | number | SCALE `AttestationRecord` |
 //! | `exhibits` | the same number | SCALE `Exhibit` |
 //! | `signed` | block (u64), shard (32), miner (32) | nothing: there is a verdict |
@@ -41,6 +42,7 @@ type ClaimKey = ([u8; 32], [u8; 32], [u8; 32]);
 const CLAIMS: TableDefinition<ClaimKey, u32> = TableDefinition::new("claims");
 const SHARDS: TableDefinition<ShardKey, ShardValue> = TableDefinition::new("shards");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
+const ANEW: TableDefinition<([u8; 32], [u8; 32], [u8; 32]), ()> = TableDefinition::new("anew");
 const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
 const EXHIBITS: TableDefinition<u64, &[u8]> = TableDefinition::new("exhibits");
 const SIGNED: TableDefinition<(u64, [u8; 32], [u8; 32]), ()> = TableDefinition::new("signed");
@@ -175,13 +177,21 @@ impl<'t> Claims<'t> {
         Ok(())
     }
 
-    fn forgotten(&mut self, gateway: &NodeId) -> Result<(), StoreError> {
+    /// A gateway wants nothing any more but what is kept, of shards and miners. Walks over all claims.
+    fn retain(
+        &mut self,
+        gateway: &NodeId,
+        is_kept: impl Fn(&ShardHash, &NodeId) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
         let mut from = ([0; 32], [0; 32], [0; 32]);
         loop {
             let page = self.claims.range(from..)?.take(PAGE);
             let keys = page.map(|entry| Ok(entry?.0.value())).collect::<Result<Vec<_>, StoreError>>()?;
             for (shard, node, _) in keys.iter().filter(|(.., of)| *of == gateway.0) {
-                self.given_up(gateway, &ShardHash(*shard), &NodeId(*node))?;
+                let (shard, node) = (ShardHash(*shard), NodeId(*node));
+                if !is_kept(&shard, &node)? {
+                    self.given_up(gateway, &shard, &node)?;
+                }
             }
             match keys.last() {
                 // What is looked at again is one row.
@@ -235,6 +245,7 @@ impl Store {
         }
         transaction.open_table(SHARDS)?;
         transaction.open_table(CURSORS)?;
+        transaction.open_table(ANEW)?;
         transaction.open_table(OUTBOX)?;
         transaction.open_table(EXHIBITS)?;
         transaction.open_table(SIGNED)?;
@@ -271,6 +282,20 @@ impl Store {
     /// Takes over a page of a gateway's ledger. Returns what really changed. A gateway removes only what came from
     /// it.
     pub fn apply(&self, gateway: &NodeId, changes: &[Change], cursor: u64) -> Result<Applied, StoreError> {
+        self.change(gateway, changes, Some(cursor))
+    }
+
+    /// The same of lines that were kept of a ledger that is read anew.
+    pub fn apply_anew(&self, gateway: &NodeId, changes: &[Change]) -> Result<Applied, StoreError> {
+        self.change(gateway, changes, None)
+    }
+
+    fn change(
+        &self,
+        gateway: &NodeId,
+        changes: &[Change],
+        cursor: Option<u64>,
+    ) -> Result<Applied, StoreError> {
         let transaction = self.database.begin_write()?;
         let applied = {
             let mut claims = Claims::open(&transaction)?;
@@ -283,7 +308,10 @@ impl Store {
                     Change::Named { .. } | Change::Served(_) => {}
                 }
             }
-            transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
+            match cursor {
+                Some(cursor) => drop(transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?),
+                None => mark(&transaction, gateway, changes)?,
+            }
             claims.applied
         };
         transaction.commit()?;
@@ -295,7 +323,7 @@ impl Store {
         let transaction = self.database.begin_write()?;
         let applied = {
             let mut claims = Claims::open(&transaction)?;
-            claims.forgotten(gateway)?;
+            claims.retain(gateway, |_, _| Ok(false))?;
             transaction.open_table(CURSORS)?.remove(gateway.0)?;
             claims.applied
         };
@@ -312,6 +340,28 @@ impl Store {
             self.forget(gateway)?;
         }
         Ok(())
+    }
+
+    /// A ledger is about to be read anew: forgets what came when that was done before, and not to its end.
+    pub fn begin_anew(&self, gateway: &NodeId) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        unmark(&transaction, gateway)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// All of a ledger came that was kept: what did not come is not wanted any more. Walks over all shards.
+    pub fn end_anew(&self, gateway: &NodeId, cursor: u64) -> Result<Applied, StoreError> {
+        let transaction = self.database.begin_write()?;
+        let applied = {
+            let mut claims = Claims::open(&transaction)?;
+            let marks = transaction.open_table(ANEW)?;
+            claims.retain(gateway, |shard, node| Ok(marks.get((gateway.0, shard.0, node.0))?.is_some()))?;
+            transaction.open_table(CURSORS)?.insert(gateway.0, cursor)?;
+            claims.applied
+        };
+        unmark(&transaction, gateway)?;
+        transaction.commit()?;
+        Ok(applied)
     }
 
     /// The round; 1 at first.
@@ -427,6 +477,24 @@ impl Store {
     }
 }
 
+/// Remembers of what lines speak that were kept.
+fn mark(transaction: &WriteTransaction, gateway: &NodeId, changes: &[Change]) -> Result<(), StoreError> {
+    let mut marks = transaction.open_table(ANEW)?;
+    for change in changes {
+        // A receipt may count no longer because its map is forgotten: it counted when it was read before.
+        if let Change::Stored(Receipt { shard, node_id: miner, .. }) | Change::Named { shard, miner } = change
+        {
+            marks.insert((gateway.0, shard.0, miner.0), ())?;
+        }
+    }
+    Ok(())
+}
+
+fn unmark(transaction: &WriteTransaction, NodeId(gateway): &NodeId) -> Result<(), StoreError> {
+    let all = (*gateway, [0; 32], [0; 32])..=(*gateway, [0xff; 32], [0xff; 32]);
+    Ok(transaction.open_table(ANEW)?.retain_in(all, |_, ()| false)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -491,6 +559,36 @@ mod tests {
         let again = store.apply(&GATEWAY, &[stored(1, 1), released(1, 1), stored(1, 1)], 8).unwrap();
         assert_eq!(again.added, [target(1, 1)]);
         assert_eq!(store.shards().unwrap().len(), 3);
+    }
+
+    /// What was dropped of a ledger was deleted or released: it goes when all that was kept came, and nothing before.
+    #[test]
+    fn what_does_not_come_when_a_ledger_is_read_anew_goes_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let shards =
+            |store: &Store| store.shards().unwrap().into_iter().map(|(target, _)| target).collect::<Vec<_>>();
+        let other = NodeId([8; 32]);
+        let others = Target { gateway: other, ..target(1, 9) };
+        {
+            let store = Store::open(directory.path()).unwrap();
+            store.apply(&GATEWAY, &[stored(1, 1), stored(1, 2), stored(2, 2), stored(1, 4)], 4).unwrap();
+            store.apply(&other, &[stored(1, 9)], 1).unwrap();
+            store.begin_anew(&GATEWAY).unwrap();
+            assert_eq!(store.apply_anew(&GATEWAY, &[stored(1, 1)]).unwrap(), Applied::default());
+        }
+        // It stopped there: what came does not count any more.
+        let store = Store::open(directory.path()).unwrap();
+        store.begin_anew(&GATEWAY).unwrap();
+        let forgotten = Change::Named { shard: ShardHash([4; 32]), miner: NodeId([1; 32]) };
+        let came = store.apply_anew(&GATEWAY, &[stored(2, 2), stored(2, 3), forgotten]).unwrap();
+        assert_eq!(came, Applied { added: vec![target(2, 3)], ..Applied::default() });
+        let all = [target(1, 1), target(1, 2), target(2, 2), target(2, 3), target(1, 4), others];
+        assert_eq!((shards(&store), store.cursor(&GATEWAY).unwrap()), (all.to_vec(), 4));
+        let gone = [1, 2].map(|shard| (NodeId([1; 32]), ShardHash([shard; 32])));
+        let ended = store.end_anew(&GATEWAY, 4_096).unwrap();
+        assert_eq!(ended, Applied { removed: gone.to_vec(), ..Applied::default() });
+        assert_eq!(shards(&store), [target(2, 2), target(2, 3), target(1, 4), others]);
+        assert_eq!((store.cursor(&GATEWAY).unwrap(), store.cursor(&other).unwrap()), (4_096, 1));
     }
 
     #[test]

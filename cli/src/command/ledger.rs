@@ -9,9 +9,12 @@ use std::{
 use anyhow::{Context, bail};
 use arion_chain::{ChainView, ViewConfig};
 use arion_daemon::{Peer, line};
-use arion_ledger::{Anchor, Ledger, ReceiptChecker, Report, verify};
+use arion_ledger::{
+    Anchor, CompactedLedger, Ledger, LineProof, ReceiptChecker, Report, verify, verify_compacted,
+};
 use arion_net::{PeerAddr, Transport};
-use arion_protocol::{LedgerRecord, Served, limits::LEDGER_ENTRIES_MAX};
+use arion_protocol::{Compacted, LedgerBase, LedgerEntry, LedgerRecord, Served, limits::LEDGER_ENTRIES_MAX};
+use arion_types::GenesisHash;
 use codec::Encode;
 use serde::Serialize;
 
@@ -29,7 +32,7 @@ const PRINTED_MAX: usize = 100;
 #[derive(Serialize)]
 struct Line {
     sequence: u64,
-    /// What it says: `stored`, `deleted`, `released` or `served`.
+    /// What it says: `stored`, `deleted`, `released`, `served` or `compacted`.
     kind: &'static str,
     is_deletion: bool,
     /// None where it says what a miner served.
@@ -38,6 +41,7 @@ struct Line {
     epoch: Option<u64>,
     miner: Option<String>,
     served: Option<ToldServed>,
+    compacted: Option<ToldCompacted>,
 }
 
 /// What a miner served.
@@ -47,6 +51,15 @@ struct ToldServed {
     /// Milliseconds since the Unix epoch.
     from: u64,
     until: u64,
+}
+
+/// What is kept of the lines before.
+#[derive(Serialize)]
+struct ToldCompacted {
+    /// Of the lines up to here.
+    until: u64,
+    lines: u64,
+    root: String,
 }
 
 impl Line {
@@ -59,10 +72,17 @@ impl Line {
             LedgerRecord::Deleted { shard } => ("deleted", Some(*shard), None, None),
             LedgerRecord::Released { shard, miner } => ("released", Some(*shard), None, Some(*miner)),
             LedgerRecord::Served(served) => ("served", None, None, Some(served.miner)),
+            LedgerRecord::Compacted(_) => ("compacted", None, None, None),
         };
         let served = match record {
             LedgerRecord::Served(Served { from, until, bytes, .. }) => {
                 Some(ToldServed { bytes: *bytes, from: *from, until: *until })
+            }
+            _ => None,
+        };
+        let compacted = match record {
+            LedgerRecord::Compacted(Compacted { until, root, lines }) => {
+                Some(ToldCompacted { until: *until, lines: *lines, root: hex::encode(root) })
             }
             _ => None,
         };
@@ -75,6 +95,7 @@ impl Line {
             epoch: receipt.map(|receipt| receipt.epoch),
             miner: miner.map(|miner| miner.to_string()),
             served,
+            compacted,
         }
     }
 }
@@ -89,7 +110,11 @@ struct Told {
     /// What miners are said to have served in the last day that is told of, and what of it counts.
     served_bytes: u64,
     served_counted: u64,
+    /// Of the lines up to here there are those that were kept; 0 where all are there.
+    compacted_until: u64,
     anchors: usize,
+    /// Of these, those that cover less than what was compacted: the lines to compare them with are gone.
+    anchors_not_compared: u64,
     anchored_lines: Option<u64>,
     anchored_bytes: Option<u64>,
     found: u64,
@@ -108,11 +133,14 @@ struct ToldFinding {
 /// Prints lines behind `after`.
 pub async fn ls(gateway: Peer, after: u64, limit: usize, json: bool) -> anyhow::Result<ExitCode> {
     let transport = transport()?;
-    let lines = pages(&*transport, &gateway.into(), after, limit).await;
+    let gateway = gateway.into();
+    let lines = async {
+        let base = arion_ledger::base(&*transport, &gateway).await?;
+        entries(&*transport, &gateway, after, limit, base.map_or(0, |base| base.until)).await
+    };
+    let lines = lines.await;
     transport.close().await;
-    let lines = lines?;
-    let lines: Vec<Line> =
-        lines.iter().zip(after + 1..).map(|(record, sequence)| Line::new(sequence, record)).collect();
+    let lines: Vec<Line> = lines?.iter().map(|entry| Line::new(entry.sequence, &entry.record)).collect();
     if json {
         print_json(&lines)?;
         return Ok(ExitCode::SUCCESS);
@@ -120,6 +148,10 @@ pub async fn ls(gateway: Peer, after: u64, limit: usize, json: bool) -> anyhow::
     for line in &lines {
         let (sequence, kind) = (line.sequence, line.kind);
         let shard = line.shard.as_deref().unwrap_or("");
+        if let Some(ToldCompacted { until, lines, root }) = &line.compacted {
+            line!("{sequence:>10} {kind:<8} {lines} lines up to {until} are kept, root {root}");
+            continue;
+        }
         if let (Some(ToldServed { bytes, from, until }), Some(miner)) = (&line.served, &line.miner) {
             line!("{sequence:>10} {kind:<8} {miner} {bytes} bytes from {from} to {until}");
             continue;
@@ -162,40 +194,103 @@ pub async fn check(
     let ledger = match &files.saved {
         Some(directory) => {
             let segments = read_segments(directory)?;
-            Ledger::read(chain.genesis(), node, &segments)
-                .with_context(|| format!("{} has no ledger of this gateway", directory.display()))?
+            let read = Ledger::read(chain.genesis(), node, &segments);
+            Found::Whole(
+                read.with_context(|| format!("{} has no ledger of this gateway", directory.display()))?,
+            )
         }
         None => {
             let transport = transport()?;
-            let lines = pages(&*transport, &gateway.into(), 0, LINES_MAX).await;
+            let found = found(&*transport, &gateway.into(), chain.genesis()).await;
             transport.close().await;
-            Ledger::new(chain.genesis(), node, lines?)
+            found?
         }
     };
-    if let Some(directory) = &files.save {
-        write_segments(directory, &ledger)?;
+    match (&files.save, &ledger) {
+        (Some(directory), Found::Whole(ledger)) => write_segments(directory, ledger)?,
+        (Some(_), Found::Compacted(ledger)) => bail!(
+            "the ledger was compacted: of the lines up to {} the gateway has only those that were kept, and segments have all of theirs; \
+             verify it without --save, or get the segments from somebody who kept them (--saved)",
+            ledger.until()
+        ),
+        (None, _) => {}
     }
     let config = ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::default() };
     let mut checker = ReceiptChecker::new(ChainView::start(chain, config).await?);
-    let report = verify(&ledger, &anchors, &mut checker);
+    let report = match &ledger {
+        Found::Whole(ledger) => verify(ledger, &anchors, &mut checker),
+        Found::Compacted(ledger) => verify_compacted(ledger, &anchors, &mut checker),
+    };
     tell(&told(&ledger, &report, &anchors, json), json)?;
     Ok(ExitCode::from(u8::from(report.found > 0)))
 }
 
-/// Lines behind `after`, at most `limit`, and an error where one is missing.
-async fn pages(
+/// A ledger, or what is left of it.
+enum Found {
+    Whole(Ledger),
+    Compacted(CompactedLedger),
+}
+
+impl Found {
+    fn line(&self, sequence: u64) -> Option<&LedgerRecord> {
+        match self {
+            Self::Whole(ledger) => ledger.lines().get(usize::try_from(sequence.checked_sub(1)?).ok()?),
+            Self::Compacted(ledger) => ledger.line(sequence),
+        }
+    }
+
+    fn hashes(&self) -> Vec<[u8; 32]> {
+        match self {
+            Self::Whole(ledger) => ledger.hashes(),
+            Self::Compacted(_) => Vec::new(),
+        }
+    }
+
+    /// A proof needs the hashes of all lines.
+    fn prove(&self, hashes: &[[u8; 32]], sequence: u64) -> Option<LineProof> {
+        match self {
+            Self::Whole(ledger) => ledger.prove(hashes, sequence),
+            Self::Compacted(_) => None,
+        }
+    }
+}
+
+/// Everything that the gateway has.
+async fn found(transport: &dyn Transport, gateway: &PeerAddr, genesis: GenesisHash) -> anyhow::Result<Found> {
+    let node = gateway.node_id;
+    let base = arion_ledger::base(transport, gateway).await?;
+    let until = base.as_ref().map_or(0, |base| base.until);
+    let mut kept = entries(transport, gateway, 0, LINES_MAX, until).await?;
+    let behind = kept.split_off(kept.partition_point(|entry| entry.sequence <= until));
+    let lines = behind.into_iter().map(|entry| entry.record).collect();
+    Ok(match base {
+        None => Found::Whole(Ledger::new(genesis, node, lines)),
+        Some(base) => {
+            let LedgerBase { until, .. } = base;
+            let ledger = CompactedLedger::new(genesis, node, base, kept, lines);
+            Found::Compacted(ledger.with_context(|| {
+                format!("the ledger was compacted up to line {until}, and what the gateway gives is not what it anchored")
+            })?)
+        }
+    })
+}
+
+/// Lines behind `after`, at most `limit`, and an error where one is missing behind line `until`.
+async fn entries(
     transport: &dyn Transport,
     gateway: &PeerAddr,
     after: u64,
     limit: usize,
-) -> anyhow::Result<Vec<LedgerRecord>> {
+    until: u64,
+) -> anyhow::Result<Vec<LedgerEntry>> {
     let (mut lines, mut reached) = (Vec::new(), after);
     loop {
         let page = arion_ledger::page(transport, gateway, reached, LEDGER_ENTRIES_MAX).await?;
         let entries = page.context("the gateway answered a question for its ledger with something else")?;
         let is_last = entries.len() < usize::from(LEDGER_ENTRIES_MAX);
         for entry in entries {
-            if entry.sequence != reached.saturating_add(1) {
+            let next = reached.saturating_add(1);
+            if entry.sequence < next || entry.sequence > next.max(until.saturating_add(1)) {
                 bail!("the ledger has a gap: line {} follows line {reached}", entry.sequence);
             }
             if lines.len() == limit {
@@ -206,7 +301,7 @@ async fn pages(
                 };
             }
             reached = entry.sequence;
-            lines.push(entry.record);
+            lines.push(entry);
         }
         if is_last || lines.len() == limit && limit < LINES_MAX {
             return Ok(lines);
@@ -242,11 +337,10 @@ fn write_segments(directory: &Path, ledger: &Ledger) -> anyhow::Result<()> {
 }
 
 /// Proofs take time in the length of the ledger each.
-fn told(ledger: &Ledger, report: &Report, anchors: &[Anchor], with_proofs: bool) -> Told {
+fn told(ledger: &Found, report: &Report, anchors: &[Anchor], with_proofs: bool) -> Told {
     let hashes = if with_proofs { ledger.hashes() } else { Vec::new() };
     let findings = report.findings.iter().take(PRINTED_MAX).filter_map(|finding| {
-        let at = usize::try_from(finding.line.checked_sub(1)?).ok()?;
-        let record = ledger.lines().get(at)?;
+        let record = ledger.line(finding.line)?;
         let proof = ledger.prove(&hashes, finding.line).map(|proof| hex::encode(proof.encode()));
         Some(ToldFinding { line: Line::new(finding.line, record), fault: finding.fault.to_string(), proof })
     });
@@ -257,6 +351,8 @@ fn told(ledger: &Ledger, report: &Report, anchors: &[Anchor], with_proofs: bool)
         live_bytes: report.live_bytes,
         served_bytes: report.served_bytes,
         served_counted: report.served_counted,
+        compacted_until: report.base,
+        anchors_not_compared: report.not_compared,
         anchors: anchors.len(),
         anchored_lines: anchors.iter().map(|anchor| anchor.sequence).max(),
         anchored_bytes: anchors.iter().max_by_key(|anchor| anchor.sequence).map(|anchor| anchor.bytes),
@@ -275,9 +371,20 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
     line!("served    {} in a day, of which {} count", size(told.served_bytes), size(told.served_counted));
     match told.anchored_lines.zip(told.anchored_bytes) {
         Some((lines, bytes)) => {
-            line!("anchored  up to line {lines}, {}; {} commitments compared", size(bytes), told.anchors);
+            line!(
+                "anchored  up to line {lines}, {}; {} commitments compared",
+                size(bytes),
+                told.anchors as u64 - told.anchors_not_compared
+            );
         }
         None => line!("anchored  nothing: the gateway has committed to no ledger on chain"),
+    }
+    if told.compacted_until > 0 {
+        line!(
+            "compacted up to line {}: of the lines before, what was kept is what the ledger says; {} commitments to less cannot be compared any more",
+            told.compacted_until,
+            told.anchors_not_compared
+        );
     }
     line!("findings  {}", told.found);
     for ToldFinding { line, fault, .. } in &told.findings {
@@ -299,7 +406,7 @@ mod tests {
     use std::sync::Arc;
 
     use arion_net::{MemoryNetwork, Service};
-    use arion_protocol::{ErrorCode, LedgerEntry, Request, Response};
+    use arion_protocol::{ErrorCode, Request, Response};
     use arion_types::{NodeId, ShardHash};
     use async_trait::async_trait;
     use bytes::Bytes;
@@ -352,7 +459,8 @@ mod tests {
         let network = MemoryNetwork::new();
         network.listen("gateway:1", GATEWAY, Arc::new(gateway));
         let peer = PeerAddr { node_id: GATEWAY, endpoint: "gateway:1".into() };
-        pages(&network.transport(NodeId([2; 32])), &peer, after, limit).await
+        let read = entries(&network.transport(NodeId([2; 32])), &peer, after, limit, 0).await;
+        Ok(read?.into_iter().map(|entry| entry.record).collect())
     }
 
     #[tokio::test]
@@ -369,12 +477,66 @@ mod tests {
         assert_eq!(said, "the ledger has a gap: line 601 follows line 599");
     }
 
+    /// A gateway that has the first and the last line of a segment, and those behind.
+    struct Small {
+        base: LedgerBase,
+        rows: Vec<LedgerEntry>,
+    }
+
+    #[async_trait]
+    impl Service for Small {
+        async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
+            let answer = match request {
+                Request::LedgerBase => Response::LedgerBase(self.base.clone()),
+                Request::LedgerFrom { after, limit, .. } => {
+                    let rows = self.rows.iter().filter(|entry| entry.sequence > after);
+                    Response::LedgerLines(rows.take(limit.into()).copied().collect())
+                }
+                other => panic!("{other:?}"),
+            };
+            (answer, Bytes::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_dropped_is_no_gap_and_what_was_kept_is_checked() {
+        const UNTIL: u64 = 4_096;
+        let kept: Vec<_> =
+            [3, 4_000].map(|sequence| LedgerEntry { sequence, record: record(sequence) }).into();
+        let mut root = arion_ledger::KeptRoot::default();
+        for LedgerEntry { sequence, record } in &kept {
+            root.push(arion_ledger::segment::line_hash(&[7; 32], &GATEWAY, *sequence, record));
+        }
+        let says = LedgerEntry { sequence: UNTIL + 2, record: LedgerRecord::Compacted(root.of(UNTIL)) };
+        let behind =
+            [UNTIL + 1, UNTIL + 3].map(|sequence| LedgerEntry { sequence, record: record(sequence) });
+        let rows = [&kept[..], &[behind[0], says, behind[1]]].concat();
+        let base = LedgerBase { peaks: vec![[1; 32]], until: UNTIL, line: UNTIL + 2 };
+        let peer = PeerAddr { node_id: GATEWAY, endpoint: "gateway:1".into() };
+        let read = async |rows: Vec<LedgerEntry>, base: LedgerBase| {
+            let network = MemoryNetwork::new();
+            network.listen("gateway:1", GATEWAY, Arc::new(Small { base, rows }));
+            found(&network.transport(NodeId([2; 32])), &peer, [7; 32]).await
+        };
+        let Found::Compacted(ledger) = read(rows.clone(), base.clone()).await.unwrap() else { panic!() };
+        assert_eq!((ledger.until(), ledger.len()), (UNTIL, UNTIL + 3));
+        assert_eq!(ledger.line(UNTIL + 3), Some(&behind[1].record));
+        let said = read(rows[1..].to_vec(), base.clone()).await.err().unwrap();
+        assert!(format!("{said:#}").contains("some were left out"), "{said:#}");
+        let said = read(rows.clone(), LedgerBase::default()).await.err().unwrap().to_string();
+        assert_eq!(said, "the ledger has a gap: line 3 follows line 0");
+        let mut rows = rows;
+        rows.remove(2);
+        let said = read(rows, base).await.err().unwrap().to_string();
+        assert_eq!(said, "the ledger has a gap: line 4098 follows line 4000");
+    }
+
     #[test]
     fn findings_come_with_a_proof_and_segments_are_kept_and_read() {
         let ledger = Ledger::new([7; 32], GATEWAY, (1..=5_000).map(record).collect());
         let (view, _) = ChainView::manual([7; 32], Default::default());
         let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
-        let told = told(&ledger, &report, &[], true);
+        let told = told(&Found::Whole(ledger.clone()), &report, &[], true);
         assert_eq!((told.found, told.findings.len(), told.anchored_lines), (5_000, PRINTED_MAX, None));
         let proof = hex::decode(told.findings[7].proof.as_ref().unwrap()).unwrap();
         let proof = arion_ledger::LineProof::decode(&mut &proof[..]).unwrap();

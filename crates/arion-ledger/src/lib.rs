@@ -13,6 +13,7 @@
 //! # Not here
 //! Writing a ledger (`gateway`); what is kept of it (`warden`, `validator`).
 
+pub mod compact;
 mod follower;
 pub mod put_receipt;
 mod receipt;
@@ -20,9 +21,10 @@ pub mod segment;
 pub mod served;
 pub mod verify;
 
-pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach, page};
+pub use compact::{BaseFault, CompactedLedger, Keeping, KeptRoot};
+pub use follower::{Book, BookError, Change, FollowError, Follower, LedgerMetrics, Reach, base, page};
 pub use put_receipt::{PutReceipt, PutReceiptFault};
 pub use receipt::{ReceiptChecker, ReceiptFault};
 pub use segment::{Ledger, LineProof, SegmentFault};
 pub use served::{ServedFault, Statements};
-pub use verify::{Anchor, Fault, Finding, Report, commitment_number, verify};
+pub use verify::{Anchor, Fault, Finding, Report, commitment_number, verify, verify_compacted};

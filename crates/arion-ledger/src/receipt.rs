@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use arion_chain::{ChainView, Snapshot};
-use arion_types::{Epoch, NodeId, PgId, SignedReceipt, Uid, stripe::placement_group, units::SHARD_BYTES_MAX};
+use arion_types::{
+    Epoch, GenesisHash, NodeId, PgId, SignedReceipt, Uid, stripe::placement_group, units::SHARD_BYTES_MAX,
+};
 
 /// Why a receipt is not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -47,6 +49,11 @@ impl ReceiptChecker {
     /// For the chain of the view.
     pub fn new(view: ChainView) -> Self {
         Self { view, maps: BTreeMap::new(), placed: None }
+    }
+
+    /// Hash of block 0 of the chain.
+    pub fn genesis(&self) -> GenesisHash {
+        self.view.genesis()
     }
 
     /// Checks a receipt, cheapest checks first.

@@ -27,6 +27,9 @@ pub enum Segment {
     /// With a line at least about what a miner served; laid out likewise.
     #[codec(index = 3)]
     V3(SegmentV1),
+    /// With a line at least that says what has to be kept of those before; laid out likewise.
+    #[codec(index = 4)]
+    V4(SegmentV1),
 }
 
 impl Segment {
@@ -35,13 +38,14 @@ impl Segment {
         match segment.lines.iter().map(LedgerRecord::version).max() {
             None | Some(1) => Self::V1(segment),
             Some(2) => Self::V2(segment),
-            Some(_) => Self::V3(segment),
+            Some(3) => Self::V3(segment),
+            Some(_) => Self::V4(segment),
         }
     }
 
     fn into_inner(self) -> SegmentV1 {
         match self {
-            Self::V1(segment) | Self::V2(segment) | Self::V3(segment) => segment,
+            Self::V1(segment) | Self::V2(segment) | Self::V3(segment) | Self::V4(segment) => segment,
         }
     }
 }

@@ -6,18 +6,21 @@
 //! - A live shard has a miner that has signed for it and was not released: a line that releases the last one is a finding, and
 //!   releases nobody.
 //! - What a miner is said to have served is in periods that do not overlap, of a miner that there is.
+//! - Of a ledger that was compacted, nothing is found for want of lines that were dropped; what is left of them has the root that its line
+//!   says.
 //! - Bounded by the ledger: at most [`FINDINGS_MAX`] findings are listed, all are counted.
 
 use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use arion_chain::marketplace::COMMITMENTS_MAX;
-use arion_proofs::merkle::{self, Hash};
-use arion_protocol::{LedgerRecord, Served};
-use arion_types::{NodeId, ShardHash};
+use arion_proofs::merkle::{Hash, Peaks};
+use arion_protocol::{Compacted, LedgerEntry, LedgerRecord, Served};
+use arion_types::{GenesisHash, NodeId, ShardHash};
 
 use crate::{
+    compact::{CompactedLedger, Keeping, KeptRoot, is_until},
     receipt::{ReceiptChecker, ReceiptFault},
-    segment::Ledger,
+    segment::{Ledger, line_hash},
     served::{ServedFault, Statements},
 };
 
@@ -88,6 +91,12 @@ pub enum Fault {
         "the miner that is said to have served is in no map that the chain keeps, and has no line before"
     )]
     NoMiner,
+    /// What is said to be kept of the lines before is not what follows from them.
+    #[error("what is said to be kept of the lines up to {until} is not what follows from them")]
+    Compacted {
+        /// Up to where.
+        until: u64,
+    },
     /// The lines up to here do not have the anchored root.
     #[error("the anchor at {sequence} has another root than the lines it covers")]
     Root {
@@ -137,6 +146,10 @@ pub struct Report {
     pub served_bytes: u64,
     /// What of that counts: of each miner no more than is live on it.
     pub served_counted: u64,
+    /// Of the lines up to here there are only those that were kept; 0 where all lines are there.
+    pub base: u64,
+    /// Anchors that cover no more than a part of the lines up to there: nothing is left that they could be compared with.
+    pub not_compared: u64,
     /// The first [`FINDINGS_MAX`] findings, in order of their lines.
     pub findings: Vec<Finding>,
     /// All findings.
@@ -150,58 +163,140 @@ struct Live {
     miners: BTreeMap<NodeId, u64>,
 }
 
+/// What there is of a ledger.
+struct View<'a> {
+    genesis: &'a GenesisHash,
+    gateway: &'a NodeId,
+    /// Up to where lines may be missing, and the peaks there.
+    until: u64,
+    peaks: Peaks,
+    kept: &'a [LedgerEntry],
+    /// Those behind.
+    lines: &'a [LedgerRecord],
+}
+
+impl View<'_> {
+    fn len(&self) -> u64 {
+        self.until + self.lines.len() as u64
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (u64, &LedgerRecord)> {
+        self.kept.iter().map(|entry| (entry.sequence, &entry.record))
+    }
+
+    fn behind(&self) -> impl Iterator<Item = (u64, &LedgerRecord)> {
+        (self.until + 1..).zip(self.lines)
+    }
+
+    fn record(&self, line: u64) -> Option<&LedgerRecord> {
+        if let Some(at) = line.checked_sub(self.until + 1) {
+            return self.lines.get(usize::try_from(at).ok()?);
+        }
+        let at = self.kept.binary_search_by_key(&line, |entry| entry.sequence).ok()?;
+        self.kept.get(at).map(|entry| &entry.record)
+    }
+
+    fn kept_root(&self, lines: Vec<u64>) -> KeptRoot {
+        let mut root = KeptRoot::default();
+        for line in lines {
+            if let Some(record) = self.record(line) {
+                root.push(line_hash(self.genesis, self.gateway, line, record));
+            }
+        }
+        root
+    }
+
+    /// The lines behind that speak of lines of which none is missing.
+    fn statements(&self) -> Vec<(u64, Compacted)> {
+        let said = self.behind().filter_map(|(line, record)| match record {
+            LedgerRecord::Compacted(says) => Some((line, *says)),
+            _ => None,
+        });
+        said.filter(|(_, says)| self.until == 0 || says.until > self.until).collect()
+    }
+}
+
 /// Verifies a ledger against its anchors. Receipts are checked for the chain of the checker.
 pub fn verify(ledger: &Ledger, anchors: &[Anchor], checker: &mut ReceiptChecker) -> Report {
-    let mut walk = Walk::default();
-    let mut bytes_behind = vec![0u64];
-    for (record, line) in ledger.lines().iter().zip(1u64..) {
-        match record {
-            LedgerRecord::Stored(signed) => {
-                let receipt = &signed.receipt;
-                match checker.check(signed) {
-                    Ok(()) => walk.store(line, receipt.shard, receipt.node_id, receipt.size),
-                    Err(fault) => {
-                        walk.found(line, Fault::Receipt(fault));
-                        // Nobody can say that it was not live.
-                        if fault == ReceiptFault::EpochGone && checker.is_signed(signed) {
-                            walk.keep(line, receipt.shard, receipt.node_id, receipt.size);
-                        }
-                    }
-                }
-            }
-            LedgerRecord::Deleted { shard } => walk.delete(line, shard),
-            LedgerRecord::Released { shard, miner } => walk.release(line, shard, miner),
-            LedgerRecord::Served(served) => walk.serve(line, served, checker),
+    let (genesis, gateway) = (&ledger.genesis(), &ledger.gateway());
+    let peaks = Peaks::default();
+    walk(View { genesis, gateway, until: 0, peaks, kept: &[], lines: ledger.lines() }, anchors, checker)
+}
+
+/// Verifies what is left of a ledger that was compacted.
+pub fn verify_compacted(
+    ledger: &CompactedLedger,
+    anchors: &[Anchor],
+    checker: &mut ReceiptChecker,
+) -> Report {
+    let CompactedLedger { genesis, gateway, until, peaks, kept, lines, .. } = ledger;
+    walk(View { genesis, gateway, until: *until, peaks: peaks.clone(), kept, lines }, anchors, checker)
+}
+
+fn walk(view: View<'_>, anchors: &[Anchor], checker: &mut ReceiptChecker) -> Report {
+    let mut walk = Walk { is_whole: view.until == 0, ..Walk::default() };
+    for (line, record) in view.kept() {
+        walk.take(line, record, checker);
+    }
+    let (mut peaks, mut behind) = (view.peaks.clone(), Behind::new(&view, walk.bytes));
+    let asked: HashSet<u64> = anchors.iter().map(|anchor| anchor.sequence).collect();
+    behind.roots.insert(view.until, peaks.root());
+    for (line, record) in view.behind() {
+        walk.take(line, record, checker);
+        behind.bytes.push(walk.bytes);
+        peaks.push(line_hash(view.genesis, view.gateway, line, record));
+        if asked.contains(&line) {
+            behind.roots.insert(line, peaks.root());
         }
-        bytes_behind.push(walk.bytes);
     }
-    let hashes = ledger.hashes();
     for anchor in anchors {
-        walk.anchor(anchor, &hashes, &bytes_behind, ledger.lines());
+        walk.anchor(anchor, &behind);
     }
+    walk.compactions(&view);
     let (served_bytes, served_counted) = walk.served();
     let mut findings = walk.findings;
     findings.sort_by_key(|finding| finding.line);
     findings.truncate(FINDINGS_MAX);
     Report {
-        lines: hashes.len() as u64,
-        root: merkle::root(&hashes),
+        lines: view.len(),
+        root: peaks.root(),
         live_shards: walk.live.len() as u64,
         live_bytes: walk.bytes,
         served_bytes,
         served_counted,
+        base: view.until,
+        not_compared: walk.not_compared,
         findings,
         found: walk.count,
     }
 }
 
+/// What there was behind lines, from the first of which none behind is missing.
+struct Behind<'a> {
+    until: u64,
+    lines: &'a [LedgerRecord],
+    /// Live bytes behind each line.
+    bytes: Vec<u64>,
+    /// Of the lines that anchors are at.
+    roots: HashMap<u64, Hash>,
+}
+
+impl<'a> Behind<'a> {
+    fn new(view: &View<'a>, bytes: u64) -> Self {
+        Self { until: view.until, lines: view.lines, bytes: vec![bytes], roots: HashMap::new() }
+    }
+}
+
 #[derive(Default)]
 struct Walk {
+    /// No line is missing.
+    is_whole: bool,
     live: HashMap<ShardHash, Live>,
     bytes: u64,
     /// Miners that have signed.
     signers: HashSet<NodeId>,
     statements: BTreeMap<NodeId, Statements>,
+    not_compared: u64,
     findings: Vec<Finding>,
     count: u64,
 }
@@ -211,9 +306,31 @@ impl Walk {
         self.count += 1;
         // Those of anchors come last and are few; they are not crowded out by those of lines.
         if self.findings.len() < FINDINGS_MAX
-            || matches!(fault, Fault::Overbilled { .. } | Fault::Root { .. })
+            || matches!(fault, Fault::Overbilled { .. } | Fault::Root { .. } | Fault::Compacted { .. })
         {
             self.findings.push(Finding { line, fault });
+        }
+    }
+
+    fn take(&mut self, line: u64, record: &LedgerRecord, checker: &mut ReceiptChecker) {
+        match record {
+            LedgerRecord::Stored(signed) => {
+                let receipt = &signed.receipt;
+                match checker.check(signed) {
+                    Ok(()) => self.store(line, receipt.shard, receipt.node_id, receipt.size),
+                    Err(fault) => {
+                        self.found(line, Fault::Receipt(fault));
+                        // Nobody can say that it was not live.
+                        if fault == ReceiptFault::EpochGone && checker.is_signed(signed) {
+                            self.keep(line, receipt.shard, receipt.node_id, receipt.size);
+                        }
+                    }
+                }
+            }
+            LedgerRecord::Deleted { shard } => self.delete(line, shard),
+            LedgerRecord::Released { shard, miner } => self.release(line, shard, miner),
+            LedgerRecord::Served(served) => self.serve(line, served, checker),
+            LedgerRecord::Compacted(_) => {}
         }
     }
 
@@ -268,7 +385,8 @@ impl Walk {
     }
 
     fn serve(&mut self, line: u64, served: &Served, checker: &ReceiptChecker) {
-        if !self.signers.contains(&served.miner) && !checker.is_miner(&served.miner) {
+        // Its lines may be among those that were dropped.
+        if self.is_whole && !self.signers.contains(&served.miner) && !checker.is_miner(&served.miner) {
             return self.found(line, Fault::NoMiner);
         }
         if let Err(fault) = self.statements.entry(served.miner).or_default().take(served) {
@@ -295,30 +413,63 @@ impl Walk {
         })
     }
 
-    fn anchor(&mut self, anchor: &Anchor, hashes: &[Hash], behind: &[u64], lines: &[LedgerRecord]) {
+    fn anchor(&mut self, anchor: &Anchor, behind: &Behind<'_>) {
         let Anchor { sequence, root, bytes: claimed } = *anchor;
-        let covered = usize::try_from(sequence).ok();
-        let Some((covered, hashes)) = covered.and_then(|n| Some((n, hashes.get(..n)?))) else {
-            return self.found(hashes.len() as u64, Fault::Missing { sequence });
+        let Some(covered) = sequence.checked_sub(behind.until) else {
+            self.not_compared += 1;
+            return;
         };
-        if merkle::root(hashes) != root {
+        let covered = usize::try_from(covered).ok().filter(|covered| *covered <= behind.lines.len());
+        let Some(covered) = covered else {
+            let last = behind.until + behind.lines.len() as u64;
+            return self.found(last, Fault::Missing { sequence });
+        };
+        if behind.roots.get(&sequence) != Some(&root) {
             self.found(sequence, Fault::Root { sequence });
         }
-        let live = behind.get(covered).copied().unwrap_or(0);
+        let bytes = &behind.bytes;
+        let live = bytes.get(covered).copied().unwrap_or(0);
         if claimed > live {
             // Since the last line behind which there was as much as is claimed, something was deleted.
-            let enough = (0..=covered).rev().find(|n| behind.get(*n).is_some_and(|bytes| *bytes >= claimed));
+            let enough = (0..=covered).rev().find(|n| bytes.get(*n).is_some_and(|bytes| *bytes >= claimed));
             let is_deletion = |n: &usize| {
                 n.checked_sub(1)
-                    .and_then(|at| lines.get(at))
+                    .and_then(|at| behind.lines.get(at))
                     .is_some_and(|line| matches!(line, LedgerRecord::Deleted { .. }))
             };
             let line = enough.and_then(|enough| (enough + 1..=covered).find(is_deletion)).unwrap_or(covered);
-            self.found(line as u64, Fault::Overbilled { sequence, claimed, live });
+            self.found(behind.until + line as u64, Fault::Overbilled { sequence, claimed, live });
+        }
+    }
+
+    /// Whether lines that say what is kept say what follows from the lines before them.
+    fn compactions(&mut self, view: &View<'_>) {
+        let mut before = view.until;
+        let mut asked: BTreeMap<u64, Vec<(u64, Compacted)>> = BTreeMap::new();
+        for (line, says) in view.statements() {
+            let until = says.until;
+            // Each speaks of more than the one before it, so that what is to be hashed is bounded.
+            match is_until(until, line) && until > before {
+                true => asked.entry(until).or_default().push((line, says)),
+                false => self.found(line, Fault::Compacted { until }),
+            }
+            before = before.max(until);
+        }
+        let Some(last) = asked.keys().next_back().copied() else { return };
+        let mut keeping = Keeping::default();
+        for (line, record) in view.kept().chain(view.behind()).take_while(|(line, _)| *line <= last) {
+            keeping.take(line, record);
+            let Some(statements) = asked.get(&line) else { continue };
+            let kept = view.kept_root(keeping.lines()).of(line);
+            for (at, says) in statements {
+                if *says != kept {
+                    self.found(*at, Fault::Compacted { until: line });
+                }
+            }
         }
     }
 }
 
 #[cfg(test)]
 #[path = "verify_tests.rs"]
-mod tests;
+pub(crate) mod tests;

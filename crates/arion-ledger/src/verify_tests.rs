@@ -3,6 +3,8 @@
 use super::*;
 use std::sync::Arc;
 
+use arion_proofs::merkle;
+
 use arion_chain::{ChainView, EpochMap, Snapshot};
 use arion_types::{
     CrushParams, GenesisHash, MinerRecord, Receipt, SignedReceipt,
@@ -16,8 +18,8 @@ use proptest::prelude::*;
 
 use crate::segment::{Segment, SegmentFault, SegmentV1};
 
-const GENESIS: GenesisHash = [7; 32];
-const GATEWAY: NodeId = NodeId([9; 32]);
+pub(crate) const GENESIS: GenesisHash = [7; 32];
+pub(crate) const GATEWAY: NodeId = NodeId([9; 32]);
 const SIZE: u32 = 1_000;
 
 fn miner_key(uid: u32) -> SigningKey {
@@ -36,14 +38,14 @@ fn map(epoch: u64) -> EpochMap {
     EpochMap::new(epoch, CrushParams::STANDARD, (2..34).map(miner).collect())
 }
 
-fn checker() -> ReceiptChecker {
+pub(crate) fn checker() -> ReceiptChecker {
     let snapshot =
         Snapshot { current: Some(Arc::new(map(2))), earlier: vec![Arc::new(map(1))], ..Snapshot::default() };
     ReceiptChecker::new(ChainView::manual(GENESIS, snapshot).0)
 }
 
 /// Receipts for the 30 shards of stripe `n`, under the map of an epoch.
-fn stripe(n: u8, epoch: u64) -> Vec<SignedReceipt> {
+pub(crate) fn stripe(n: u8, epoch: u64) -> Vec<SignedReceipt> {
     let shards: Vec<ShardHash> = (0..30u8).map(|index| ShardHash(blake3::hash(&[n, index]).into())).collect();
     let (map, stripe) = (map(epoch), stripe_id(&shards));
     let pg = placement_group(&stripe, map.params.pg_count);
@@ -89,15 +91,15 @@ fn served(receipts: &[SignedReceipt], from: u64, bytes: u64) -> Vec<LedgerRecord
     receipts.iter().map(line).collect()
 }
 
-fn ledger(lines: Vec<LedgerRecord>) -> Ledger {
+pub(crate) fn ledger(lines: Vec<LedgerRecord>) -> Ledger {
     Ledger::new(GENESIS, GATEWAY, lines)
 }
 
-fn anchor(ledger: &Ledger, sequence: u64, bytes: u64) -> Anchor {
+pub(crate) fn anchor(ledger: &Ledger, sequence: u64, bytes: u64) -> Anchor {
     Anchor { sequence, root: merkle::root(&ledger.hashes()[..sequence as usize]), bytes }
 }
 
-fn check(ledger: &Ledger, anchors: &[Anchor]) -> Report {
+pub(crate) fn check(ledger: &Ledger, anchors: &[Anchor]) -> Report {
     verify(ledger, anchors, &mut checker())
 }
 

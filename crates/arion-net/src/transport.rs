@@ -195,6 +195,7 @@ pub fn is_repeatable(request: &Request) -> bool {
         | Request::Durability
         | Request::Unnamed { .. }
         | Request::Transitions { .. }
+        | Request::LedgerBase
         | Request::Attest
         | Request::AttestShown
         | Request::Relocated { .. } => true,

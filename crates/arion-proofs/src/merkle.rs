@@ -82,6 +82,49 @@ pub fn is_at(root: &Hash, hash: &Hash, position: u64, count: u64, path: &[Hash])
     top == *root
 }
 
+/// What is needed of a list to hash on where it ends: the roots over its largest blocks of a power of two, from the left.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Peaks {
+    count: u64,
+    hashes: Vec<Hash>,
+}
+
+impl Peaks {
+    /// Those of a list of so many hashes; `None` if it has another number of them.
+    pub fn of(count: u64, hashes: Vec<Hash>) -> Option<Self> {
+        (hashes.len() == count.count_ones() as usize).then_some(Self { count, hashes })
+    }
+
+    /// Length of the list.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The roots, from the left.
+    pub fn hashes(&self) -> &[Hash] {
+        &self.hashes
+    }
+
+    /// Appends a hash to the list.
+    pub fn push(&mut self, hash: Hash) {
+        let mut top = hash;
+        for _ in 0..self.count.trailing_ones() {
+            let Some(left) = self.hashes.pop() else { break };
+            top = node(&left, &top);
+        }
+        self.hashes.push(top);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// [`root()`] of the list.
+    pub fn root(&self) -> Hash {
+        match self.hashes.split_last() {
+            None => root(&[]),
+            Some((last, others)) => others.iter().rev().fold(*last, |right, left| node(left, &right)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +158,19 @@ mod tests {
             }
             prop_assert_eq!(path(&leaves, count), None);
             prop_assert!(!holds(count, count, &way, &leaves[at]));
+        }
+
+        /// A list goes on from its peaks, or from those over blocks, as it would have from its hashes.
+        #[test]
+        fn peaks_are_enough_to_hash_on(count in 0usize..200, from in 0usize..200, log in 0u32..4) {
+            let (leaves, from) = (leaves(count), from.min(count) >> log << log);
+            let mut blocks = Peaks::default();
+            leaves[..from].chunks(1 << log).for_each(|block| blocks.push(root(block)));
+            let peaks = Peaks::of(from as u64, blocks.hashes().to_vec());
+            let mut peaks = peaks.unwrap();
+            leaves[from..].iter().for_each(|leaf| peaks.push(*leaf));
+            prop_assert_eq!((peaks.root(), peaks.count()), (root(&leaves), count as u64));
+            prop_assert_eq!(Peaks::of(count as u64 + 1, [peaks.hashes(), &[[0; 32]; 8]].concat()), None);
         }
 
         /// Roots of aligned blocks stand for their leaves.

@@ -33,7 +33,7 @@ pub use custody::{DrainProgress, MinerCustody, NetworkDurability, StripesAlike};
 pub use error::ErrorCode;
 pub use frame::{FrameError, Rejection, RequestHeader, ResponseHeader};
 pub use heartbeat::{Heartbeat, SignedHeartbeat};
-pub use ledger::{LedgerEntry, LedgerRecord, Served};
+pub use ledger::{Compacted, LedgerBase, LedgerEntry, LedgerRecord, Served};
 pub use message::{ListedShard, MinerState, MinerStatus, Request, Response, ShardPlacement, ShardStat};
 pub use relay::{ALPN_RELAY, ObservedAddress, RelayAnswer, RelayOrder, RelayRequest};
 pub use standing::{MinerReason, MinerTransition};

@@ -14,6 +14,8 @@ pub const LEDGERS_MAX: u16 = 1_024;
 pub const LIST_SHARDS_MAX: u16 = 1_024;
 /// Most entries in one page of the ledger.
 pub const LEDGER_ENTRIES_MAX: u16 = 512;
+/// Most roots in a `LedgerBase`.
+pub const LEDGER_PEAKS_MAX: u8 = 64;
 /// Most miners in one page of `Miners`.
 pub const MINERS_MAX: u16 = 512;
 /// Most lines in one page of `Transitions`, and most of one miner that a service remembers.

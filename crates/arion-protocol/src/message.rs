@@ -10,10 +10,11 @@ use crate::{
     error::ErrorCode,
     frame::ListLimit,
     heartbeat::SignedHeartbeat,
-    ledger::LedgerEntry,
+    ledger::{LedgerBase, LedgerEntry},
     limits::{
-        ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LEDGERS_MAX, LIST_SHARDS_MAX, MINERS_MAX,
-        RELOCATED_RECEIPTS_MAX, STAT_SHARDS_MAX, STRIPE_KINDS_MAX, TRANSITIONS_MAX, UNNAMED_SHARDS_MAX,
+        ERROR_DETAIL_BYTES_MAX, LEDGER_ENTRIES_MAX, LEDGER_PEAKS_MAX, LEDGERS_MAX, LIST_SHARDS_MAX,
+        MINERS_MAX, RELOCATED_RECEIPTS_MAX, STAT_SHARDS_MAX, STRIPE_KINDS_MAX, TRANSITIONS_MAX,
+        UNNAMED_SHARDS_MAX,
     },
     standing::MinerTransition,
     unnamed::{SignedUnnamed, Unnamed},
@@ -182,11 +183,14 @@ pub enum Request {
         /// The newest so many of each miner, 1 to `TRANSITIONS_OF_MINER_MAX`: 1 for how it stands now.
         newest: u8,
     },
+    /// From where on does the ledger have all of its lines? Public, of a gateway. Answer: [`Response::LedgerBase`].
+    #[codec(index = 21)]
+    LedgerBase,
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 21;
+    pub const KINDS: u8 = 22;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -204,7 +208,8 @@ impl Request {
             | Self::Custody { .. }
             | Self::Durability
             | Self::Unnamed { .. }
-            | Self::Transitions { .. } => true,
+            | Self::Transitions { .. }
+            | Self::LedgerBase => true,
             Self::Store(_)
             | Self::Delete(_)
             | Self::Restore(_)
@@ -325,11 +330,14 @@ pub enum Response {
     /// the end.
     #[codec(index = 19)]
     Transitions(Vec<MinerTransition>),
+    /// To [`Request::LedgerBase`].
+    #[codec(index = 20)]
+    LedgerBase(LedgerBase),
 }
 
 impl Response {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 20;
+    pub const KINDS: u8 = 21;
 
     /// The list (of `Error`: the text, behind the code) in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
@@ -342,6 +350,7 @@ impl Response {
             17 => (NetworkDurability::KINDS_AT, u32::from(STRIPE_KINDS_MAX)),
             18 => (Unnamed::LEDGERS_AT, u32::from(LEDGERS_MAX)),
             19 => (0, u32::from(TRANSITIONS_MAX)),
+            20 => (0, u32::from(LEDGER_PEAKS_MAX)),
             _ => return None,
         };
         Some(ListLimit { offset, max })

@@ -17,6 +17,7 @@ use crate::{
         schedule::{self as bills, Billing, Watch},
     },
     chain,
+    compaction::{Bounds, Compactor},
     config::Config,
     grid::Grid,
     keyring::Keyring,
@@ -57,6 +58,15 @@ impl Attachment {
         let snapshots = snapshots(&config, &grid, &keyring, client.clone(), payer, &health);
         let market = market(client, node_id, owner, &health);
         let whose = (view.genesis(), node_id);
+        let compactor = config.ledger.keep_dead.map(|keep_dead| Compactor {
+            meta: grid.meta.clone(),
+            of: whose,
+            keep_dead: keep_dead.0,
+            bounds: Bounds::STANDARD,
+            metrics: grid.metrics.clone(),
+            health: health.clone(),
+            looked_at: Mutex::default(),
+        });
         let (watch, billing) = billing(&config, &grid, &keys, &credit, market, whose, &health)?;
         if let Some(watch) = &watch
             && let Err(error) = watch.look().await
@@ -73,6 +83,10 @@ impl Attachment {
         if let Some(billing) = billing {
             let (meta, until) = (grid.meta.clone(), stop.clone());
             tasks.spawn(async move { meta.while_leading(|| billing.run(until.clone())).await });
+        }
+        if let Some(compactor) = compactor {
+            let (meta, until) = (grid.meta.clone(), stop.clone());
+            tasks.spawn(async move { meta.while_leading(|| compactor.run(until.clone())).await });
         }
         if let Some(watch) = watch {
             tasks.spawn(async move { watch.run(stop).await });

@@ -14,7 +14,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     Hash, LEDGER, Meta, MetaError, Occupied, ReadTransaction, ReadableTable, TableDefinition,
-    WriteTransaction, occupancy,
+    WriteTransaction, compaction, occupancy,
 };
 
 /// Number of a full segment - its root.
@@ -24,14 +24,14 @@ pub(super) const COMMITMENTS: TableDefinition<&str, &[u8]> = TableDefinition::ne
 /// Accounts of the chain that are about to lose what they store, or have lost the right to it.
 pub(super) const NOTICES: TableDefinition<Hash, &[u8]> = TableDefinition::new("notices");
 
-const FINAL: &str = "final";
+pub(super) const FINAL: &str = "final";
 const PENDING: &str = "pending";
 const ROOTS_OF: &str = "roots-of";
 /// Full segments that one step hashes.
 const SEGMENTS: usize = 16;
 
 #[derive(Encode, Decode)]
-enum Row<T> {
+pub(super) enum Row<T> {
     #[codec(index = 1)]
     V1(T),
 }
@@ -82,14 +82,14 @@ pub struct LedgerCut {
     pub occupied: Occupied,
 }
 
-fn decode<T: Decode>(bytes: &[u8]) -> Result<T, MetaError> {
+pub(super) fn decode<T: Decode>(bytes: &[u8]) -> Result<T, MetaError> {
     Row::<T>::decode_all(&mut &*bytes).map(|Row::V1(value)| value).map_err(|_| MetaError::Row("commitments"))
 }
 
-fn named(
+pub(super) fn named<T: Decode>(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
     name: &str,
-) -> Result<Option<Commitment>, MetaError> {
+) -> Result<Option<T>, MetaError> {
     table.get(name)?.map(|row| decode(row.value())).transpose()
 }
 
@@ -98,10 +98,16 @@ fn owner((genesis, gateway): &(GenesisHash, NodeId)) -> Vec<u8> {
     [&genesis[..], &gateway.0].concat()
 }
 
-/// Roots that are there, by number from 0.
-fn roots(transaction: &ReadTransaction, of: &(GenesisHash, NodeId)) -> Result<Vec<Hash>, MetaError> {
+/// Roots that are there, by number from 0. Those over lines of which some were dropped cannot be made anew.
+pub(super) fn roots(
+    transaction: &ReadTransaction,
+    of: &(GenesisHash, NodeId),
+) -> Result<Vec<Hash>, MetaError> {
     let whose = transaction.open_table(COMMITMENTS)?.get(ROOTS_OF)?;
     if whose.is_none_or(|whose| whose.value() != owner(of)) {
+        if compaction::Kept::of(transaction)?.base().is_some() {
+            return Err(MetaError::LedgerDropped);
+        }
         return Ok(Vec::new());
     }
     let mut roots = Vec::new();
@@ -143,6 +149,7 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), MetaError> {
     transaction.open_table(ROOTS)?;
     transaction.open_table(COMMITMENTS)?;
     transaction.open_table(NOTICES)?;
+    transaction.open_table(compaction::KEPT)?;
     Ok(())
 }
 

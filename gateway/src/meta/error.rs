@@ -86,6 +86,17 @@ pub enum MetaError {
     /// A row does not decode, or a row that another one refers to is not there.
     #[error("metadata row in `{0}` does not decode")]
     Row(&'static str),
+    /// The roots of the ledger are those of another chain or node key, and the lines to make them anew were dropped.
+    #[error(
+        "lines of the ledger were dropped that would be needed for another chain or another node key: use those that the ledger was written with"
+    )]
+    LedgerDropped,
+    /// Something else has to come to its end before lines of the ledger are dropped.
+    #[error("nothing of the ledger is dropped yet: {0}")]
+    NotDroppedYet(&'static str),
+    /// What is to be dropped of the ledger is not what was noted, or is needed.
+    #[error("nothing of the ledger is dropped: {0}")]
+    NotDropped(&'static str),
     /// The writing thread is gone.
     #[error("metadata store is closed")]
     Closed,
@@ -123,6 +134,9 @@ impl MetaError {
             Self::Row(table) => Self::Row(table),
             Self::TakenBack => Self::TakenBack,
             Self::Deposed => Self::Deposed,
+            Self::LedgerDropped => Self::LedgerDropped,
+            Self::NotDroppedYet(why) => Self::NotDroppedYet(why),
+            Self::NotDropped(why) => Self::NotDropped(why),
             _ => Self::Closed,
         }
     }

@@ -115,7 +115,8 @@ macro_rules! tables {
                         LedgerRecord::Stored(signed) => moved::recovered(transaction, &signed.receipt, line),
                         LedgerRecord::Deleted { .. }
                         | LedgerRecord::Released { .. }
-                        | LedgerRecord::Served(_) => Ok(()),
+                        | LedgerRecord::Served(_)
+                        | LedgerRecord::Compacted(_) => Ok(()),
                     }
                 }
                 _ => Err(MetaError::Row("snapshot")),

@@ -1,9 +1,9 @@
 //! The ledger: receipts and deletions, numbered from 1, and the maps that placed them.
 
-use arion_protocol::{LedgerEntry, LedgerRecord};
+use arion_protocol::{LedgerBase, LedgerEntry, LedgerRecord};
 use codec::{DecodeAll, Encode};
 
-use super::{LEDGER, MAPS, Meta, MetaError, ReadableTable, WriteTransaction, occupancy};
+use super::{LEDGER, MAPS, Meta, MetaError, ReadableTable, WriteTransaction, compaction, occupancy};
 
 /// Appends lines; the number of the line before them.
 pub(super) fn append(
@@ -26,18 +26,42 @@ pub(super) fn append(
 impl Meta {
     /// The lines behind `after`, at most `limit`.
     pub async fn ledger_page(&self, after: u64, limit: u16) -> Result<Vec<LedgerEntry>, MetaError> {
+        Ok(self.ledger_view(after, limit).await?.1)
+    }
+
+    /// The lines behind `after`, at most `limit`, and up to where others were dropped.
+    pub async fn ledger_view(
+        &self,
+        after: u64,
+        limit: u16,
+    ) -> Result<(Option<LedgerBase>, Vec<LedgerEntry>), MetaError> {
         self.read(move |transaction| {
             let ledger = transaction.open_table(LEDGER)?;
+            let mut kept = compaction::Kept::of(transaction)?;
             let mut entries = Vec::with_capacity(usize::from(limit));
-            for row in ledger.range(after.saturating_add(1)..)?.take(usize::from(limit)) {
+            for row in ledger.range(after.saturating_add(1)..)? {
+                if entries.len() == usize::from(limit) {
+                    break;
+                }
                 let (sequence, record) = row?;
+                let sequence = sequence.value();
+                // What is about to be dropped is gone for everybody already.
+                if !kept.has(sequence)? {
+                    continue;
+                }
                 let record =
                     LedgerRecord::decode_all(&mut record.value()).map_err(|_| MetaError::Row("ledger"))?;
-                entries.push(LedgerEntry { sequence: sequence.value(), record });
+                entries.push(LedgerEntry { sequence, record });
             }
-            Ok(entries)
+            Ok((kept.base(), entries))
         })
         .await
+    }
+
+    /// From where on the ledger has all of its lines; `None` if it has them from the first. Segments up to there have no lines any
+    /// more that anybody could ask for.
+    pub async fn ledger_base(&self) -> Result<Option<LedgerBase>, MetaError> {
+        self.read(|transaction| Ok(compaction::Kept::of(transaction)?.base())).await
     }
 
     /// Number of the last line.

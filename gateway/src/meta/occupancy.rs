@@ -204,7 +204,10 @@ fn each<'p>(
 pub(super) fn appended(transaction: &WriteTransaction, lines: &[LedgerRecord]) -> Result<(), MetaError> {
     let receipts = lines.iter().filter_map(|line| match line {
         LedgerRecord::Stored(signed) => Some(&signed.receipt),
-        LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } | LedgerRecord::Served(_) => None,
+        LedgerRecord::Deleted { .. }
+        | LedgerRecord::Released { .. }
+        | LedgerRecord::Served(_)
+        | LedgerRecord::Compacted(_) => None,
     });
     let mut by_stripe: BTreeMap<StripeId, Vec<_>> = BTreeMap::new();
     for receipt in receipts {

@@ -31,7 +31,8 @@ const LINES: usize = 4_096;
 /// Steps that are made for somebody who asks; what is left is for the background.
 const STEPS_MAX: usize = 64;
 
-fn reached(settings: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, MetaError> {
+/// The last line that was looked at.
+pub(super) fn reached(settings: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, MetaError> {
     line_at(settings, REACHED)
 }
 
@@ -132,14 +133,15 @@ fn index_step(transaction: &WriteTransaction, unreadable: &Unreadable) -> Result
                         // Of lines behind this one there will be more to say.
                         let others = holders_of(&moved, place)?.unwrap_or_default();
                         let left = others.iter().filter(|holder| holder.node != miner && holder.line < at);
-                        match left.map(|holder| holder.line).max().filter(|line| *line > 0) {
-                            Some(line) => receipts.insert(place, line)?,
-                            None => receipts.remove(place)?,
+                        let line = left.map(|holder| holder.line).max().filter(|line| *line > 0);
+                        match line {
+                            Some(line) if ledger.get(line)?.is_some() => receipts.insert(place, line)?,
+                            _ => receipts.remove(place)?,
                         };
                     }
                 }
             }
-            Some(LedgerRecord::Served(_)) | None => {}
+            Some(LedgerRecord::Served(_) | LedgerRecord::Compacted(_)) | None => {}
         }
     }
     if seen > 0 {

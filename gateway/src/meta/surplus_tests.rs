@@ -68,7 +68,7 @@ async fn by_ledger(meta: &Meta) -> BTreeMap<ShardHash, Vec<NodeId>> {
                     nodes.push(signed.receipt.node_id);
                 }
                 LedgerRecord::Deleted { shard } => assert!(holders.remove(&shard).is_some()),
-                LedgerRecord::Served(_) => {}
+                LedgerRecord::Served(_) | LedgerRecord::Compacted(_) => {}
                 LedgerRecord::Released { shard, miner } => {
                     let nodes = holders.get_mut(&shard).unwrap();
                     let before = nodes.len();

@@ -107,7 +107,12 @@ pub(super) fn meta(error: MetaError) -> S3Error {
             tracing::warn!(%error, "the metadata cannot be reached");
             s3_error!(ServiceUnavailable, "the gateway's metadata cannot be reached; try again in a moment")
         }
-        error @ (MetaError::Storage(_) | MetaError::Row(_) | MetaError::Closed) => {
+        error @ (MetaError::Storage(_)
+        | MetaError::Row(_)
+        | MetaError::LedgerDropped
+        | MetaError::NotDroppedYet(_)
+        | MetaError::NotDropped(_)
+        | MetaError::Closed) => {
             tracing::error!(%error, "metadata failed");
             s3_error!(InternalError, "the gateway's metadata cannot be used")
         }

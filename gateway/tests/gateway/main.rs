@@ -24,6 +24,7 @@ mod audits;
 mod billing;
 mod cache;
 mod chainless;
+mod compaction;
 mod crash;
 mod credits;
 mod deduplication;

@@ -26,7 +26,7 @@ const KEYS: [&str; 2] = ["x", "y"];
 const SHARD: u64 = 64;
 const LEN: u64 = 640;
 
-fn receipt(record: &StripeRecord, index: u8) -> SignedReceipt {
+pub fn receipt(record: &StripeRecord, index: u8) -> SignedReceipt {
     let receipt = Receipt {
         shard: record.hashes[usize::from(index)],
         size: record.shard_len,
@@ -155,7 +155,7 @@ pub async fn live_bytes(meta: &Meta) -> u64 {
                 live.insert(signed.receipt.shard, u64::from(signed.receipt.size));
             }
             LedgerRecord::Deleted { shard } => drop(live.remove(&shard)),
-            LedgerRecord::Released { .. } | LedgerRecord::Served(_) => {}
+            LedgerRecord::Released { .. } | LedgerRecord::Served(_) | LedgerRecord::Compacted(_) => {}
         }
     }
     live.values().sum()

@@ -260,7 +260,7 @@ async fn what_a_new_map_does_not_name_is_released_and_deleted_when_all_of_it_is_
                 assert!(holders.remove(&(shard, miner)), "{entry:?}");
                 assert!(holders.iter().any(|(held, _)| *held == shard), "nobody is left");
             }
-            LedgerRecord::Deleted { .. } | LedgerRecord::Served(_) => {}
+            LedgerRecord::Deleted { .. } | LedgerRecord::Served(_) | LedgerRecord::Compacted(_) => {}
         }
     }
     stop.trigger();

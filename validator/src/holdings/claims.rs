@@ -93,21 +93,33 @@ impl<'t> Claims<'t> {
         })
     }
 
-    /// A gateway does not want anything any more.
-    pub(super) fn forgotten(&mut self, gateway: &NodeId) -> Result<(), StoreError> {
+    /// A gateway wants nothing any more but what is kept, of shards and miners. Walks over all claims.
+    pub(super) fn retain(
+        &mut self,
+        gateway: &NodeId,
+        is_kept: impl Fn(&ShardHash, &NodeId) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
         let mut from = ([0; 32], [0; 32], [0; 32]);
         loop {
             let page = self.claims.range(from..)?.take(PAGE);
             let keys = page.map(|entry| Ok(entry?.0.value())).collect::<Result<Vec<_>, StoreError>>()?;
             for (shard, miner, _) in keys.iter().filter(|(.., of)| *of == gateway.0) {
-                self.given_up(gateway, &ShardHash(*shard), &NodeId(*miner))?;
+                let (shard, miner) = (ShardHash(*shard), NodeId(*miner));
+                if !is_kept(&shard, &miner)? {
+                    self.given_up(gateway, &shard, &miner)?;
+                }
             }
             match keys.last() {
                 // What is looked at again is one row.
                 Some(last) if keys.len() == PAGE => from = *last,
-                _ => break,
+                _ => return Ok(()),
             }
         }
+    }
+
+    /// A gateway wants nothing any more.
+    pub(super) fn forgotten(&mut self, gateway: &NodeId) -> Result<(), StoreError> {
+        self.retain(gateway, |_, _| Ok(false))?;
         self.held.retain(|(_, of), _| of != gateway.0)?;
         self.sums.retain(|(_, of), _| of != gateway);
         Ok(())

@@ -46,6 +46,7 @@ fn request_file(request: &Request) -> &'static str {
         Request::LedgerFrom { .. } => "request-ledger-from",
         Request::Unnamed { .. } => "request-unnamed",
         Request::Transitions { .. } => "request-transitions",
+        Request::LedgerBase => "request-ledger-base",
     }
 }
 
@@ -72,6 +73,7 @@ fn response_file(response: &Response) -> &'static str {
         Response::Durability(_) => "response-durability",
         Response::Unnamed(_) => "response-unnamed",
         Response::Transitions(_) => "response-transitions",
+        Response::LedgerBase(_) => "response-ledger-base",
     }
 }
 

@@ -221,5 +221,6 @@ pub(crate) fn all() -> Vec<Sample<Request>> {
             ],
             &[],
         ),
+        sample("LedgerBase", 21, Request::LedgerBase, vec![], &[]),
     ]
 }

@@ -1,9 +1,9 @@
 //! One response of every kind.
 
 use arion_protocol::{
-    DrainProgress, ErrorCode, LedgerEntry, LedgerPosition, LedgerRecord, ListedShard, MinerCustody,
-    MinerReason, MinerState, MinerStatus, MinerTransition, NetworkDurability, Response, ShardBits,
-    StripesAlike, Unnamed,
+    DrainProgress, ErrorCode, LedgerBase, LedgerEntry, LedgerPosition, LedgerRecord, ListedShard,
+    MinerCustody, MinerReason, MinerState, MinerStatus, MinerTransition, NetworkDurability, Response,
+    ShardBits, StripesAlike, Unnamed,
 };
 
 use crate::layout::*;
@@ -130,6 +130,19 @@ fn unnamed() -> Sample<Response> {
         field("signature by the validator", signed.signature),
     ];
     sample("Unnamed", 18, Response::Unnamed(Box::new(signed)), fields, &[])
+}
+
+/// Of three segments: the root over the first two, and that over the third.
+fn ledger_base() -> Sample<Response> {
+    let base = LedgerBase { peaks: vec![[0x55; 32], [0x66; 32]], until: 12_288, line: 13_000 };
+    let fields = vec![
+        field("number of roots, compact", [8]),
+        field("root over lines 1 to 8,192", [0x55; 32]),
+        field("root over lines 8,193 to 12,288", [0x66; 32]),
+        field("until", 12_288u64.to_le_bytes()),
+        field("line", 13_000u64.to_le_bytes()),
+    ];
+    sample("LedgerBase", 20, Response::LedgerBase(base), fields, &[])
 }
 
 fn transitions() -> Sample<Response> {
@@ -274,5 +287,6 @@ pub(crate) fn all() -> Vec<Sample<Response>> {
         durability(),
         unnamed(),
         transitions(),
+        ledger_base(),
     ]
 }

@@ -74,7 +74,7 @@ impl Gateway {
         let lines = self.lines.lock().unwrap();
         let stored = |line: &LedgerRecord| match line {
             LedgerRecord::Stored(signed) => Some(*signed),
-            LedgerRecord::Deleted { .. } | LedgerRecord::Released { .. } | LedgerRecord::Served(_) => None,
+            _ => None,
         };
         lines.iter().filter_map(stored).collect()
     }
