@@ -1,7 +1,7 @@
 //! A ledger that is read anew, because lines were dropped of it that this service did not read.
 
 use arion_ledger::Change;
-use arion_types::{NodeId, Receipt, ShardHash};
+use arion_types::{NodeId, Receipt};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::{ANEW_NAMED, ANEW_SIGNED, CURSORS, Claims, Holdings, NAMED, PoisonError, StoreError};
