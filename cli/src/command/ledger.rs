@@ -1,5 +1,7 @@
 //! `arion ledger`: what a gateway had stored and deleted, and whether that is true.
 
+mod published;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -8,15 +10,22 @@ use std::{
 
 use anyhow::{Context, bail};
 use arion_chain::{ChainView, ViewConfig};
-use arion_daemon::{Peer, line};
-use arion_ledger::{Anchor, Ledger, ReceiptChecker, Report, verify};
+use arion_daemon::line;
+use arion_ledger::{
+    Anchor, Ledger, ReceiptChecker, Report,
+    segment::{SEGMENT_LINES, file_name},
+    verify,
+};
 use arion_net::{PeerAddr, Transport};
 use arion_protocol::{LedgerRecord, Served, limits::LEDGER_ENTRIES_MAX};
 use codec::Encode;
 use serde::Serialize;
 
-use super::{print_json, size, transport};
+use super::{PublicPlace, blocking, print_json, size, transport};
 use crate::settings::Settings;
+
+pub use published::Whose;
+use published::{Published, covered};
 
 /// Lines read at most: some 2 GB of memory.
 const LINES_MAX: usize = 10_000_000;
@@ -90,6 +99,9 @@ struct Told {
     served_bytes: u64,
     served_counted: u64,
     anchors: usize,
+    /// Commitments to more lines than there are segments for, and how many lines the newest of them covers.
+    unchecked_anchors: usize,
+    unchecked_lines: Option<u64>,
     anchored_lines: Option<u64>,
     anchored_bytes: Option<u64>,
     found: u64,
@@ -106,11 +118,28 @@ struct ToldFinding {
 }
 
 /// Prints lines behind `after`.
-pub async fn ls(gateway: Peer, after: u64, limit: usize, json: bool) -> anyhow::Result<ExitCode> {
-    let transport = transport()?;
-    let lines = pages(&*transport, &gateway.into(), after, limit).await;
-    transport.close().await;
-    let lines = lines?;
+pub async fn ls(
+    settings: &Settings,
+    whose: Whose,
+    segments: Option<PublicPlace>,
+    (after, limit): (u64, usize),
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut lines = Vec::new();
+    if let Some(place) = segments {
+        let genesis = settings.chain().await?.genesis();
+        let first = u32::try_from(after / u64::from(SEGMENT_LINES)).context("no ledger has so many lines")?;
+        let skipped = (after % u64::from(SEGMENT_LINES)) as usize;
+        let published = Published { place, gateway: whose.node_id, genesis };
+        let most = skipped.saturating_add(limit).min(LINES_MAX);
+        lines = blocking(move || published.lines(first, most)).await?;
+        lines = lines.into_iter().skip(skipped).take(limit).collect();
+    }
+    let is_short = lines.len() < limit;
+    if is_short && (whose.address.is_some() || lines.is_empty()) {
+        let (reached, left) = (after + lines.len() as u64, limit - lines.len());
+        lines.extend(ask(&whose, reached, left).await?);
+    }
     let lines: Vec<Line> =
         lines.iter().zip(after + 1..).map(|(record, sequence)| Line::new(sequence, record)).collect();
     if json {
@@ -142,44 +171,61 @@ pub struct Files {
     pub saved: Option<PathBuf>,
     /// Keep the segments here.
     pub save: Option<PathBuf>,
+    /// Read full segments from here, and ask the gateway for the lines behind them if it has an address.
+    pub segments: Option<PublicPlace>,
 }
 
 /// Verifies the whole ledger against the finalised chain. Exit code 1 where something is found.
-pub async fn check(
-    settings: &Settings,
-    gateway: Peer,
-    files: &Files,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+pub async fn check(settings: &Settings, whose: Whose, files: &Files, json: bool) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
-    let node = gateway.node_id;
+    let (genesis, node) = (chain.genesis(), whose.node_id);
     // Before the lines: whatever is committed meanwhile covers lines that were not read.
     let commitments = chain.ledger_commitments(&node).await?;
     let anchors: Vec<Anchor> = commitments
         .iter()
         .map(|found| Anchor::of_commitment(found.sequence, found.root, found.bytes))
         .collect();
-    let ledger = match &files.saved {
-        Some(directory) => {
-            let segments = read_segments(directory)?;
-            Ledger::read(chain.genesis(), node, &segments)
-                .with_context(|| format!("{} has no ledger of this gateway", directory.display()))?
+    let place = files.segments.clone().or(files.saved.clone().map(PublicPlace::Files));
+    let mut lines = match place {
+        Some(place) => {
+            let published = Published { place, gateway: node, genesis };
+            blocking(move || published.all()).await?
         }
-        None => {
-            let transport = transport()?;
-            let lines = pages(&*transport, &gateway.into(), 0, LINES_MAX).await;
-            transport.close().await;
-            Ledger::new(chain.genesis(), node, lines?)
-        }
+        None => Vec::new(),
     };
+    let is_partial = files.segments.is_some() && whose.address.is_none();
+    if files.saved.is_none() && !is_partial {
+        let reached = lines.len() as u64;
+        let rest = ask(&whose, reached, LINES_MAX).await;
+        lines.extend(match reached {
+            0 => rest?,
+            _ => rest.with_context(|| {
+                format!("without its address the ledger is verified up to line {reached}, where segments end")
+            })?,
+        });
+    }
+    let ledger = Ledger::new(genesis, node, lines);
     if let Some(directory) = &files.save {
         write_segments(directory, &ledger)?;
     }
+    let (anchors, unchecked) = match is_partial {
+        true => covered(&ledger, anchors),
+        false => (anchors, Vec::new()),
+    };
     let config = ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::default() };
     let mut checker = ReceiptChecker::new(ChainView::start(chain, config).await?);
     let report = verify(&ledger, &anchors, &mut checker);
-    tell(&told(&ledger, &report, &anchors, json), json)?;
+    tell(&told(&ledger, &report, (&anchors, &unchecked), json), json)?;
     Ok(ExitCode::from(u8::from(report.found > 0)))
+}
+
+/// Asks a gateway for lines.
+async fn ask(whose: &Whose, after: u64, limit: usize) -> anyhow::Result<Vec<LedgerRecord>> {
+    let address = whose.address()?;
+    let transport = transport()?;
+    let lines = pages(&*transport, address, after, limit).await;
+    transport.close().await;
+    lines
 }
 
 /// Lines behind `after`, at most `limit`, and an error where one is missing.
@@ -214,35 +260,22 @@ async fn pages(
     }
 }
 
-fn segment_file(directory: &Path, number: usize) -> PathBuf {
-    directory.join(format!("{number:08}.segment"))
-}
-
-fn read_segments(directory: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut segments = Vec::new();
-    loop {
-        let file = segment_file(directory, segments.len());
-        match fs::read(&file) {
-            Ok(segment) => segments.push(segment),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !segments.is_empty() => {
-                return Ok(segments);
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-        }
-    }
-}
-
 fn write_segments(directory: &Path, ledger: &Ledger) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    for (number, segment) in ledger.write().into_iter().enumerate() {
-        let file = segment_file(directory, number);
+    for (segment, number) in ledger.write().into_iter().zip(0..) {
+        let file = directory.join(file_name(number));
         fs::write(&file, segment).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
 /// Proofs take time in the length of the ledger each.
-fn told(ledger: &Ledger, report: &Report, anchors: &[Anchor], with_proofs: bool) -> Told {
+fn told(
+    ledger: &Ledger,
+    report: &Report,
+    (anchors, unchecked): (&[Anchor], &[Anchor]),
+    with_proofs: bool,
+) -> Told {
     let hashes = if with_proofs { ledger.hashes() } else { Vec::new() };
     let findings = report.findings.iter().take(PRINTED_MAX).filter_map(|finding| {
         let at = usize::try_from(finding.line.checked_sub(1)?).ok()?;
@@ -258,6 +291,8 @@ fn told(ledger: &Ledger, report: &Report, anchors: &[Anchor], with_proofs: bool)
         served_bytes: report.served_bytes,
         served_counted: report.served_counted,
         anchors: anchors.len(),
+        unchecked_anchors: unchecked.len(),
+        unchecked_lines: unchecked.iter().map(|anchor| anchor.sequence).max(),
         anchored_lines: anchors.iter().map(|anchor| anchor.sequence).max(),
         anchored_bytes: anchors.iter().max_by_key(|anchor| anchor.sequence).map(|anchor| anchor.bytes),
         found: report.found,
@@ -277,7 +312,15 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
         Some((lines, bytes)) => {
             line!("anchored  up to line {lines}, {}; {} commitments compared", size(bytes), told.anchors);
         }
+        None if told.unchecked_anchors > 0 => line!("anchored  nothing of these lines"),
         None => line!("anchored  nothing: the gateway has committed to no ledger on chain"),
+    }
+    if let Some(lines) = told.unchecked_lines {
+        let anchors = told.unchecked_anchors;
+        line!(
+            "unchecked {anchors} commitments, the newest up to line {lines}: the segments end at line {}; with the gateway's address the lines behind are asked for",
+            told.lines
+        );
     }
     line!("findings  {}", told.found);
     for ToldFinding { line, fault, .. } in &told.findings {
@@ -374,15 +417,19 @@ mod tests {
         let ledger = Ledger::new([7; 32], GATEWAY, (1..=5_000).map(record).collect());
         let (view, _) = ChainView::manual([7; 32], Default::default());
         let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
-        let told = told(&ledger, &report, &[], true);
+        let told = told(&ledger, &report, (&[], &[]), true);
         assert_eq!((told.found, told.findings.len(), told.anchored_lines), (5_000, PRINTED_MAX, None));
         let proof = hex::decode(told.findings[7].proof.as_ref().unwrap()).unwrap();
         let proof = arion_ledger::LineProof::decode(&mut &proof[..]).unwrap();
         assert!(proof.holds(&[7; 32], &GATEWAY, &report.root) && proof.sequence == 8);
         let directory = tempfile::tempdir().unwrap();
         let kept = directory.path().join("ledger");
-        assert!(read_segments(&kept).is_err());
+        let published =
+            |genesis| Published { place: PublicPlace::Files(kept.clone()), gateway: GATEWAY, genesis };
+        assert!(published([7; 32]).all().is_err());
         write_segments(&kept, &ledger).unwrap();
-        assert_eq!(Ledger::read([7; 32], GATEWAY, &read_segments(&kept).unwrap()).unwrap(), ledger);
+        assert_eq!(published([7; 32]).all().unwrap(), ledger.lines());
+        let said = published([8; 32]).all().unwrap_err().to_string();
+        assert!(said.contains("segment 0 is of another chain"), "{said}");
     }
 }

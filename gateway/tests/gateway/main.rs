@@ -49,6 +49,7 @@ mod relocation;
 mod replicas;
 mod s3;
 mod scopes;
+mod segments;
 mod snapshots;
 mod usage;
 mod versions;
