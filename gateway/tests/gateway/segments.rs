@@ -37,16 +37,10 @@ const LINES: usize = SEGMENT_LINES as usize;
 const CHILD: &str = "ARION_GATEWAY_SEGMENTS_TEST_DIRECTORY";
 
 fn segments(grid: &Arc<Grid>, keys: &Arc<AccessKeys>) -> Segments {
+    let (grid, keys, region) = (grid.clone(), keys.clone(), "us-east-1".to_owned());
+    let (keyring, part_bytes_min) = (network::keyring(&grid.meta), PART_BYTES_MIN);
     let (webhooks, credit) = Default::default();
-    let store = Store {
-        grid: grid.clone(),
-        keyring: network::keyring(&grid.meta),
-        keys: keys.clone(),
-        region: "us-east-1".into(),
-        webhooks,
-        credit,
-        part_bytes_min: PART_BYTES_MIN,
-    };
+    let store = Store { grid, keyring, keys, region, part_bytes_min, webhooks, credit };
     let health = Health::new("arion-gateway", "0");
     Segments { store, bucket: BUCKET.into(), account: ACCOUNT.into(), health }
 }

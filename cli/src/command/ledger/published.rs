@@ -58,7 +58,7 @@ impl Whose {
 
 /// Where segments are: objects of a bucket, a directory with the same files, or one with those of a single gateway.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub(super) struct Published {
     /// The place.
     pub place: PublicPlace,
     /// Whose ledger.
@@ -82,7 +82,7 @@ impl Published {
 
     /// The lines from the first one of this segment on: those of all segments up to the first that is not there, or up to one behind
     /// which there are `lines_max`; none if there is no such segment, or not for everybody.
-    pub fn lines(&self, first: u32, lines_max: usize) -> anyhow::Result<Vec<LedgerRecord>> {
+    pub(super) fn lines(&self, first: u32, lines_max: usize) -> anyhow::Result<Vec<LedgerRecord>> {
         let (mut lines, mut short) = (Vec::new(), None);
         for number in first.. {
             if lines.len() >= lines_max {
@@ -105,7 +105,7 @@ impl Published {
     }
 
     /// All lines, at least one.
-    pub fn all(&self) -> anyhow::Result<Vec<LedgerRecord>> {
+    pub(super) fn all(&self) -> anyhow::Result<Vec<LedgerRecord>> {
         let lines = self.lines(0, LINES_MAX)?;
         if lines.is_empty() {
             let (place, gateway) = (&self.place, &self.gateway);
@@ -116,7 +116,7 @@ impl Published {
 }
 
 /// Anchors that a ledger has the lines for, and others.
-pub fn covered(ledger: &Ledger, anchors: Vec<Anchor>) -> (Vec<Anchor>, Vec<Anchor>) {
+pub(super) fn covered(ledger: &Ledger, anchors: Vec<Anchor>) -> (Vec<Anchor>, Vec<Anchor>) {
     let lines = ledger.lines().len() as u64;
     anchors.into_iter().partition(|anchor| anchor.sequence <= lines)
 }
