@@ -109,7 +109,12 @@ impl Segments {
                 }
                 Err(error) => {
                     let since = *failing_since.get_or_insert_with(Instant::now);
-                    tracing::warn!(%error, "the ledger's segments are not all objects; trying again");
+                    match error.stays() {
+                        true => tracing::error!(%error, "segments of the ledger cannot be stored"),
+                        false => {
+                            tracing::warn!(%error, "a segment of the ledger is not stored; trying again")
+                        }
+                    }
                     if error.stays() || since.elapsed() >= PATIENCE {
                         self.health.failing("segments", error.to_string());
                     }

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use arion_daemon::{ByteSize, Health};
+use arion_daemon::{ByteSize, Health, Shutdown};
 use arion_gateway::{
     grid::Grid,
     keys::{AccessKeys, Changed},
     listing::Query,
+    meta::BucketInfo,
     s3::{PART_BYTES_MIN, Store},
     segments::{SegmentError, Segments},
     snapshot::take::Taken,
@@ -28,7 +29,7 @@ use rusty_s3::Credentials;
 use crate::{
     accounts::{Served, with_client},
     machine::{Chain, recover, settle, snapshotter},
-    network::{self, GENESIS, MINERS, Network, heir, within},
+    network::{self, GENESIS, MINERS, Network, eventually, heir, within},
 };
 
 const BUCKET: &str = "arion-ledger";
@@ -206,6 +207,29 @@ async fn what_is_somebody_elses_is_left_alone_and_told() {
         assert_eq!(stored, Some(3));
     })
     .await;
+}
+
+/// It goes on by itself once what it told is mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_other_work_it_catches_up_and_health_says_what_keeps_it() {
+    let (network, directory) = (Network::new(), tempfile::tempdir().unwrap());
+    let grid = network.grid(directory.path());
+    grid.meta.create_bucket(BUCKET.into(), BucketInfo::new("bob".into(), 1)).await.unwrap();
+    fill(&grid, LINES).await;
+    let segments = segments_in(directory.path(), &grid);
+    let (health, stop) = (segments.health.clone(), Shutdown::new());
+    let until = stop.clone();
+    let work = tokio::spawn(async move { segments.run(until).await });
+    let told = || health.to_json()["checks"]["segments"].as_str().unwrap_or_default().to_owned();
+    eventually("it says whose the bucket is not", async || {
+        told().contains("arion-ledger does not belong to the account ledger")
+    })
+    .await;
+    grid.meta.delete_bucket(BUCKET.into()).await.unwrap();
+    eventually("it goes on", async || told() == "ok").await;
+    assert_eq!(listed(&grid).await, expected(&ledger(&grid).await));
+    stop.trigger();
+    work.await.unwrap();
 }
 
 async fn store_for_ever(directory: &Path) {
