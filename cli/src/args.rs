@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use arion_daemon::{HumanDuration, Peer, line};
+use arion_daemon::{HumanDuration, line};
 use arion_types::NodeId;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    command::{self, audit::AuditCommand, copy::Wish, verify::BundlePlace},
+    command::{self, PublicPlace, audit::AuditCommand, copy::Wish, ledger::Whose},
     objects::ObjectUrl,
     place::Place,
     settings::{SettingArgs, Settings},
@@ -278,26 +278,34 @@ enum MinerCommand {
 enum LedgerCommand {
     /// Lines of the ledger.
     Ls {
-        /// The gateway: NODE_ID@HOST:PORT of its QUIC address.
-        gateway: Peer,
+        /// The gateway: NODE_ID@HOST:PORT of its QUIC address; with --segments NODE_ID suffices.
+        gateway: Whose,
         /// Start behind this line.
         #[arg(long, default_value_t = 0)]
         after: u64,
         /// At most so many.
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Read full segments from here: the URL of the bucket that the gateway puts them into, or a directory with its objects. What is behind
+        /// them is asked for if the gateway has an address.
+        #[arg(long, value_name = "PLACE")]
+        segments: Option<PublicPlace>,
     },
     /// Check every receipt, look for shards that are there twice, and compare with what is anchored on chain. Exit code 1 if
     /// something is found; each finding names its line, with --json its proof.
     Verify {
-        /// The gateway: NODE_ID@HOST:PORT of its QUIC address.
-        gateway: Peer,
+        /// The gateway: NODE_ID@HOST:PORT of its QUIC address; with --segments or --saved NODE_ID suffices.
+        gateway: Whose,
         /// Keep the ledger's segments in this directory.
         #[arg(long, value_name = "DIR")]
         save: Option<PathBuf>,
         /// Read the segments from this directory instead of asking the gateway.
         #[arg(long, value_name = "DIR", conflicts_with = "save")]
         saved: Option<PathBuf>,
+        /// Read full segments from here: the URL of the bucket that the gateway puts them into, or a directory with its objects. What is behind
+        /// them is asked for if the gateway has an address; else commitments to it are not compared, and counted.
+        #[arg(long, value_name = "PLACE", conflicts_with = "saved")]
+        segments: Option<PublicPlace>,
     },
 }
 
@@ -344,7 +352,7 @@ enum VerifyCommand {
         /// Where its objects are: a URL in front of their names, a directory, or the file of the index with the parts beside
         /// it. Default: the bucket arion-audit of the S3 endpoint.
         #[arg(long, value_name = "PLACE")]
-        bundle: Option<BundlePlace>,
+        bundle: Option<PublicPlace>,
         /// Keep the objects of the bundle in this directory.
         #[arg(long, value_name = "DIR")]
         save: Option<PathBuf>,
@@ -420,11 +428,11 @@ impl Cli {
                 };
                 command::drain::run(&settings, wish, json).await
             }
-            Command::Ledger(LedgerCommand::Ls { gateway, after, limit }) => {
-                command::ledger::ls(gateway, after, limit, json).await
+            Command::Ledger(LedgerCommand::Ls { gateway, after, limit, segments }) => {
+                command::ledger::ls(&settings, gateway, segments, (after, limit), json).await
             }
-            Command::Ledger(LedgerCommand::Verify { gateway, save, saved }) => {
-                let files = command::ledger::Files { saved, save };
+            Command::Ledger(LedgerCommand::Verify { gateway, save, saved, segments }) => {
+                let files = command::ledger::Files { saved, save, segments };
                 command::ledger::check(&settings, gateway, &files, json).await
             }
             Command::Receipt(ReceiptCommand::Get { at, file, version }) => {

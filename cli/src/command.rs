@@ -11,11 +11,14 @@ pub mod maintenance;
 pub mod map;
 pub mod miners;
 pub mod objects;
+mod public;
 pub mod receipt;
 pub mod status;
 pub mod sync;
 mod tree;
 pub mod verify;
+
+pub use public::PublicPlace;
 
 use std::{sync::Arc, time::Duration};
 

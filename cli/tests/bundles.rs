@@ -6,7 +6,7 @@ mod served;
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use arion_cli::command::verify::BundlePlace;
+use arion_cli::command::PublicPlace;
 use arion_submitter::bundle::{
     s3::S3Shelf,
     shelf::{Shelf, ShelfError, name_of, read_back},
@@ -37,24 +37,24 @@ async fn objects_are_stored_in_a_bucket_of_their_own_and_read_by_strangers() {
         .while_serving(|tool| {
             let shelf = shelf(tool, "arion-audit");
             let now = Handle::current();
-            let place: BundlePlace = format!("{}/arion-audit/", tool.endpoint).parse().unwrap();
+            let place: PublicPlace = format!("{}/arion-audit/", tool.endpoint).parse().unwrap();
             for bytes in [sample(3 << 20), b"index".to_vec(), sample(3 << 20)] {
                 let hash: [u8; 32] = blake3::hash(&bytes).into();
                 now.block_on(shelf.put(&name_of(&hash), bytes.clone())).unwrap();
                 now.block_on(read_back(&shelf, &hash)).unwrap();
-                assert_eq!(place.object(&hash, MAX).unwrap(), Some(bytes));
+                assert_eq!(place.object(&name_of(&hash), MAX).unwrap(), Some(bytes));
             }
             // Under a name that is not its own; under none.
             now.block_on(shelf.put(&name_of(&[1; 32]), sample(9))).unwrap();
             let damaged = now.block_on(read_back(&shelf, &[1; 32]));
             assert!(matches!(damaged, Err(ShelfError::Damaged(_))), "{damaged:?}");
-            assert_eq!(place.object(&[2; 32], MAX).unwrap(), None);
+            assert_eq!(place.object(&name_of(&[2; 32]), MAX).unwrap(), None);
             // There, but not for everybody.
             tool.ok(&["mb", "s3://mine"]);
             tool.write("private", &sample(9));
             tool.ok(&["put", "private", &format!("s3://mine/{}", name_of(&[3; 32]))]);
-            let mine: BundlePlace = format!("{}/mine", tool.endpoint).parse().unwrap();
-            assert_eq!(mine.object(&[3; 32], MAX).unwrap(), None);
+            let mine: PublicPlace = format!("{}/mine", tool.endpoint).parse().unwrap();
+            assert_eq!(mine.object(&name_of(&[3; 32]), MAX).unwrap(), None);
         })
         .await;
 }

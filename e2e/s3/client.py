@@ -83,6 +83,15 @@ def store(s3, arguments):
     return {"etag": answer["ETag"], **credit(answer), **digest(arguments.file)}
 
 
+def store_many(s3, arguments):
+    """Uploads a file under so many keys, one after the other, each with one plain PUT."""
+    with open(arguments.file, "rb") as file:
+        body = file.read()
+    for number in range(arguments.count):
+        s3.put_object(Bucket=arguments.bucket, Key=f"many/{number:06}", Body=body)
+    return {"stored": arguments.count}
+
+
 def delete(s3, arguments):
     """Deletes an object."""
     return credit(s3.delete_object(Bucket=arguments.bucket, Key=arguments.key))
@@ -146,12 +155,13 @@ def main():
         ("list", list_keys, ["bucket"]),
         ("locate", locate, ["bucket", "key"]),
         ("store", store, ["file", "bucket", "key"]),
+        ("store-many", store_many, ["file", "bucket", "count"]),
         ("usage", usage, []),
     ]:
         command = commands.add_parser(name, help=run.__doc__)
         command.set_defaults(run=run)
         for argument in names:
-            command.add_argument(argument, type=int if argument in ("offset", "length") else str)
+            command.add_argument(argument, type=int if argument in ("offset", "length", "count") else str)
     arguments = parser.parse_args()
     try:
         observed = arguments.run(connect(), arguments)

@@ -4,6 +4,7 @@
 //! # Invariants
 //! - Nothing is dropped but what the line says, which is computed again from all lines just before, and compared.
 //! - Memory is bounded: of the shards a part at a time is looked at, and a bit is kept for each line.
+//! - Where segments are put into a bucket, nothing is dropped of one that is not there.
 //! - Whatever is interrupted goes on where it was; nothing is dropped twice, and nothing by another line.
 //!
 //! # Not here
@@ -19,7 +20,7 @@ use std::{
 use arion_daemon::{Health, Shutdown, now_ms};
 use arion_ledger::{
     Keeping, KeptRoot,
-    segment::{SEGMENT_LINES, line_hash},
+    segment::{self, SEGMENT_LINES, line_hash},
 };
 use arion_protocol::{Compacted, LedgerEntry};
 use arion_types::{GenesisHash, NodeId};
@@ -108,6 +109,8 @@ pub struct Compactor {
     pub metrics: Metrics,
     /// Where it is told that it fails.
     pub health: Health,
+    /// The bucket that segments are put into, if they are: they come before anything is dropped.
+    pub bucket: Option<String>,
     /// Lines that there were when it was not worth it last.
     pub looked_at: Mutex<u64>,
 }
@@ -207,6 +210,9 @@ impl Compactor {
             return Ok(Done::Nothing);
         }
         let Compaction { says, line, .. } = waiting;
+        if !self.are_objects(says.until).await? {
+            return Ok(Done::Nothing);
+        }
         // Where something else has to come first, nothing is computed; where it was, before a crash, not again.
         match self.meta.begin_drop(self.of).await {
             Err(MetaError::NotDropped(_)) => {
@@ -221,6 +227,21 @@ impl Compactor {
         self.metrics.ledger_base.set(i64::try_from(says.until).unwrap_or(i64::MAX));
         self.metrics.ledger_kept.set(i64::try_from(says.lines).unwrap_or(i64::MAX));
         Ok(Done::Dropped { lines })
+    }
+
+    /// Whether all segments up to a line are objects that are to be: they are made in their order.
+    async fn are_objects(&self, until: u64) -> Result<bool, MetaError> {
+        let (Some(bucket), Some(last)) = (&self.bucket, (until / u64::from(SEGMENT_LINES)).checked_sub(1))
+        else {
+            return Ok(true);
+        };
+        let number = u32::try_from(last).unwrap_or(u32::MAX);
+        let name = segment::object_name(&self.of.1, number);
+        match self.meta.object(bucket.clone(), name, None).await {
+            Ok(_) => Ok(true),
+            Err(MetaError::NoSuchBucket | MetaError::NoSuchKey | MetaError::Deleted(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Computes again what is kept, and notes it if it is what the line says.

@@ -6,11 +6,12 @@ use arion_daemon::{ByteSize, ChainConfig, HttpConfig, HumanDuration, KeyKind, Lo
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    account::is_plain_name,
     grid::GridOptions,
     keystore::{KeyStore, KeyStoreError},
     meta::{MetadataPlace, Postgres, PostgresError},
     notify::{SenderOptions, WebhookConfig},
-    s3::Domains,
+    s3::{self, Domains},
     snapshot::schedule,
 };
 
@@ -68,7 +69,6 @@ pub struct Config {
     /// What accounts of the chain are charged.
     pub billing: BillingConfig,
     /// The ledger.
-    #[serde(default)]
     pub ledger: LedgerConfig,
     /// Bounds of what webhooks are told.
     pub notify: NotifyConfig,
@@ -169,9 +169,13 @@ pub struct BillingConfig {
 }
 
 /// The ledger.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerConfig {
+    /// The bucket that its segments are put into; empty for none.
+    pub bucket: String,
+    /// The account that the bucket belongs to.
+    pub account: String,
     /// How long lines that nothing needs are kept after the chain has the line that says so; without it for ever.
     pub keep_dead: Option<Pause>,
 }
@@ -219,6 +223,14 @@ pub enum ConfigError {
     /// Not an address of PostgreSQL.
     #[error("metadata.postgres: {0}")]
     Postgres(String),
+    /// Not a bucket.
+    #[error(
+        "ledger.bucket is `{0}`, which no bucket can be called; leave it empty to put the ledger into none"
+    )]
+    LedgerBucket(String),
+    /// Not an account.
+    #[error("ledger.account is `{0}`: 1 to 64 letters, digits, `-`, `_` and `.`, and no sub-account")]
+    LedgerAccount(String),
     /// Two of one name.
     #[error("there are two webhooks called {0}")]
     Webhook(String),
@@ -284,6 +296,13 @@ impl Config {
                 parsed.map_err(|error| ConfigError::Postgres(error.to_string()))?;
             }
             _ => {}
+        }
+        let LedgerConfig { bucket, account } = &self.ledger;
+        if !bucket.is_empty() && !s3::is_bucket_name(bucket) {
+            return Err(ConfigError::LedgerBucket(bucket.clone()));
+        }
+        if !is_plain_name(account) {
+            return Err(ConfigError::LedgerAccount(account.clone()));
         }
         if self.region.is_empty() {
             return Err(ConfigError::Region);
@@ -369,6 +388,9 @@ impl Settings for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Args, FromArgMatches};
+
+    type Flags = arion_daemon::Flags<Config>;
 
     #[test]
     fn the_example_has_every_key_and_stands_on_the_operators_page() {
@@ -377,7 +399,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_data_path_and_nonsense_is_refused() {
-        let good = arion_daemon::Flags::<Config>::default().settings().unwrap();
+        let good = Flags::default().settings().unwrap();
         assert_eq!(good.check(), Ok(()));
         assert_eq!(good.grid_options(), GridOptions::default());
         assert_eq!(good.sender_options(), SenderOptions::default());
@@ -421,6 +443,26 @@ mod tests {
         };
         let config = Config { webhook: vec![webhook.clone(), webhook], ..good.clone() };
         assert_eq!(config.check(), Err(ConfigError::Webhook("a".into())));
+        assert_eq!(
+            (good.ledger.bucket.as_str(), good.ledger.account.as_str()),
+            ("arion-ledger", "arion-ledger")
+        );
+        let off = Flags::augment_args(clap::Command::new("gateway"));
+        let off = off.get_matches_from(["gateway", "--ledger-bucket="]);
+        assert_eq!(Flags::from_arg_matches(&off).unwrap().settings().unwrap().ledger.bucket, "");
+        for (bucket, account, said) in [
+            ("a", "ledger", "ledger.bucket"),
+            ("v1", "ledger", "ledger.bucket"),
+            ("ledger", "", "ledger.account"),
+            ("ledger", "a/b", "ledger.account"),
+            ("", "ledger", ""),
+            ("my.ledger", "ledger", ""),
+        ] {
+            let ledger = LedgerConfig { bucket: bucket.into(), account: account.into() };
+            let refused = Config { ledger, ..good.clone() }.check().err();
+            let told = refused.map(|error| error.to_string()).unwrap_or_default();
+            assert!(told.starts_with(said) && told.is_empty() == said.is_empty(), "{told}");
+        }
         let config = Config { region: String::new(), ..good };
         assert_eq!(config.check(), Err(ConfigError::Region));
     }

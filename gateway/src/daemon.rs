@@ -22,7 +22,7 @@ use crate::{
     account_command,
     billing::credit::Credit,
     chain,
-    config::Config,
+    config::{Config, LedgerConfig},
     grid::Grid,
     http::S3Server,
     keyring::Keyring,
@@ -36,6 +36,7 @@ use crate::{
     rate::Rate,
     rotation,
     s3::{self, Store},
+    segments::Segments,
 };
 
 /// Pause between looks at our own state.
@@ -158,6 +159,7 @@ impl arion_daemon::Daemon for Gateway {
             credit,
             part_bytes_min: s3::PART_BYTES_MIN,
         };
+        let segments = segments(&config, &store, &health);
         let service = s3::service_with(store, config.domains(), rate).with_page(config.page);
         let s3 = S3Server::bind(config.s3, service, DRAIN).await?;
         health.detail("s3", s3.local_addr().to_string());
@@ -174,6 +176,11 @@ impl arion_daemon::Daemon for Gateway {
             options: config.sender_options(),
         };
         let mut tasks = care(&grid, senders, &stop);
+        if let Some(segments) = segments {
+            let (meta, until) = (meta.clone(), stop.clone());
+            let work = async move { meta.while_leading(|| segments.run(until.clone())).await };
+            tasks.push(tokio::spawn(work));
+        }
         tasks.extend([
             follows,
             tokio::spawn(rotation::follow(keyring, meta.clone(), key_store, health.clone(), stop.clone())),
@@ -251,6 +258,13 @@ fn care(grid: &Arc<Grid>, senders: Senders, stop: &Shutdown) -> Vec<JoinHandle<(
         tokio::spawn(stating),
         tokio::spawn(events),
     ]
+}
+
+/// What puts the ledger into a bucket, if there is to be one.
+fn segments(config: &Config, store: &Store, health: &Health) -> Option<Segments> {
+    let LedgerConfig { bucket, account, .. } = config.ledger.clone();
+    let is_wanted = !bucket.is_empty();
+    is_wanted.then(|| Segments { store: store.clone(), bucket, account, health: health.clone() })
 }
 
 /// Keeps the metrics of accounts as they are.

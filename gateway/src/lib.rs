@@ -53,5 +53,6 @@ pub mod relocation;
 pub mod rotation;
 pub mod s3;
 pub mod scope;
+pub mod segments;
 pub mod snapshot;
 pub mod stripe_code;

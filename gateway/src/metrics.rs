@@ -86,6 +86,10 @@ pub struct Metrics {
     pub ledger_dropped: Counter,
     /// Attempts to compact the ledger that failed.
     pub compaction_failures: Counter,
+    /// Segments of the ledger that are objects.
+    pub ledger_segments_stored: Gauge,
+    /// Full segments of the ledger that are none yet.
+    pub ledger_segments_behind: Gauge,
     /// Rows of the metadata that background work passed over because they do not decode, each counted once.
     pub rows_unreadable: Gauge,
     /// Miners that do not answer.
@@ -191,6 +195,10 @@ impl Metrics {
         registry.register("deletes_queued", "Deletions that wait for miners", self.deletes_queued.clone());
         registry.register("ledger_entries", "Lines of the ledger", self.ledger_entries.clone());
         self.register_compaction(registry);
+        let segments = self.ledger_segments_stored.clone();
+        registry.register("ledger_segments_stored", "Segments of the ledger that are objects", segments);
+        let segments = self.ledger_segments_behind.clone();
+        registry.register("ledger_segments_behind", "Full segments that are no objects yet", segments);
         registry.register(
             "rows_unreadable",
             "Metadata rows that do not decode",

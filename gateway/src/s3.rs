@@ -31,6 +31,7 @@ mod multipart;
 mod notification;
 mod objects;
 mod output;
+mod own;
 mod percent;
 mod query;
 mod reads;
@@ -45,9 +46,11 @@ mod usage;
 mod versioning;
 mod website;
 
+pub(crate) use auth::is_bucket_name;
 pub use front::{Connection, Domains, Front};
 pub(crate) use lifecycle::rules_of;
 pub use locate::{Located, LocatedShard, LocatedStripe};
+pub(crate) use own::told;
 #[cfg(any(test, feature = "checks"))]
 pub(crate) use query::parameters;
 pub use usage::{AccountUsage, all as usage_of_all};
@@ -84,6 +87,7 @@ pub const PART_BYTES_MIN: u64 = 5 << 20;
 pub const FORM_BYTES_MAX: u64 = 64 << 20;
 
 /// The S3 service.
+#[derive(Clone)]
 pub struct Store {
     /// The way to the miners.
     pub grid: Arc<Grid>,

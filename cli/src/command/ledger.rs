@@ -1,5 +1,7 @@
 //! `arion ledger`: what a gateway had stored and deleted, and whether that is true.
 
+mod published;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -8,9 +10,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use arion_chain::{ChainView, ViewConfig};
-use arion_daemon::{Peer, line};
+use arion_daemon::line;
 use arion_ledger::{
-    Anchor, CompactedLedger, Ledger, LineProof, ReceiptChecker, Report, verify, verify_compacted,
+    Anchor, CompactedLedger, Ledger, LineProof, ReceiptChecker, Report,
+    segment::{SEGMENT_LINES, file_name},
+    verify, verify_compacted,
 };
 use arion_net::{PeerAddr, Transport};
 use arion_protocol::{Compacted, LedgerBase, LedgerEntry, LedgerRecord, Served, limits::LEDGER_ENTRIES_MAX};
@@ -18,8 +22,11 @@ use arion_types::GenesisHash;
 use codec::Encode;
 use serde::Serialize;
 
-use super::{print_json, size, transport};
+use super::{PublicPlace, blocking, print_json, size, transport};
 use crate::settings::Settings;
+
+pub use published::Whose;
+use published::{Published, covered};
 
 /// Lines read at most: some 2 GB of memory.
 const LINES_MAX: usize = 10_000_000;
@@ -115,6 +122,9 @@ struct Told {
     anchors: usize,
     /// Of these, those that cover less than what was compacted: the lines to compare them with are gone.
     anchors_not_compared: u64,
+    /// Commitments to more lines than there are segments for, and how many lines the newest of them covers.
+    unchecked_anchors: usize,
+    unchecked_lines: Option<u64>,
     anchored_lines: Option<u64>,
     anchored_bytes: Option<u64>,
     found: u64,
@@ -131,16 +141,34 @@ struct ToldFinding {
 }
 
 /// Prints lines behind `after`.
-pub async fn ls(gateway: Peer, after: u64, limit: usize, json: bool) -> anyhow::Result<ExitCode> {
-    let transport = transport()?;
-    let gateway = gateway.into();
-    let lines = async {
-        let base = arion_ledger::base(&*transport, &gateway).await?;
-        entries(&*transport, &gateway, after, limit, base.map_or(0, |base| base.until)).await
-    };
-    let lines = lines.await;
-    transport.close().await;
-    let lines: Vec<Line> = lines?.iter().map(|entry| Line::new(entry.sequence, &entry.record)).collect();
+pub async fn ls(
+    settings: &Settings,
+    whose: Whose,
+    segments: Option<PublicPlace>,
+    (after, limit): (u64, usize),
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut lines = Vec::new();
+    if let Some(place) = segments {
+        let genesis = settings.chain().await?.genesis();
+        let first = u32::try_from(after / u64::from(SEGMENT_LINES)).context("no ledger has so many lines")?;
+        let skipped = (after % u64::from(SEGMENT_LINES)) as usize;
+        let published = Published { place, gateway: whose.node_id, genesis };
+        let most = skipped.saturating_add(limit).min(LINES_MAX);
+        let found = blocking(move || published.lines(first, most)).await?;
+        let found = found.into_iter().skip(skipped).take(limit).zip(after + 1..);
+        lines = found.map(|(record, sequence)| LedgerEntry { sequence, record }).collect();
+    }
+    let is_short = lines.len() < limit;
+    if is_short && (whose.address.is_some() || lines.is_empty()) {
+        let (reached, left) = (after + lines.len() as u64, limit - lines.len());
+        let rest = asked(&whose, async |transport, address| {
+            let base = arion_ledger::base(transport, address).await?;
+            entries(transport, address, reached, left, base.map_or(0, |base| base.until)).await
+        });
+        lines.extend(rest.await?);
+    }
+    let lines: Vec<Line> = lines.iter().map(|entry| Line::new(entry.sequence, &entry.record)).collect();
     if json {
         print_json(&lines)?;
         return Ok(ExitCode::SUCCESS);
@@ -174,55 +202,76 @@ pub struct Files {
     pub saved: Option<PathBuf>,
     /// Keep the segments here.
     pub save: Option<PathBuf>,
+    /// Read full segments from here, and ask the gateway for the lines behind them if it has an address.
+    pub segments: Option<PublicPlace>,
 }
 
 /// Verifies the whole ledger against the finalised chain. Exit code 1 where something is found.
-pub async fn check(
-    settings: &Settings,
-    gateway: Peer,
-    files: &Files,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+pub async fn check(settings: &Settings, whose: Whose, files: &Files, json: bool) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
-    let node = gateway.node_id;
+    let (genesis, node) = (chain.genesis(), whose.node_id);
     // Before the lines: whatever is committed meanwhile covers lines that were not read.
     let commitments = chain.ledger_commitments(&node).await?;
     let anchors: Vec<Anchor> = commitments
         .iter()
         .map(|found| Anchor::of_commitment(found.sequence, found.root, found.bytes))
         .collect();
-    let ledger = match &files.saved {
-        Some(directory) => {
-            let segments = read_segments(directory)?;
-            let read = Ledger::read(chain.genesis(), node, &segments);
-            Found::Whole(
-                read.with_context(|| format!("{} has no ledger of this gateway", directory.display()))?,
-            )
-        }
-        None => {
-            let transport = transport()?;
-            let found = found(&*transport, &gateway.into(), chain.genesis()).await;
-            transport.close().await;
-            found?
+    let place = files.segments.clone().or(files.saved.clone().map(PublicPlace::Files));
+    let is_partial = files.segments.is_some() && whose.address.is_none();
+    let ledger = match place {
+        None => asked(&whose, async |transport, address| found(transport, address, genesis).await).await?,
+        Some(place) => {
+            let published = Published { place, gateway: node, genesis };
+            let mut lines = blocking(move || published.all()).await?;
+            if files.saved.is_none() && !is_partial {
+                let reached = lines.len() as u64;
+                // Behind what there are segments of, all lines have to be there.
+                let rest = asked(&whose, async |transport, address| {
+                    entries(transport, address, reached, LINES_MAX, 0).await
+                });
+                let rest = rest.await.with_context(|| {
+                    format!(
+                        "without its address the ledger is verified up to line {reached}, where segments end"
+                    )
+                })?;
+                lines.extend(rest.into_iter().map(|entry| entry.record));
+            }
+            Found::Whole(Ledger::new(genesis, node, lines))
         }
     };
     match (&files.save, &ledger) {
         (Some(directory), Found::Whole(ledger)) => write_segments(directory, ledger)?,
         (Some(_), Found::Compacted(ledger)) => bail!(
             "the ledger was compacted: of the lines up to {} the gateway has only those that were kept, and segments have all of theirs; \
-             verify it without --save, or get the segments from somebody who kept them (--saved)",
+             verify it without --save, or from where its segments are (--segments), or get them from somebody who kept them (--saved)",
             ledger.until()
         ),
         (None, _) => {}
     }
+    let (anchors, unchecked) = match &ledger {
+        Found::Whole(ledger) if is_partial => covered(ledger, anchors),
+        _ => (anchors, Vec::new()),
+    };
     let config = ViewConfig { earlier_maps: EARLIER_MAPS, ..ViewConfig::default() };
     let mut checker = ReceiptChecker::new(ChainView::start(chain, config).await?);
     let report = match &ledger {
         Found::Whole(ledger) => verify(ledger, &anchors, &mut checker),
         Found::Compacted(ledger) => verify_compacted(ledger, &anchors, &mut checker),
     };
-    tell(&told(&ledger, &report, &anchors, json), json)?;
+    tell(&told(&ledger, &report, (&anchors, &unchecked), json), json)?;
     Ok(ExitCode::from(u8::from(report.found > 0)))
+}
+
+/// Asks a gateway.
+async fn asked<T>(
+    whose: &Whose,
+    question: impl AsyncFnOnce(&dyn Transport, &PeerAddr) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let address = whose.address()?;
+    let transport = transport()?;
+    let answer = question(&*transport, address).await;
+    transport.close().await;
+    answer
 }
 
 /// A ledger, or what is left of it.
@@ -309,35 +358,22 @@ async fn entries(
     }
 }
 
-fn segment_file(directory: &Path, number: usize) -> PathBuf {
-    directory.join(format!("{number:08}.segment"))
-}
-
-fn read_segments(directory: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut segments = Vec::new();
-    loop {
-        let file = segment_file(directory, segments.len());
-        match fs::read(&file) {
-            Ok(segment) => segments.push(segment),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !segments.is_empty() => {
-                return Ok(segments);
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-        }
-    }
-}
-
 fn write_segments(directory: &Path, ledger: &Ledger) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    for (number, segment) in ledger.write().into_iter().enumerate() {
-        let file = segment_file(directory, number);
+    for (segment, number) in ledger.write().into_iter().zip(0..) {
+        let file = directory.join(file_name(number));
         fs::write(&file, segment).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
 /// Proofs take time in the length of the ledger each.
-fn told(ledger: &Found, report: &Report, anchors: &[Anchor], with_proofs: bool) -> Told {
+fn told(
+    ledger: &Found,
+    report: &Report,
+    (anchors, unchecked): (&[Anchor], &[Anchor]),
+    with_proofs: bool,
+) -> Told {
     let hashes = if with_proofs { ledger.hashes() } else { Vec::new() };
     let findings = report.findings.iter().take(PRINTED_MAX).filter_map(|finding| {
         let record = ledger.line(finding.line)?;
@@ -354,6 +390,8 @@ fn told(ledger: &Found, report: &Report, anchors: &[Anchor], with_proofs: bool) 
         compacted_until: report.base,
         anchors_not_compared: report.not_compared,
         anchors: anchors.len(),
+        unchecked_anchors: unchecked.len(),
+        unchecked_lines: unchecked.iter().map(|anchor| anchor.sequence).max(),
         anchored_lines: anchors.iter().map(|anchor| anchor.sequence).max(),
         anchored_bytes: anchors.iter().max_by_key(|anchor| anchor.sequence).map(|anchor| anchor.bytes),
         found: report.found,
@@ -377,6 +415,7 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
                 told.anchors as u64 - told.anchors_not_compared
             );
         }
+        None if told.unchecked_anchors > 0 => line!("anchored  nothing of these lines"),
         None => line!("anchored  nothing: the gateway has committed to no ledger on chain"),
     }
     if told.compacted_until > 0 {
@@ -384,6 +423,13 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
             "compacted up to line {}: of the lines before, what was kept is what the ledger says; {} commitments to less cannot be compared any more",
             told.compacted_until,
             told.anchors_not_compared
+        );
+    }
+    if let Some(lines) = told.unchecked_lines {
+        let anchors = told.unchecked_anchors;
+        line!(
+            "unchecked {anchors} commitments, the newest up to line {lines}: the segments end at line {}; with the gateway's address the lines behind are asked for",
+            told.lines
         );
     }
     line!("findings  {}", told.found);
@@ -536,15 +582,19 @@ mod tests {
         let ledger = Ledger::new([7; 32], GATEWAY, (1..=5_000).map(record).collect());
         let (view, _) = ChainView::manual([7; 32], Default::default());
         let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
-        let told = told(&Found::Whole(ledger.clone()), &report, &[], true);
+        let told = told(&Found::Whole(ledger.clone()), &report, (&[], &[]), true);
         assert_eq!((told.found, told.findings.len(), told.anchored_lines), (5_000, PRINTED_MAX, None));
         let proof = hex::decode(told.findings[7].proof.as_ref().unwrap()).unwrap();
         let proof = arion_ledger::LineProof::decode(&mut &proof[..]).unwrap();
         assert!(proof.holds(&[7; 32], &GATEWAY, &report.root) && proof.sequence == 8);
         let directory = tempfile::tempdir().unwrap();
         let kept = directory.path().join("ledger");
-        assert!(read_segments(&kept).is_err());
+        let published =
+            |genesis| Published { place: PublicPlace::Files(kept.clone()), gateway: GATEWAY, genesis };
+        assert!(published([7; 32]).all().is_err());
         write_segments(&kept, &ledger).unwrap();
-        assert_eq!(Ledger::read([7; 32], GATEWAY, &read_segments(&kept).unwrap()).unwrap(), ledger);
+        assert_eq!(published([7; 32]).all().unwrap(), ledger.lines());
+        let said = published([8; 32]).all().unwrap_err().to_string();
+        assert!(said.contains("segment 0 is of another chain"), "{said}");
     }
 }

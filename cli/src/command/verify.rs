@@ -1,7 +1,6 @@
 //! `arion verify epoch`: the bundle of an epoch, checked against nothing but the finalised chain.
 
 mod late;
-mod place;
 mod told;
 
 use std::{
@@ -16,12 +15,10 @@ use arion_bundle::{Block, Facts, INDEX_BYTES_MAX, PART_BYTES_MAX, Report, Verifi
 use arion_chain::{BlockRef, ChainClient, ChainError, CommittedEpoch};
 use arion_types::AttestationRecord;
 
-use super::blocking;
+use super::{PublicPlace, blocking, public};
 use crate::settings::Settings;
 
 use told::Told;
-
-pub use place::BundlePlace;
 
 /// The bucket of an S3 endpoint in which bundles are looked for.
 const BUCKET: &str = "arion-audit";
@@ -30,13 +27,13 @@ const BUCKET: &str = "arion-audit";
 pub async fn epoch(
     settings: &Settings,
     epoch: u64,
-    place: Option<BundlePlace>,
+    place: Option<PublicPlace>,
     save: Option<PathBuf>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let chain = settings.chain().await?;
     let place = place.unwrap_or_else(|| {
-        BundlePlace::Web(format!("{}/{BUCKET}", settings.s3_endpoint.trim_end_matches('/')))
+        PublicPlace::Web(format!("{}/{BUCKET}", settings.s3_endpoint.trim_end_matches('/')))
     });
     let (ended, committed) = read_epoch(&chain, epoch).await?;
     let (commitment, nodes) = (ended.facts.commitment, ended.facts.miners.clone());
@@ -121,21 +118,26 @@ impl Chain for ChainClient {
 
 /// A bundle as files.
 struct Bundle {
-    place: BundlePlace,
+    place: PublicPlace,
     save: Option<PathBuf>,
 }
 
 impl Bundle {
     async fn index(&self, hash: [u8; 32]) -> anyhow::Result<Option<Vec<u8>>> {
         let place = self.place.clone();
-        let index = blocking(move || place.index(&hash, INDEX_BYTES_MAX)).await?;
+        let index = blocking(move || match &place {
+            // Under whatever name, with the parts beside it.
+            PublicPlace::Files(path) if path.is_file() => public::read(path, INDEX_BYTES_MAX),
+            place => place.object(&hex::encode(hash), INDEX_BYTES_MAX),
+        });
+        let index = index.await?;
         self.keep(&hash, index.as_deref())?;
         Ok(index)
     }
 
     async fn part(&self, hash: [u8; 32]) -> anyhow::Result<Option<Vec<u8>>> {
         let place = self.place.clone();
-        let part = blocking(move || place.object(&hash, PART_BYTES_MAX)).await?;
+        let part = blocking(move || place.object(&hex::encode(hash), PART_BYTES_MAX)).await?;
         self.keep(&hash, part.as_deref())?;
         Ok(part)
     }

@@ -15,6 +15,9 @@ use codec::{Decode, DecodeAll, Encode};
 /// Lines of every segment but the last.
 pub const SEGMENT_LINES: u32 = 4_096;
 
+/// More bytes than any segment has.
+pub const SEGMENT_BYTES_MAX: usize = 1 << 20;
+
 /// A part of a gateway's ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Segment {
@@ -77,6 +80,43 @@ pub enum SegmentFault {
     Length(u32),
 }
 
+/// Name of a segment as a file, and as an object behind its gateway's node id.
+pub fn file_name(number: u32) -> String {
+    format!("{number:08}.segment")
+}
+
+/// Name of a segment as an object.
+pub fn object_name(gateway: &NodeId, number: u32) -> String {
+    format!("{gateway}/{}", file_name(number))
+}
+
+/// The bytes of a segment with these lines, of which there is at least one and are at most [`SEGMENT_LINES`].
+pub fn write(genesis: GenesisHash, gateway: NodeId, number: u32, lines: Vec<LedgerRecord>) -> Vec<u8> {
+    Segment::of(SegmentV1 { genesis, gateway, number, lines }).encode()
+}
+
+/// The lines of the segment with this number: at least one, at most [`SEGMENT_LINES`].
+pub fn read(
+    genesis: GenesisHash,
+    gateway: NodeId,
+    number: u32,
+    bytes: &[u8],
+) -> Result<Vec<LedgerRecord>, SegmentFault> {
+    let malformed = SegmentFault::Malformed(number);
+    let segment = Segment::decode_all(&mut &*bytes).map_err(|_| malformed)?.into_inner();
+    if (segment.genesis, segment.gateway, segment.number) != (genesis, gateway, number) {
+        return Err(SegmentFault::Misplaced(number));
+    }
+    if segment.lines.is_empty() || segment.lines.len() > SEGMENT_LINES as usize {
+        return Err(SegmentFault::Length(number));
+    }
+    let segment = Segment::of(segment);
+    if segment.encode() != bytes {
+        return Err(malformed);
+    }
+    Ok(segment.into_inner().lines)
+}
+
 /// The hash of a line under the root; `sequence` counts from 1.
 pub fn line_hash(genesis: &GenesisHash, gateway: &NodeId, sequence: u64, record: &LedgerRecord) -> Hash {
     merkle::leaf(&(genesis, gateway, sequence, record).encode())
@@ -104,22 +144,12 @@ impl Ledger {
     ) -> Result<Self, SegmentFault> {
         let mut lines = Vec::new();
         for (bytes, number) in segments.iter().zip(0u32..) {
-            let bytes = bytes.as_ref();
-            let decoded = Segment::decode_all(&mut &bytes[..]);
-            let segment = decoded.map_err(|_| SegmentFault::Malformed(number))?.into_inner();
-            if (segment.genesis, segment.gateway, segment.number) != (genesis, gateway, number) {
-                return Err(SegmentFault::Misplaced(number));
-            }
+            let read = read(genesis, gateway, number, bytes.as_ref())?;
             let is_last = number as usize + 1 == segments.len();
-            let is_full = segment.lines.len() == SEGMENT_LINES as usize;
-            let is_short = !segment.lines.is_empty() && segment.lines.len() < SEGMENT_LINES as usize;
-            if !(is_full || is_last && is_short) {
+            if read.len() < SEGMENT_LINES as usize && !is_last {
                 return Err(SegmentFault::Length(number));
             }
-            if Segment::of(segment.clone()).encode() != bytes {
-                return Err(SegmentFault::Malformed(number));
-            }
-            lines.extend(segment.lines);
+            lines.extend(read);
         }
         Ok(Self::new(genesis, gateway, lines))
     }
@@ -128,8 +158,7 @@ impl Ledger {
     pub fn write(&self) -> Vec<Vec<u8>> {
         let chunks = self.lines.chunks(SEGMENT_LINES as usize).zip(0u32..);
         let segment = |(lines, number): (&[LedgerRecord], u32)| {
-            let (genesis, gateway) = (self.genesis, self.gateway);
-            Segment::of(SegmentV1 { genesis, gateway, number, lines: lines.to_vec() }).encode()
+            write(self.genesis, self.gateway, number, lines.to_vec())
         };
         chunks.map(segment).collect()
     }

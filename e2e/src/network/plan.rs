@@ -195,6 +195,8 @@ impl Network {
         if let Some(interval) = &self.bills_every {
             options.push(("billing-account-file", text(&self.account_file(name))?));
             options.push(("billing-interval", interval.clone()));
+            // Stories that bill compare every byte of the ledger with what somebody pays for: it is put into no bucket there.
+            options.push(("ledger-bucket=", String::new()));
         }
         let (address, http) = (format!("http://{endpoint}"), local(self.ports.gateway_http()));
         self.plan_daemon(Daemon {

@@ -65,6 +65,7 @@ impl Attachment {
             bounds: Bounds::STANDARD,
             metrics: grid.metrics.clone(),
             health: health.clone(),
+            bucket: Some(config.ledger.bucket.clone()).filter(|bucket| !bucket.is_empty()),
             looked_at: Mutex::default(),
         });
         let (watch, billing) = billing(&config, &grid, &keys, &credit, market, whose, &health)?;

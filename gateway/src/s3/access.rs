@@ -50,7 +50,7 @@ use super::{
     link_v2,
 };
 use crate::{
-    acl::Acl,
+    acl::{Acl, Canned},
     meta::{BucketRows, Meta, MetaError},
     rate::Traffic,
     scope::Reach,
@@ -95,6 +95,15 @@ pub(crate) fn payer<T>(request: &S3Request<T>) -> S3Result<String> {
         Some(Payer(name)) => Ok(name.clone()),
         None => Err(denied()),
     }
+}
+
+/// What a request of the gateway itself carries, which nobody decides about: what it makes belongs to an account, and anybody may
+/// read it.
+pub(crate) fn admit_own(extensions: &mut Extensions, account: &str) {
+    extensions.insert(Account(account.to_owned()));
+    extensions.insert(Payer(account.to_owned()));
+    extensions.insert(NewAcl(Canned::PublicRead.acl(account, account)));
+    extensions.insert(Caller { account: Some(account.to_owned()), ..Caller::default() });
 }
 
 /// Says that governance is to yield.

@@ -117,6 +117,11 @@ impl NameValidation for Names {
     }
 }
 
+/// Whether a bucket can be made with this name.
+pub(crate) fn is_bucket_name(name: &str) -> bool {
+    name != ROUTES && Names::default().validate_bucket_name(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,7 @@ fn compactor(meta: &Meta) -> Compactor {
         bounds: Bounds { dead_min: 1_000, dead_percent: 50, lines_at_once: 2_000 },
         metrics: Default::default(),
         health: Health::new("test", "0"),
+        bucket: None,
         looked_at: Default::default(),
     }
 }

@@ -50,6 +50,7 @@ mod relocation;
 mod replicas;
 mod s3;
 mod scopes;
+mod segments;
 mod snapshots;
 mod usage;
 mod versions;

@@ -183,7 +183,7 @@ async fn what_the_chain_has_besides_is_late_or_left_out() {
 
 #[test]
 fn places_are_told_apart() {
-    let parse = |text: &str| text.parse::<BundlePlace>().unwrap();
-    assert_eq!(parse("https://h/b/"), BundlePlace::Web("https://h/b".into()));
-    assert_eq!(parse("./bundles"), BundlePlace::Files("./bundles".into()));
+    let parse = |text: &str| text.parse::<PublicPlace>().unwrap();
+    assert_eq!(parse("https://h/b/"), PublicPlace::Web("https://h/b".into()));
+    assert_eq!(parse("./bundles"), PublicPlace::Files("./bundles".into()));
 }

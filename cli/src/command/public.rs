@@ -1,4 +1,4 @@
-//! Where the objects of a bundle are to be had. Each is named by its BLAKE3, in hex.
+//! Where objects are to be had that anybody can read: bundles of epochs, segments of ledgers.
 
 use std::{
     convert::Infallible,
@@ -15,16 +15,16 @@ use ureq::Agent;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A place where bundles are.
+/// A place where public objects are.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum BundlePlace {
+pub enum PublicPlace {
     /// A URL in front of the names.
     Web(String),
-    /// A directory with files of those names, or the index in such a directory under whatever name.
+    /// A directory with files of those names, or a file in it.
     Files(PathBuf),
 }
 
-impl FromStr for BundlePlace {
+impl FromStr for PublicPlace {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
@@ -36,7 +36,7 @@ impl FromStr for BundlePlace {
     }
 }
 
-impl std::fmt::Display for BundlePlace {
+impl std::fmt::Display for PublicPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Web(base) => f.write_str(base),
@@ -45,18 +45,9 @@ impl std::fmt::Display for BundlePlace {
     }
 }
 
-impl BundlePlace {
-    /// The index that has, or should have, this hash; `None` where it is not there, or not for everybody.
-    pub fn index(&self, hash: &[u8; 32], bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
-        match self {
-            Self::Files(path) if path.is_file() => read(path, bytes_max),
-            _ => self.object(hash, bytes_max),
-        }
-    }
-
+impl PublicPlace {
     /// An object of at most so many bytes; `None` where it is not there, or not for everybody.
-    pub fn object(&self, hash: &[u8; 32], bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
-        let name = hex::encode(hash);
+    pub fn object(&self, name: &str, bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Web(base) => fetch(&format!("{base}/{name}"), bytes_max),
             Self::Files(path) => {
@@ -67,7 +58,8 @@ impl BundlePlace {
     }
 }
 
-fn read(path: &Path, bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
+/// A file of at most so many bytes; `None` where there is none.
+pub(super) fn read(path: &Path, bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
     match fs::File::open(path) {
         Ok(file) => {
             bounded(file, bytes_max).map(Some).with_context(|| format!("cannot read {}", path.display()))
