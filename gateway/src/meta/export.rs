@@ -341,6 +341,7 @@ mod tests {
         super::{
             SETTINGS, ShardPlace,
             commitments::{COMMITMENTS, NOTICES, ROOTS},
+            compaction::KEPT,
             events::EVENTS,
             moved::{MOVED, RELEASES},
             occupancy::{CLAIMS, OCCUPIED, PACKED_FOR},
@@ -372,7 +373,8 @@ mod tests {
             SERVED.name(),
         ]);
         let billing = [CLAIMS.name(), OCCUPIED.name(), PACKED_FOR.name()];
-        let billing = billing.into_iter().chain([ROOTS.name(), COMMITMENTS.name(), NOTICES.name()]);
+        let billing =
+            billing.into_iter().chain([ROOTS.name(), COMMITMENTS.name(), NOTICES.name(), KEPT.name()]);
         let left_out = left_out.chain(billing);
         let mut known = exported();
         known.extend(left_out.map(str::to_owned));

@@ -239,14 +239,20 @@ async fn a_crash_at_each_step_of_dropping_leaves_what_the_next_start_brings_to_i
         stage.biller().bill().await.unwrap();
         assert_eq!(compactor(&stage.meta).step(1).await.unwrap(), Done::Nothing);
         let all = rows(&stage.meta).await;
-        let (mut seen, mut begun) = (None, 0);
-        for waits in 1.. {
+        let (mut seen, mut begun, mut waits) = (None, 0, 0);
+        loop {
+            waits += 1;
             let done = {
                 let compactor = compactor(&stage.meta);
                 let step = pin!(compactor.step(10_000));
                 Crash(step, waits).await
             };
             stage.meta = reopened(&engine, stage.meta);
+            // Begun as soon as all bits are noted, so that the steps behind that are crashed in as well; refused before.
+            match stage.meta.begin_drop((GENESIS, GATEWAY)).await {
+                Ok(()) | Err(MetaError::NotDropped(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
             let now = stage.meta.compactions().await.unwrap();
             if seen.as_ref() != Some(&now) {
                 match &now.0 {
@@ -257,6 +263,8 @@ async fn a_crash_at_each_step_of_dropping_leaves_what_the_next_start_brings_to_i
                     }
                 }
                 check_receipts(&stage.meta, 0).await;
+                // What comes next is short.
+                waits = 0;
             }
             if now.0.as_ref().is_some_and(|base| !base.is_going()) {
                 break;
