@@ -120,6 +120,11 @@ impl Gateway {
         lock(&self.running).clone()
     }
 
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
+    }
+
     pub fn set_lying(&self, is_lying: bool) {
         trace!("gateway lies {is_lying}");
         self.is_lying.store(is_lying, SeqCst);
@@ -194,13 +199,20 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Becomes another machine with another key that has nothing: not even what was on the disk.
-    pub fn replace(&self) -> Place {
+    /// Becomes another machine with another key that has nothing: not even what was on the disk. Returns what it had deleted.
+    pub async fn replace(&self) -> anyhow::Result<BTreeSet<ShardHash>> {
         self.crash(true);
+        let file = lock(&self.drive).database()?;
+        let meta = Meta::open_on(file).context("the metadata of the lost gateway cannot be read")?;
+        let lines = ledger(&meta).await?.into_iter();
+        let deleted = lines.filter_map(|line| match line {
+            LedgerRecord::Deleted { shard } => Some(shard),
+            _ => None,
+        });
+        let deleted = deleted.collect();
         *lock(&self.drive) = Drive::empty();
-        let mut place = lock(&self.place);
-        place.number += 1;
-        *place
+        lock(&self.place).number += 1;
+        Ok(deleted)
     }
 
     /// Makes the metadata of an empty gateway from the operator's secret and the chain; it does not run yet.
@@ -257,6 +269,20 @@ impl Service for Answering {
             }
         }
         (response, body)
+    }
+}
+
+async fn ledger(meta: &Meta) -> anyhow::Result<Vec<LedgerRecord>> {
+    let mut lines = Vec::new();
+    loop {
+        let page = meta.ledger_page(lines.len() as u64, LEDGER_ENTRIES_MAX).await?;
+        if page.is_empty() {
+            return Ok(lines);
+        }
+        for entry in page {
+            ensure!(entry.sequence == lines.len() as u64 + 1, "the ledger has a gap at {}", entry.sequence);
+            lines.push(entry.record);
+        }
     }
 }
 
@@ -395,28 +421,10 @@ impl Running {
         Ok(manifest.map(|manifest| manifest.stripes().cloned().collect()).unwrap_or_default())
     }
 
-    async fn ledger(&self) -> anyhow::Result<Vec<LedgerRecord>> {
-        let mut lines = Vec::new();
-        loop {
-            let page = self.grid.meta.ledger_page(lines.len() as u64, LEDGER_ENTRIES_MAX).await?;
-            if page.is_empty() {
-                return Ok(lines);
-            }
-            for entry in page {
-                ensure!(
-                    entry.sequence == lines.len() as u64 + 1,
-                    "the ledger has a gap at {}",
-                    entry.sequence
-                );
-                lines.push(entry.record);
-            }
-        }
-    }
-
     /// Shards that its ledger names.
     pub async fn named(&self) -> anyhow::Result<BTreeSet<ShardHash>> {
         let mut named = BTreeSet::new();
-        for line in self.ledger().await? {
+        for line in ledger(&self.grid.meta).await? {
             match line {
                 LedgerRecord::Stored(signed) => drop(named.insert(signed.receipt.shard)),
                 LedgerRecord::Deleted { shard } => drop(named.remove(&shard)),
@@ -429,7 +437,7 @@ impl Running {
     /// What must be true of its books: lines of the ledger verify without a finding, what is counted is what there is.
     pub async fn check_books(&self, place: Place, chain: &Snapshot) -> anyhow::Result<()> {
         let meta = &self.grid.meta;
-        let ledger = Ledger::new(GENESIS, place.node(), self.ledger().await?);
+        let ledger = Ledger::new(GENESIS, place.node(), ledger(meta).await?);
         let (view, _source) = ChainView::manual(GENESIS, chain.clone());
         let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
         ensure!(

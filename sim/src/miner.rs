@@ -249,6 +249,11 @@ impl Miner {
         Ok(())
     }
 
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
+    }
+
     /// Whether it has a shard as it should be.
     pub fn holds(&self, shard: &ShardHash) -> bool {
         let store = lock(&self.running).as_ref().map(|running| running.store.clone());

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A miner may be silent for this long.
-pub const OUT_AFTER: Duration = Duration::from_secs(300);
+pub const OUT_AFTER: Duration = Duration::from_secs(200);
 const IN_AFTER: Duration = Duration::from_secs(60);
 /// Between looks at how miners stand: more often would bring nothing but work.
 const LOOK: Duration = Duration::from_secs(8);
@@ -69,6 +69,11 @@ impl Validator {
         lock(&self.running).is_some()
     }
 
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
+    }
+
     /// Stripes queued for repair.
     pub fn queued(&self) -> usize {
         lock(&self.running).as_ref().map_or(0, |running| running.repair.queued())
@@ -80,6 +85,14 @@ impl Validator {
         running.life.end();
         let mut chance = self.setting.dice.chance();
         lock(&self.drive).crash(power.then_some(&mut chance));
+    }
+
+    /// Its operator removes what it has read of ledgers; it runs again and reads them from their beginning.
+    pub fn read_anew(&self) -> anyhow::Result<()> {
+        self.crash(false);
+        trace!("{} reads the ledger anew", self.place.name());
+        *lock(&self.drive) = Drive::empty();
+        self.start()
     }
 
     pub fn start(&self) -> anyhow::Result<()> {

@@ -63,6 +63,11 @@ impl Warden {
         }
     }
 
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
+    }
+
     pub fn is_up(&self) -> bool {
         lock(&self.running).is_some()
     }

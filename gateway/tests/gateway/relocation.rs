@@ -297,3 +297,37 @@ async fn what_has_moved_is_read_from_its_new_place() {
     stop.trigger();
     work.await.unwrap();
 }
+
+/// A miner had left with its shards and said nothing. Whether a deletion was given up was luck: the last attempt had to find it just when it
+/// counted as reachable again, and deletions stayed in the queue for hours.
+#[tokio::test]
+async fn a_deletion_is_given_up_also_when_the_miner_that_left_was_silent_a_moment_ago() {
+    let told = Told::new();
+    let part = write(&told.grid, &sample(300_000)).await.unwrap();
+    let record = part.stripes[0].clone();
+    let gone = told.named(&told.network.map(1), &record, 0).node_id();
+    let stays = |n: &usize| told.network.miners[*n].node_id() != gone;
+    let of = |n: usize| MinerRecord {
+        uid: n as u32,
+        node_id: told.network.miners[n].node_id().0,
+        family: [(n / 2) as u8; 32],
+        weight: 0x1_0000,
+        endpoint: told.network.miners[n].endpoint.clone().into_bytes().try_into().unwrap(),
+    };
+    let without = (0..MINERS).filter(stays).map(of).collect();
+    told.grid.maps.set_current(Placement::new(2, &told.network.params, without).unwrap());
+    told.grid.meta.discard_stripes(vec![record.id()], now_ms()).await.unwrap();
+    assert!(told.grid.meta.backlog().await.unwrap().1 > 0, "nothing is to be deleted");
+    for _ in 0..8 {
+        let due = told.grid.meta.due_deletes(u64::MAX, 1_000).await.unwrap();
+        let tried = due.into_iter().map(|(place, row)| (place, Some(row))).collect();
+        told.grid.meta.deletes_tried(tried, 0).await.unwrap();
+    }
+    told.grid.peers.failed(&gone);
+    let stop = Shutdown::new();
+    let work = tokio::spawn(told.grid.clone().upkeep(stop.clone()));
+    let is_over = async || told.grid.meta.backlog().await.unwrap().1 == 0;
+    eventually("nothing is left to be deleted", is_over).await;
+    stop.trigger();
+    work.await.unwrap();
+}

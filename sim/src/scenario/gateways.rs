@@ -117,7 +117,9 @@ impl World {
         self.wait(90).await;
         let lost = self.gateway.place();
         self.crash_at_event(lost, true).await;
-        let place = self.gateway.replace();
+        let deleted = self.gateway.replace().await?;
+        lock(&self.forgotten).extend(deleted);
+        let place = self.gateway.place();
         self.wait(60).await;
         self.chain.register(|registry| {
             registry.gateways.insert(place.node());

@@ -83,7 +83,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "chain-lag",
             about: "a third of all hosts see the chain up to 200 s late, while a miner leaves and comes back",
-            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(60), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let hosts = world.hosts();
@@ -100,7 +100,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "chain-stall",
             about: "no block comes for minutes, while a miner leaves",
-            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(60), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     world.wait(60).await;
@@ -119,7 +119,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "reorg",
             about: "blocks with votes are given up again and again before they are final, while a miner leaves and comes back",
-            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(60), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let other = world.clone();
