@@ -306,22 +306,29 @@ async fn a_deletion_is_given_up_also_when_the_miner_that_left_was_silent_a_momen
     let part = write(&told.grid, &sample(300_000)).await.unwrap();
     let record = part.stripes[0].clone();
     let gone = told.named(&told.network.map(1), &record, 0).node_id();
-    let stays = |n: &usize| told.network.miners[*n].node_id() != gone;
-    let of = |n: usize| MinerRecord {
-        uid: n as u32,
-        node_id: told.network.miners[n].node_id().0,
-        family: [(n / 2) as u8; 32],
-        weight: 0x1_0000,
-        endpoint: told.network.miners[n].endpoint.clone().into_bytes().try_into().unwrap(),
+    // Another one is in its place, and has nothing of it.
+    let newcomer = NodeId([77; 32]);
+    let of = |n: usize| {
+        let miner = &told.network.miners[n];
+        MinerRecord {
+            uid: n as u32,
+            node_id: if miner.node_id() == gone { newcomer.0 } else { miner.node_id().0 },
+            family: [(n / 2) as u8; 32],
+            weight: 0x1_0000,
+            endpoint: miner.endpoint.clone().into_bytes().try_into().unwrap(),
+        }
     };
-    let without = (0..MINERS).filter(stays).map(of).collect();
-    told.grid.maps.set_current(Placement::new(2, &told.network.params, without).unwrap());
-    told.grid.meta.discard_stripes(vec![record.id()], now_ms()).await.unwrap();
+    let next = Placement::new(2, &told.network.params, (0..MINERS).map(of).collect()).unwrap();
+    told.grid.maps.set_current(next);
+    let_go(&told.grid, &part).await;
     assert!(told.grid.meta.backlog().await.unwrap().1 > 0, "nothing is to be deleted");
     for _ in 0..8 {
         let due = told.grid.meta.due_deletes(u64::MAX, 1_000).await.unwrap();
-        let tried = due.into_iter().map(|(place, row)| (place, Some(row))).collect();
-        told.grid.meta.deletes_tried(tried, 0).await.unwrap();
+        let tried = due.into_iter().map(|(place, mut row)| {
+            row.done = vec![newcomer];
+            (place, Some(row))
+        });
+        told.grid.meta.deletes_tried(tried.collect(), 0).await.unwrap();
     }
     told.grid.peers.failed(&gone);
     let stop = Shutdown::new();
