@@ -11,11 +11,13 @@ use std::{
     time::Duration,
 };
 
-use arion_chain::{BlockRef, ChainError, ChainView, EpochMap, Registry, Snapshot, ViewSource};
+use arion_chain::{BlockRef, ChainError, ChainView, EpochMap, Registry, Snapshot, TxError, ViewSource};
+use arion_gateway::snapshot::anchor::{Anchor, AnchorError, Anchored};
 use arion_types::{AttestationRecord, Epoch, GenesisHash, NodeId};
 use arion_validator::{publisher::VoteChain, weight::Merits};
 use arion_warden::witness::Attestations;
 use async_trait::async_trait;
+use ed25519_dalek::SigningKey;
 use tokio::time::{Instant, sleep};
 
 use crate::{dice::Dice, life::Life, trace::trace};
@@ -38,6 +40,8 @@ const INCLUDED_WITHIN: u32 = 20;
 struct Block {
     votes: Vec<(NodeId, EpochMap)>,
     records: Vec<AttestationRecord>,
+    /// By locator.
+    anchored: Vec<([u8; 32], Anchored)>,
 }
 
 /// What a host sees.
@@ -56,6 +60,8 @@ struct State {
     /// Votes that count, one for each service.
     votes: BTreeMap<NodeId, EpochMap>,
     records: Vec<AttestationRecord>,
+    /// The newest snapshots of gateways' metadata, by locator.
+    anchored: BTreeMap<[u8; 32], Anchored>,
     /// Signatures of these: each is taken once.
     known: BTreeSet<[u8; 64]>,
     finalised: VecDeque<(Instant, Arc<Snapshot>)>,
@@ -88,6 +94,7 @@ impl Chain {
             pool: Block::default(),
             votes: BTreeMap::new(),
             records: Vec::new(),
+            anchored: BTreeMap::new(),
             known: BTreeSet::new(),
             finalised: [(Instant::now(), Arc::new(snapshot))].into(),
             views: BTreeMap::new(),
@@ -170,6 +177,11 @@ impl Chain {
         self.state().pool.records.extend(records);
     }
 
+    /// Gateways of whose metadata a snapshot is final.
+    pub fn snapshots(&self) -> usize {
+        self.state().anchored.len()
+    }
+
     /// All attestations that are final.
     pub fn attestations(&self) -> Vec<AttestationRecord> {
         self.state().records.clone()
@@ -200,6 +212,13 @@ impl State {
             // Of what the chain checks, as much as honest wardens need.
             if self.known.insert(record.signature) {
                 self.records.push(record);
+            }
+        }
+        for (locator, anchored) in block.anchored {
+            let before = self.anchored.get(&locator).map_or(0, |before| before.sequence);
+            if anchored.sequence > before {
+                trace!("snapshot {} is final", anchored.sequence);
+                self.anchored.insert(locator, anchored);
             }
         }
         for (voter, map) in block.votes {
@@ -298,6 +317,30 @@ impl VoteChain for Votes {
             sleep(Duration::from_secs(1)).await;
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Anchor for Chain {
+    async fn newest(&self, locator: &[u8; 32]) -> Result<Option<Anchored>, AnchorError> {
+        sleep(self.dice.between(Duration::from_millis(1), Duration::from_millis(300))).await;
+        Ok(self.state().anchored.get(locator).copied())
+    }
+
+    async fn commit(&self, locator: &SigningKey, anchored: Anchored) -> Result<(), AnchorError> {
+        let locator = locator.verifying_key().to_bytes();
+        self.state().pool.anchored.push((locator, anchored));
+        let until = self.state().height + INCLUDED_WITHIN;
+        loop {
+            sleep(self.dice.between(Duration::from_millis(500), Duration::from_secs(3))).await;
+            let state = self.state();
+            if state.anchored.get(&locator) == Some(&anchored) {
+                return Ok(());
+            }
+            if state.height > until {
+                return Err(TxError::Expired.into());
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     many::{self, many},
+    regressions::REGRESSIONS,
     run, scenario,
     what_if::{self, Assumed, Known, Lost},
 };
@@ -58,6 +59,8 @@ enum Commands {
     Meta(Which),
     /// Runs seeds; the first of each scenario twice, compared.
     Run(Which),
+    /// Runs the seeds that found something.
+    Regressions,
     /// Sums up journals of runs, of one machine or several, and says which seeds are missing.
     Join {
         /// The journals.
@@ -148,6 +151,7 @@ pub fn main() -> ExitCode {
             let first = *which.seeds.0.start();
             many(&which, |seed| seed == first)
         }
+        Commands::Regressions => regressions(),
         Commands::Join { journals, scenario, seeds } => many::join(&journals, &scenario, &seeds.0),
         Commands::Replay { scenario, seed, log } => one(&scenario, seed, Some((Box::new(io::stdout()), log))),
         Commands::WhatIf(asked) => look_ahead(&asked).map(|()| true),
@@ -167,6 +171,17 @@ fn list() {
     for scenario in scenario::all() {
         println!("{:16} {}", scenario.name, scenario.about);
     }
+}
+
+/// Runs what found something; whether all held.
+fn regressions() -> anyhow::Result<bool> {
+    let mut all_held = true;
+    for (name, scenario, seed) in REGRESSIONS {
+        println!("{name}");
+        let (scenario, seeds) = (vec![scenario.to_owned()], Seeds(seed..=seed));
+        all_held &= many(&Which { scenario, seeds, jobs: None, journal: None }, |_| false)?;
+    }
+    Ok(all_held)
 }
 
 fn look_ahead(asked: &WhatIf) -> anyhow::Result<()> {

@@ -27,6 +27,11 @@ impl Drive {
         &self.0
     }
 
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> usize {
+        self.0.names().iter().filter_map(|name| self.0.content(name)).map(|content| content.len()).sum()
+    }
+
     /// The host is gone: what it still writes goes nowhere. With the power gone, too, what it has not synced may be lost.
     pub fn crash(&mut self, power: Option<&mut Chance>) {
         let after = match power {

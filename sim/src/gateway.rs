@@ -1,6 +1,7 @@
 //! The gateway: the real data path, metadata and ledger. Its clients are in the same process: S3 is not simulated.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -10,12 +11,14 @@ use std::{
 
 use anyhow::{Context, ensure};
 use arion_chain::{ChainView, Snapshot};
-use arion_crypto::{CustomerKey, WrappedKey};
-use arion_daemon::{Shutdown, now_ms};
+use arion_crypto::{CustomerKey, OperatorSecret, WrappedKey};
+use arion_daemon::{Health, Shutdown, now_ms, work::of_host};
 use arion_gateway::{
     chain,
     checksum::ChecksumKind,
     grid::{Grid, GridOptions, read::OpenPart, write::Upload},
+    keyring::Keyring,
+    keystore::Generations,
     ledger_service::LedgerService,
     lifecycle::{self, Day, LifecycleOptions},
     manifest::{Manifest, PartManifest, StripeRecord},
@@ -26,19 +29,25 @@ use arion_gateway::{
     metrics::Metrics,
     object::ObjectInfo,
     placement::Maps,
+    snapshot::{
+        cut::Sizes,
+        recover::{Reader, Recovered, Wanted},
+        schedule::{REQUEST, Schedule},
+        take::{self, Snapshotter},
+    },
 };
 use arion_ledger::{Ledger, ReceiptChecker, verify};
 use arion_net::Service;
 use arion_protocol::{LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
-use arion_types::NodeId;
+use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     chain::GENESIS,
     disk::Drive,
-    host::{GATEWAY, Setting, lock},
+    host::{Place, Setting, lock},
     life::Life,
     trace::trace,
 };
@@ -53,6 +62,10 @@ const RULES: &str = "<LifecycleConfiguration>\
 const WALK: Duration = Duration::from_secs(20);
 /// Between looks at the chain where it says nothing new.
 const LOOK: Duration = Duration::from_secs(5);
+/// Miners need a moment to learn of a registration.
+const MINERS_PATIENCE: Duration = Duration::from_secs(180);
+/// Short, so that there is a tree.
+const CHUNKS: Sizes = Sizes { min: 2 << 10, target: 6 << 10, max: 24 << 10 };
 
 /// A gateway in one life.
 #[derive(Clone)]
@@ -63,11 +76,18 @@ pub struct Running {
 
 /// The gateway over its lives.
 pub struct Gateway {
+    /// Another machine with another key after a recovery.
+    place: Mutex<Place>,
     setting: Setting,
     drive: Mutex<Drive>,
     running: Mutex<Option<Running>>,
     /// Whether its ledger says what nobody has signed.
     is_lying: Arc<AtomicBool>,
+}
+
+/// What a snapshot is found and opened with.
+fn secret() -> Generations {
+    Generations::one(OperatorSecret::from_bytes([9; 32]))
 }
 
 /// Whose key data keys are wrapped under: that takes no bucket.
@@ -87,12 +107,22 @@ fn options() -> GridOptions {
 }
 
 impl Gateway {
-    pub fn new(setting: Setting) -> Self {
-        Self { setting, drive: Mutex::default(), running: Mutex::default(), is_lying: Arc::default() }
+    pub fn new(place: Place, setting: Setting) -> Self {
+        let (drive, running, is_lying) = Default::default();
+        Self { place: Mutex::new(place), setting, drive, running, is_lying }
+    }
+
+    pub fn place(&self) -> Place {
+        *lock(&self.place)
     }
 
     pub fn running(&self) -> Option<Running> {
         lock(&self.running).clone()
+    }
+
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
     }
 
     pub fn set_lying(&self, is_lying: bool) {
@@ -102,7 +132,7 @@ impl Gateway {
 
     pub fn crash(&self, power: bool) {
         let Some(running) = lock(&self.running).take() else { return };
-        trace!("gateway crashes, power cut {power}");
+        trace!("{} crashes, power cut {power}", self.place().name());
         running.life.end();
         let mut chance = self.setting.dice.chance();
         lock(&self.drive).crash(power.then_some(&mut chance));
@@ -112,7 +142,12 @@ impl Gateway {
         if self.running().is_some() {
             return Ok(());
         }
-        let (name, key, life) = (GATEWAY.name(), GATEWAY.key(), Life::default());
+        of_host(self.place().clock(), self.begin()).await
+    }
+
+    async fn begin(&self) -> anyhow::Result<()> {
+        let place = self.place();
+        let (name, key, life) = (place.name(), place.key(), Life::of(place));
         trace!("{name} starts");
         let file = lock(&self.drive).database()?;
         let meta = Meta::open_on(file).context("the gateway does not start")?;
@@ -130,13 +165,13 @@ impl Gateway {
         let view = self.setting.chain.view(&name, &life);
         // Set a moment ago at most.
         let _ = seen.set(view.clone());
-        let transport = self.setting.network.transport(&name, GATEWAY.node(), &life);
+        let transport = self.setting.network.transport(&name, place.node(), &life);
         let grid = Grid::new(key, GENESIS, transport, maps, meta, options(), Metrics::default());
         let grid = Arc::new(grid);
         grid.recover().await?;
         chain::take_over(&grid, &view.snapshot()).await?;
         let answering = Answering { ledger, is_lying: self.is_lying.clone() };
-        self.setting.network.listen(&name, GATEWAY.node(), &life, Arc::new(answering));
+        self.setting.network.listen(&name, place.node(), &life, Arc::new(answering));
         life.spawn(grid.clone().upkeep(Shutdown::new()));
         if let Some(day) = self.setting.day {
             let day = Day(u64::try_from(day.as_millis()).unwrap_or(u64::MAX));
@@ -144,8 +179,73 @@ impl Gateway {
             life.spawn(lifecycle::run(grid.meta.clone(), Metrics::default(), options, Shutdown::new()));
         }
         life.spawn(follow(grid.clone(), view));
+        if let Some(interval) = self.setting.snapshots {
+            let snapshotter = Arc::new(Snapshotter {
+                grid: grid.clone(),
+                keyring: Arc::new(Keyring::new(grid.meta.clone(), secret())),
+                anchor: Arc::new(self.setting.chain.clone()),
+                // Nobody makes these files.
+                access_keys: self.setting.directory.join("keys.toml"),
+                sizes: CHUNKS,
+                bytes_per_second: 0,
+            });
+            let (request, health) = (self.setting.directory.join(REQUEST), Health::new("sim", "0"));
+            let schedule = Schedule { snapshotter, interval, request, health };
+            life.spawn(async move { schedule.run(Shutdown::new()).await });
+        }
         *lock(&self.running) = Some(Running { life, grid });
         Ok(())
+    }
+}
+
+impl Gateway {
+    /// Becomes another machine with another key that has nothing: not even what was on the disk. Returns what it had deleted.
+    pub async fn replace(&self) -> anyhow::Result<BTreeSet<ShardHash>> {
+        self.crash(true);
+        let file = lock(&self.drive).database()?;
+        let meta = Meta::open_on(file).context("the metadata of the lost gateway cannot be read")?;
+        let lines = ledger(&meta).await?.into_iter();
+        let deleted = lines.filter_map(|line| match line {
+            LedgerRecord::Deleted { shard } => Some(shard),
+            _ => None,
+        });
+        let deleted = deleted.collect();
+        *lock(&self.drive) = Drive::empty();
+        lock(&self.place).number += 1;
+        Ok(deleted)
+    }
+
+    /// Makes the metadata of an empty gateway from the operator's secret and the chain; it does not run yet.
+    pub async fn recover(&self) -> anyhow::Result<Recovered> {
+        let place = self.place();
+        of_host(place.clock(), self.read_snapshot(place)).await
+    }
+
+    async fn read_snapshot(&self, place: Place) -> anyhow::Result<Recovered> {
+        let (name, life) = (place.name(), Life::of(place));
+        trace!("{name} recovers");
+        // What an attempt left that was cut off is not gone on with.
+        *lock(&self.drive) = Drive::empty();
+        let file = lock(&self.drive).database()?;
+        let meta = Meta::open_on(file).context("there is no room for recovered metadata")?;
+        let maps = Maps::default();
+        let view = self.setting.chain.view(&name, &life);
+        chain::learn(&maps, &view.snapshot());
+        let transport = self.setting.network.transport(&name, place.node(), &life);
+        let grid = Grid::new(place.key(), GENESIS, transport, maps, meta, options(), Metrics::default());
+        let generations = secret();
+        let named = take::newest(&self.setting.chain, &generations, &GENESIS).await?;
+        let named = named.context("the chain names no snapshot")?;
+        let wanted = Wanted { secret: named.secret, locator: named.locator, anchored: named.anchored };
+        let reader = Reader { grid: Arc::new(grid), patient_until: Instant::now() + MINERS_PATIENCE };
+        let root = reader.root(&wanted).await?;
+        let recovered = reader.fill(&wanted, root).await?;
+        trace!("{name} has recovered {:?}", recovered.summary);
+        drop(reader);
+        life.end();
+        // The process that has recovered is gone.
+        lock(&self.drive).crash(None);
+        Ok(recovered)
     }
 }
 
@@ -169,6 +269,20 @@ impl Service for Answering {
             }
         }
         (response, body)
+    }
+}
+
+async fn ledger(meta: &Meta) -> anyhow::Result<Vec<LedgerRecord>> {
+    let mut lines = Vec::new();
+    loop {
+        let page = meta.ledger_page(lines.len() as u64, LEDGER_ENTRIES_MAX).await?;
+        if page.is_empty() {
+            return Ok(lines);
+        }
+        for entry in page {
+            ensure!(entry.sequence == lines.len() as u64 + 1, "the ledger has a gap at {}", entry.sequence);
+            lines.push(entry.record);
+        }
     }
 }
 
@@ -307,25 +421,23 @@ impl Running {
         Ok(manifest.map(|manifest| manifest.stripes().cloned().collect()).unwrap_or_default())
     }
 
-    /// What must be true of its books: lines of the ledger verify without a finding, what is counted is what there is.
-    pub async fn check_books(&self, chain: &Snapshot) -> anyhow::Result<()> {
-        let meta = &self.grid.meta;
-        let mut lines = Vec::new();
-        loop {
-            let page = meta.ledger_page(lines.len() as u64, LEDGER_ENTRIES_MAX).await?;
-            if page.is_empty() {
-                break;
-            }
-            for entry in page {
-                ensure!(
-                    entry.sequence == lines.len() as u64 + 1,
-                    "the ledger has a gap at {}",
-                    entry.sequence
-                );
-                lines.push(entry.record);
+    /// Shards that its ledger names.
+    pub async fn named(&self) -> anyhow::Result<BTreeSet<ShardHash>> {
+        let mut named = BTreeSet::new();
+        for line in ledger(&self.grid.meta).await? {
+            match line {
+                LedgerRecord::Stored(signed) => drop(named.insert(signed.receipt.shard)),
+                LedgerRecord::Deleted { shard } => drop(named.remove(&shard)),
+                _ => {}
             }
         }
-        let ledger = Ledger::new(GENESIS, GATEWAY.node(), lines);
+        Ok(named)
+    }
+
+    /// What must be true of its books: lines of the ledger verify without a finding, what is counted is what there is.
+    pub async fn check_books(&self, place: Place, chain: &Snapshot) -> anyhow::Result<()> {
+        let meta = &self.grid.meta;
+        let ledger = Ledger::new(GENESIS, place.node(), ledger(meta).await?);
         let (view, _source) = ChainView::manual(GENESIS, chain.clone());
         let report = verify(&ledger, &[], &mut ReceiptChecker::new(view));
         ensure!(

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -47,6 +47,12 @@ impl Place {
         format!("{role}-{}", self.number)
     }
 
+    /// The number by which its clock is known, not 0.
+    pub fn clock(self) -> u32 {
+        let number = u32::try_from(self.number).unwrap_or(u32::MAX >> 8);
+        number * 8 + self.role as u32 + 1
+    }
+
     pub fn key(self) -> SigningKey {
         SigningKey::from_bytes(blake3::hash(self.name().as_bytes()).as_bytes())
     }
@@ -83,11 +89,21 @@ pub struct Setting {
     pub audit_round: Duration,
     /// After which objects expire, if they do.
     pub day: Option<Duration>,
+    /// Between two snapshots of the gateway's metadata, if there are any.
+    pub snapshots: Option<Duration>,
+    /// For how long nobody has to want a shard until its miner deletes it, if ever.
+    pub orphan_retention: Option<Duration>,
+    /// The gateway whose ledger services and wardens are told to follow, from their next start on.
+    pub followed: Arc<Mutex<Place>>,
 }
 
 impl Setting {
     pub fn validators(&self) -> impl Iterator<Item = Place> {
         (0..self.validators).map(|number| Place { role: Role::Validator, number })
+    }
+
+    pub fn followed(&self) -> Place {
+        *lock(&self.followed)
     }
 }
 

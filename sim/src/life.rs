@@ -9,22 +9,31 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arion_daemon::work::of_host;
 use tokio::{sync::watch, task::JoinSet};
+
+use crate::host::Place;
 
 /// A handle; clones are the same life.
 #[derive(Clone)]
 pub struct Life {
+    /// Whose clock its work goes by; 0 for nobody's.
+    host: u32,
     is_over: watch::Sender<bool>,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        Self { is_over: watch::Sender::new(false), tasks: Arc::default() }
+        Self { host: 0, is_over: watch::Sender::new(false), tasks: Arc::default() }
     }
 }
 
 impl Life {
+    pub fn of(place: Place) -> Self {
+        Self { host: place.clock(), ..Self::default() }
+    }
+
     pub fn is_over(&self) -> bool {
         *self.is_over.borrow()
     }
@@ -36,7 +45,7 @@ impl Life {
         }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(work);
+        tasks.spawn(of_host(self.host, work));
     }
 
     /// What `work` comes to, unless the end comes first.
@@ -45,7 +54,7 @@ impl Life {
         tokio::select! {
             biased;
             _ = is_over.wait_for(|is_over| *is_over) => None,
-            done = work => Some(done),
+            done = of_host(self.host, work) => Some(done),
         }
     }
 

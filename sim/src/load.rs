@@ -5,7 +5,7 @@
 //!   a crash and may have happened.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -56,6 +56,12 @@ pub fn expires(key: &str) -> bool {
 #[derive(Default)]
 pub struct Oracle {
     possible: BTreeMap<String, Vec<Option<Content>>>,
+    /// When something that may have changed a key was last under way.
+    touched: BTreeMap<String, Duration>,
+    /// Keys that are as they were at some time, or cannot be read.
+    unknown: BTreeSet<String>,
+    /// All that was ever put.
+    put: BTreeMap<String, Vec<Content>>,
     /// Changes that were acknowledged.
     pub acknowledged: u64,
     /// Reads that were answered.
@@ -68,18 +74,47 @@ impl Oracle {
     }
 
     fn begun(&mut self, key: &str, outcome: Option<Content>) {
+        self.touch(key);
+        self.put.entry(key.to_owned()).or_default().extend(outcome);
         self.possible.entry(key.to_owned()).or_insert_with(|| vec![None]).push(outcome);
     }
 
-    fn acknowledged(&mut self, key: &str, outcome: Option<Content>) {
+    pub fn acknowledge(&mut self, key: &str, outcome: Option<Content>) {
         self.acknowledged += 1;
+        self.touch(key);
+        self.unknown.remove(key);
         self.possible.insert(key.to_owned(), vec![outcome]);
+    }
+
+    fn touch(&mut self, key: &str) {
+        self.touched.insert(key.to_owned(), trace::now());
+    }
+
+    /// All is as it was at a time: of keys that have changed since, or may have, nothing is known. How many those are.
+    pub fn forget_since(&mut self, time: Duration) -> usize {
+        for (key, possible) in &self.possible {
+            if possible.len() > 1 || self.touched.get(key).is_some_and(|touched| *touched >= time) {
+                self.unknown.insert(key.clone());
+            }
+        }
+        self.unknown.len()
+    }
+
+    /// Keys of which nothing is known.
+    pub fn unknown(&self) -> BTreeSet<String> {
+        self.unknown.clone()
     }
 
     /// Whether a key may be found like that; from now on it must be. What the rules of the bucket let go after `day` may be gone
     /// from then on.
     pub fn check(&mut self, key: &str, found: Option<&[u8]>, day: Option<Duration>) -> anyhow::Result<()> {
         self.reads += 1;
+        if self.unknown.contains(key) {
+            let mut put = self.put.get(key).into_iter().flatten();
+            let is_known = found.is_none_or(|found| put.any(|content| content.plain() == found));
+            ensure!(is_known, "{key} is found as what was never put");
+            return Ok(());
+        }
         let possible = self.possible.entry(key.to_owned()).or_insert_with(|| vec![None]);
         if let Some(day) = day.filter(|_| expires(key)) {
             let is_old =
@@ -153,10 +188,11 @@ async fn delete(world: &World, key: &str) {
 }
 
 fn told(world: &World, what: &str, key: &str, content: Option<Content>, outcome: Option<anyhow::Result<()>>) {
+    with_oracle(world, |oracle| oracle.touch(key));
     match outcome {
         Some(Ok(())) => {
             trace!("acknowledged {what} {key}");
-            with_oracle(world, |oracle| oracle.acknowledged(key, content));
+            with_oracle(world, |oracle| oracle.acknowledge(key, content));
         }
         // It may have happened.
         Some(Err(error)) => trace!("refused {what} {key}: {error:#}"),
@@ -177,7 +213,8 @@ async fn read(world: &World, key: &str) -> anyhow::Result<()> {
         Some(Err(error)) => {
             let away = *away.lock().unwrap_or_else(PoisonError::into_inner);
             trace!("unreadable {key} with {away} miners away: {error:#}");
-            ensure!(away > AWAY_MAX, "{key} cannot be read with {away} miners away: {error:#}");
+            let is_unknown = with_oracle(world, |oracle| oracle.unknown.contains(key));
+            ensure!(away > AWAY_MAX || is_unknown, "{key} cannot be read with {away} miners away: {error:#}");
         }
         None => trace!("cut off get {key}"),
     }

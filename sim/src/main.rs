@@ -15,6 +15,7 @@ mod miner;
 mod network;
 mod outside;
 mod pauses;
+mod regressions;
 mod run;
 mod scenario;
 mod trace;

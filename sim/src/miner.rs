@@ -3,17 +3,19 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU64, AtomicUsize},
     },
     time::Duration,
 };
 
 use anyhow::Context;
-use arion_daemon::{now_ms, work};
+use arion_chain::ChainError;
+use arion_daemon::{Health, now_ms, work};
 use arion_miner::{
-    chain_facts::LiveChain,
+    chain_facts::{Anchors, LiveChain},
     heartbeat::Reporter,
     metrics::Metrics,
+    orphans::collector::{Collector, CollectorOptions},
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
     store::{Clock, Store, StoreOptions, Volumes, memory::Faults},
@@ -66,8 +68,6 @@ pub struct Miner {
     drive: Mutex<Drive>,
     running: Mutex<Option<Running>>,
     manner: Mutex<Manner>,
-    /// How far its clock is ahead.
-    skew_ms: Arc<AtomicI64>,
     draining: Mutex<bool>,
     /// Whether it may have lost what it signed for, through no fault of its software.
     is_spoilt: Mutex<bool>,
@@ -98,7 +98,6 @@ impl Miner {
             drive: Mutex::default(),
             running: Mutex::default(),
             manner: Mutex::new(Manner::Honest),
-            skew_ms: Arc::default(),
             draining: Mutex::default(),
             is_spoilt: Mutex::default(),
         }
@@ -115,11 +114,6 @@ impl Miner {
     pub fn set_manner(&self, manner: Manner) {
         trace!("{} is {manner:?}", self.place.name());
         *lock(&self.manner) = manner;
-    }
-
-    pub fn set_skew(&self, skew_ms: i64) {
-        trace!("the clock of {} is {skew_ms} ms ahead", self.place.name());
-        self.skew_ms.store(skew_ms, SeqCst);
     }
 
     /// From its next start on.
@@ -183,10 +177,9 @@ impl Miner {
         if self.is_up() {
             return Ok(());
         }
-        let (name, key, life) = (self.place.name(), self.place.key(), Life::default());
+        let (name, key, life) = (self.place.name(), self.place.key(), Life::of(self.place));
         trace!("{name} starts");
-        let skew = self.skew_ms.clone();
-        let clock: Clock = Arc::new(move || now_ms().saturating_add_signed(skew.load(SeqCst)));
+        let clock: Clock = Arc::new(now_ms);
         let options = StoreOptions {
             capacity_bytes: CAPACITY_BYTES,
             segment_bytes: 256 << 10,
@@ -203,7 +196,7 @@ impl Miner {
         let store = Arc::new(Volumes::from(store));
         let view = self.setting.chain.view(&name, &life);
         let chain = Arc::new(LiveChain::default());
-        chain.set(view);
+        chain.set(view.clone());
         let metrics = Metrics::new(&mut Default::default());
         let nonces = self.setting.directory.join(&name);
         let service = MinerService::new(Parts {
@@ -224,9 +217,9 @@ impl Miner {
             // Nobody makes it.
             drain_file: nonces.join("draining"),
             store: store.clone(),
-            transport,
+            transport: transport.clone(),
             clock,
-            metrics,
+            metrics: metrics.clone(),
             interval: HEARTBEAT,
             last_sent_at: AtomicU64::new(0),
         });
@@ -234,10 +227,31 @@ impl Miner {
             life.spawn(reporter.clone().report_to(validator.peer()));
         }
         life.spawn(keep(store.clone()));
+        if let Some(retention) = self.setting.orphan_retention {
+            let collector = Collector {
+                orphans: service.orphans().clone(),
+                me: self.place.node(),
+                store: store.clone(),
+                view,
+                anchors: Arc::new(NoAnchors),
+                transport,
+                services: self.setting.validators().map(Place::peer).collect(),
+                options: CollectorOptions { deletes: true, retention },
+                metrics,
+                health: Health::new("sim", "0"),
+                turn: AtomicUsize::new(0),
+            };
+            life.spawn(collector.run());
+        }
         let answering = Answering { service, store: store.clone(), manner: self.manner() };
         self.setting.network.listen(&name, self.place.node(), &life, Arc::new(answering));
         *lock(&self.running) = Some(Running { life, store });
         Ok(())
+    }
+
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
     }
 
     /// Whether it has a shard as it should be.
@@ -254,6 +268,16 @@ impl Miner {
         store
             .map(|store| store.list(None, usize::MAX).into_iter().map(|line| line.shard).collect())
             .unwrap_or_default()
+    }
+}
+
+/// Nobody has anchored anything: the model of the chain has no ledgers.
+struct NoAnchors;
+
+#[async_trait]
+impl Anchors for NoAnchors {
+    async fn lines_of(&self, _: &NodeId) -> Result<u64, ChainError> {
+        Ok(0)
     }
 }
 

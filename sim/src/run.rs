@@ -37,7 +37,6 @@ pub fn run(
     let path = directory.path().to_owned();
     arion_daemon::work::do_inline(pauses::pauses);
     end_with_a_panic();
-    outside::keep_memory();
     let thread = std::thread::Builder::new().name("simulation".into()).stack_size(16 << 20);
     let running = thread.spawn(move || {
         outside::enter(seed);

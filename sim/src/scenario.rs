@@ -2,6 +2,7 @@
 
 mod crashes;
 mod disks;
+mod gateways;
 mod maps;
 mod network;
 mod people;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(network::scenarios());
     all.extend(crashes::scenarios());
     all.extend(disks::scenarios());
+    all.extend(gateways::scenarios());
     all.extend(maps::scenarios());
     all.extend(people::scenarios());
     all.extend(releases::scenarios());

@@ -45,9 +45,9 @@ pub fn now() -> Duration {
 
 /// Writes a line.
 pub fn line(text: std::fmt::Arguments<'_>) {
-    let now = now();
     SINK.with_borrow_mut(|sink| {
         if let Some(sink) = sink {
+            let now = now();
             // Who does not want to read on does not.
             let _ = writeln!(sink, "{:>9}.{:03} {text}", now.as_secs(), now.subsec_millis());
         }

@@ -23,25 +23,26 @@ use arion_validator::{
 use crate::{
     chain::GENESIS,
     disk::Drive,
-    host::{GATEWAY, PARAMS, Place, Role, Setting, lock},
+    host::{PARAMS, Place, Role, Setting, lock},
     life::Life,
     miner::HEARTBEAT,
     trace::trace,
 };
 
 /// A miner may be silent for this long.
-pub const OUT_AFTER: Duration = Duration::from_secs(300);
+pub const OUT_AFTER: Duration = Duration::from_secs(200);
 const IN_AFTER: Duration = Duration::from_secs(60);
 /// Between looks at how miners stand: more often would bring nothing but work.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(8);
 const SETTLE: Duration = Duration::from_secs(6);
 const LEDGER_POLL: Duration = Duration::from_secs(10);
 const REPAIR: RepairOptions = RepairOptions {
     bytes_per_second: 8 << 20,
     workers: 2,
-    census_interval: Duration::from_secs(300),
-    delay: Duration::from_secs(60),
-    takeover: Duration::from_secs(120),
+    // All shorter than in the product: what heals by them is waited for.
+    census_interval: Duration::from_secs(120),
+    delay: Duration::from_secs(30),
+    takeover: Duration::from_secs(60),
     orphan_age: Duration::from_secs(24 * 3_600),
 };
 
@@ -68,6 +69,11 @@ impl Validator {
         lock(&self.running).is_some()
     }
 
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
+    }
+
     /// Stripes queued for repair.
     pub fn queued(&self) -> usize {
         lock(&self.running).as_ref().map_or(0, |running| running.repair.queued())
@@ -81,11 +87,19 @@ impl Validator {
         lock(&self.drive).crash(power.then_some(&mut chance));
     }
 
+    /// Its operator removes what it has read of ledgers; it runs again and reads them from their beginning.
+    pub fn read_anew(&self) -> anyhow::Result<()> {
+        self.crash(false);
+        trace!("{} reads the ledger anew", self.place.name());
+        *lock(&self.drive) = Drive::empty();
+        self.start()
+    }
+
     pub fn start(&self) -> anyhow::Result<()> {
         if self.is_up() {
             return Ok(());
         }
-        let (name, key, life) = (self.place.name(), self.place.key(), Life::default());
+        let (name, key, life) = (self.place.name(), self.place.key(), Life::of(self.place));
         trace!("{name} starts");
         let file = lock(&self.drive).database()?;
         let database = redb::Database::builder().set_cache_size(8 << 20).create_with_backend(file);
@@ -98,7 +112,7 @@ impl Validator {
         let patience = Patience { out_after: OUT_AFTER, in_after: IN_AFTER };
         let standings = Arc::new(Mutex::new(Standings::new(patience)));
         let follower = Arc::new(Follower::new(
-            GATEWAY.peer(),
+            self.setting.followed().peer(),
             transport.clone(),
             Arc::new(HoldingsBook(holdings.clone())),
             Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(view.clone()))),

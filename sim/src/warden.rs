@@ -30,7 +30,7 @@ use codec::DecodeAll;
 use crate::{
     chain::{BUCKET_BLOCKS, Chain, GENESIS},
     disk::Drive,
-    host::{GATEWAY, Place, Role, SUBMITTER, Setting, lock},
+    host::{Place, Role, SUBMITTER, Setting, lock},
     life::Life,
     trace::trace,
 };
@@ -63,6 +63,11 @@ impl Warden {
         }
     }
 
+    /// Bytes on its disk.
+    pub fn disk_bytes(&self) -> usize {
+        lock(&self.drive).bytes()
+    }
+
     pub fn is_up(&self) -> bool {
         lock(&self.running).is_some()
     }
@@ -88,7 +93,8 @@ impl Warden {
         if self.is_up() {
             return Ok(());
         }
-        let (name, key, me, life) = (self.place.name(), self.place.key(), self.place.node(), Life::default());
+        let (name, key, me, life) =
+            (self.place.name(), self.place.key(), self.place.node(), Life::of(self.place));
         trace!("{name} starts");
         let file = lock(&self.drive).database()?;
         let database = redb::Database::builder().set_cache_size(8 << 20).create_with_backend(file);
@@ -111,7 +117,7 @@ impl Warden {
         }
         let (metrics, health) = (Metrics::default(), Health::new("sim", "0"));
         let follower = Arc::new(Follower::new(
-            GATEWAY.peer(),
+            self.setting.followed().peer(),
             transport.clone(),
             Arc::new(ShardBook { store: store.clone(), docket: docket.clone() }),
             Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(view.clone()))),

@@ -33,7 +33,7 @@ use std::{
 };
 
 use arion_chain::ChainView;
-use arion_daemon::{Health, now_ms};
+use arion_daemon::{Health, now_ms, work::same_host};
 use arion_ledger::{Follower, Reach};
 use arion_net::Transport;
 use arion_protocol::NetworkDurability;
@@ -155,7 +155,7 @@ impl Repair {
         let mut workers = JoinSet::new();
         for _ in 0..self.options.workers.max(1) {
             let repair = self.clone();
-            workers.spawn(async move { repair.work_on_the_queue().await });
+            workers.spawn(same_host(async move { repair.work_on_the_queue().await }));
         }
         self.watch().await;
     }
@@ -189,7 +189,7 @@ impl Repair {
                 if Instant::now() >= orphans_at {
                     orphans_at = Instant::now() + ORPHANS_EVERY.max(self.options.census_interval);
                     let repair = self.clone();
-                    tokio::spawn(async move { repair.look_for_orphans(&map).await });
+                    tokio::spawn(same_host(async move { repair.look_for_orphans(&map).await }));
                 }
             }
             tokio::time::sleep(TICK).await;

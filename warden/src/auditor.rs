@@ -8,7 +8,10 @@ use std::{
 };
 
 use arion_chain::ChainView;
-use arion_daemon::{Health, now_ms};
+use arion_daemon::{
+    Health, now_ms,
+    work::{self, same_host},
+};
 use arion_ledger::Follower;
 use arion_net::Transport;
 use arion_protocol::Request;
@@ -82,7 +85,7 @@ impl Auditor {
             match self.poll(begun.elapsed()) {
                 Action::Ask(ask) => {
                     let auditor = self.clone();
-                    under_way.spawn(async move { auditor.audit(*ask, begun).await });
+                    under_way.spawn(same_host(async move { auditor.audit(*ask, begun).await }));
                 }
                 Action::Round(round) => self.keep_round(round).await,
                 Action::Rest(until) => {
@@ -102,7 +105,7 @@ impl Auditor {
 
     async fn keep_round(&self, round: u64) {
         let store = self.store.clone();
-        match arion_daemon::work::blocking(move || store.set_round(round)).await {
+        match work::blocking(move || store.set_round(round)).await {
             Ok(Ok(())) => tracing::info!(round, "a round of audits begins"),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the round is not kept; after a restart shards are audited again");
@@ -198,7 +201,7 @@ impl Auditor {
 
     async fn keep(&self, record: AttestationRecord, verdict: Verdict) -> anyhow::Result<Attested> {
         let (store, directory) = (self.store.clone(), self.evidence.clone());
-        let attested = arion_daemon::work::blocking(move || {
+        let attested = work::blocking(move || {
             if !store.is_unsigned(&verdict.ask.target, record.block_number)? {
                 return Ok(Attested::Not);
             }

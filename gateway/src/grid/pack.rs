@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use arion_daemon::now_ms;
+use arion_daemon::{now_ms, work::same_host};
 use tokio::{
     sync::{Notify, Semaphore, oneshot},
     time::Instant,
@@ -181,11 +181,11 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (grid, id) = (self.grid.clone(), self.record.id());
-        runtime.spawn(async move {
+        runtime.spawn(same_host(async move {
             if let Err(error) = grid.meta.unpin_stripes(vec![id], now_ms()).await {
                 tracing::warn!(%error, "a shared stripe could not be let go; the next start does it");
             }
-        });
+        }));
     }
 }
 
@@ -240,7 +240,7 @@ impl Grid {
         class.joined();
         *open = Some(pack.clone());
         drop(open);
-        tokio::spawn(self.clone().send_pack(pack, bytes));
+        tokio::spawn(same_host(self.clone().send_pack(pack, bytes)));
         Ok((0, answer))
     }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use arion_crypto::{DataKey, Decryptor, segment_range};
+use arion_daemon::work::{self, same_host};
 use arion_erasure::{Addresses, CheckedShard};
 use arion_net::PeerAddr;
 use arion_types::NodeId;
@@ -80,7 +81,7 @@ impl Grid {
     pub fn read(self: &Arc<Self>, parts: Vec<OpenPart>, range: Range<u64>) -> Plaintext {
         let (sender, receiver) = mpsc::channel(PIECES_WAITING);
         let grid = self.clone();
-        tokio::spawn(async move {
+        tokio::spawn(same_host(async move {
             let mut start = 0u64;
             for part in parts {
                 let end = start.saturating_add(part.manifest.plain_len);
@@ -95,7 +96,7 @@ impl Grid {
                 }
                 start = end;
             }
-        });
+        }));
         receiver
     }
 
@@ -155,7 +156,7 @@ impl Grid {
         let data = usize::from(record.data_shards);
         let whole = Wanted { record: record.clone(), bytes: 0..data * record.shard_len as usize };
         let (sender, mut receiver) = mpsc::channel(data);
-        let fetch = tokio::spawn(Fetch::run(self.clone(), whole, sender));
+        let fetch = tokio::spawn(same_host(Fetch::run(self.clone(), whole, sender)));
         let mut shards = Vec::with_capacity(data);
         while let Some(shard) = receiver.recv().await {
             shards.push(shard?);
@@ -215,7 +216,7 @@ impl Stripes {
 
     fn start(&self, wanted: Wanted, room: Room) -> Shards {
         let (sender, bytes) = mpsc::channel(wanted.shards().len().max(1));
-        tokio::spawn(Fetch::run(self.grid.clone(), wanted, sender));
+        tokio::spawn(same_host(Fetch::run(self.grid.clone(), wanted, sender)));
         Shards { bytes, _room: room }
     }
 }
@@ -357,10 +358,10 @@ impl Fetch {
         let (grid, addresses, shard) =
             (self.grid.clone(), self.addresses.clone(), self.wanted.record.hashes[index]);
         self.waiting.entry(index).or_default().insert(peer.node_id);
-        self.calls.spawn(async move {
+        self.calls.spawn(same_host(async move {
             let answer = grid.fetch_shard(&peer, shard, &addresses, index).await;
             (index, peer.node_id, answer)
-        });
+        }));
     }
 
     /// Has as many shards under way as are still needed to decode, and more with every round of waiting.
@@ -455,7 +456,7 @@ impl Fetch {
         let wanted: Vec<usize> = (self.sent..self.wanted.shards().end).collect();
         let got: Vec<CheckedShard> = std::mem::take(&mut self.got).into_iter().flatten().collect();
         let addresses = self.addresses.clone();
-        let decoded = arion_daemon::work::blocking(move || addresses.reconstruct(&got, &wanted)).await;
+        let decoded = work::blocking(move || addresses.reconstruct(&got, &wanted)).await;
         for shard in decoded.map_err(|_| ReadError::Internal)?.map_err(CodeError::from)? {
             if self.sent < self.wanted.shards().end {
                 self.pass_on(&shard).await;

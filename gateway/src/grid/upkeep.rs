@@ -327,19 +327,20 @@ impl Grid {
             if row.done.contains(&peer.node_id) {
                 continue;
             }
+            let in_map = current.as_ref().is_some_and(|map| map.miner(&peer.node_id).is_some());
+            // Also one that is not even asked because it was silent a moment ago: else it is luck whether an attempt ever counts.
+            let is_waited_for = in_map || row.attempts < DELETE_ATTEMPTS_GONE;
             if self.peers.standing(&peer.node_id) == Standing::Down {
-                open = true;
+                open |= is_waited_for;
                 continue;
             }
             match self.delete_shard(&peer, shard).await {
                 Ok(()) => row.done.push(peer.node_id),
-                Err(error) => {
-                    let in_map = current.as_ref().is_some_and(|map| map.miner(&peer.node_id).is_some());
-                    if in_map || row.attempts < DELETE_ATTEMPTS_GONE {
-                        tracing::debug!(%shard, %error, "a shard was not deleted");
-                        open = true;
-                    }
+                Err(error) if is_waited_for => {
+                    tracing::debug!(%shard, %error, "a shard was not deleted");
+                    open = true;
                 }
+                Err(_) => {}
             }
         }
         open.then_some(row)

@@ -8,7 +8,10 @@
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use arion_crypto::{DataKey, Encryptor, WrappedKey, layout};
-use arion_daemon::now_ms;
+use arion_daemon::{
+    now_ms,
+    work::{self, same_host},
+};
 use arion_net::PeerAddr;
 use arion_protocol::{Request, ShardPlacement};
 use arion_types::{ShardHash, SignedReceipt, StripeId};
@@ -240,7 +243,7 @@ impl Upload {
             self.wait_oldest().await?;
         }
         let store = self.grid.clone().store_stripe(sealed, self.turn.take().map(|(_, turn)| turn));
-        self.running.push_back(tokio::spawn(store));
+        self.running.push_back(tokio::spawn(same_host(store)));
         Ok(())
     }
 
@@ -263,7 +266,7 @@ impl Drop for Upload {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (grid, running) = (self.grid.clone(), mem::take(&mut self.running));
         let mut ids: Vec<StripeId> = self.stored.iter().map(StripeRecord::id).collect();
-        runtime.spawn(async move {
+        runtime.spawn(same_host(async move {
             for handle in running {
                 if let Ok(Ok(record)) = handle.await {
                     ids.push(record.id());
@@ -272,7 +275,7 @@ impl Drop for Upload {
             if let Err(error) = grid.meta.discard_stripes(ids, now_ms()).await {
                 tracing::warn!(%error, "stripes of a failed upload stay until the next start");
             }
-        });
+        }));
     }
 }
 
@@ -328,7 +331,7 @@ impl Grid {
         let slots = slots.map_err(|_| WriteError::Internal)?;
         let epoch = map.epoch();
         // The stripe is gone when its shards are there: each of them is held, and counted, for itself.
-        let encoded = arion_daemon::work::blocking(move || encode(sealed, shape, epoch)).await;
+        let encoded = work::blocking(move || encode(sealed, shape, epoch)).await;
         let (record, shards) = encoded.map_err(|_| WriteError::Internal)??;
         drop(turn);
         let id = record.id();
@@ -366,11 +369,11 @@ impl Grid {
             let placement =
                 ShardPlacement { stripe: id, pg, index, epoch: record.epoch, size: record.shard_len };
             let (grid, shard, bytes) = (self.clone(), record.hashes[at], shards[at].clone());
-            senders.spawn(async move {
+            senders.spawn(same_host(async move {
                 let receipt = grid.store_patiently(&peer, shard, placement, bytes).await;
                 drop::<Option<OwnedSemaphorePermit>>(slot);
                 (index, receipt)
-            });
+            }));
         };
         for (index, miner) in (0u8..).zip(map.place(&id)) {
             let Some(miner) = miner else { continue };
@@ -415,7 +418,7 @@ impl Grid {
         }
         drop((shards, slots));
         if !senders.is_empty() {
-            tokio::spawn(self.clone().tail(id, senders));
+            tokio::spawn(same_host(self.clone().tail(id, senders)));
         }
         Ok(())
     }

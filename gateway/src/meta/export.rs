@@ -5,6 +5,7 @@
 //! counted or indexed anew, among it where repair has brought shards, events that wait for webhooks, and the layout, which the root
 //! says.
 
+use arion_daemon::work;
 use arion_protocol::LedgerRecord;
 use arion_types::StripeId;
 use codec::{DecodeAll, Encode};
@@ -259,7 +260,11 @@ impl View<'_> {
     /// Sends all rows, in chunks.
     fn send(&self, sizes: Sizes, chunks: &mpsc::Sender<Plain>) -> Result<Summary, MetaError> {
         let (mut cutter, mut summary) = (Cutter::new(0, sizes), Summary::default());
-        let send = |chunk| chunks.blocking_send(chunk).map_err(|_| MetaError::Closed);
+        // Whoever takes them waits for this to end where work is done inline, and there must be room for all of them.
+        let send = |chunk| match work::is_inline() {
+            true => chunks.try_send(chunk).map_err(|_| MetaError::Closed),
+            false => chunks.blocking_send(chunk).map_err(|_| MetaError::Closed),
+        };
         for number in 1..=LAST {
             self.table(number, &mut |table, key, value| {
                 summary.count(table, value);

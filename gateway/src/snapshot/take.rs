@@ -10,7 +10,7 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use arion_crypto::{DataKey, OperatorSecret};
-use arion_daemon::now_ms;
+use arion_daemon::{now_ms, work};
 use arion_types::{GenesisHash, StripeId};
 use ed25519_dalek::SigningKey;
 use tokio::sync::mpsc;
@@ -31,6 +31,8 @@ use crate::{
 
 /// The name that the access keys go by in a snapshot.
 pub const ACCESS_KEYS: &str = "keys.toml";
+/// Chunks that wait in a simulation, where nothing is taken before all is read.
+const CHUNKS_INLINE: usize = 1 << 20;
 /// Nodes noted in one step.
 const NOTED_AT_ONCE: usize = 256;
 /// Nodes given back in one step.
@@ -161,7 +163,7 @@ impl Snapshotter {
 
         let made_ms = now_ms();
         let files = self.files()?;
-        let (sender, chunks) = mpsc::channel(1);
+        let (sender, chunks) = mpsc::channel(if work::is_inline() { CHUNKS_INLINE } else { 1 });
         let (exported, built) =
             tokio::join!(self.meta().export(files, known, self.sizes, sender), self.build(chunks));
         let (built, exported) = (built?, exported?);

@@ -297,3 +297,44 @@ async fn what_has_moved_is_read_from_its_new_place() {
     stop.trigger();
     work.await.unwrap();
 }
+
+/// A miner had left with its shards and said nothing. Whether a deletion was given up was luck: the last attempt had to find it just when it
+/// counted as reachable again, and deletions stayed in the queue for hours.
+#[tokio::test]
+async fn a_deletion_is_given_up_also_when_the_miner_that_left_was_silent_a_moment_ago() {
+    let told = Told::new();
+    let part = write(&told.grid, &sample(300_000)).await.unwrap();
+    let record = part.stripes[0].clone();
+    let gone = told.named(&told.network.map(1), &record, 0).node_id();
+    // Another one is in its place, and has nothing of it.
+    let newcomer = NodeId([77; 32]);
+    let of = |n: usize| {
+        let miner = &told.network.miners[n];
+        MinerRecord {
+            uid: n as u32,
+            node_id: if miner.node_id() == gone { newcomer.0 } else { miner.node_id().0 },
+            family: [(n / 2) as u8; 32],
+            weight: 0x1_0000,
+            endpoint: miner.endpoint.clone().into_bytes().try_into().unwrap(),
+        }
+    };
+    let next = Placement::new(2, &told.network.params, (0..MINERS).map(of).collect()).unwrap();
+    told.grid.maps.set_current(next);
+    let_go(&told.grid, &part).await;
+    assert!(told.grid.meta.backlog().await.unwrap().1 > 0, "nothing is to be deleted");
+    for _ in 0..8 {
+        let due = told.grid.meta.due_deletes(u64::MAX, 1_000).await.unwrap();
+        let tried = due.into_iter().map(|(place, mut row)| {
+            row.done = vec![newcomer];
+            (place, Some(row))
+        });
+        told.grid.meta.deletes_tried(tried.collect(), 0).await.unwrap();
+    }
+    told.grid.peers.failed(&gone);
+    let stop = Shutdown::new();
+    let work = tokio::spawn(told.grid.clone().upkeep(stop.clone()));
+    let is_over = async || told.grid.meta.backlog().await.unwrap().1 == 0;
+    eventually("nothing is left to be deleted", is_over).await;
+    stop.trigger();
+    work.await.unwrap();
+}

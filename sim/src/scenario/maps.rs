@@ -12,7 +12,7 @@ use crate::{
     world::{Plan, World},
 };
 
-const LONG: Plan = Plan { pause: Duration::from_secs(75), ..Plan::USUAL };
+const LONG: Plan = Plan { pause: Duration::from_secs(60), ..Plan::USUAL };
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
@@ -55,6 +55,7 @@ pub fn scenarios() -> Vec<Scenario> {
                         world.join(number)?;
                     }
                     world.wait(150).await;
+                    world.until(Duration::from_secs(600), changed).await;
                     Ok(())
                 })
             },
@@ -78,6 +79,7 @@ pub fn scenarios() -> Vec<Scenario> {
                         });
                     }
                     world.wait(400).await;
+                    world.until(Duration::from_secs(600), changed).await;
                     Ok(())
                 })
             },
@@ -109,7 +111,7 @@ impl World {
         self.wait(60).await;
         self.crash_at_event(place, false).await;
         tokio::time::sleep(OUT_AFTER).await;
-        self.wait(300).await;
+        self.wait(200).await;
         if let Err(error) = self.restart(place).await {
             crate::trace::trace!("{} does not start again: {error:#}", place.name());
         }

@@ -52,18 +52,29 @@ pub fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "clock-skew",
-            about: "the clocks of a third of the miners are up to 45 s off, those of two by minutes",
+            about: "the clocks of a third of the miners and of the gateway are up to 45 s off, those of two miners, a validator service and a warden \
+                    by minutes, that of the gateway for a while, too",
             plan: Plan::USUAL,
             faults: |world| {
                 Box::pin(async move {
-                    for at in world.dice.some(world.plan.miners / 3, world.plan.miners) {
-                        world.miners[at].set_skew(world.dice.below(90_000) as i64 - 45_000);
+                    let (gateway, dice) = (world.gateway.place(), world.dice.clone());
+                    let little = || dice.below(90_000) as i64 - 45_000;
+                    let much = || if dice.percent(50) { 240_000 } else { -240_000 };
+                    for at in dice.some(world.plan.miners / 3, world.plan.miners) {
+                        world.set_clock(world.miners[at].place, little());
                     }
-                    for at in world.dice.some(2, world.plan.miners) {
-                        let ahead = if world.dice.percent(50) { 240_000 } else { -240_000 };
-                        world.miners[at].set_skew(ahead);
+                    for at in dice.some(2, world.plan.miners) {
+                        world.set_clock(world.miners[at].place, much());
                     }
-                    world.wait(300).await;
+                    world.set_clock(gateway, little());
+                    world.set_clock(world.validators[dice.index(world.plan.validators)].place, 2 * much());
+                    world.set_clock(world.wardens[dice.index(world.plan.wardens)].place, 2 * much());
+                    world.wait(120).await;
+                    // Its orders are refused everywhere, what there is can be read.
+                    world.set_clock(gateway, 2 * much());
+                    world.wait(120).await;
+                    world.set_clock(gateway, little());
+                    world.wait(150).await;
                     Ok(())
                 })
             },
@@ -72,7 +83,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "chain-lag",
             about: "a third of all hosts see the chain up to 200 s late, while a miner leaves and comes back",
-            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(60), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let hosts = world.hosts();
@@ -89,7 +100,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "chain-stall",
             about: "no block comes for minutes, while a miner leaves",
-            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(60), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     world.wait(60).await;
@@ -108,13 +119,13 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "reorg",
             about: "blocks with votes are given up again and again before they are final, while a miner leaves and comes back",
-            plan: Plan { pause: Duration::from_secs(75), ..Plan::USUAL },
+            plan: Plan { pause: Duration::from_secs(60), ..Plan::USUAL },
             faults: |world| {
                 Box::pin(async move {
                     let other = world.clone();
                     let reorganise = async move {
                         for _ in 0..40 {
-                            other.wait(60).await;
+                            other.wait(30).await;
                             other.chain.reorganise();
                         }
                     };

@@ -41,7 +41,7 @@ pub fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "lying-gateway",
-            about: "every third receipt in the ledger of the gateway is forged for some minutes",
+            about: "every third receipt in the ledger of the gateway is forged for some minutes, until validator services read it anew",
             plan: Plan::USUAL,
             faults: |world| {
                 Box::pin(async move {
@@ -49,6 +49,10 @@ pub fn scenarios() -> Vec<Scenario> {
                     world.gateway.set_lying(true);
                     world.wait(300).await;
                     world.gateway.set_lying(false);
+                    // What a ledger said once stays said: a service does not ask again for lines that it has.
+                    for validator in &world.validators {
+                        validator.read_anew()?;
+                    }
                     Ok(())
                 })
             },

@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use super::Scenario;
 use crate::{
-    host::{GATEWAY, Place, Role},
+    host::Place,
     network::Release,
     world::{Plan, World},
 };
@@ -56,14 +56,6 @@ fn misunderstood(world: &World) -> anyhow::Result<()> {
 }
 
 impl World {
-    fn daemons(&self) -> Vec<Place> {
-        let miners = self.miners[..self.plan.miners].iter().map(|miner| miner.place);
-        let validators = self.validators.iter().map(|validator| validator.place);
-        let wardens = self.wardens.iter().map(|warden| warden.place);
-        let submitter = Place { role: Role::Submitter, number: 0 };
-        miners.chain(validators).chain(wardens).chain([GATEWAY, submitter]).collect()
-    }
-
     /// All of them, in any order.
     async fn replace_all(self: &Arc<Self>, places: &[Place], release: Release) -> anyhow::Result<()> {
         for at in self.dice.some(places.len(), places.len()) {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arion_daemon::now_ms;
+use arion_daemon::{now_ms, work::same_host};
 use arion_net::{CallError, PeerAddr, Transport};
 use arion_protocol::{
     Action, Command, ErrorCode, ListedShard, Request, Response, ShardPlacement, SignedCommand,
@@ -130,7 +130,7 @@ impl Miners {
                 match map.address(&node).filter(|_| !self.silent_lately(&node)) {
                     Some(peer) => {
                         let (miners, peer) = (self.clone(), peer.clone());
-                        asking.spawn(async move { (node, miners.stat(&peer, shards).await) });
+                        asking.spawn(same_host(async move { (node, miners.stat(&peer, shards).await) }));
                     }
                     None => drop(answers.silent.insert(node)),
                 }

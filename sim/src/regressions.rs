@@ -1,0 +1,15 @@
+//! Seeds that found something, by the name of what it was: they are run again for as long as there is a scenario of theirs.
+//!
+//! What a seed does changes with the simulator and with the product. A mended fault has a test in its own crate as well
+//! (docs/simulator.md, "What it found").
+
+/// What was found, the scenario, the seed.
+pub const REGRESSIONS: [(&str, &str, u64); 7] = [
+    ("a-warden-behind-the-chain-accuses-nobody", "chain-lag", 1),
+    ("a-warden-behind-the-chain-accuses-nobody", "chain-lag", 3),
+    ("deletions-nobody-will-answer-are-given-up", "lose-family", 5),
+    ("what-a-lying-gateway-said-is-read-anew", "lying-gateway", 5),
+    ("what-a-lying-gateway-said-is-read-anew", "lying-gateway", 6),
+    ("audits-of-what-a-lost-gateway-had-deleted", "recover", 2),
+    ("audits-of-what-a-lost-gateway-had-deleted", "recover", 4),
+];
