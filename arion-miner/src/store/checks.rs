@@ -127,8 +127,59 @@ pub fn store(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
     use crate::store::memory::Chance;
+
+    /// Files as the fuzzer left them when it found something.
+    #[test]
+    fn what_was_found_stays_mended() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/regressions/store");
+        for entry in fs::read_dir(directory).unwrap() {
+            store(&fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+
+    /// The checkpoint of the longer log was believed as soon as the log was as long again: what had been acknowledged in between was
+    /// taken for something that it knew, and lost with the next crash.
+    #[tokio::test]
+    async fn what_is_stored_when_the_log_has_lost_its_end_survives_a_crash() {
+        let body = |number: u8, bytes: usize| Bytes::from(vec![number; bytes]);
+        let put = async |store: &Store, body: Bytes| {
+            let (shard, size) = (ShardHash(*blake3::hash(&body).as_bytes()), body.len() as u32);
+            let placement = ShardPlacement { stripe: StripeId([1; 32]), pg: 2, index: 0, epoch: 3, size };
+            store.put(shard, placement, body).await.unwrap();
+            shard
+        };
+        let options = || StoreOptions { segment_bytes: 1 << 20, ..options() };
+        let disk = MemoryDisk::default();
+        let store = Store::open_on(Arc::new(disk.clone()), options()).unwrap();
+        for number in 0..4 {
+            put(&store, body(number, 500)).await;
+        }
+        store.close().await;
+        let cut = MemoryDisk::default();
+        for name in disk.names() {
+            let mut content = disk.content(&name).unwrap();
+            if name.starts_with("segments/") {
+                content.truncate(content.len() - 900);
+            }
+            let file = cut.create(&name).unwrap();
+            file.write_at(&[&content], 0).unwrap();
+            file.sync().unwrap();
+        }
+        cut.sync_names().unwrap();
+        let store = Store::open_on(Arc::new(cut.clone()), options()).unwrap();
+        let mut shards = vec![put(&store, body(9, 10)).await];
+        for number in 10..14 {
+            shards.push(put(&store, body(number, 500)).await);
+        }
+        let store = Store::open_on(Arc::new(cut.after_kill()), options()).unwrap();
+        for shard in shards {
+            assert!(store.read_blocking(&shard).is_ok(), "{shard} was acknowledged");
+        }
+    }
 
     #[test]
     fn an_edited_store_opens_or_refuses_to() {

@@ -24,7 +24,7 @@ use super::{
     checkpoint::{self, Head, KnownSpan, Position},
     disk::DiskFile,
     index::{Entry, Index},
-    layout::{Layout, LayoutError, Segments, Span},
+    layout::{CHECKPOINT, Layout, LayoutError, Segments, Span},
     record::{
         RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, State, StoreKey, Victim, decode_segment,
     },
@@ -109,6 +109,7 @@ pub(super) fn recover(layout: &Layout, key: &StoreKey, mode: Mode) -> Result<Rec
     scan.forget_what_is_gone();
     if mode == Mode::Repair {
         scan.repair_tail()?;
+        scan.forget_checkpoint();
     }
     scan.finish()
 }
@@ -137,6 +138,8 @@ struct Scan<'a> {
     spans: Vec<KnownSpan>,
     /// Files that are as the checkpoint knew them.
     unchanged: HashSet<u32>,
+    /// There is a checkpoint of a log that was longer.
+    outlived: bool,
     /// Where the checkpoint ends.
     start: Position,
     position: Position,
@@ -158,16 +161,14 @@ impl<'a> Scan<'a> {
     fn begin(layout: &'a Layout, key: &'a StoreKey, spans: Vec<KnownSpan>) -> Self {
         let segment = spans.first().map_or(1, |known| known.span.first);
         let nothing = Position { segment, offset: 0, sequence: 0 };
-        let (index, head) = match checkpoint::load(layout, key) {
-            Some((index, head)) if covers(layout, &spans, &head) => (index, head),
-            Some(_) => {
-                tracing::error!(
-                    "segments end before the checkpoint: shards were lost; reading the whole log"
-                );
-                (Index::default(), Head { position: nothing, spans: Vec::new() })
-            }
-            None => (Index::default(), Head { position: nothing, spans: Vec::new() }),
-        };
+        let loaded = checkpoint::load(layout, key);
+        let outlived = loaded.as_ref().is_some_and(|(_, head)| !covers(layout, &spans, head));
+        if outlived {
+            tracing::error!("segments end before the checkpoint: shards were lost; reading the whole log");
+        }
+        let (index, head) = loaded
+            .filter(|_| !outlived)
+            .unwrap_or_else(|| (Index::default(), Head { position: nothing, spans: Vec::new() }));
         let unchanged = spans.iter().filter(|known| head.spans.contains(known));
         Self {
             layout,
@@ -175,6 +176,7 @@ impl<'a> Scan<'a> {
             index,
             unchanged: unchanged.map(|known| known.span.first).collect(),
             spans,
+            outlived,
             start: head.position,
             position: head.position,
             batch: 0,
@@ -323,6 +325,16 @@ impl<'a> Scan<'a> {
                     self.index.remove(&shard);
                 }
             }
+        }
+    }
+
+    /// Removes the checkpoint of a log that was longer: what is written from here on would look as if it were in it, as soon as the log is
+    /// as long again.
+    fn forget_checkpoint(&mut self) {
+        if self.outlived {
+            let gone = self.layout.disk.remove(CHECKPOINT).and_then(|()| self.layout.disk.sync_names());
+            // Then nothing may be written.
+            self.failed = self.failed.take().or(gone.err());
         }
     }
 
