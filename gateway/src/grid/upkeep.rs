@@ -281,7 +281,8 @@ impl Grid {
     }
 
     async fn delete_unwanted(self: &Arc<Self>) -> Result<(), MetaError> {
-        let due = self.meta.due_deletes(now_ms(), ROWS_MAX).await?;
+        let begun_ms = now_ms();
+        let due = self.meta.due_deletes(begun_ms, ROWS_MAX).await?;
         if due.is_empty() {
             return Ok(());
         }
@@ -290,7 +291,7 @@ impl Grid {
             .buffer_unordered(DELETES_AT_ONCE)
             .collect()
             .await;
-        self.meta.deletes_tried(outcomes, now_ms()).await
+        self.meta.deletes_tried(outcomes, begun_ms, now_ms()).await
     }
 
     /// Orders the deletion where the shard was placed and where the current map places it; the row that is left.

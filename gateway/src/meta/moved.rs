@@ -270,7 +270,7 @@ mod tests {
             meta.discard_stripes(vec![stripe.id()], 5).await.unwrap();
             assert_eq!((meta.ledger_len().await.unwrap(), meta.backlog().await.unwrap()), (22 + 21, (0, 30)));
             assert!(!meta.relocated(vec![moved(1, 92)]).await.unwrap());
-            meta.deletes_tried(vec![(place(0), None)], 6).await.unwrap();
+            meta.deletes_tried(vec![(place(0), None)], u64::MAX, 6).await.unwrap();
             assert_eq!((nodes(0).await.unwrap(), nodes(25).await.unwrap()), (vec![], vec![NodeId([91; 32])]));
         }
     }

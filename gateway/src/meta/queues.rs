@@ -161,16 +161,22 @@ impl Meta {
         self.read(move |transaction| due(transaction, &unreadable, now_ms, limit)).await
     }
 
-    /// Enters what attempts at deletion brought: `None` where nothing is left to do.
+    /// Enters what attempts at deletion brought that began at `begun_ms`: `None` where nothing is left to do. What was queued anew since
+    /// then stays: its shard came after the deletion.
     pub async fn deletes_tried(
         &self,
         outcomes: Vec<(ShardPlace, Option<DeleteRow>)>,
+        begun_ms: u64,
         now_ms: u64,
     ) -> Result<(), MetaError> {
         self.write(move |transaction| {
             let mut deletes = transaction.open_table(DELETES)?;
             let mut moved = transaction.open_table(MOVED)?;
             for (place, row) in outcomes {
+                let there = deletes.get(place.key())?.map(|row| DeleteRow::decode_all(&mut row.value()));
+                if there.is_some_and(|row| row.is_ok_and(|row| row.queued_ms >= begun_ms)) {
+                    continue;
+                }
                 match row {
                     None => {
                         moved.remove(place.key())?;

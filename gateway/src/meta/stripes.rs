@@ -447,11 +447,17 @@ pub(super) mod tests {
             let due = meta.due_deletes(5, 100).await.unwrap();
             let outcomes =
                 due.iter().map(|(shard, row)| (*shard, (row.index > 0).then(|| row.clone()))).collect();
-            meta.deletes_tried(outcomes, 5).await.unwrap();
+            meta.deletes_tried(outcomes, u64::MAX, 5).await.unwrap();
             assert_eq!(meta.backlog().await.unwrap(), (0, 29));
             assert_eq!(meta.due_deletes(5, 100).await.unwrap(), []);
             meta.late_receipt(stripe.id(), receipt(&stripe, 0), 6).await.unwrap();
-            assert_eq!(meta.due_deletes(6, 100).await.unwrap().len(), 1);
+            let due = meta.due_deletes(6, 100).await.unwrap();
+            assert_eq!(due.len(), 1);
+            // A deletion that was on its way when the shard came found nothing: it does not end the one that was queued since.
+            meta.deletes_tried(vec![(due[0].0, None)], 6, 7).await.unwrap();
+            assert_eq!(meta.due_deletes(7, 100).await.unwrap(), due);
+            meta.deletes_tried(vec![(due[0].0, None)], 7, 7).await.unwrap();
+            assert_eq!(meta.backlog().await.unwrap(), (0, 29));
         }
     }
 }

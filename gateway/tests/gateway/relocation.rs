@@ -328,7 +328,7 @@ async fn a_deletion_is_given_up_also_when_the_miner_that_left_was_silent_a_momen
             row.done = vec![newcomer];
             (place, Some(row))
         });
-        told.grid.meta.deletes_tried(tried.collect(), 0).await.unwrap();
+        told.grid.meta.deletes_tried(tried.collect(), u64::MAX, 0).await.unwrap();
     }
     told.grid.peers.failed(&gone);
     let stop = Shutdown::new();

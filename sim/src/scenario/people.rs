@@ -69,6 +69,7 @@ pub fn scenarios() -> Vec<Scenario> {
                     world.wardens[0].lie();
                     world.restart(liar).await?;
                     world.wait(300).await;
+                    world.until(Duration::from_secs(600), accused).await;
                     world.crash(liar, false);
                     // The others look at what it found.
                     world.until(Duration::from_secs(900), contradicted).await;
@@ -78,6 +79,14 @@ pub fn scenarios() -> Vec<Scenario> {
             verdict: contradicted,
         },
     ]
+}
+
+/// The lying warden has accused somebody.
+fn accused(world: &World) -> anyhow::Result<()> {
+    let liar = world.wardens[0].place.node().0;
+    let has_lied = world.chain.attestations().iter().any(|record| record.warden_pubkey == liar);
+    ensure!(has_lied, "the lying warden has accused nobody");
+    Ok(())
 }
 
 /// Other wardens have seen for themselves what the lying one says they do not have, of what is still there.
