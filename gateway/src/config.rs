@@ -297,7 +297,7 @@ impl Config {
             }
             _ => {}
         }
-        let LedgerConfig { bucket, account } = &self.ledger;
+        let LedgerConfig { bucket, account, .. } = &self.ledger;
         if !bucket.is_empty() && !s3::is_bucket_name(bucket) {
             return Err(ConfigError::LedgerBucket(bucket.clone()));
         }
@@ -458,7 +458,7 @@ mod tests {
             ("", "ledger", ""),
             ("my.ledger", "ledger", ""),
         ] {
-            let ledger = LedgerConfig { bucket: bucket.into(), account: account.into() };
+            let ledger = LedgerConfig { bucket: bucket.into(), account: account.into(), keep_dead: None };
             let refused = Config { ledger, ..good.clone() }.check().err();
             let told = refused.map(|error| error.to_string()).unwrap_or_default();
             assert!(told.starts_with(said) && told.is_empty() == said.is_empty(), "{told}");
