@@ -37,12 +37,15 @@ use crate::sampler::Target;
 type ShardKey = ([u8; 32], [u8; 32]);
 type ShardValue = ([u8; 32], u32, u64);
 
+/// Shard, miner, gateway.
 type ClaimKey = ([u8; 32], [u8; 32], [u8; 32]);
 
 const CLAIMS: TableDefinition<ClaimKey, u32> = TableDefinition::new("claims");
 const SHARDS: TableDefinition<ShardKey, ShardValue> = TableDefinition::new("shards");
 const CURSORS: TableDefinition<[u8; 32], u64> = TableDefinition::new("cursors");
-const ANEW: TableDefinition<([u8; 32], [u8; 32], [u8; 32]), ()> = TableDefinition::new("anew");
+/// Gateway, shard, miner.
+type MarkKey = ([u8; 32], [u8; 32], [u8; 32]);
+const ANEW: TableDefinition<MarkKey, ()> = TableDefinition::new("anew");
 const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
 const EXHIBITS: TableDefinition<u64, &[u8]> = TableDefinition::new("exhibits");
 const SIGNED: TableDefinition<(u64, [u8; 32], [u8; 32]), ()> = TableDefinition::new("signed");
