@@ -271,13 +271,14 @@ async fn run(steps: Vec<Step>, engine: Engine) {
             Step::Abort { bucket } => drop(meta.abort_upload(upload(bucket), now).await),
             Step::GiveUp { bucket } => drop(meta.give_up_upload(upload(bucket), 1, now).await.unwrap()),
             Step::Compact => {
-                for (from, holed) in meta.holed_stripes(9).await.unwrap() {
+                let holed = meta.holed_stripes(9).await.unwrap();
+                for ((from, holed), at) in holed.into_iter().zip(0u32..) {
                     let Some(holed) = holed else {
                         meta.accept_holes(vec![from]).await.unwrap();
                         continue;
                     };
-                    let number = seed + 10_000 + u32::from(from.0[0]) * 100;
-                    let mut to = stripe(number);
+                    // Of no other stripe, or it would be stored over that one.
+                    let mut to = stripe(10_000 + 100 * seed + at);
                     to.len = holed.live.iter().map(|(_, len)| len).sum();
                     meta.begin_stripe(to.id(), to.clone()).await.unwrap();
                     let receipts = (0..30).map(|index| receipt(&to, index)).collect();
