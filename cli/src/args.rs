@@ -339,6 +339,21 @@ enum ReceiptCommand {
         #[arg(long, value_name = "FILE")]
         map: Vec<PathBuf>,
     },
+    /// Look whether a gateway's ledger still has the shards that a receipt names. Exit code 1 if not all of them are live; with --json comes the
+    /// proof of the line that deleted the first one.
+    Trace {
+        /// The file; - for standard input.
+        file: PathBuf,
+        /// The gateway: NODE_ID@HOST:PORT of its QUIC address; with --segments or --saved NODE_ID suffices. Default: the one that signed the receipt.
+        gateway: Option<Whose>,
+        /// Read the segments from this directory instead of asking the gateway.
+        #[arg(long, value_name = "DIR")]
+        saved: Option<PathBuf>,
+        /// Read full segments from here: the URL of the bucket that the gateway puts them into, or a directory with its objects. What is behind
+        /// them is asked for if the gateway has an address.
+        #[arg(long, value_name = "PLACE", conflicts_with = "saved")]
+        segments: Option<PublicPlace>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -432,7 +447,8 @@ impl Cli {
                 command::ledger::ls(&settings, gateway, segments, (after, limit), json).await
             }
             Command::Ledger(LedgerCommand::Verify { gateway, save, saved, segments }) => {
-                let files = command::ledger::Files { saved, save, segments };
+                let from = command::ledger::From { saved, segments };
+                let files = command::ledger::Files { from, save };
                 command::ledger::check(&settings, gateway, &files, json).await
             }
             Command::Receipt(ReceiptCommand::Get { at, file, version }) => {
@@ -442,6 +458,10 @@ impl Cli {
                 let wanted =
                     command::receipt::Wanted { against, gateway, genesis: settings.chain_genesis, maps: map };
                 command::receipt::verify(&file, &wanted, json)
+            }
+            Command::Receipt(ReceiptCommand::Trace { file, gateway, saved, segments }) => {
+                let from = command::ledger::From { saved, segments };
+                command::receipt::trace(&settings, &file, gateway, &from, json).await
             }
             Command::Verify(VerifyCommand::Epoch { epoch, bundle, save }) => {
                 command::verify::epoch(&settings, epoch, bundle, save, json).await
@@ -475,6 +495,7 @@ mod tests {
         assert!(Cli::try_parse_from(["arion", "share", "s3://b/k", "--expires", "soon"]).is_err());
         assert!(Cli::try_parse_from(["arion", "receipt", "get", "s3://b/k", "r.json"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "receipt", "verify", "r.json", "--gateway", "x"]).is_err());
+        assert!(Cli::try_parse_from(["arion", "receipt", "trace", "r.json", "--segments", "dir"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "completions", "csh"]).is_err());
         assert!(Cli::try_parse_from(["arion", "miner", "list", "--chain-url", "ws://x"]).is_ok());
         assert!(Cli::try_parse_from(["arion", "durability"]).is_ok());

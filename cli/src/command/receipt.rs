@@ -1,5 +1,7 @@
 //! `arion receipt`: files that prove that miners signed for an object.
 
+mod trace;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -25,6 +27,8 @@ use crate::{
     settings::Settings,
     transfer::etag,
 };
+
+pub use trace::trace;
 
 /// Longest file, bytes: that of the largest object that gets one has 40 MiB.
 const FILE_BYTES_MAX: u64 = 128 << 20;
@@ -233,13 +237,13 @@ mod tests {
 
     use super::*;
 
-    const GENESIS: GenesisHash = [7; 32];
+    pub(super) const GENESIS: GenesisHash = [7; 32];
 
     fn key(seed: u32) -> SigningKey {
         SigningKey::from_bytes(&[seed as u8; 32])
     }
 
-    fn map(epoch: u64, first: u32) -> EpochMap {
+    pub(super) fn map(epoch: u64, first: u32) -> EpochMap {
         let miner = |uid: u32| MinerRecord {
             uid,
             node_id: node_id(&key(uid)).0,
@@ -251,7 +255,7 @@ mod tests {
     }
 
     /// An object of one stripe, placed by a map.
-    fn placed(map: &EpochMap) -> Proven {
+    pub(super) fn placed(map: &EpochMap) -> Proven {
         let shards: Vec<_> = (0..30u8).map(|index| ShardHash(*blake3::hash(&[index]).as_bytes())).collect();
         let stripe = stripe_id(&shards);
         let pg = placement_group(&stripe, map.params.pg_count);

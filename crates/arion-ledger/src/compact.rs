@@ -198,6 +198,11 @@ impl CompactedLedger {
         Ok(Self { genesis, gateway, until, line, peaks, kept, lines })
     }
 
+    /// Hash of block 0 of the chain.
+    pub fn genesis(&self) -> GenesisHash {
+        self.genesis
+    }
+
     /// The last line of which others may be missing before it.
     pub fn until(&self) -> u64 {
         self.until
@@ -211,6 +216,12 @@ impl CompactedLedger {
     /// Whether there is no line: never.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The lines that are there, in order, with their numbers.
+    pub fn lines(&self) -> impl Iterator<Item = (u64, &LedgerRecord)> {
+        let kept = self.kept.iter().map(|entry| (entry.sequence, &entry.record));
+        kept.chain((self.until + 1..).zip(&self.lines))
     }
 
     /// A line, if it is there.

@@ -19,6 +19,7 @@ pub mod put_receipt;
 mod receipt;
 pub mod segment;
 pub mod served;
+pub mod trace;
 pub mod verify;
 
 pub use compact::{BaseFault, CompactedLedger, Keeping, KeptRoot};
@@ -27,4 +28,5 @@ pub use put_receipt::{PutReceipt, PutReceiptFault};
 pub use receipt::{ReceiptChecker, ReceiptFault};
 pub use segment::{Ledger, LineProof, SegmentFault};
 pub use served::{ServedFault, Statements};
+pub use trace::{StripeFate, trace};
 pub use verify::{Anchor, Fault, Finding, Report, commitment_number, verify, verify_compacted};
