@@ -314,6 +314,31 @@ async fn a_deletion_is_taken_back_by_a_command() {
     assert_eq!(response, Response::Restored { exists: false });
 }
 
+/// A recovered gateway goes by `Stat`: its ledger names what the miner says that it has, and wardens challenge it for that.
+#[tokio::test]
+async fn stat_says_what_a_challenge_finds() {
+    let mut net = Net::start();
+    let shard = net.put(1, 500).await;
+    let is_there = async |net: &Net| {
+        let stat = Request::Stat { shards: vec![shard] };
+        let (response, _) = net.call(STRANGER, stat, Bytes::new()).await.unwrap();
+        let Response::Stats(stats) = response else { panic!("{response:?}") };
+        let challenge = Request::Challenge { shard, seed: [0; 32] };
+        let proven = net.call(WARDEN, challenge, Bytes::new()).await.is_ok();
+        assert_eq!(stats[0].is_some(), proven);
+        proven
+    };
+    assert!(is_there(&net).await);
+    for _ in 0..2 {
+        let delete = Request::Delete(sign(net.command(Action::Delete, shard)));
+        net.call(GATEWAY, delete, Bytes::new()).await.unwrap();
+        assert!(!is_there(&net).await);
+        let restore = Request::Restore(sign(net.command(Action::Restore, shard)));
+        net.call(GATEWAY, restore, Bytes::new()).await.unwrap();
+        assert!(is_there(&net).await);
+    }
+}
+
 #[tokio::test]
 async fn keys_without_the_role_are_refused() {
     let mut net = Net::start();
@@ -541,4 +566,22 @@ async fn what_is_here_is_signed_for_again_when_its_map_is_forgotten() {
     let (hash, placement, body) = shard(5, 900);
     let store = sign(net.command(Action::Store(placement), hash));
     assert_eq!(net.refused(GATEWAY, Request::Store(store), body).await, ErrorCode::Unavailable);
+}
+
+#[tokio::test]
+async fn what_is_here_is_signed_for_again_without_being_sent() {
+    let mut net = Net::start();
+    let (hash, placement, body) = shard(4, 900);
+    let store = sign(net.command(Action::Store(placement), hash));
+    let refused = net.refused(GATEWAY, Request::Store(store), Bytes::new()).await;
+    assert_eq!(refused, ErrorCode::NotFound, "nothing is signed for that is not here");
+    net.put(4, 900).await;
+    let store = sign(net.command(Action::Store(placement), hash));
+    let answer = net.call(GATEWAY, Request::Store(store), Bytes::new()).await.unwrap().0;
+    let Response::Stored(signed) = answer else { panic!("{answer:?}") };
+    assert!(placement.is_met_by(&signed.receipt, &hash, &node(MINER)) && signed.verify(&GENESIS));
+    assert_eq!(net.get(hash).await.unwrap(), body);
+    let elsewhere = ShardPlacement { size: 901, ..placement };
+    let store = sign(net.command(Action::Store(elsewhere), hash));
+    assert!(net.call(GATEWAY, Request::Store(store), Bytes::new()).await.is_err());
 }

@@ -7,12 +7,13 @@
 //! | `stripes` | stripe (32) | SCALE row (`stripes.rs`) |
 //! | `held` | miner (32), gateway (32) | bytes (u64) |
 //! | `served` | miner (32), gateway (32) | SCALE `arion_ledger::Statements` |
+//! | `pending` | stripe (32), shard (32), miner (32) | SCALE `SignedReceipt`: told, not in a ledger yet (`pending.rs`) |
 //! | `named` | shard (32 bytes), gateway (32) | nothing |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //! | `anew-signed` | gateway (32), shard (32), miner (32) | nothing: a line speaks of them that was kept |
 //! | `anew-named` | gateway (32), shard (32) | nothing: likewise |
 //!
-//! Everything here can be read again from the ledgers: those of a file of an earlier layout are, when it is opened.
+//! Everything but `pending`, which repair finds again, can be read again from the ledgers: those of a file of an earlier layout are, when it is opened.
 //!
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
@@ -26,6 +27,7 @@
 
 mod anew;
 mod claims;
+mod pending;
 mod stripes;
 
 use std::{
@@ -41,6 +43,8 @@ use codec::{DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
 use claims::{CLAIMS, Claims};
+use pending::PENDING;
+pub(crate) use pending::PendingReceipts;
 use stripes::STRIPES;
 pub use stripes::{Place, Stripe};
 
@@ -154,6 +158,7 @@ impl Holdings {
         }
         transaction.open_table(CLAIMS)?;
         transaction.open_table(STRIPES)?;
+        transaction.open_table(PENDING)?;
         transaction.open_table(NAMED)?;
         transaction.open_table(CURSORS)?;
         transaction.open_table(ANEW_SIGNED)?;

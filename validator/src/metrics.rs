@@ -28,10 +28,12 @@ pub(crate) struct RepairMetrics {
     pub(crate) read_bytes: Counter,
     pub(crate) written_bytes: Counter,
     pub(crate) shards: Counter,
+    pub(crate) signed_again: Counter,
     pub(crate) shards_corrupt: Counter,
     pub(crate) stripes: Counter,
     pub(crate) failures: Counter,
     pub(crate) queued: Gauge,
+    pub(crate) aside: Gauge,
     orphan_shards: Gauge,
     orphan_bytes: Gauge,
     states: Family<State, Gauge>,
@@ -61,6 +63,7 @@ impl RepairMetrics {
     fn register(&self, registry: &mut Registry) {
         let counters = [
             ("repair_shards", "Shards stored by repair", &self.shards),
+            ("repair_signed_again", "Receipts of shards that were not sent again", &self.signed_again),
             (
                 "repair_shards_corrupt",
                 "Answers to repair with other bytes than the shard's",
@@ -85,6 +88,11 @@ impl RepairMetrics {
         let orphans = self.orphan_bytes.clone();
         registry.register_with_unit("orphan", "Bytes of shards that no ledger names", Unit::Bytes, orphans);
         registry.register("repair_queued", "Stripes queued for repair", self.queued.clone());
+        registry.register(
+            "stripes_set_aside",
+            "Stripes that are left alone because what their gateways say of them is not so",
+            self.aside.clone(),
+        );
         registry.register("stripes", "Stripes by state, as the last census found them", self.states.clone());
     }
 }

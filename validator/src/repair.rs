@@ -8,11 +8,14 @@
 //! - Needs no key of an object: shards are copied, or computed from any k others, and compared with their addresses.
 //! - Takes nothing from a miner that another may need: the only deletion is that of what was just written, when its gateway says
 //!   that the stripe was deleted meanwhile. Surplus copies are its gateway's to release.
-//! - One stripe that cannot be repaired does not keep others waiting.
+//! - One stripe that cannot be repaired does not keep others waiting, nor do the stripes of one gateway those of another (`queue`).
+//! - What lines say that are not so makes no work without end: what was found out is remembered (`aside`), and a receipt that was given once
+//!   is told again, not asked for again (`told`).
 //!
 //! # Not here
 //! Which miners are in a map (`crate::proposal`); releasing copies that a map no longer names (`gateway/src/grid/surplus.rs`).
 
+mod aside;
 pub mod custody;
 mod durability;
 mod duty;
@@ -23,11 +26,13 @@ mod plan;
 mod queue;
 mod rate;
 mod rebuild;
+mod telling;
+mod told;
 mod walk;
 mod work;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -42,11 +47,13 @@ use ed25519_dalek::SigningKey;
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{holdings::Holdings, liveness::Liveness, metrics::Metrics};
+use aside::Aside;
 use map::CurrentMap;
 use miners::Miners;
 use queue::Queue;
 use rate::Rate;
-use work::{Attempt, WorkError};
+use told::Told;
+use work::WorkError;
 
 pub(crate) use orphans::Orphans;
 pub(crate) use walk::Tally;
@@ -116,8 +123,10 @@ pub struct Repair {
     queue: Mutex<Queue>,
     wake: Notify,
     map: Mutex<Option<Arc<CurrentMap>>>,
-    /// What attempts at stripes that are not done have stored.
-    attempts: Mutex<HashMap<StripeId, Attempt>>,
+    /// Stripes that are left alone.
+    aside: Mutex<Aside>,
+    /// When gateways were told of receipts that are not in their ledgers.
+    told: Mutex<Told>,
 }
 
 impl Repair {
@@ -146,7 +155,8 @@ impl Repair {
             queue: Mutex::default(),
             wake: Notify::new(),
             map: Mutex::default(),
-            attempts: Mutex::default(),
+            aside: Mutex::default(),
+            told: Mutex::default(),
         })
     }
 
@@ -163,6 +173,11 @@ impl Repair {
     /// Stripes queued.
     pub fn queued(&self) -> usize {
         self.queue().len()
+    }
+
+    /// Bytes of shards read and written since it was made.
+    pub fn moved_bytes(&self) -> u64 {
+        self.metrics.repair.read_bytes.get().saturating_add(self.metrics.repair.written_bytes.get())
     }
 
     /// Walks when there is a reason to.
@@ -211,6 +226,14 @@ impl Repair {
                 self.health.detail("stripes_degraded", degraded);
                 self.health.detail("stripes_unrecoverable", unrecoverable + bad);
                 self.health.detail("stripes_queued", queued);
+                let (set_aside, told) = {
+                    let mut aside = self.aside();
+                    aside.forget_old(now_ms());
+                    (aside.len(), aside.told())
+                };
+                self.metrics.repair.aside.set(set_aside as i64);
+                self.health.detail("stripes_set_aside", set_aside);
+                self.health.detail("set_aside", told);
                 let epoch = map.epoch;
                 tracing::info!(epoch, asks, whole, degraded, unrecoverable, bad, queued, "stripes looked at");
             }
@@ -247,23 +270,33 @@ impl Repair {
                 let _ = tokio::time::timeout(TICK, self.wake.notified()).await;
                 continue;
             };
-            match self.work(stripe).await {
-                Ok(()) => {
-                    self.queue().done(&stripe);
-                    self.attempts().remove(&stripe);
-                    self.metrics.repair.stripes.inc();
-                }
-                Err(error @ WorkError::Waiting { .. }) => {
-                    tracing::debug!(%stripe, %error, "a stripe has to wait");
-                    self.queue().failed(&stripe, now_ms());
-                }
-                Err(error) => {
-                    self.metrics.repair.failures.inc();
-                    tracing::warn!(%stripe, %error, "a stripe is not repaired; it is tried again later");
-                    self.queue().failed(&stripe, now_ms());
-                }
-            }
+            let outcome = self.work(stripe).await;
+            self.finish(&stripe, outcome, now_ms());
             self.metrics.repair.queued.set(self.queue().len() as i64);
+        }
+    }
+
+    /// An attempt at a stripe is over.
+    fn finish(&self, stripe: &StripeId, outcome: Result<(), WorkError>, now_ms: u64) {
+        match outcome {
+            Ok(()) => {
+                self.queue().done(stripe);
+                self.metrics.repair.stripes.inc();
+            }
+            Err(error @ WorkError::Waiting { .. }) => {
+                tracing::debug!(%stripe, %error, "a stripe has to wait");
+                self.queue().failed(stripe, now_ms);
+            }
+            // That it is tried again soon would change nothing.
+            Err(_) if self.aside().has(stripe, now_ms) => {
+                self.queue().done(stripe);
+                self.metrics.repair.failures.inc();
+            }
+            Err(error) => {
+                self.metrics.repair.failures.inc();
+                tracing::warn!(%stripe, %error, "a stripe is not repaired; it is tried again later");
+                self.queue().failed(stripe, now_ms);
+            }
         }
     }
 
@@ -293,8 +326,12 @@ impl Repair {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn attempts(&self) -> MutexGuard<'_, HashMap<StripeId, Attempt>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn aside(&self) -> MutexGuard<'_, Aside> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

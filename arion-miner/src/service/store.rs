@@ -1,4 +1,4 @@
-//! `Store`: make a shard durable where the map places it, and sign for it.
+//! `Store`: make a shard durable where the map places it, and sign for it; without a body, sign again for what is here.
 
 use arion_protocol::{Action, ErrorCode, Response, ShardPlacement, SignedCommand};
 use arion_types::{Receipt, stripe::placement_group, units::SHARD_BYTES_MAX};
@@ -24,6 +24,8 @@ impl MinerService {
         let _place = place(&self.transfers).await?;
         self.enter_nonce(&signed)?;
         let _kept = self.orphans.keep(&shard).await;
+        // What is here need not be sent to be signed for again.
+        let body = if body.is_empty() { self.store.read(shard).await?.1 } else { body };
         let stored = self.store.put(shard, placement, body).await?;
         let ShardPlacement { stripe, pg, index, epoch, size } = placement;
         let (node_id, stored_at) = (self.node_id, stored.stored_at);

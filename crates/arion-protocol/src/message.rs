@@ -51,7 +51,7 @@ pub enum Request {
     #[codec(index = 0)]
     Ping,
     /// Store the shard in the body. Signed by a gateway or validator; `Action::Store`. Answer:
-    /// [`Response::Stored`] once the shard is durable. Repeating it is harmless.
+    /// [`Response::Stored`] once the shard is durable. Repeating it is harmless. Without a body: sign again for what is stored.
     #[codec(index = 1)]
     Store(SignedCommand),
     /// The whole shard. Registered peers. Answer: [`Response::Shard`], shard in the body.

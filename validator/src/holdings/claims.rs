@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use arion_types::{NodeId, Receipt, ShardHash};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::{HELD, HeldKey, Id, ShardKey, StoreError, stripes, stripes::STRIPES};
+use super::{HELD, HeldKey, Id, ShardKey, StoreError, pending, pending::PENDING, stripes, stripes::STRIPES};
 
 /// Shard, miner, gateway.
 type ClaimKey = (Id, Id, Id);
@@ -33,6 +33,7 @@ pub(super) struct Claims<'t> {
     claims: Table<'t, ClaimKey, ClaimValue>,
     stripes: Table<'t, [u8; 32], &'static [u8]>,
     held: Table<'t, HeldKey, u64>,
+    pending: Table<'t, (Id, Id, Id), &'static [u8]>,
     /// Sums that have changed.
     pub(super) sums: BTreeMap<(NodeId, NodeId), u64>,
 }
@@ -43,6 +44,7 @@ impl<'t> Claims<'t> {
             claims: transaction.open_table(CLAIMS)?,
             stripes: transaction.open_table(STRIPES)?,
             held: transaction.open_table(HELD)?,
+            pending: transaction.open_table(PENDING)?,
             sums: BTreeMap::new(),
         })
     }
@@ -56,6 +58,7 @@ impl<'t> Claims<'t> {
             self.claims.insert(key, (receipt.size, receipt.stripe.0))?;
             self.recount(shard, miner, before)?;
         }
+        pending::came(&mut self.pending, receipt)?;
         stripes::stored(&mut self.stripes, gateway, receipt)
     }
 
@@ -84,8 +87,9 @@ impl<'t> Claims<'t> {
         else {
             return Ok(());
         };
-        if self.recount(shard, miner, before)?.is_none() {
-            stripes::deleted(&mut self.stripes, &stripe, shard, miner)?;
+        let is_given_up = self.recount(shard, miner, before)?.is_none();
+        if is_given_up && !stripes::deleted(&mut self.stripes, &stripe, shard, miner)? {
+            pending::forget(&mut self.pending, &stripe)?;
         }
         let claims = &self.claims;
         stripes::left(&mut self.stripes, &stripe, gateway, |place| {

@@ -101,20 +101,33 @@ pub(super) fn stored(
     Ok(())
 }
 
-/// A miner's shard is no longer wanted.
+/// A miner's shard is no longer wanted; whether anything of the stripe is.
 pub(super) fn deleted(
     stripes: &mut Table<'_, [u8; 32], &'static [u8]>,
     stripe: &[u8; 32],
     shard: &ShardHash,
     node: &NodeId,
-) -> Result<(), StoreError> {
-    let Some(mut after) = stripes.get(stripe)?.and_then(|bytes| row(bytes.value())) else { return Ok(()) };
+) -> Result<bool, StoreError> {
+    let Some(mut after) = stripes.get(stripe)?.and_then(|bytes| row(bytes.value())) else { return Ok(true) };
     after.places.retain(|place| (&place.shard, &place.node) != (shard, node));
-    match after.places.is_empty() {
-        true => stripes.remove(stripe)?.map(drop),
-        false => stripes.insert(stripe, after.encode().as_slice())?.map(drop),
+    let is_wanted = !after.places.is_empty();
+    match is_wanted {
+        true => stripes.insert(stripe, after.encode().as_slice())?.map(drop),
+        false => stripes.remove(stripe)?.map(drop),
     };
-    Ok(())
+    Ok(is_wanted)
+}
+
+/// Whether a stripe is wanted of which the miner of a receipt has not signed for that position.
+pub(super) fn lacks(
+    stripes: &impl ReadableTable<[u8; 32], &'static [u8]>,
+    receipt: &Receipt,
+) -> Result<bool, StoreError> {
+    let Some(known) = stripes.get(receipt.stripe.0)?.and_then(|bytes| row(bytes.value())) else {
+        return Ok(false);
+    };
+    let is_it = |place: &Place| (place.index, place.node) == (receipt.index, receipt.node_id);
+    Ok(!known.places.iter().any(is_it))
 }
 
 /// A gateway has given up a shard of a stripe; `has` says of a place whether it still has that one.

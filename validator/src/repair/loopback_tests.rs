@@ -1,5 +1,6 @@
 //! Real miners, a gateway's ledger, a chain and repair in one process.
 
+mod forged;
 mod unnamed;
 mod world;
 

@@ -209,7 +209,8 @@ impl Miners {
         Command { action, shard, target, nonce: rand::random(), expires_at }.sign(&self.genesis, &self.key)
     }
 
-    /// Has a miner store a shard; its receipt is checked, and a part of the shard read back.
+    /// Has a miner store a shard; its receipt is checked, and a part of the shard read back. Without bytes it signs again for a shard that it
+    /// has; one that does not have it, or is of an earlier version, refuses.
     pub(super) async fn store(
         &self,
         map: &CurrentMap,
@@ -219,11 +220,14 @@ impl Miners {
         bytes: Bytes,
     ) -> Result<SignedReceipt, ShardError> {
         let peer = map.address(node).ok_or(ShardError::Nowhere)?;
-        self.rate.take(placement.size.into()).await;
+        let sent = bytes.len() as u64;
+        if sent > 0 {
+            self.rate.take(sent).await;
+        }
         let command = self.order(Action::Store(placement), shard, *node);
         let answer = self.call(peer, Request::Store(command), bytes, SHARD_DEADLINE).await?;
         let Response::Stored(signed) = answer.0 else { return Err(ShardError::Wrong(KIND)) };
-        self.metrics.repair.written_bytes.inc_by(placement.size.into());
+        self.metrics.repair.written_bytes.inc_by(sent);
         if !placement.is_met_by(&signed.receipt, &shard, node) || !signed.verify(&self.genesis) {
             return Err(ShardError::Wrong(RECEIPT));
         }

@@ -91,6 +91,14 @@ pub(super) struct Plan {
     pub(super) jobs: Vec<Job>,
 }
 
+impl Plan {
+    /// It was found out that the lines of the stripe are not so: there is nothing to do.
+    pub(super) fn contradict(&mut self) {
+        self.condition = Condition::Contradicted;
+        self.jobs.clear();
+    }
+}
+
 /// The shard at each position, as far as it is known. All are the same where the stripe is a copy for everybody.
 pub(super) fn shards(stripe: &Stripe, shape: Shape) -> (Shape, Vec<Option<ShardHash>>) {
     let known: Vec<_> = (0..shape.shards).map(|index| stripe.shard(index)).collect();

@@ -1,23 +1,31 @@
-//! The stripes that are to be worked on, those closest to being lost first, then the oldest.
+//! The stripes that are to be worked on. Of each gateway those closest to being lost come first, then the oldest; gateways take turns.
+//!
+//! How many shards of a stripe are left is what lines of its gateway and miners that it may know say. So nobody is served first for
+//! ever by what he says of himself: other gateways have their turn, and of the same one every second turn is for what was never tried.
 //!
 //! # Invariants
-//! - At most [`QUEUE_MAX`] stripes: what is less urgent than all of them is found again by a later walk.
+//! - At most [`QUEUE_MAX`] stripes: what is less urgent than all others of the gateway that has most is found again by a later walk.
 //! - A stripe is worked on by one worker at a time, and not before its time.
+//! - Where G gateways have stripes whose time has come, each is given one of G stripes; half of these were not tried before, if there are any.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound::{Excluded, Included, Unbounded},
+};
 
-use arion_types::StripeId;
+use arion_types::{NodeId, StripeId};
 
-/// Stripes queued at once, some 150 bytes each.
+/// Stripes queued at once, some 200 bytes each.
 const QUEUE_MAX: usize = 200_000;
 /// First and longest wait between two attempts.
 const BACKOFF_MS: (u64, u64) = (5_000, 600_000);
 
-/// What sorts the queue: shards that are left, then since when.
+/// What sorts the stripes of a gateway: shards that are left, then since when.
 type Key = (u8, u64, StripeId);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    gateway: NodeId,
     present: u8,
     since_ms: u64,
     not_before_ms: u64,
@@ -31,70 +39,126 @@ impl Entry {
     }
 }
 
+/// The stripes of a gateway.
+#[derive(Debug, Default)]
+struct Lane {
+    untried: BTreeSet<Key>,
+    failed: BTreeSet<Key>,
+    /// Whether the turn is that of one that was tried before.
+    failed_next: bool,
+}
+
+impl Lane {
+    fn of(&mut self, entry: &Entry) -> &mut BTreeSet<Key> {
+        if entry.attempts == 0 { &mut self.untried } else { &mut self.failed }
+    }
+
+    fn len(&self) -> usize {
+        self.untried.len() + self.failed.len()
+    }
+
+    /// The least urgent.
+    fn pop_last(&mut self) -> Option<Key> {
+        let from = if self.failed.len() > self.untried.len() { &mut self.failed } else { &mut self.untried };
+        from.pop_last()
+    }
+
+    /// The next one that is due, and whether it was tried before.
+    fn next(&self, is_due: impl Fn(&Key) -> bool) -> Option<(StripeId, bool)> {
+        let first = |of: &BTreeSet<Key>| of.iter().find(|key| is_due(key)).map(|(_, _, stripe)| *stripe);
+        let untried = || first(&self.untried).map(|stripe| (stripe, false));
+        let failed = || first(&self.failed).map(|stripe| (stripe, true));
+        if self.failed_next { failed().or_else(untried) } else { untried().or_else(failed) }
+    }
+}
+
 /// The queue.
 #[derive(Debug)]
 pub(super) struct Queue {
-    order: BTreeMap<Key, ()>,
+    lanes: BTreeMap<NodeId, Lane>,
     entries: HashMap<StripeId, Entry>,
+    /// The gateway that had its turn last.
+    last: NodeId,
     limit: usize,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { order: BTreeMap::new(), entries: HashMap::new(), limit: QUEUE_MAX }
+        Self { lanes: BTreeMap::new(), entries: HashMap::new(), last: NodeId([0; 32]), limit: QUEUE_MAX }
     }
 }
 
 impl Queue {
-    /// A stripe of which `present` shards are left has to wait for `wait_ms` from when it was first seen.
-    pub(super) fn insert(&mut self, stripe: StripeId, present: u8, wait_ms: u64, now_ms: u64) {
-        match self.entries.get_mut(&stripe) {
-            Some(entry) => {
-                self.order.remove(&entry.key(stripe));
-                entry.present = present;
-                if entry.attempts == 0 {
-                    entry.not_before_ms = entry.since_ms.saturating_add(wait_ms);
-                }
-                self.order.insert(entry.key(stripe), ());
-            }
-            None => {
-                let not_before_ms = now_ms.saturating_add(wait_ms);
-                let entry = Entry { present, since_ms: now_ms, not_before_ms, attempts: 0, under_way: false };
-                self.entries.insert(stripe, entry);
-                self.order.insert(entry.key(stripe), ());
-            }
+    /// A stripe of a gateway, of which `present` shards are left, has to wait for `wait_ms` from when it was first seen.
+    pub(super) fn insert(
+        &mut self,
+        stripe: StripeId,
+        gateway: NodeId,
+        present: u8,
+        wait_ms: u64,
+        now_ms: u64,
+    ) {
+        let not_before_ms = now_ms.saturating_add(wait_ms);
+        let first =
+            Entry { gateway, present, since_ms: now_ms, not_before_ms, attempts: 0, under_way: false };
+        let mut entry = self.remove(&stripe).unwrap_or(first);
+        (entry.gateway, entry.present) = (gateway, present);
+        if entry.attempts == 0 {
+            entry.not_before_ms = entry.since_ms.saturating_add(wait_ms);
         }
+        self.add(stripe, entry);
         while self.entries.len() > self.limit
-            && let Some(((_, _, last), ())) = self.order.pop_last()
+            && let Some(longest) = self.lanes.values_mut().max_by_key(|lane| lane.len())
+            && let Some((_, _, last)) = longest.pop_last()
         {
             self.entries.remove(&last);
         }
     }
 
-    /// The most urgent stripe whose time has come; it is under way from now on.
+    fn add(&mut self, stripe: StripeId, entry: Entry) {
+        self.lanes.entry(entry.gateway).or_default().of(&entry).insert(entry.key(stripe));
+        self.entries.insert(stripe, entry);
+    }
+
+    fn remove(&mut self, stripe: &StripeId) -> Option<Entry> {
+        let entry = self.entries.remove(stripe)?;
+        if let Some(lane) = self.lanes.get_mut(&entry.gateway) {
+            lane.of(&entry).remove(&entry.key(*stripe));
+            if lane.len() == 0 {
+                self.lanes.remove(&entry.gateway);
+            }
+        }
+        Some(entry)
+    }
+
+    /// The most urgent stripe, whose time has come, of the gateway whose turn it is; it is under way from now on.
     pub(super) fn take(&mut self, now_ms: u64) -> Option<StripeId> {
-        let is_due = |stripe: &StripeId| {
+        let is_due = |(_, _, stripe): &Key| {
             self.entries.get(stripe).is_some_and(|entry| !entry.under_way && entry.not_before_ms <= now_ms)
         };
-        let (_, _, stripe) = *self.order.keys().find(|(_, _, stripe)| is_due(stripe))?;
+        let behind = self.lanes.range((Excluded(self.last), Unbounded));
+        let mut in_turn = behind.chain(self.lanes.range((Unbounded, Included(self.last))));
+        let (gateway, (stripe, was_tried)) =
+            in_turn.find_map(|(gateway, lane)| Some((*gateway, lane.next(is_due)?)))?;
+        self.last = gateway;
+        self.lanes.get_mut(&gateway)?.failed_next = !was_tried;
         self.entries.get_mut(&stripe)?.under_way = true;
         Some(stripe)
     }
 
     /// Nothing is left to do about a stripe.
     pub(super) fn done(&mut self, stripe: &StripeId) {
-        if let Some(entry) = self.entries.remove(stripe) {
-            self.order.remove(&entry.key(*stripe));
-        }
+        self.remove(stripe);
     }
 
     /// It did not work; it is tried again later, less and less often.
     pub(super) fn failed(&mut self, stripe: &StripeId, now_ms: u64) {
-        if let Some(entry) = self.entries.get_mut(stripe) {
+        if let Some(mut entry) = self.remove(stripe) {
             let pause = BACKOFF_MS.0.saturating_mul(1 << entry.attempts.min(16)).min(BACKOFF_MS.1);
             entry.attempts = entry.attempts.saturating_add(1);
             entry.not_before_ms = now_ms.saturating_add(pause);
             entry.under_way = false;
+            self.add(*stripe, entry);
         }
     }
 
@@ -103,6 +167,9 @@ impl Queue {
         for entry in self.entries.values_mut() {
             entry.attempts = 0;
             entry.not_before_ms = entry.not_before_ms.min(entry.since_ms);
+        }
+        for lane in self.lanes.values_mut() {
+            lane.untried.append(&mut lane.failed);
         }
     }
 
@@ -116,6 +183,9 @@ impl Queue {
 mod tests {
     use super::*;
 
+    const ONE: NodeId = NodeId([1; 32]);
+    const OTHER: NodeId = NodeId([2; 32]);
+
     fn id(n: u8) -> StripeId {
         StripeId([n; 32])
     }
@@ -123,11 +193,11 @@ mod tests {
     #[test]
     fn the_most_urgent_comes_first_then_the_oldest_each_to_one_worker() {
         let mut queue = Queue::default();
-        queue.insert(id(1), 29, 0, 10);
-        queue.insert(id(2), 12, 0, 12);
-        queue.insert(id(3), 12, 0, 11);
+        queue.insert(id(1), ONE, 29, 0, 10);
+        queue.insert(id(2), ONE, 12, 0, 12);
+        queue.insert(id(3), ONE, 12, 0, 11);
         assert_eq!(queue.take(12), Some(id(3)));
-        queue.insert(id(1), 11, 0, 13);
+        queue.insert(id(1), ONE, 11, 0, 13);
         assert_eq!(queue.take(12), Some(id(1)));
         assert_eq!(queue.take(12), Some(id(2)));
         assert_eq!(queue.take(12), None);
@@ -139,15 +209,15 @@ mod tests {
     #[test]
     fn a_failure_is_tried_again_later_and_nobody_waits_for_it() {
         let mut queue = Queue::default();
-        queue.insert(id(1), 10, 100, 0);
-        queue.insert(id(2), 20, 0, 0);
+        queue.insert(id(1), ONE, 10, 100, 0);
+        queue.insert(id(2), ONE, 20, 0, 0);
         assert_eq!(queue.take(99), Some(id(2)));
         assert_eq!(queue.take(100), Some(id(1)));
         let mut now = 100;
         for pause in [5_000, 10_000, 20_000] {
             queue.failed(&id(1), now);
             // Walks find it again and again meanwhile.
-            queue.insert(id(1), 10, 100, now);
+            queue.insert(id(1), ONE, 10, 100, now);
             assert_eq!(queue.take(now + pause - 1), None);
             now += pause;
             assert_eq!(queue.take(now), Some(id(1)));
@@ -160,13 +230,54 @@ mod tests {
     #[test]
     fn what_is_least_urgent_gives_way() {
         let mut queue = Queue { limit: 2, ..Queue::default() };
-        queue.insert(id(1), 29, 0, 0);
-        queue.insert(id(2), 20, 0, 0);
-        queue.insert(id(3), 10, 0, 0);
-        queue.insert(id(4), 30, 0, 0);
+        queue.insert(id(1), ONE, 29, 0, 0);
+        queue.insert(id(2), ONE, 20, 0, 0);
+        queue.insert(id(3), ONE, 10, 0, 0);
+        queue.insert(id(4), ONE, 30, 0, 0);
         assert_eq!(
             (queue.len(), queue.take(0), queue.take(0), queue.take(0)),
             (2, Some(id(3)), Some(id(2)), None)
         );
+    }
+
+    /// A gateway with forged stripes that look as if they were close to being lost, as many and as often as it likes.
+    #[test]
+    fn what_fails_for_ever_keeps_nobody_waiting() {
+        let forged = |n: u16| StripeId([[1; 2], n.to_le_bytes()].concat().repeat(8).try_into().unwrap());
+        let mut queue = Queue::default();
+        (0..1_000).for_each(|n| queue.insert(forged(n), ONE, 10, 0, 0));
+        (10..15).for_each(|n| queue.insert(id(n), OTHER, 29, 0, 0));
+        // Of the same gateway, and everything else of it was tried already.
+        let mut now = 0;
+        let mut taken = Vec::new();
+        for _ in 0..10 {
+            taken.extend(queue.take(now));
+            queue.failed(taken.last().unwrap(), now);
+        }
+        assert_eq!(taken.iter().filter(|stripe| stripe.0[0] >= 10).count(), 5, "turn by turn");
+        while let Some(stripe) = queue.take(now) {
+            queue.failed(&stripe, now);
+        }
+        queue.insert(id(20), ONE, 29, 0, now);
+        queue.insert(id(21), ONE, 28, 0, now);
+        now += 2 * BACKOFF_MS.1;
+        let next: Vec<_> = (0..8).filter_map(|_| queue.take(now)).collect();
+        let at = |stripe| next.iter().position(|taken| *taken == stripe);
+        assert!(at(id(21)).is_some() && at(id(21)) < at(id(20)), "{next:?}");
+        // What was tried has its turn, too.
+        assert!(next.iter().any(|stripe| stripe.0[0] == 1));
+        assert_eq!(queue.len(), 1_007);
+    }
+
+    #[test]
+    fn who_has_most_gives_way_first() {
+        let mut queue = Queue { limit: 4, ..Queue::default() };
+        (1..=4).for_each(|n| queue.insert(id(n), ONE, 10, 0, n.into()));
+        queue.insert(id(9), OTHER, 29, 0, 9);
+        assert_eq!(queue.len(), 4);
+        let taken: BTreeSet<_> = std::iter::from_fn(|| queue.take(9)).collect();
+        assert_eq!(taken, [1, 2, 3, 9].map(id).into());
+        taken.iter().for_each(|stripe| queue.done(stripe));
+        assert!(queue.lanes.is_empty() && queue.len() == 0);
     }
 }

@@ -10,13 +10,16 @@ use arion_types::StripeId;
 
 use super::durability::Spread;
 use super::{
-    Repair, duty,
+    Repair,
+    aside::Reason,
+    duty,
     map::CurrentMap,
     miners::Questions,
     plan::{Answer, Condition, Plan, plan},
+    telling::with_pending,
     work::ask_for,
 };
-use crate::holdings::{StoreError, Stripe};
+use crate::holdings::{Holdings, PendingReceipts, StoreError, Stripe};
 
 /// Stripes looked at in one step: what is asked about them fits into memory, and few requests carry it.
 const PAGE: usize = 256;
@@ -31,7 +34,7 @@ pub(crate) struct Tally {
     pub(crate) missing: BTreeMap<u8, u64>,
     /// Stripes of which fewer than k shards are left.
     pub(crate) unrecoverable: u64,
-    /// Stripes whose receipts contradict each other, or that cannot be read in the store.
+    /// Stripes whose receipts contradict each other or what their shards make, or that cannot be read in the store.
     pub(crate) bad: u64,
     /// The same stripes, by what they can bear; of a walk that does not ask, as if everybody had what it signed for.
     pub(crate) spread: Spread,
@@ -70,12 +73,15 @@ impl Repair {
         let mut after = None;
         loop {
             let holdings = self.holdings.clone();
-            let Ok(page) = arion_daemon::work::blocking(move || holdings.stripes(after, PAGE)).await else {
+            let Ok(page) = arion_daemon::work::blocking(move || page_of(&holdings, after)).await else {
                 return Ok(tally);
             };
-            let page = page?;
+            let (mut page, pending) = page?;
             let is_last = page.len() < PAGE;
             after = page.last().map(|stripe| stripe.id);
+            for stripe in &mut page {
+                with_pending(stripe, pending.get(&stripe.id).map_or(&[], Vec::as_slice));
+            }
             let (readable, unreadable): (Vec<Stripe>, Vec<Stripe>) =
                 page.into_iter().partition(|stripe| !stripe.places.is_empty());
             for stripe in &unreadable {
@@ -86,8 +92,17 @@ impl Repair {
                 true => self.asked(map, &readable).await,
                 false => readable.iter().map(|stripe| by_receipts(map, stripe)).collect(),
             };
-            for (stripe, plan) in readable.iter().zip(plans) {
-                self.note(map, stripe.id, &plan);
+            for (stripe, mut plan) in readable.iter().zip(plans) {
+                if plan.condition == Condition::Whole {
+                    self.aside().is_whole(&stripe.id);
+                }
+                let left_alone = self.aside().of(stripe, now_ms());
+                if left_alone == Some(Reason::OtherStripe) {
+                    plan.contradict();
+                }
+                if left_alone.is_none() {
+                    self.note(map, stripe, &plan, pending.contains_key(&stripe.id));
+                }
                 if asks && tally.beyond_repair() < NAMED_MAX {
                     name(stripe.id, &plan);
                 }
@@ -114,17 +129,31 @@ impl Repair {
         stripes.iter().map(answer).collect()
     }
 
-    /// Queues a stripe about which something can be done.
-    fn note(&self, map: &CurrentMap, stripe: StripeId, plan: &Plan) {
-        let is_due = matches!(plan.condition, Condition::Degraded { .. }) && !plan.jobs.is_empty();
+    /// Queues a stripe about which something can be done, or of which its gateway is to be told again.
+    fn note(&self, map: &CurrentMap, stripe: &Stripe, plan: &Plan, is_pending: bool) {
+        let can_be_done = matches!(plan.condition, Condition::Degraded { .. }) && !plan.jobs.is_empty();
+        let is_due = can_be_done || is_pending && self.told().is_due(&stripe.id, now_ms());
         let services = &self.view.snapshot().registry.validators;
-        let rank = duty::rank(services, &self.me, map.group(&stripe));
-        if let (true, Some(rank)) = (is_due, rank) {
+        let rank = duty::rank(services, &self.me, map.group(&stripe.id));
+        if let (true, Some(rank), Some(gateway)) = (is_due, rank, stripe.gateways.first()) {
             let wait_ms = duty::wait_ms(rank, self.options.delay, self.options.takeover);
-            self.queue().insert(stripe, plan.present, wait_ms, now_ms());
+            self.queue().insert(stripe.id, *gateway, plan.present, wait_ms, now_ms());
             self.wake.notify_one();
         }
     }
+}
+
+/// The next stripes, and the receipts of theirs that no ledger has brought back.
+fn page_of(
+    holdings: &Holdings,
+    after: Option<StripeId>,
+) -> Result<(Vec<Stripe>, PendingReceipts), StoreError> {
+    let page = holdings.stripes(after, PAGE)?;
+    let pending = match (page.first(), page.last()) {
+        (Some(first), Some(last)) => holdings.pending(first.id..=last.id)?,
+        _ => PendingReceipts::new(),
+    };
+    Ok((page, pending))
 }
 
 /// Tells of a stripe that repair can do nothing for.

@@ -2,36 +2,27 @@
 //!
 //! # Invariants
 //! - Miners are asked first: what another service has done meanwhile is not done again.
+//! - No shard is sent to a miner that has it: it signs again without, unless it is of an earlier version.
 //! - Nothing is written before everything that is to be written was checked.
 //! - In memory are at most the k + m shards of the stripe.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arion_protocol::ShardPlacement;
-use arion_types::{NodeId, Receipt, ShardHash, SignedReceipt, StripeId};
+use arion_types::{NodeId, ShardHash, SignedReceipt, StripeId};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use rand::seq::SliceRandom;
 
 use super::{
     Repair,
+    aside::Reason,
     map::CurrentMap,
     miners::{Questions, ShardError},
     plan::{Condition, Job, Plan, Source, plan, shards},
     rebuild::{RebuildError, rebuild},
 };
-use crate::holdings::{Place, StoreError, Stripe};
-
-/// Stripes whose receipts are kept between attempts; those of others are asked for again.
-const ATTEMPTS_MAX: usize = 4_096;
-
-/// What an attempt has stored of a stripe that is not done.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attempt {
-    receipts: Vec<SignedReceipt>,
-    /// Whether its gateway has taken all of them.
-    is_told: bool,
-}
+use crate::holdings::{StoreError, Stripe};
 
 /// Why a stripe is not whole yet.
 #[derive(Debug, thiserror::Error)]
@@ -92,15 +83,27 @@ pub(super) enum WorkError {
 }
 
 /// A shard as it is to be stored.
-type Ready = (Job, ShardHash, Bytes);
+struct Ready {
+    job: Job,
+    shard: ShardHash,
+    bytes: Bytes,
+    /// Whether no line said what it is: its miner may have it.
+    is_found: bool,
+}
+
+/// What miners have signed for, and why the last of the others did not.
+type Signed = (Vec<(Job, SignedReceipt)>, Option<ShardError>);
 
 impl Repair {
     /// Makes a stripe whole.
     pub(super) async fn work(self: &Arc<Self>, id: StripeId) -> Result<(), WorkError> {
-        let Some(mut stripe) = self.stripe(id).await? else { return Ok(()) };
-        self.tell_earlier(&mut stripe).await?;
+        let Some(mut stripe) = self.stripe(id).await? else {
+            self.told().done(&id);
+            return Ok(());
+        };
         let map = self.map().ok_or(WorkError::NoMap)?;
-        let plan = self.look(&map, &stripe).await;
+        self.tell_again(&map, &mut stripe).await?;
+        let mut plan = self.look(&map, &stripe).await;
         let waiting = match plan.condition {
             Condition::Whole => return Ok(()),
             Condition::Unrecoverable => {
@@ -109,29 +112,82 @@ impl Repair {
             Condition::Contradicted => return Err(WorkError::Contradicted),
             Condition::Degraded { .. } => plan.waiting,
         };
-        let ready = match plan.jobs.is_empty() {
-            true => Vec::new(),
-            false => self.gather(&map, &stripe, &plan).await?,
+        let mut stored = self.sign_again(&map, &stripe, &mut plan).await;
+        let gathered = match plan.jobs.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.gather(&map, &stripe, &plan).await,
+        };
+        let (ready, lack) = match gathered {
+            Ok(ready) => (ready, None),
+            Err(lack) => (Vec::new(), Some(lack)),
         };
         let jobs = ready.len();
-        let (stored, failure) = self.store_all(&map, &stripe, ready).await;
-        // The gateway is asked also where it has the receipt already: it knows whether the stripe is still wanted.
-        let receipts: Vec<_> = stored.iter().map(|(_, signed)| *signed).collect();
-        if !receipts.is_empty() {
-            let wanted = self.tell(&stripe, &receipts).await;
-            self.remember(id, &receipts, wanted.is_ok());
-            if !wanted? {
-                self.take_back(&map, &stored).await;
-                return Ok(());
-            }
+        let (sent, failure) = self.store_all(&map, &stripe, ready).await;
+        let failed = jobs - sent.len();
+        stored.extend(sent);
+        if !self.bring(&map, &stripe, &stored).await? {
+            return Ok(());
         }
-        match failure {
-            Some(last) => Err(WorkError::NotStored { failed: jobs - stored.len(), last }),
-            None if jobs < plan.jobs.len() => {
+        if let Some(WorkError::Rebuild(RebuildError::OtherStripe)) = lack {
+            self.set_aside(&stripe, Reason::OtherStripe);
+        }
+        match (lack, failure) {
+            (Some(lack), _) => Err(lack),
+            (None, Some(last)) => Err(WorkError::NotStored { failed, last }),
+            (None, None) if jobs < plan.jobs.len() => {
                 Err(WorkError::TooFew { found: usize::from(plan.present), needed: plan.shape.data })
             }
-            None if waiting > 0 => Err(WorkError::Waiting { waiting }),
-            None => Ok(()),
+            (None, None) if waiting > 0 => Err(WorkError::Waiting { waiting }),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Has miners sign again that have their shard; what is left to do is left in the plan.
+    async fn sign_again(
+        &self,
+        map: &CurrentMap,
+        stripe: &Stripe,
+        plan: &mut Plan,
+    ) -> Vec<(Job, SignedReceipt)> {
+        let (_, known) = &shards(stripe, map.shape);
+        let there = plan.jobs.extract_if(.., |job| job.from.contains(&job.to)).collect::<Vec<_>>();
+        let asked = there.into_iter().map(|job| async move {
+            let shard = known.get(usize::from(job.index)).copied().flatten();
+            let signed = match shard {
+                Some(shard) => self.signed_again(map, stripe, &job, shard).await,
+                None => None,
+            };
+            (job, signed)
+        });
+        let mut stored = Vec::new();
+        for (job, signed) in join_all(asked).await {
+            match signed {
+                Some(signed) => stored.push((job, signed)),
+                None => plan.jobs.push(job),
+            }
+        }
+        plan.jobs.sort_by_key(|job| job.index);
+        stored
+    }
+
+    /// The receipt of a miner for a shard that it has.
+    async fn signed_again(
+        &self,
+        map: &CurrentMap,
+        stripe: &Stripe,
+        job: &Job,
+        shard: ShardHash,
+    ) -> Option<SignedReceipt> {
+        let placement = placement(map, stripe, job);
+        match self.miners.store(map, &job.to, shard, placement, Bytes::new()).await {
+            Ok(signed) => {
+                self.metrics.repair.signed_again.inc();
+                Some(signed)
+            }
+            Err(error) => {
+                tracing::debug!(stripe = %stripe.id, index = job.index, miner = %job.to, %error, "a miner does not sign again");
+                None
+            }
         }
     }
 
@@ -202,7 +258,9 @@ impl Repair {
             .jobs
             .iter()
             .filter_map(|job| {
-                there.get(&job.index).map(|(shard, bytes)| (job.clone(), *shard, bytes.clone()))
+                let is_found = known.get(usize::from(job.index)).copied().flatten().is_none();
+                let (shard, bytes) = there.get(&job.index)?;
+                Some(Ready { job: job.clone(), shard: *shard, bytes: bytes.clone(), is_found })
             })
             .collect();
         match ready.is_empty() {
@@ -211,27 +269,24 @@ impl Repair {
         }
     }
 
-    /// Stores shards, all at once; those stored with their receipts, and why the last of the others was not.
-    async fn store_all(
-        &self,
-        map: &CurrentMap,
-        stripe: &Stripe,
-        ready: Vec<Ready>,
-    ) -> (Vec<(Job, SignedReceipt)>, Option<ShardError>) {
-        let (pg, epoch) = (map.group(&stripe.id), map.epoch);
-        let stores = ready.into_iter().map(|(job, shard, bytes)| async move {
-            let placement =
-                ShardPlacement { stripe: stripe.id, pg, index: job.index, epoch, size: stripe.size };
+    /// Stores shards, all at once.
+    async fn store_all(&self, map: &CurrentMap, stripe: &Stripe, ready: Vec<Ready>) -> Signed {
+        let stores = ready.into_iter().map(|Ready { mut job, shard, bytes, is_found }| async move {
+            if is_found && let Some(signed) = self.signed_again(map, stripe, &job, shard).await {
+                job.from = vec![job.to];
+                return (job, Ok(signed));
+            }
+            let placement = placement(map, stripe, &job);
             let outcome = self.miners.store(map, &job.to, shard, placement, bytes).await;
+            if outcome.is_ok() {
+                self.metrics.repair.shards.inc();
+            }
             (job, outcome)
         });
         let (mut stored, mut failure) = (Vec::new(), None);
         for (job, outcome) in join_all(stores).await {
             match outcome {
-                Ok(signed) => {
-                    self.metrics.repair.shards.inc();
-                    stored.push((job, signed));
-                }
+                Ok(signed) => stored.push((job, signed)),
                 Err(error) => {
                     let (stripe, index, miner) = (stripe.id, job.index, job.to);
                     tracing::debug!(%stripe, index, %miner, %error, "a shard was not stored");
@@ -241,63 +296,11 @@ impl Repair {
         }
         (stored, failure)
     }
+}
 
-    /// Tells the gateways in whose ledgers a stripe is; whether one of them wants it.
-    async fn tell(&self, stripe: &Stripe, receipts: &[SignedReceipt]) -> Result<bool, WorkError> {
-        let mut answer = Err(WorkError::NoGateway);
-        for gateway in &stripe.gateways {
-            let Some(follower) = self.followers.iter().find(|follower| follower.gateway() == *gateway) else {
-                continue;
-            };
-            match self.miners.tell(follower.address(), receipts.to_vec()).await {
-                Ok(true) => return Ok(true),
-                // Another one may not have been reached.
-                Ok(false) if answer.is_ok() || matches!(answer, Err(WorkError::NoGateway)) => {
-                    answer = Ok(false)
-                }
-                Ok(false) => {}
-                Err(error) => answer = Err(WorkError::NotTold(error)),
-            }
-        }
-        answer
-    }
-
-    /// Keeps the receipts of an attempt until the stripe is done: the ledger may not have come back with them at the next one.
-    fn remember(&self, id: StripeId, receipts: &[SignedReceipt], is_told: bool) {
-        let mut attempts = self.attempts();
-        if attempts.len() < ATTEMPTS_MAX || attempts.contains_key(&id) {
-            let attempt = attempts.entry(id).or_default();
-            attempt.receipts.extend_from_slice(receipts);
-            attempt.is_told = is_told;
-        }
-    }
-
-    /// Tells the gateway what an earlier attempt could not tell it, and counts what that attempt stored.
-    async fn tell_earlier(&self, stripe: &mut Stripe) -> Result<(), WorkError> {
-        let earlier = self.attempts().get(&stripe.id).cloned();
-        let Some(Attempt { receipts, is_told }) = earlier else { return Ok(()) };
-        if !is_told {
-            self.tell(stripe, &receipts).await?;
-            self.remember(stripe.id, &[], true);
-        }
-        for Receipt { index, shard, node_id: node, epoch, .. } in receipts.iter().map(|signed| signed.receipt)
-        {
-            if stripe.holders(index).all(|place| place.node != node) {
-                stripe.places.push(Place { index, shard, node, epoch });
-            }
-        }
-        Ok(())
-    }
-
-    /// The stripe was deleted meanwhile: what was written for it goes, too.
-    async fn take_back(&self, map: &CurrentMap, stored: &[(Job, SignedReceipt)]) {
-        for (job, signed) in stored.iter().filter(|(job, _)| !job.from.contains(&job.to)) {
-            let shard = signed.receipt.shard;
-            if let Err(error) = self.miners.delete(map, &job.to, shard).await {
-                tracing::warn!(%shard, miner = %job.to, %error, "a shard that nobody wants any more was not deleted");
-            }
-        }
-    }
+fn placement(map: &CurrentMap, stripe: &Stripe, job: &Job) -> ShardPlacement {
+    let (pg, epoch) = (map.group(&stripe.id), map.epoch);
+    ShardPlacement { stripe: stripe.id, pg, index: job.index, epoch, size: stripe.size }
 }
 
 /// Adds what has to be asked about a stripe: everybody who signed for a shard, and who the map names for it.

@@ -321,12 +321,24 @@ impl World {
 
     /// Writes a stripe as the gateway does; the first `stored` shards get there.
     pub(super) async fn upload(&self, seed: u8, size: usize, stored: usize) -> StripeId {
+        self.upload_as(None, seed, size, stored).await
+    }
+
+    /// The same, as shards of a stripe that they are not of.
+    pub(super) async fn upload_as(
+        &self,
+        said: Option<StripeId>,
+        seed: u8,
+        size: usize,
+        stored: usize,
+    ) -> StripeId {
         let mut bytes = vec![0; size * 10];
         blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
         let shards = Codec::new(10, 20).unwrap().encode(bytes.into()).unwrap();
         let shards: Shards =
             shards.into_iter().map(|bytes| (ShardHash(blake3::hash(&bytes).into()), bytes)).collect();
-        let stripe = stripe_id(&shards.iter().map(|(hash, _)| *hash).collect::<Vec<_>>());
+        let made = stripe_id(&shards.iter().map(|(hash, _)| *hash).collect::<Vec<_>>());
+        let stripe = said.unwrap_or(made);
         let (epoch, pg_count) = {
             let map = &self.maps.lock().unwrap()[0];
             (map.epoch, map.params.pg_count)
@@ -559,19 +571,26 @@ impl Running {
         loop {
             let next = self.repair.queue().take(now_ms() + in_ms);
             let Some(stripe) = next else { return failed };
-            match self.work(stripe).await {
-                Ok(()) => self.repair.queue().done(&stripe),
-                Err(error) => {
-                    self.repair.queue().failed(&stripe, now_ms() + in_ms);
-                    failed.push(error);
-                }
-            }
+            let outcome = self.repair.work(stripe).await;
+            failed.extend(outcome.as_ref().err().map(ToString::to_string));
+            self.repair.finish(&stripe, outcome, now_ms() + in_ms);
         }
     }
 
     /// Shards that it stored.
     pub(super) fn shards(&self) -> u64 {
         self.repair.metrics.repair.shards.get()
+    }
+
+    /// Bytes of shards that it has read, and shards that were signed for again and not sent.
+    pub(super) fn read_and_signed(&self) -> (u64, u64) {
+        let metrics = &self.repair.metrics.repair;
+        (metrics.read_bytes.get(), metrics.signed_again.get())
+    }
+
+    /// Stripes that are left alone.
+    pub(super) fn left_alone(&self) -> Vec<String> {
+        self.repair.aside().told()
     }
 
     /// Wrong bytes that it was given.

@@ -1,6 +1,12 @@
 //! A gateway's ledger, which takes what repair brings as the real one does.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
 
 use arion_chain::ChainView;
 use arion_ledger::ReceiptChecker;
@@ -17,6 +23,8 @@ pub(in crate::repair::loopback_tests) struct Gateway {
     pub(super) lines: Mutex<Vec<LedgerRecord>>,
     moved: Mutex<usize>,
     unwanted: Mutex<BTreeSet<StripeId>>,
+    is_forging: AtomicBool,
+    refuses: Mutex<Option<ErrorCode>>,
     checker: tokio::sync::Mutex<ReceiptChecker>,
 }
 
@@ -27,6 +35,8 @@ impl Gateway {
             lines: Mutex::default(),
             moved: Mutex::default(),
             unwanted: Mutex::default(),
+            is_forging: AtomicBool::new(false),
+            refuses: Mutex::default(),
             checker: tokio::sync::Mutex::new(ReceiptChecker::new(view)),
         }
     }
@@ -38,6 +48,26 @@ impl Gateway {
     /// Receipts that repair brought.
     pub(in crate::repair::loopback_tests) fn moved(&self) -> usize {
         *self.moved.lock().unwrap()
+    }
+
+    /// Whether every third receipt that it gives is of another shard.
+    pub(in crate::repair::loopback_tests) fn forge(&self, is_forging: bool) {
+        self.is_forging.store(is_forging, SeqCst);
+    }
+
+    /// Takes no receipts.
+    pub(in crate::repair::loopback_tests) fn refuse(&self, code: Option<ErrorCode>) {
+        *self.refuses.lock().unwrap() = code;
+    }
+
+    fn given(&self, sequence: u64, record: &LedgerRecord) -> LedgerEntry {
+        let mut entry = LedgerEntry { sequence, record: *record };
+        if let (true, LedgerRecord::Stored(signed)) =
+            (self.is_forging.load(SeqCst) && sequence.is_multiple_of(3), &mut entry.record)
+        {
+            signed.receipt.shard.0[0] ^= 1;
+        }
+        entry
     }
 
     /// Loses the lines behind this one.
@@ -101,11 +131,13 @@ impl Service for Gateway {
             Request::LedgerFrom { after, limit, .. } => {
                 let lines = self.lines.lock().unwrap();
                 let page = lines.iter().zip(1..).skip(after as usize).take(usize::from(limit));
-                Response::LedgerLines(
-                    page.map(|(record, sequence)| LedgerEntry { sequence, record: *record }).collect(),
-                )
+                Response::LedgerLines(page.map(|(record, sequence)| self.given(sequence, record)).collect())
             }
             Request::Relocated { receipts } => {
+                let refuses = *self.refuses.lock().unwrap();
+                if let Some(code) = refuses {
+                    return (Response::error(code, ""), Bytes::new());
+                }
                 assert!((0..2).any(|number| peer == node_id(&validator_key(number))));
                 for signed in &receipts {
                     self.checker.lock().await.check(signed).unwrap();

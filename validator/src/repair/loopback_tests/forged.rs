@@ -1,0 +1,136 @@
+//! Gateways that say what is not so.
+
+use arion_protocol::ErrorCode;
+use arion_types::StripeId;
+
+use super::world::World;
+
+/// The simulator's `lying-gateway` 5 and 6: the service looked into the stripe at every census, for ever, and sent its miners what they had.
+#[tokio::test]
+async fn what_was_forged_makes_work_once_and_nothing_is_sent_to_who_has_it() {
+    let world = World::new(48);
+    world.upload(1, 4_000, 30).await;
+    let service = world.service();
+    world.gateway.forge(true);
+    service.sync().await;
+    world.gateway.forge(false);
+    assert_eq!((service.refused(), service.census(true).await.missing.get(&10)), (10, Some(&1)));
+    assert_eq!(service.drain().await, Vec::<String>::new());
+    assert_eq!((service.read_and_signed(), service.shards()), ((40_000, 10), 0));
+    // It never asks for these lines again, and the gateway has no new ones.
+    for _ in 0..3 {
+        service.sync().await;
+        assert_eq!(service.census(true).await.whole(), 1);
+        assert_eq!(service.drain().await, Vec::<String>::new());
+    }
+    assert_eq!((service.read_and_signed(), service.shards(), world.gateway.len()), ((40_000, 10), 0, 30));
+    // Over a restart the gateway is told once more, which takes no shard.
+    drop(service);
+    let again = world.service();
+    again.sync().await;
+    for _ in 0..2 {
+        assert_eq!(again.census(true).await.whole(), 1);
+        assert_eq!(again.drain().await, Vec::<String>::new());
+    }
+    assert_eq!((again.read_and_signed(), again.shards()), ((0, 0), 0));
+    world.check_all_in_place(&[]).await;
+    let shards = world.shards_of(&world.stripes()[0]);
+    world.gateway.delete(&shards);
+    again.sync().await;
+    assert_eq!(again.census(true).await, Default::default(), "what was told goes with the stripe");
+}
+
+/// Each shard is there and signed for, but they do not make the stripe that the lines are of.
+#[tokio::test]
+async fn a_stripe_that_does_not_exist_is_left_alone_once_that_is_known() {
+    let world = World::new(48);
+    let forged = world.upload_as(Some(StripeId([1; 32])), 1, 4_000, 20).await;
+    let honest = world.upload(2, 4_000, 20).await;
+    let service = world.service();
+    service.sync().await;
+    assert_eq!(service.census(true).await.missing.get(&10), Some(&2));
+    let failed = service.drain().await;
+    assert_eq!(failed, ["what was computed is not what the receipts and the id of the stripe say"]);
+    assert_eq!((service.read_and_signed(), service.shards()), ((80_000, 0), 10));
+    service.sync().await;
+    for _ in 0..3 {
+        let found = service.census(true).await;
+        assert_eq!((found.bad, found.whole(), found.degraded()), (1, 1, 0));
+        assert_eq!(service.drain().await, Vec::<String>::new());
+    }
+    assert_eq!((service.read_and_signed(), service.shards()), ((80_000, 0), 10));
+    assert!(service.left_alone()[0].contains(&forged.to_string()), "{:?}", service.left_alone());
+    world.check_all_in_place(&[forged]).await;
+    assert_ne!(forged, honest);
+    // A new map is no reason to believe it; its deletion ends it.
+    world.set_map(2, &[40]);
+    service.census(false).await;
+    assert!(service.drain().await.is_empty() && service.read_and_signed().0 < 120_000);
+    world.gateway.delete(&world.shards_of(&forged));
+    service.sync().await;
+    assert_eq!(service.census(true).await.bad, 0);
+}
+
+/// Its ledger wants a stripe, and whatever is brought for it, it says that it does not.
+#[tokio::test]
+async fn what_a_gateway_refuses_and_does_not_delete_is_not_made_again_and_again() {
+    let world = World::new(48);
+    let stripe = world.upload(1, 4_000, 20).await;
+    world.gateway.unwant(stripe);
+    let service = world.service();
+    service.sync().await;
+    let before = world.shard_count();
+    for stored in [10, 20, 20, 20] {
+        service.census(true).await;
+        assert_eq!((service.drain().await, service.shards()), (vec![], stored));
+        assert_eq!(world.shard_count(), before);
+    }
+    assert_eq!(service.left_alone().len(), 1);
+}
+
+/// Its ledger has a stripe that it does not know, or knows as another one.
+#[tokio::test]
+async fn what_a_gateway_refuses_to_enter_is_not_brought_again_and_again() {
+    let world = World::new(48);
+    let stripe = world.upload(1, 4_000, 20).await;
+    world.gateway.refuse(Some(ErrorCode::Malformed));
+    let service = world.service();
+    service.sync().await;
+    for minute in 1..5 {
+        service.census(true).await;
+        service.drain_at(minute * 60_000).await;
+    }
+    assert_eq!((service.shards(), service.left_alone().len()), (10, 1));
+    assert!(service.read_and_signed().0 <= 120_000);
+    // One that does not know the service yet is asked again.
+    let other = world.upload(2, 4_000, 20).await;
+    world.gateway.refuse(Some(ErrorCode::Unauthorized));
+    service.sync().await;
+    service.census(true).await;
+    assert_eq!((service.drain().await.len(), service.left_alone().len()), (1, 1));
+    world.gateway.refuse(None);
+    service.work(other).await.unwrap();
+    world.check_all_in_place(&[stripe]).await;
+}
+
+/// A gateway enters whom it is told of, and has who was released delete the shard: audits would find that it is gone.
+#[tokio::test]
+async fn what_a_miner_has_not_any_more_is_not_told_again() {
+    let world = World::new(48);
+    let stripe = world.upload(1, 4_000, 30).await;
+    let service = world.service();
+    world.gateway.forge(true);
+    service.sync().await;
+    world.gateway.forge(false);
+    service.census(true).await;
+    assert_eq!((service.drain().await, world.gateway.moved()), (vec![], 10));
+    drop(service);
+    world.forget(&stripe, 2..3).await;
+    let again = world.service();
+    again.sync().await;
+    assert_eq!(again.census(true).await.missing.get(&1), Some(&1));
+    assert_eq!((again.drain().await, again.shards()), (vec![], 1));
+    assert_eq!(world.gateway.moved(), 10 + 9 + 1, "the nine that are there, and the one that is made again");
+    assert_eq!(again.census(true).await.whole(), 1);
+    world.check_all_in_place(&[]).await;
+}
