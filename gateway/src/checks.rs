@@ -146,7 +146,12 @@ mod tests {
 
     /// What the fuzzer begins with, by name.
     fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-        let directory = format!("{}/../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+        inputs("seeds", target)
+    }
+
+    /// Files of `fuzz/`.
+    fn inputs(kind: &str, target: &str) -> Vec<(String, Vec<u8>)> {
+        let directory = format!("{}/../fuzz/{kind}/{target}", env!("CARGO_MANIFEST_DIR"));
         let mut files: Vec<_> =
             std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
@@ -160,6 +165,9 @@ mod tests {
             (0..12).for_each(|seed| {
                 s3(&changed(&known, seed));
             });
+        }
+        for (_, found) in inputs("regressions", "s3") {
+            s3(&found);
         }
         assert!(!s3(&[]));
     }

@@ -11,6 +11,7 @@ use crate::{
     keystore::{KeyStore, KeyStoreError},
     meta::{MetadataPlace, Postgres, PostgresError},
     notify::{SenderOptions, WebhookConfig},
+    retention::Retention,
     s3::{self, Domains},
     snapshot::schedule,
 };
@@ -176,8 +177,8 @@ pub struct LedgerConfig {
     pub bucket: String,
     /// The account that the bucket belongs to.
     pub account: String,
-    /// How long lines that nothing needs are kept after the chain has the line that says so; without it for ever.
-    pub keep_dead: Option<Pause>,
+    /// How long lines that nothing needs are kept after the chain has the line that says so.
+    pub keep_dead: Retention,
 }
 
 /// Bounds of what webhooks are told.
@@ -447,6 +448,7 @@ mod tests {
             (good.ledger.bucket.as_str(), good.ledger.account.as_str()),
             ("arion-ledger", "arion-ledger")
         );
+        assert_eq!(good.ledger.keep_dead.to_string(), "30d");
         let off = Flags::augment_args(clap::Command::new("gateway"));
         let off = off.get_matches_from(["gateway", "--ledger-bucket="]);
         assert_eq!(Flags::from_arg_matches(&off).unwrap().settings().unwrap().ledger.bucket, "");
@@ -458,7 +460,8 @@ mod tests {
             ("", "ledger", ""),
             ("my.ledger", "ledger", ""),
         ] {
-            let ledger = LedgerConfig { bucket: bucket.into(), account: account.into(), keep_dead: None };
+            let ledger =
+                LedgerConfig { bucket: bucket.into(), account: account.into(), keep_dead: Retention(None) };
             let refused = Config { ledger, ..good.clone() }.check().err();
             let told = refused.map(|error| error.to_string()).unwrap_or_default();
             assert!(told.starts_with(said) && told.is_empty() == said.is_empty(), "{told}");

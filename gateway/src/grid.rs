@@ -11,6 +11,7 @@
 
 mod cache;
 mod compact;
+mod confirm;
 mod pack;
 pub mod read;
 mod serving;

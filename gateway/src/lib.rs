@@ -50,6 +50,7 @@ pub mod placement;
 pub mod rate;
 pub mod register;
 pub mod relocation;
+pub mod retention;
 pub mod rotation;
 pub mod s3;
 pub mod scope;

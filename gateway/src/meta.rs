@@ -8,6 +8,7 @@
 //! - A change returns only after it is on disk, here or at the server.
 //! - An operation checks before it changes: one that returns a logical error has changed nothing.
 //! - Every stripe in `STRIPES` is referenced by a manifest or part (`refs` > 0) or listed in `INFLIGHT`.
+//! - Every place of a stripe that was stored has a line in the ledger, or is in `MISSING` or `UNCONFIRMED`.
 //! - The ledger is never rewritten, and has no gaps but where lines were dropped that nothing needs (`compaction`).
 //! - `OBJECTS` has the newest version of a key if that is an object; `VERSIONS` has all others, the newest first.
 //! - `USAGE` has what the rows of versions and uploads come to; `OCCUPIED` what of the ledger's live bytes they refer to.
@@ -52,6 +53,7 @@ mod store;
 mod stripes;
 mod subresources;
 mod surplus;
+mod unconfirmed;
 mod unreadable;
 mod uploads;
 mod usage;
@@ -75,6 +77,7 @@ pub use objects::{Found, NewCopy, NewObject, ObjectPage, Source};
 pub use occupancy::Occupied;
 pub use packs::{Holed, Moved};
 pub use place::{ClaimError, MetadataPlace};
+pub(crate) use queues::backoff_ms;
 pub use queues::{DeleteRow, MissingRow, ShardPlace};
 pub use replicas::LeftBehind;
 pub use sealed::{Sealed, SealedCursor, SealedRow};
@@ -82,6 +85,7 @@ pub use snapshots::{SnapshotRow, Snapshots};
 pub use store::{Postgres, PostgresError, Role};
 pub use subresources::{BucketRows, Subresource};
 pub use surplus::{MovedCursor, Spread, Surplus};
+pub use unconfirmed::UnconfirmedCursor;
 pub use uploads::{PartInfo, UploadInfo, UploadKey, UploadMarker, UploadPage, WalkedUpload};
 pub use usage::{Allowance, Quota, QuotaExceeded, Recount, Resource, Usage};
 pub use versions::{VersionMarker, VersionPage, WalkedTo, WalkedVersion};
@@ -360,6 +364,7 @@ fn prepare(store: &Store) -> Result<u32, MetaError> {
     transaction.open_table(receipts::RECEIPTS)?;
     transaction.open_table(moved::MOVED)?;
     transaction.open_table(moved::RELEASES)?;
+    transaction.open_table(unconfirmed::UNCONFIRMED)?;
     usage::prepare(&transaction)?;
     occupancy::prepare(&transaction)?;
     commitments::prepare(&transaction)?;

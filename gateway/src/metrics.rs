@@ -46,6 +46,8 @@ pub struct Metrics {
     pub shards_filled: Counter,
     /// Shards that no miner has confirmed yet.
     pub shards_missing: Gauge,
+    /// Receipts of a snapshot that their miners have not confirmed yet.
+    pub shards_unconfirmed: Gauge,
     /// Copies on miners that the current map does not name, and that were released.
     pub shards_released: Counter,
     /// Of these, those that miners are still to delete.
@@ -170,6 +172,11 @@ impl Metrics {
         registry.register("shards_late", "Shards stored after the acknowledgement", self.shards_late.clone());
         registry.register("shards_filled", "Shards re-created in the background", self.shards_filled.clone());
         registry.register("shards_missing", "Shards no miner has confirmed", self.shards_missing.clone());
+        registry.register(
+            "shards_unconfirmed",
+            "Receipts of a snapshot that miners have not confirmed",
+            self.shards_unconfirmed.clone(),
+        );
         registry.register("shards_released", "Surplus copies released", self.shards_released.clone());
         registry.register(
             "releases_queued",

@@ -199,20 +199,11 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Becomes another machine with another key that has nothing: not even what was on the disk. Returns what it had deleted.
-    pub async fn replace(&self) -> anyhow::Result<BTreeSet<ShardHash>> {
+    /// Becomes another machine with another key that has nothing: not even what was on the disk.
+    pub fn replace(&self) {
         self.crash(true);
-        let file = lock(&self.drive).database()?;
-        let meta = Meta::open_on(file).context("the metadata of the lost gateway cannot be read")?;
-        let lines = ledger(&meta).await?.into_iter();
-        let deleted = lines.filter_map(|line| match line {
-            LedgerRecord::Deleted { shard } => Some(shard),
-            _ => None,
-        });
-        let deleted = deleted.collect();
         *lock(&self.drive) = Drive::empty();
         lock(&self.place).number += 1;
-        Ok(deleted)
     }
 
     /// Makes the metadata of an empty gateway from the operator's secret and the chain; it does not run yet.

@@ -79,6 +79,7 @@ async fn simulate(scenario: &Scenario, seed: u64, directory: PathBuf) -> anyhow:
     tokio::try_join!(busy, (scenario.faults)(world.clone()))?;
     world.heal().await?;
     world.settle().await?;
+    world.rest().await?;
     world.check().await?;
     (scenario.verdict)(&world)?;
     let oracle = world.oracle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

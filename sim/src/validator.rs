@@ -79,20 +79,17 @@ impl Validator {
         lock(&self.running).as_ref().map_or(0, |running| running.repair.queued())
     }
 
+    /// Bytes of shards that its repair has moved in this life.
+    pub fn moved_bytes(&self) -> u64 {
+        lock(&self.running).as_ref().map_or(0, |running| running.repair.moved_bytes())
+    }
+
     pub fn crash(&self, power: bool) {
         let Some(running) = lock(&self.running).take() else { return };
         trace!("{} crashes, power cut {power}", self.place.name());
         running.life.end();
         let mut chance = self.setting.dice.chance();
         lock(&self.drive).crash(power.then_some(&mut chance));
-    }
-
-    /// Its operator removes what it has read of ledgers; it runs again and reads them from their beginning.
-    pub fn read_anew(&self) -> anyhow::Result<()> {
-        self.crash(false);
-        trace!("{} reads the ledger anew", self.place.name());
-        *lock(&self.drive) = Drive::empty();
-        self.start()
     }
 
     pub fn start(&self) -> anyhow::Result<()> {

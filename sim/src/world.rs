@@ -53,6 +53,8 @@ pub struct Plan {
     pub snapshots: Option<Duration>,
     /// For how long nobody has to want a shard until its miner deletes it, if ever.
     pub orphan_retention: Option<Duration>,
+    /// How long nothing is to move when everything is whole, after as long a time in which what was not seen before may move.
+    pub rests: Option<Duration>,
     /// How long it may take until everything is whole again.
     pub settles_within: Duration,
 }
@@ -72,6 +74,7 @@ impl Plan {
         day: None,
         snapshots: None,
         orphan_retention: None,
+        rests: None,
         settles_within: Duration::from_secs(3 * 3_600),
     };
 }
@@ -106,9 +109,6 @@ pub struct World {
     /// Operations of clients that have begun.
     pub begun: watch::Sender<u64>,
     pub setting: Setting,
-    /// What a gateway had deleted that was lost. One that is made again from an older snapshot has receipts of it, and audits find that it
-    /// is gone: docs/simulator.md, "What it found".
-    pub forgotten: Mutex<BTreeSet<ShardHash>>,
     /// Most miners that were away from the gateway since it was asked last, by who asks.
     watches: Mutex<Vec<Arc<Mutex<usize>>>>,
     /// Of what is not a host.
@@ -161,7 +161,6 @@ impl World {
             oracle: Mutex::default(),
             begun: watch::Sender::new(0),
             setting: setting.clone(),
-            forgotten: Mutex::default(),
             watches: Mutex::default(),
             _life: life,
         };
@@ -330,12 +329,14 @@ impl World {
             let Some(gateway) = self.gateway.running() else { anyhow::bail!("the gateway is down") };
             let (missing, deletes) = gateway.grid.meta.backlog().await?;
             let inflight = gateway.grid.meta.inflight_stripes().await?.len();
+            let unconfirmed = gateway.grid.meta.unconfirmed_len().await?;
             let queued: Vec<usize> = self.validators.iter().map(Validator::queued).collect();
             let cheats = self.miners.iter().any(|miner| miner.manner() != Manner::Honest);
             // Services that remember the ledger of a gateway that is gone remember its stripes.
             let is_another = self.gateway.place() != GATEWAY;
             let is_quiet = inflight == 0
                 && deletes == 0
+                && unconfirmed == 0
                 && (cheats || missing == 0 && (is_another || queued.iter().all(|queued| *queued == 0)));
             // Looking into every shard costs more than all else: only where nothing else is left to wait for, or at the end.
             let is_late = waited >= self.plan.settles_within;
@@ -347,7 +348,7 @@ impl World {
                 |census: &Census| census.missing == 0 && (epoch > 1 && !is_collected || census.orphans == 0);
             let is_settled = is_quiet && census.as_ref().is_some_and(is_whole);
             trace!(
-                "census {census:?}, to send {missing}, to delete {deletes}, in flight {inflight}, to repair {queued:?}"
+                "census {census:?}, to send {missing}, to delete {deletes}, in flight {inflight}, to confirm {unconfirmed}, to repair {queued:?}"
             );
             if is_settled {
                 return Ok(());
@@ -355,12 +356,28 @@ impl World {
             ensure!(
                 !is_late,
                 "not settled {} s after everything healed: {census:?}, to send {missing}, to delete {deletes}, in flight \
-                 {inflight}, to repair {queued:?}",
+                 {inflight}, to confirm {unconfirmed}, to repair {queued:?}",
                 waited.as_secs()
             );
             sleep(LOOK).await;
             waited += LOOK;
         }
+    }
+
+    /// Waits, and sees that repair has nothing left to do: what it did once it does not do again.
+    pub async fn rest(&self) -> anyhow::Result<()> {
+        let Some(rests) = self.plan.rests else { return Ok(()) };
+        sleep(rests).await;
+        let moved = || self.validators.iter().map(Validator::moved_bytes).collect::<Vec<_>>();
+        let before = moved();
+        sleep(rests).await;
+        trace!("repair has moved {before:?} bytes");
+        ensure!(
+            moved() == before,
+            "repair goes on moving shards: {before:?} bytes, {:?} {rests:?} later",
+            moved()
+        );
+        self.settle().await
     }
 
     /// The miner with a number in maps.
@@ -379,11 +396,7 @@ impl World {
             .filter(|warden| warden.is_lying())
             .map(|warden| warden.place.node().0)
             .collect();
-        let forgotten = lock(&self.forgotten).clone();
         for record in self.chain.attestations() {
-            if forgotten.contains(&ShardHash(record.shard_hash)) {
-                continue;
-            }
             if !liars.contains(&record.warden_pubkey)
                 && matches!(record.result, AttestationResult::Failed | AttestationResult::InvalidProof)
                 && let Some(miner) = self.miner_of(record.miner_uid)

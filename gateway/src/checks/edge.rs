@@ -42,7 +42,7 @@ const REQUESTS_MAX: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(20);
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "alice";
-const SITE: &str = "site.pages.test";
+const WEBSITES: &str = "pages.test";
 
 /// A file of metadata in memory.
 #[derive(Clone, Debug, Default)]
@@ -181,7 +181,7 @@ impl Template {
             credit: Default::default(),
             part_bytes_min: 1_000,
         };
-        let domains = Domains { s3: vec!["s3.test".into()], website: vec!["pages.test".into()] };
+        let domains = Domains { s3: vec!["s3.test".into()], website: vec![WEBSITES.into()] };
         s3::service(store, domains).with_page(true)
     }
 
@@ -275,7 +275,7 @@ pub fn s3(bytes: &[u8]) -> bool {
         let mut is_done = false;
         for request in requests {
             let method = request.method().clone();
-            let is_page = request.headers().get(HOST).is_some_and(|host| host.as_bytes() == SITE.as_bytes());
+            let is_page = is_page(&request);
             let asked = format!("{method} {} {:?}", request.uri(), request.headers());
             let peer = ([127, 0, 0, 1], 1).into();
             let answered = timeout(PATIENCE, front.answer(request, peer)).await.expect("it hangs");
@@ -285,6 +285,18 @@ pub fn s3(bytes: &[u8]) -> bool {
         }
         is_done
     })
+}
+
+/// Whether a page is asked for, and not S3: what is refused there is told as a page, too.
+fn is_page(request: &HttpRequest) -> bool {
+    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = named.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let host = host.unwrap_or_default().to_ascii_lowercase();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => &host,
+    };
+    name.strip_suffix(WEBSITES).is_some_and(|bucket| bucket.len() > 1 && bucket.ends_with('.'))
 }
 
 async fn check(asked: &str, method: &Method, is_page: bool, response: HttpResponse) {

@@ -58,10 +58,12 @@ impl Attachment {
         let snapshots = snapshots(&config, &grid, &keyring, client.clone(), payer, &health);
         let market = market(client, node_id, owner, &health);
         let whose = (view.genesis(), node_id);
-        let compactor = config.ledger.keep_dead.map(|keep_dead| Compactor {
+        // Only what the chain has been told of is ever dropped.
+        let keep_dead = config.ledger.keep_dead.0.filter(|_| config.billing.account_file.is_some());
+        let compactor = keep_dead.map(|keep_dead| Compactor {
             meta: grid.meta.clone(),
             of: whose,
-            keep_dead: keep_dead.0,
+            keep_dead,
             bounds: Bounds::STANDARD,
             metrics: grid.metrics.clone(),
             health: health.clone(),
@@ -203,6 +205,9 @@ async fn follow(grid: Arc<Grid>, mut view: ChainView, health: Health, node_id: N
                 health.detail("ledger_entries", lines);
             }
             (Err(error), _) | (_, Err(error)) => health.failing("metadata", error.to_string()),
+        }
+        if let Ok(unconfirmed) = grid.meta.unconfirmed_len().await {
+            health.detail("shards_unconfirmed", unconfirmed);
         }
         health.detail("miners_down", grid.peers.down_count());
         if let Some((replica, leads)) = grid.meta.replica() {

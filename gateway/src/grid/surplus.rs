@@ -13,7 +13,7 @@ use std::{
 
 use arion_daemon::now_ms;
 use arion_net::PeerAddr;
-use arion_protocol::{Request, Response, limits::STAT_SHARDS_MAX};
+use arion_protocol::{Request, Response, ShardStat, limits::STAT_SHARDS_MAX};
 use arion_types::{NodeId, ShardHash, StripeId};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -119,18 +119,31 @@ impl Grid {
         let pages: Vec<(PeerAddr, Vec<ShardHash>)> = pages.collect();
         let answers = stream::iter(pages)
             .map(|(peer, page)| async move {
-                let request = Request::Stat { shards: page.clone() };
-                match self.call(&peer, request, Bytes::new(), STAT_TIMEOUT).await {
-                    Ok((Response::Stats(stats), _)) if stats.len() == page.len() => {
-                        let held = page.into_iter().zip(stats);
-                        held.filter_map(|(shard, stat)| Some((peer.node_id, shard, stat?.placement.stripe)))
-                            .collect()
-                    }
-                    _ => Vec::new(),
-                }
+                let stats = self.stats(&peer, page.clone()).await.unwrap_or_default();
+                let held = page.into_iter().zip(stats);
+                let held =
+                    held.filter_map(|(shard, stat)| Some((peer.node_id, shard, stat?.placement.stripe)));
+                held.collect::<Vec<_>>()
             })
             .buffer_unordered(CALLS_AT_ONCE);
         answers.flat_map(stream::iter).collect().await
+    }
+
+    /// What a miner says of these shards, at most [`STAT_SHARDS_MAX`]; `None` if it says nothing.
+    pub(super) async fn stats(
+        &self,
+        peer: &PeerAddr,
+        shards: Vec<ShardHash>,
+    ) -> Option<Vec<Option<ShardStat>>> {
+        let count = shards.len();
+        match self.call(peer, Request::Stat { shards }, Bytes::new(), STAT_TIMEOUT).await {
+            Ok((Response::Stats(stats), _)) if stats.len() == count => Some(stats),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(miner = %peer.node_id, %error, "a miner does not say what it has");
+                None
+            }
+        }
     }
 
     /// Tells miners that were released to delete what they have; who is away is told when it is back.

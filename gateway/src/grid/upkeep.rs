@@ -1,6 +1,6 @@
 //! Background work: shards that never arrived are re-created and sent again, unwanted ones are deleted, uploads in parts
 //! that were never completed are given up, holes of shared stripes are reclaimed (`super::compact`), copies that nobody needs
-//! are (`super::surplus`).
+//! are (`super::surplus`), receipts of a snapshot become lines (`super::confirm`).
 //!
 //! Both queues are on disk; every row is retried with back-off until a miner confirms.
 
@@ -34,7 +34,7 @@ const DELETES_AT_ONCE: usize = 32;
 /// A deletion is given up after this time: the miner has left or lost its disk.
 pub(super) const DELETE_GIVEN_UP_MS: u64 = 14 * 24 * 3_600 * 1_000;
 /// A miner that is in no current map is not waited for longer than this many attempts.
-const DELETE_ATTEMPTS_GONE: u32 = 8;
+pub(super) const DELETE_ATTEMPTS_GONE: u32 = 8;
 /// Uploads looked at in one step of giving up old ones, and stripes that a step releases (one part more at the most).
 const UPLOADS_MAX: usize = 256;
 const STRIPES_RELEASED: usize = 256;
@@ -98,7 +98,7 @@ impl Grid {
             }
         };
         tokio::select! {
-            () = work => {}
+            ((), ()) = async { tokio::join!(work, self.confirm_receipts()) } => {}
             () = shutdown.wait() => {}
         }
     }
@@ -154,6 +154,10 @@ impl Grid {
     }
 
     async fn measure(&self) {
+        // First: who sees lines of a ledger knows whether there will be more of the snapshot.
+        if let Ok(unconfirmed) = self.meta.unconfirmed_len().await {
+            self.metrics.shards_unconfirmed.set(unconfirmed as i64);
+        }
         if let (Ok((missing, deletes)), Ok(lines)) = (self.meta.backlog().await, self.meta.ledger_len().await)
         {
             self.metrics.shards_missing.set(missing as i64);
@@ -173,8 +177,8 @@ impl Grid {
             by_stripe.entry(row.stripe).or_default().push(place);
         }
         let mut alive = HashMap::new();
-        for (id, gaps) in by_stripe {
-            let filled = self.fill_gaps(id, &gaps, &mut alive).await;
+        for (id, mut gaps) in by_stripe {
+            let filled = self.fill_gaps(id, &mut gaps, &mut alive).await;
             if !self.meta.readable(filled, id)?.unwrap_or(false) {
                 self.meta.postpone_missing(gaps, now_ms()).await?;
             }
@@ -182,17 +186,16 @@ impl Grid {
         Ok(())
     }
 
-    /// The same for a stripe that may be gone.
+    /// Sends all shards of a stripe that are missing, of which `gaps` are due: it is read once, or found unreadable once.
     async fn fill_gaps(
         self: &Arc<Self>,
         id: StripeId,
-        gaps: &[ShardPlace],
+        gaps: &mut Vec<ShardPlace>,
         alive: &mut HashMap<NodeId, bool>,
     ) -> Result<bool, MetaError> {
-        match self.meta.stripe(id).await? {
-            Some(record) => self.fill_stripe(&record, gaps, alive).await,
-            None => Ok(true),
-        }
+        let Some(record) = self.meta.stripe(id).await? else { return Ok(true) };
+        *gaps = self.meta.missing_of(record.clone()).await?;
+        Ok(gaps.is_empty() || self.fill_stripe(&record, gaps, alive).await?)
     }
 
     /// Sends a stripe's missing shards to the miners that are alive; whether none is missing any more.

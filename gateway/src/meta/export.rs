@@ -17,11 +17,11 @@ use super::{
     UPLOADS, Unreadable, VERSIONS, WriteTransaction,
     bucket_keys::{BUCKET_ENCRYPTION, BUCKET_KEYS},
     equal::{EQUAL_AT, EQUALS},
-    ledger, moved, occupancy,
+    moved, occupancy,
     packs::{HOLED, PACKED},
-    receipts,
     snapshots::SNAPSHOT_STRIPES,
     stripes::PINNED,
+    unconfirmed::{self, UNCONFIRMED},
 };
 use crate::{
     manifest::Manifest,
@@ -109,17 +109,8 @@ macro_rules! tables {
                     }
                     table.insert($borrowed, value)
                 })*
-                RECEIPTS => {
-                    let record = LedgerRecord::decode_all(&mut &*value).map_err(|_| MetaError::Row("receipts"))?;
-                    let line = ledger::append(transaction, [record.clone()])? + 1;
-                    match &record {
-                        LedgerRecord::Stored(signed) => moved::recovered(transaction, &signed.receipt, line),
-                        LedgerRecord::Deleted { .. }
-                        | LedgerRecord::Released { .. }
-                        | LedgerRecord::Served(_)
-                        | LedgerRecord::Compacted(_) => Ok(()),
-                    }
-                }
+                // No line of this ledger before the miner has confirmed it.
+                RECEIPTS => unconfirmed::enter(transaction, value),
                 _ => Err(MetaError::Row("snapshot")),
             }
         }
@@ -127,7 +118,7 @@ macro_rules! tables {
         /// The tables that are in snapshots, by name.
         #[cfg(test)]
         fn exported() -> Vec<String> {
-            vec![LEDGER.name().to_owned(), $($table.name().to_owned(),)*]
+            vec![LEDGER.name().to_owned(), UNCONFIRMED.name().to_owned(), $($table.name().to_owned(),)*]
         }
     };
 }
@@ -224,19 +215,30 @@ impl View<'_> {
         }
     }
 
-    /// Receipts of stripes that are needed, without those of snapshots and of miners that were released.
+    /// Receipts of stripes that are needed, without those of snapshots and of miners that were released, and those that still wait
+    /// for their miners.
     fn receipts(&self, each: &mut Each<'_>) -> Result<(), MetaError> {
         let stripes = self.transaction.open_table(STRIPES)?;
+        let is_wanted =
+            |stripe: &StripeId| Ok::<_, MetaError>(stripes.get(stripe.0)?.is_some() && !self.is_own(stripe)?);
         for row in self.transaction.open_table(LEDGER)?.iter()? {
             let (sequence, value) = row?;
             let record = LedgerRecord::decode_all(&mut value.value()).map_err(|_| MetaError::Row("ledger"));
             let Some(record) = self.unreadable.readable(record, sequence.value())? else { continue };
             let LedgerRecord::Stored(signed) = record else { continue };
             let receipt = &signed.receipt;
-            let is_wanted = stripes.get(receipt.stripe.0)?.is_some() && !self.is_own(&receipt.stripe)?;
-            if is_wanted && moved::is_held(self.transaction, receipt, sequence.value())? {
+            if is_wanted(&receipt.stripe)? && moved::is_held(self.transaction, receipt, sequence.value())? {
                 // Not its line, which is another one in the ledger of another gateway.
                 each(RECEIPTS, &(receipt.shard, receipt.index).encode(), value.value())?;
+            }
+        }
+        for row in self.transaction.open_table(UNCONFIRMED)?.iter()? {
+            let (key, line) = row?;
+            let stripe = StripeId(key.value().0);
+            let signed = unconfirmed::receipt_in(line.value());
+            let Some(signed) = self.unreadable.readable(signed, stripe)? else { continue };
+            if is_wanted(&stripe)? {
+                each(RECEIPTS, &(signed.receipt.shard, signed.receipt.index).encode(), line.value())?;
             }
         }
         Ok(())
@@ -329,11 +331,7 @@ impl Meta {
         let others = std::sync::Arc::new(others);
         self.write(move |transaction| {
             occupancy::forget(transaction)?;
-            others.iter().try_for_each(|row| enter(transaction, row.table, &row.key, &row.value))?;
-            match others.iter().any(|row| row.table == RECEIPTS) {
-                true => receipts::imported(transaction),
-                false => Ok(()),
-            }
+            others.iter().try_for_each(|row| enter(transaction, row.table, &row.key, &row.value))
         })
         .await?;
         Ok(files)
@@ -355,6 +353,7 @@ mod tests {
             snapshots::{SNAPSHOT_NODES, SNAPSHOTS},
             stripes,
             tests::{Engine, bucket_of},
+            unconfirmed::tests::confirm_all,
             usage::USAGE,
         },
         *,
@@ -424,12 +423,25 @@ mod tests {
             let (sent, _) = rows(&meta).await;
             let directory = tempfile::tempdir().unwrap();
             let other = Meta::open(&directory.path().join("two.redb")).unwrap();
-            other.import(sent, &mut Summary::default()).await.unwrap();
-            let holders = async |index: u8| {
+            other.import(sent.clone(), &mut Summary::default()).await.unwrap();
+            let holders = async |meta: &Meta, index: u8| {
                 let place = ShardPlace { shard: stripe.hashes[usize::from(index)], index };
-                other.moved_to(place).await.unwrap()
+                meta.moved_to(place).await.unwrap()
             };
-            assert_eq!((holders(7).await, holders(8).await), (vec![NodeId([99; 32])], vec![]));
+            assert_eq!((other.ledger_len().await.unwrap(), other.unconfirmed_len().await.unwrap()), (0, 30));
+            confirm_all(&other).await;
+            assert_eq!(other.ledger_len().await.unwrap(), 30);
+            let there = NodeId([99; 32]);
+            assert_eq!((holders(&other, 7).await, holders(&other, 8).await), (vec![there], vec![]));
+            // Deleted before anybody has confirmed anything.
+            let other = Meta::open(&directory.path().join("three.redb")).unwrap();
+            other.import(sent, &mut Summary::default()).await.unwrap();
+            other.discard_stripes(vec![stripe.id()], 5).await.unwrap();
+            assert_eq!((other.ledger_len().await.unwrap(), other.unconfirmed_len().await.unwrap()), (0, 0));
+            assert_eq!(
+                (holders(&other, 7).await, holders(&other, 8).await),
+                (vec![there], vec![NodeId([8; 32])])
+            );
         }
     }
 
@@ -459,6 +471,13 @@ mod tests {
         let (sent, _) = rows(&meta).await;
         let other = Meta::open(&directory.path().join("two.redb")).unwrap();
         other.import(sent, &mut Summary::default()).await.unwrap();
+        assert_eq!(other.ledger_len().await.unwrap(), 0);
+        // Lost again before a miner was asked: nothing is.
+        let (again, _) = rows(&other).await;
+        let second = Meta::open(&directory.path().join("again.redb")).unwrap();
+        second.import(again, &mut Summary::default()).await.unwrap();
+        assert_eq!(second.unconfirmed_len().await.unwrap(), 60);
+        confirm_all(&other).await;
         let lines = other.ledger_page(0, 512).await.unwrap();
         let mut miners: Vec<u8> = lines
             .iter()
@@ -482,8 +501,7 @@ mod tests {
         let (sent, _) = rows(&other).await;
         let third = Meta::open(&directory.path().join("three.redb")).unwrap();
         third.import(sent, &mut Summary::default()).await.unwrap();
-        while !third.index_receipts().await.unwrap() {}
-        assert_eq!(third.ledger_len().await.unwrap(), 30);
+        assert_eq!(third.unconfirmed_len().await.unwrap(), 30);
     }
 
     #[tokio::test]
@@ -492,6 +510,10 @@ mod tests {
             let meta = engine.open();
             bucket_of(&meta, "photos", "alice").await;
             meta.keep_map(3, vec![1; 10]).await.unwrap();
+            let stripe = stripes::tests::record(5);
+            meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+            let receipts = (0..20).map(|index| stripes::tests::receipt(&stripe, index)).collect();
+            meta.stripe_stored(stripe.id(), receipts, 0).await.unwrap();
             let (sent, summary) = rows(&meta).await;
             assert_eq!((summary.buckets, summary.rows), (1, sent.len() as u64));
             let directory = tempfile::tempdir().unwrap();
@@ -502,9 +524,12 @@ mod tests {
             assert_eq!(rows(&other).await, (sent.clone(), summary));
             let again = other.import(sent.clone(), &mut found).await;
             assert!(matches!(again, Err(MetaError::Row("maps"))), "{again:?}");
-            for (table, key, value) in
-                [(99, vec![], vec![]), (7, vec![9], vec![]), (9, sent[0].key.clone(), vec![1])]
-            {
+            for (table, key, value) in [
+                (99, vec![], vec![]),
+                (7, vec![9], vec![]),
+                (9, sent[0].key.clone(), vec![1]),
+                (15, vec![], vec![9]),
+            ] {
                 let row = Row { table, more: false, key, value };
                 assert!(
                     matches!(other.import(vec![row], &mut found).await, Err(MetaError::Row(_))),

@@ -12,7 +12,7 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     Hash, MISSING, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, ShardPlace, Table,
-    TableDefinition, WriteTransaction, ledger, receipts, stripes,
+    TableDefinition, ledger, receipts, stripes, unconfirmed,
 };
 
 /// Address and position of a shard that was brought elsewhere - SCALE list of [`Holder`].
@@ -125,20 +125,6 @@ pub(super) fn also_held(
     moved.insert(place, known.encode().as_slice())
 }
 
-/// Notes a receipt of a snapshot whose miner a later map named: the deletion has to reach it.
-pub(super) fn recovered(
-    transaction: &WriteTransaction,
-    receipt: &Receipt,
-    line: u64,
-) -> Result<(), MetaError> {
-    let stripe = stripes::record_for_change(transaction, &receipt.stripe)?;
-    if stripe.is_some_and(|stripe| stripe.epoch != receipt.epoch) {
-        let holder = Holder { node: receipt.node_id, line };
-        also_held(&mut transaction.open_table(MOVED)?, (receipt.shard.0, receipt.index), holder)?;
-    }
-    Ok(())
-}
-
 /// Notes that a miner was released and is to delete the shard.
 pub(super) fn queue_release(
     releases: &mut Table<'_, (Hash, Hash), &'static [u8]>,
@@ -162,6 +148,7 @@ impl Meta {
                 }
                 let place = (receipt.shard.0, receipt.index);
                 transaction.open_table(MISSING)?.remove(place)?;
+                unconfirmed::signed_anew(transaction, receipt)?;
                 let mut moved = transaction.open_table(MOVED)?;
                 let mut known = match holders_of(&moved, place)? {
                     Some(known) => known,

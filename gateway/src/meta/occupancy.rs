@@ -227,14 +227,16 @@ pub(super) fn appended(transaction: &WriteTransaction, lines: &[LedgerRecord]) -
     change.finish()
 }
 
-/// All shards of a stripe were deleted.
-pub(super) fn buried(transaction: &WriteTransaction, id: &StripeId) -> Result<(), MetaError> {
+/// All shards of a stripe are deleted; the positions whose shard was live, of positions with the same shard the first.
+pub(super) fn buried(transaction: &WriteTransaction, id: &StripeId) -> Result<BTreeSet<u8>, MetaError> {
     let mut change = Change::open(transaction)?;
+    let mut live = BTreeSet::new();
     change.stripe(id, None, |claims| {
-        claims.live.clear();
+        live = std::mem::take(&mut claims.live);
         claims.by.clear();
     })?;
-    change.finish()
+    change.finish()?;
+    Ok(live)
 }
 
 /// Makes the tables. Metadata that came without them, from earlier or from a copy of all other rows, are counted once.

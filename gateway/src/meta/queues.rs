@@ -10,6 +10,7 @@ use super::{
     DELETES, MISSING, Meta, MetaError, PlaceKey, ReadTransaction, ReadableTable, TableDefinition, Unreadable,
     moved::MOVED,
 };
+use crate::manifest::StripeRecord;
 
 /// First and longest wait between two attempts of the background work.
 const BACKOFF_MS: (u64, u64) = (2_000, 300_000);
@@ -111,7 +112,8 @@ fn due<R: Queued>(
     Ok(due)
 }
 
-fn backoff_ms(attempts: u32) -> u64 {
+/// The wait behind so many attempts, in milliseconds.
+pub(crate) fn backoff_ms(attempts: u32) -> u64 {
     BACKOFF_MS.0.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MS.1)
 }
 
@@ -124,6 +126,22 @@ impl Meta {
     ) -> Result<Vec<(ShardPlace, MissingRow)>, MetaError> {
         let unreadable = self.unreadable.clone();
         self.read(move |transaction| due(transaction, &unreadable, now_ms, limit)).await
+    }
+
+    /// All places of a stripe whose shards are missing.
+    pub async fn missing_of(&self, record: StripeRecord) -> Result<Vec<ShardPlace>, MetaError> {
+        self.read(move |transaction| {
+            let (missing, id) = (transaction.open_table(MISSING)?, record.id());
+            let mut found = Vec::new();
+            for (index, shard) in (0u8..).zip(record.hashes) {
+                let row = missing.get((shard.0, index))?.map(|row| MissingRow::decode_all(&mut row.value()));
+                if row.is_some_and(|row| row.is_ok_and(|row| row.stripe == id)) {
+                    found.push(ShardPlace { shard, index });
+                }
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// Puts missing shards off after an attempt that did not help.

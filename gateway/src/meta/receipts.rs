@@ -1,8 +1,7 @@
 //! Where in the ledger the receipts for shards are.
 //!
 //! The index follows the ledger: lines are looked at in order, in the background and before somebody asks, and how far it came is
-//! kept with it. So a ledger that is older than the index, or that was imported, needs nothing else. Several miners that hold a
-//! shard are noted on the way (`super::moved`), which a ledger that was imported needs: the rows of before did not come with it.
+//! kept with it. So a ledger that is older than the index needs nothing else.
 //!
 //! # Invariants
 //! - A place has the line with the newest receipt for it, of a miner that was not released; a shard that was deleted since has none.
@@ -24,7 +23,8 @@ use codec::DecodeAll;
 pub(super) const RECEIPTS: TableDefinition<PlaceKey, u64> = TableDefinition::new("receipts");
 /// The last line that was looked at, among the settings.
 const REACHED: &str = "receipts";
-/// The last line that came from a snapshot, among the settings: of these it is not known yet who else holds the shard.
+/// The last line that came from a snapshot, among the settings of metadata that an earlier version recovered: of these it is not known
+/// yet who else holds the shard. Since then lines come in one by one (`super::unconfirmed`).
 const IMPORTED: &str = "imported";
 /// Lines that one step looks at.
 const LINES: usize = 4_096;
@@ -42,12 +42,6 @@ fn line_at(
 ) -> Result<u64, MetaError> {
     let row = settings.get(key)?.map(|row| <[u8; 8]>::try_from(row.value()));
     Ok(row.transpose().map_err(|_| MetaError::Row("settings"))?.map_or(0, u64::from_le_bytes))
-}
-
-/// Notes that the ledger up to here came from a snapshot.
-pub(super) fn imported(transaction: &WriteTransaction) -> Result<(), MetaError> {
-    let last = transaction.open_table(LEDGER)?.last()?.map_or(0, |(line, _)| line.value());
-    transaction.open_table(SETTINGS)?.insert(IMPORTED, last.to_le_bytes().as_slice())
 }
 
 /// The receipt that a stripe has for one of its places.

@@ -11,8 +11,9 @@ use codec::{Decode, DecodeAll, Encode};
 
 use super::{
     DELETES, DeleteRow, Hash, INFLIGHT, MISSING, Meta, MetaError, MissingRow, ReadTransaction, ReadableTable,
-    STRIPES, TableDefinition, WriteTransaction, equal, ledger, occupancy, receipts,
+    STRIPES, TableDefinition, WriteTransaction, equal, ledger, occupancy,
     replicas::{INFLIGHT_BY, PINNED_BY, disown, own},
+    unconfirmed,
 };
 use crate::manifest::StripeRecord;
 
@@ -128,45 +129,20 @@ fn bury(
     now_ms: u64,
 ) -> Result<(), MetaError> {
     transaction.open_table(STRIPES)?.remove(id.0)?;
-    let was_inflight = transaction.open_table(INFLIGHT)?.take(id.0)?.is_some();
+    transaction.open_table(INFLIGHT)?.remove(id.0)?;
     disown(transaction, INFLIGHT_BY, id)?;
-    occupancy::buried(transaction, id)?;
+    let live = occupancy::buried(transaction, id)?;
     equal::buried(transaction, id)?;
-    let mut signed = HashSet::new();
-    let is_unsigned = unsigned(transaction, record, was_inflight)?;
+    unconfirmed::buried(transaction, record)?;
     let mut missing = transaction.open_table(MISSING)?;
     for (index, shard) in (0u8..).zip(&record.hashes) {
-        if !is_unsigned(index) {
-            signed.insert(*shard);
-        }
         missing.remove((shard.0, index))?;
         queue_delete(transaction, id, index, shard, record.epoch, now_ms)?;
     }
-    // A tombstone is of an address: one is enough where all shards of a stripe are the same. What nobody has signed for is not in
-    // the ledger, and is not taken out of it.
-    let shards = record.hashes.iter().filter(|shard| signed.remove(shard));
+    // A tombstone is of an address: one is enough where shards of a stripe are the same. What nobody has signed for is not in the
+    // ledger, and is not taken out of it.
+    let shards = live.iter().filter_map(|index| record.hashes.get(usize::from(*index)));
     ledger::append(transaction, shards.map(|shard| LedgerRecord::Deleted { shard: *shard })).map(drop)
-}
-
-/// Tells of each position of a stripe whether no receipt for it is in the ledger: what is missing has none, and of a stripe in flight
-/// only the ledger knows whether any came.
-fn unsigned(
-    transaction: &WriteTransaction,
-    record: &StripeRecord,
-    was_inflight: bool,
-) -> Result<impl Fn(u8) -> bool + use<>, MetaError> {
-    let mut without = HashSet::new();
-    let missing = transaction.open_table(MISSING)?;
-    // Mostly nothing is missing anywhere: one question instead of one for each shard.
-    let is_none_missing = missing.iter()?.next().is_none();
-    for (index, shard) in (0u8..).zip(&record.hashes) {
-        let is_missing = !is_none_missing && missing.get((shard.0, index))?.is_some();
-        let never_came = || receipts::newest(transaction, (shard.0, index)).map(|newest| newest.is_none());
-        if is_missing || (was_inflight && never_came()?) {
-            without.insert(index);
-        }
-    }
-    Ok(move |index| without.contains(&index))
 }
 
 fn queue_delete(
@@ -269,6 +245,7 @@ impl Meta {
             if transaction.open_table(MISSING)?.take((receipt.shard.0, receipt.index))?.is_none() {
                 return Ok(());
             }
+            unconfirmed::signed_anew(transaction, receipt)?;
             ledger::append(transaction, [LedgerRecord::Stored(signed)]).map(drop)
         })
         .await
@@ -302,9 +279,7 @@ impl Meta {
     /// Gives up stripes that nobody refers to; not one of which it cannot be read whether somebody does.
     pub async fn discard_stripes(&self, ids: Vec<StripeId>, now_ms: u64) -> Result<(), MetaError> {
         let unreadable = self.unreadable.clone();
-        self.index_all_receipts().await?;
         self.write(move |transaction| {
-            receipts::catch_up(transaction, &unreadable)?;
             for id in &ids {
                 let row = unreadable.readable(get(transaction, id), id)?.flatten();
                 if let Some(StripeRow { refs: 0, record }) = row {

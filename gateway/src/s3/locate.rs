@@ -74,6 +74,8 @@ async fn locate(grid: &Grid, bucket: String, key: String) -> S3Result<Located> {
     let (found, manifest) = found.map_err(errors::meta)?;
     let hashes = manifest.stripes().flat_map(|record| record.hashes.iter().copied()).collect();
     let missing = grid.meta.missing_among(hashes).await.map_err(errors::meta)?;
+    let waiting = manifest.stripes().map(|record| record.id()).collect();
+    let waiting = grid.meta.unconfirmed_among(waiting).await.map_err(errors::meta)?;
     let stripes = manifest.stripes().map(|record| {
         let id = record.id();
         let map: Option<Arc<Placement>> = grid.maps.of(record.epoch);
@@ -81,13 +83,14 @@ async fn locate(grid: &Grid, bucket: String, key: String) -> S3Result<Located> {
         let shards = record.hashes.iter().zip(0u8..).map(|(hash, index)| {
             let miner = places.get(usize::from(index)).copied().flatten();
             let peer = miner.map(|miner| grid.maps.address(miner));
+            let waits = peer.as_ref().is_some_and(|peer| waiting.contains(&(id, index, peer.node_id)));
             LocatedShard {
                 index,
                 hash: hash.to_string(),
                 uid: miner.map(|miner| miner.uid),
                 node_id: peer.as_ref().map(|peer| peer.node_id.to_string()),
                 endpoint: peer.map(|peer| peer.endpoint),
-                durable: !missing.contains(hash),
+                durable: !missing.contains(hash) && !waits,
             }
         });
         LocatedStripe {

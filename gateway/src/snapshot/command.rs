@@ -245,6 +245,7 @@ impl RecoverArgs {
                 return Err(error);
             }
         };
+        let unconfirmed = meta.unconfirmed_len().await?;
         match self.check {
             true => draft.discard(),
             false => {
@@ -258,7 +259,7 @@ impl RecoverArgs {
                 }
             }
         }
-        self.report(&recovered)
+        self.report(&recovered, unconfirmed)
     }
 
     /// The account key that was given; refused if there is another one where it belongs.
@@ -336,7 +337,7 @@ impl RecoverArgs {
         Ok(())
     }
 
-    fn report(&self, recovered: &Recovered) -> anyhow::Result<()> {
+    fn report(&self, recovered: &Recovered, unconfirmed: u64) -> anyhow::Result<()> {
         let Recovered { made_ms, summary, nodes, files } = recovered;
         let age = now_ms().saturating_sub(*made_ms) / 1_000;
         if self.json {
@@ -344,7 +345,7 @@ impl RecoverArgs {
                 "made_ms": made_ms, "age_seconds": age, "buckets": summary.buckets, "objects": summary.objects,
                 "versions": summary.versions, "uploads": summary.uploads, "stripes": summary.stripes,
                 "bytes": summary.bytes, "rows": summary.rows, "nodes": nodes, "access_keys": !files.is_empty(),
-                "checked_only": self.check,
+                "receipts": unconfirmed, "checked_only": self.check,
             });
             line!("{json}");
             return Ok(());
@@ -362,6 +363,9 @@ impl RecoverArgs {
             "what was acknowledged later than that is not in it; what was deleted later is in it, and cannot be read"
         );
         if !self.check {
+            line!(
+                "receipts: {unconfirmed}; each comes into the ledger when its miner confirms it (shards_unconfirmed in /health)"
+            );
             line!("the lost gateway must not run again; start this one with `run`");
         }
         Ok(())

@@ -166,11 +166,14 @@ pub async fn recover_within(
     Ok((network.grid_of(heir(), open_meta(directory), Network::options()), recovered))
 }
 
-/// Works in the background until nothing is missing and nothing is to be deleted.
+/// Works in the background until nothing is missing, nothing is to be deleted and no receipt is to be confirmed.
 pub async fn settle(grid: &Arc<Grid>) {
     let stop = Shutdown::new();
     let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
-    within(PATIENCE, "the queues are empty", async || grid.meta.backlog().await.unwrap() == (0, 0)).await;
+    within(PATIENCE, "the queues are empty", async || {
+        grid.meta.backlog().await.unwrap() == (0, 0) && grid.meta.unconfirmed_len().await.unwrap() == 0
+    })
+    .await;
     stop.trigger();
     work.await.unwrap();
 }

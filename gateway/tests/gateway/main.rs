@@ -25,6 +25,7 @@ mod billing;
 mod cache;
 mod chainless;
 mod compaction;
+mod confirming;
 mod crash;
 mod credits;
 mod deduplication;

@@ -66,6 +66,8 @@ pub struct Miner {
     mood: AtomicU8,
     pub fetches: AtomicUsize,
     pub stores: AtomicUsize,
+    /// Of these, those that are never answered.
+    pub stalled: AtomicUsize,
 }
 
 impl Miner {
@@ -154,6 +156,7 @@ impl Service for Miner {
                     tokio::time::sleep(SLOW).await;
                 }
                 if self.is(Mood::Stalled) {
+                    self.stalled.fetch_add(1, Ordering::SeqCst);
                     std::future::pending::<()>().await;
                 }
                 (self.store(command, body), Bytes::new())
@@ -226,6 +229,7 @@ impl Network {
                     mood: AtomicU8::new(Mood::Honest as u8),
                     fetches: AtomicUsize::new(0),
                     stores: AtomicUsize::new(0),
+                    stalled: AtomicUsize::new(0),
                 })
             })
             .collect();

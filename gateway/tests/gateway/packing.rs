@@ -184,8 +184,9 @@ async fn nobody_waits_long_for_a_stripe_that_hangs() {
         let grid = grid.clone();
         async move { write(&grid, &sample(10)).await }
     });
-    eventually("the first is on its way", async || {
-        network.miners.iter().any(|miner| miner.stores.load(std::sync::atomic::Ordering::SeqCst) > 0)
+    // Each of them, or it is luck who answers when they are well again.
+    eventually("the first waits for all that stall", async || {
+        network.miners[..11].iter().all(|miner| miner.stalled.load(std::sync::atomic::Ordering::SeqCst) > 0)
     })
     .await;
     network.miners.iter().for_each(|miner| miner.set(Mood::Honest));

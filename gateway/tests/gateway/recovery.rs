@@ -1,8 +1,12 @@
 //! Ten thousand objects of every kind; the disk is lost; the gateway is made again from the operator's secret and the chain.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use arion_daemon::now_ms;
+use arion_daemon::{Shutdown, now_ms};
 use arion_gateway::{
     grid::Grid,
     http::S3Server,
@@ -20,8 +24,8 @@ use futures_util::{StreamExt, stream};
 use rusty_s3::Method;
 
 use crate::{
-    machine::{self, Chain, recover, settle, shards, snapshotter},
-    network::{MINERS, Network, read, sample, write},
+    machine::{self, Chain, PATIENCE, recover, settle, shards, snapshotter},
+    network::{MINERS, Network, read, sample, within, write},
     s3_client::Client,
 };
 
@@ -191,9 +195,20 @@ async fn ten_thousand_objects_come_back_from_key_and_chain_alone() {
     let served = serve(&grid, directory.path()).await;
     client(&served, &keys, move |client| after(client, &upload)).await;
 
-    // The ledger is a new one: it begins at 1, has receipts of what is live, and every miner signed for its shard.
+    // The ledger is a new one: it begins at 1, and has the receipts of the snapshot as soon as the miners have confirmed them.
+    let (waiting, before) =
+        (grid.meta.unconfirmed_len().await.unwrap(), grid.meta.ledger_len().await.unwrap());
+    // Twenty at least have signed for a stripe that is acknowledged.
+    assert!(waiting >= row.summary.stripes * 20, "{waiting} receipts");
+    let (stop, begun) = (Shutdown::new(), Instant::now());
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    within(PATIENCE, "all is confirmed", async || grid.meta.unconfirmed_len().await.unwrap() == 0).await;
+    println!("{waiting} receipts confirmed in {:?}", begun.elapsed());
+    stop.trigger();
+    work.await.unwrap();
+    assert!(grid.meta.ledger_len().await.unwrap() >= before + waiting);
     let lines = grid.meta.ledger_page(0, 512).await.unwrap();
-    assert!(lines.iter().zip(1..).all(|(line, number)| line.sequence == number));
+    assert!(lines.len() == 512 && lines.iter().zip(1..).all(|(line, number)| line.sequence == number));
 
     // Deleting works, and all shards are given back: but those of what was acknowledged after the snapshot.
     many(0..SMALL, async |number| {
