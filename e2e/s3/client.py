@@ -92,6 +92,13 @@ def store_many(s3, arguments):
     return {"stored": arguments.count}
 
 
+def delete_many(s3, arguments):
+    """Deletes what store-many stored."""
+    for number in range(arguments.count):
+        s3.delete_object(Bucket=arguments.bucket, Key=f"many/{number:06}")
+    return {"deleted": arguments.count}
+
+
 def delete(s3, arguments):
     """Deletes an object."""
     return credit(s3.delete_object(Bucket=arguments.bucket, Key=arguments.key))
@@ -127,6 +134,16 @@ def locate(s3, arguments):
     return route(s3, f"v1/locate?{query}")
 
 
+def receipt(s3, arguments):
+    """The receipt of an object, into a file."""
+    query = urllib.parse.urlencode({"bucket": arguments.bucket, "key": arguments.key})
+    answer = route(s3, f"v1/receipt?{query}")
+    if "error" not in answer:
+        with open(arguments.file, "w", encoding="utf-8") as file:
+            json.dump(answer, file)
+    return {"error": answer.get("error")}
+
+
 def usage(s3, _arguments):
     """What the account stores and what that costs."""
     return route(s3, "v1/usage")
@@ -156,6 +173,8 @@ def main():
         ("locate", locate, ["bucket", "key"]),
         ("store", store, ["file", "bucket", "key"]),
         ("store-many", store_many, ["file", "bucket", "count"]),
+        ("delete-many", delete_many, ["bucket", "count"]),
+        ("receipt", receipt, ["bucket", "key", "file"]),
         ("usage", usage, []),
     ]:
         command = commands.add_parser(name, help=run.__doc__)

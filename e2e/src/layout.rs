@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 
 /// Marks a directory as one that `--fresh` may delete.
 const MARK: &str = ".arion-devnet";
+const LOGS: &str = "logs";
 
 /// The directory of a network.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ impl Layout {
 
     /// Directory of the logs.
     pub fn logs(&self) -> PathBuf {
-        self.root.join("logs")
+        self.root.join(LOGS)
     }
 
     /// Log of a process.
@@ -85,22 +86,39 @@ impl Layout {
                 self.root.display()
             );
         }
+        let lock = DirectoryLock { _file: file };
         if fresh {
-            for entry in std::fs::read_dir(&self.root).with_context(fail)? {
-                let entry = entry.with_context(fail)?;
-                if entry.file_name() == MARK {
-                    continue;
-                }
-                let path = entry.path();
-                if entry.file_type().with_context(fail)?.is_dir() {
-                    std::fs::remove_dir_all(path).with_context(fail)?;
-                } else {
-                    std::fs::remove_file(path).with_context(fail)?;
-                }
-            }
+            self.remove_all_but(&[], &lock).with_context(fail)?;
         }
         make(&self.logs()).with_context(fail)?;
-        Ok(DirectoryLock { _file: file })
+        Ok(lock)
+    }
+
+    /// Deletes what processes stored and wrote, but not their logs: half an hour of load is tens of gigabytes. A filesystem that
+    /// is mounted there is emptied and stays.
+    pub fn keep_logs(&self, lock: &DirectoryLock) -> std::io::Result<()> {
+        match self.remove_all_but(&[LOGS], lock) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Deletes what is in the directory of whoever has the lock, as far as that goes; the first error.
+    fn remove_all_but(&self, kept: &[&str], _lock: &DirectoryLock) -> std::io::Result<()> {
+        let mut outcome = Ok(());
+        for entry in std::fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == MARK || kept.iter().any(|kept| name == *kept) {
+                continue;
+            }
+            let removed = match entry.file_type()?.is_dir() {
+                true => std::fs::remove_dir_all(entry.path()),
+                false => std::fs::remove_file(entry.path()),
+            };
+            outcome = outcome.and(removed);
+        }
+        outcome
     }
 }
 
@@ -143,6 +161,15 @@ mod tests {
         drop(lock);
         drop(layout.take(false).unwrap());
         assert!(layout.log("node-1").exists());
+        make(&layout.of("miner-01")).unwrap();
+        std::fs::write(layout.of("miner-01").join("shards"), "many").unwrap();
+        std::fs::write(layout.of("devnet.json"), "{}").unwrap();
+        let lock = layout.take(false).unwrap();
+        layout.keep_logs(&lock).unwrap();
+        assert!(layout.log("node-1").exists());
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 2);
+        assert!(layout.take(true).unwrap_err().to_string().contains("runs already"));
+        drop(lock);
         drop(layout.take(true).unwrap());
         assert!(!layout.log("node-1").exists());
 

@@ -65,6 +65,7 @@ pub struct Network {
     behind_nat: Option<behind_nat::BehindNat>,
     takes_snapshots: bool,
     bills_every: Option<String>,
+    drops_dead_after: Option<String>,
     makes_bundles: bool,
     read_cache: String,
     out_after: String,
@@ -92,6 +93,7 @@ impl Network {
             behind_nat: None,
             takes_snapshots: false,
             bills_every: None,
+            drops_dead_after: None,
             makes_bundles: false,
             read_cache: READ_CACHE.to_owned(),
             out_after: OUT_AFTER.to_owned(),
@@ -174,6 +176,11 @@ impl Network {
     /// Has the gateway commit to its ledger and bill what accounts of the chain store, which its owner pays for.
     pub fn bill(&mut self, interval: &str) {
         self.bills_every = Some(interval.to_owned());
+    }
+
+    /// Has the gateway commit to its ledger, and drop lines that nothing needs when the chain has known it for so long.
+    pub fn drop_dead_lines_after(&mut self, time: &str) {
+        self.drops_dead_after = Some(time.to_owned());
     }
 
     /// Has the chain-submitter make bundles of epochs that are over and store them with the gateway.

@@ -108,6 +108,7 @@ async fn within<T>(deadline: Duration, story: impl Future<Output = anyhow::Resul
 /// Stops the network of a story, which may have ended early, and concludes.
 async fn end(
     mut network: Network,
+    lock: &DirectoryLock,
     mut report: Report,
     progress: &Progress,
     told: anyhow::Result<()>,
@@ -117,11 +118,17 @@ async fn end(
     }
     let stopped = network.stop().await.map(|late| late.is_empty());
     report.check_result("every process ends when it is told to", stopped);
-    conclude(&network, &report, progress)
+    conclude(&network, lock, &report, progress)
 }
 
-/// Says where the logs are and what held; the exit code says whether all of it did.
-fn conclude(network: &Network, report: &Report, progress: &Progress) -> ExitCode {
+/// Says where the logs are and what held; the exit code says whether all of it did. Whoever looks into what did not hold
+/// needs what the processes stored; nobody else does.
+fn conclude(network: &Network, lock: &DirectoryLock, report: &Report, progress: &Progress) -> ExitCode {
+    if report.holds()
+        && let Err(error) = network.layout().keep_logs(lock)
+    {
+        show(&format!("\nwhat the network stored stays in {}: {error}\n", network.layout().root().display()));
+    }
     show(&format!("\nlogs in {}, {:.0} s\n", network.layout().logs().display(), progress.seconds()));
     show(&format!("{}\n", report.summary()));
     if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

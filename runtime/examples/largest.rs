@@ -1,5 +1,6 @@
 //! What the largest calls and hooks of the chain take, beside what is charged for them. `scripts/bench chain` runs it
-//! twice: `list` names the benchmarks to run, `table DIRECTORY` reads what they measured.
+//! twice: `list` names the benchmarks to run, `table DIRECTORY` reads what they measured. `attestations`, for `scripts/bench audit`,
+//! says how many attestations a block has room for, by what is declared.
 //!
 //! Each was executed in wasm, in the worst state there can be, while a proof of what it read was recorded. Declared
 //! weights include a price for each access to the database; `computation` is what is declared for everything else.
@@ -292,11 +293,40 @@ fn list() {
     }
 }
 
+/// How many attestations a block takes in calls as full as they may be, and what the chain takes of them.
+fn attestations() {
+    let scenarios = scenarios();
+    let full = scenarios.iter().find(|scenario| scenario.benchmark == "submit_attestations").unwrap();
+    let (Work::Call(call), [each]) = (&full.work, full.size) else { panic!("it is a call of so many") };
+    let transaction = transaction(call.clone());
+    let (weight, bytes) = (transaction.get_dispatch_info().total_weight(), transaction.encoded_size() as u64);
+    let room = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_total.unwrap();
+    let length = u64::from(*RuntimeBlockLength::get().max.get(DispatchClass::Normal));
+    let calls = [
+        room.ref_time() / weight.ref_time(),
+        room.proof_size().checked_div(weight.proof_size()).unwrap_or(u64::MAX),
+        length / bytes,
+    ];
+    let fit = calls.into_iter().min().unwrap();
+    println!(
+        "a call of {each} attestations: {:.1} ms declared of {:.0} that transactions have in a block, {} KiB",
+        weight.ref_time() as f64 / MS,
+        room.ref_time() as f64 / MS,
+        bytes.div_ceil(1_024),
+    );
+    println!("a block has room for {fit} such calls: {} attestations", fit * each);
+    let bucket: u32 = <Runtime as pallet_arion::Config>::MaxAttestations::get();
+    let blocks: u32 = <Runtime as pallet_arion::Config>::AttestationBucketBlocks::get();
+    println!("the chain takes {bucket} in a bucket of {blocks} blocks, from all wardens together");
+    println!("bench audit, chain: {} of 1 targets met", u32::from(fit * each >= u64::from(bucket)));
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["list"] => list(),
         ["table", results] => table(Path::new(results)),
-        _ => panic!("usage: largest list | largest table DIRECTORY"),
+        ["attestations"] => attestations(),
+        _ => panic!("usage: largest list | largest table DIRECTORY | largest attestations"),
     }
 }

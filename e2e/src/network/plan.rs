@@ -15,6 +15,8 @@ pub(super) const CHAIN_POLL: &str = "1s";
 const REPAIR_CENSUS: &str = "15s";
 /// How often the gateway says what miners served: weights of local networks are computed every few minutes.
 const STATEMENT_INTERVAL: &str = "10s";
+/// How often a gateway that drops dead lines commits to its ledger.
+const COMMITTED_EVERY: &str = "10s";
 /// Blocks for which a map is told before it is voted for.
 const ANNOUNCE_BLOCKS: &str = "2";
 /// Space that a miner offers; all offer the same.
@@ -197,6 +199,11 @@ impl Network {
             options.push(("billing-interval", interval.clone()));
             // Stories that bill compare every byte of the ledger with what somebody pays for: it is put into no bucket there.
             options.push(("ledger-bucket=", String::new()));
+        }
+        if let Some(time) = &self.drops_dead_after {
+            options.push(("billing-account-file", text(&self.account_file(name))?));
+            options.push(("billing-interval", COMMITTED_EVERY.to_owned()));
+            options.push(("ledger-keep-dead", time.clone()));
         }
         let (address, http) = (format!("http://{endpoint}"), local(self.ports.gateway_http()));
         self.plan_daemon(Daemon {

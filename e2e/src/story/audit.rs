@@ -3,6 +3,8 @@
 //! A miner offers more space: that makes a new map, and with it the end of the epoch. The length of a bucket later (100 blocks,
 //! 5 minutes here) the chain-submitter makes the bundle.
 
+mod ledger;
+
 use std::{
     path::Path,
     process::ExitCode,
@@ -37,11 +39,6 @@ const POLL: Duration = Duration::from_secs(2);
 /// Twice what miners offer otherwise.
 const MORE_CAPACITY: &str = "32GiB";
 const OBJECT_BYTES: usize = 4 << 20;
-/// More stripes, of 30 shards each, than a segment of the ledger has lines for.
-const STRIPES: u64 = SEGMENT_LINES / 30 + 4;
-/// Lines of a full segment of the ledger.
-const SEGMENT_LINES: u64 = 4_096;
-const SEGMENT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How the story is told.
 #[derive(clap::Args, Debug)]
@@ -60,13 +57,13 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (mut network, _lock) =
-        begin("audit", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    let (mut network, lock) = begin("audit", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     network.make_bundles();
+    network.drop_dead_lines_after(ledger::KEEP_DEAD);
     let mut stage = Stage { network, report: Report::new("audit"), progress };
     let told = within(DEADLINE, tell(&mut stage)).await;
     let Stage { report, progress, network, .. } = stage;
-    Ok(end(network, report, &progress, told).await)
+    Ok(end(network, &lock, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
@@ -104,40 +101,8 @@ async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let (code, told) = verify(stage, &[&epoch, "--save", &saved_text]).await?;
     told_of_all(stage, code, &told, &committed);
     spoil(stage, &epoch, &saved, &committed).await?;
-    ledger(stage).await
-}
-
-/// Stores small objects until a segment of the gateway's ledger is full, and verifies that without asking the gateway.
-async fn ledger(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.report.step(
-        5,
-        "so many stripes that a segment of the ledger is full: anybody verifies it without asking the gateway for it",
-    );
-    let gateway = stage.network.node_id("gateway")?;
-    let access = stage.network.s3()?.clone();
-    let place = format!("{}/arion-ledger", access.endpoint);
-    let file = stage.network.layout().of("files").join("small");
-    std::fs::write(&file, b"a stripe of its own")?;
-    // One after the other, so that each has a stripe.
-    client::s3(&access, &["store-many", path(&file)?, "audited", &STRIPES.to_string()]).await?;
-    let begun = Instant::now();
-    let (ws, id) = (stage.network.ws(), gateway.to_string());
-    let told = loop {
-        let command = ["--json", "--node", &ws, "ledger", "verify", &id, "--segments", &place];
-        let output = client::arion(&command).await?;
-        match serde_json::from_slice::<Value>(&output.stdout) {
-            Ok(told) => break told,
-            Err(_) if begun.elapsed() < SEGMENT_DEADLINE => sleep(POLL).await,
-            Err(_) => {
-                bail!("arion ledger verify: {}", String::from_utf8_lossy(&output.stderr).trim())
-            }
-        }
-    };
-    stage.report.check(
-        format!("arion ledger verify --segments: {} lines, {} findings", told["lines"], told["found"]),
-        told["found"] == 0 && told["lines"].as_u64() >= Some(SEGMENT_LINES),
-    );
-    Ok(())
+    ledger::full(stage).await?;
+    ledger::dropped(stage).await
 }
 
 async fn store(stage: &mut Stage) -> anyhow::Result<()> {

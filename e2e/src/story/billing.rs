@@ -64,14 +64,14 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (mut network, _lock) =
+    let (mut network, lock) =
         begin("billing", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     network.bill("2s");
     let client = Account::from_seed(rand::random())?;
     let mut stage = Stage { network, report: Report::new("billing"), progress, client };
     let told = within(DEADLINE, tell(&mut stage)).await;
     let Stage { report, progress, network, .. } = stage;
-    Ok(end(network, report, &progress, told).await)
+    Ok(end(network, &lock, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

@@ -66,8 +66,7 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (network, _lock) =
-        begin("chain", arguments.base_port, Options { miners: 0, validators: VALIDATORS })?;
+    let (network, lock) = begin("chain", arguments.base_port, Options { miners: 0, validators: VALIDATORS })?;
     let mut stage = Stage { network, report: Report::new("chain"), progress };
 
     let told = within(DEADLINE, tell(&mut stage)).await;
@@ -76,7 +75,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     stop(&mut stage).await;
     let Stage { report, progress, network } = stage;
-    Ok(conclude(&network, &report, &progress))
+    Ok(conclude(&network, &lock, &report, &progress))
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

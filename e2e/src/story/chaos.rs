@@ -87,7 +87,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let progress = Progress::start();
     let options = Options { miners: arguments.miners, validators: 1 };
-    let (mut network, _lock) = begin("chaos", arguments.base_port, options)?;
+    let (mut network, lock) = begin("chaos", arguments.base_port, options)?;
     network.repair_at_once();
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     show(&format!("chaos: {} minutes, seed {seed}\n", arguments.minutes));
@@ -96,7 +96,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let told = within(chaos + OVERHEAD, tell(&mut stage, arguments, chaos, seed)).await;
     let Stage { report, progress, network } = stage;
     let verdict = told.as_ref().ok().cloned();
-    let code = end(network, report, &progress, told.map(|_| ())).await;
+    let code = end(network, &lock, report, &progress, told.map(|_| ())).await;
     if let Some(Verdict { acknowledged, lost, corrupt, wrong, .. }) = verdict {
         show(&format!("chaos: acknowledged {acknowledged}, lost {lost}, corrupt {corrupt}, wrong {wrong}\n"));
     }

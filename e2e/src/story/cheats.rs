@@ -107,11 +107,11 @@ impl Expected {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (network, _lock) = begin("cheats", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    let (network, lock) = begin("cheats", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     let mut stage = Stage { network, report: Report::new("cheats"), progress };
     let told = within(DEADLINE, tell(&mut stage)).await;
     let Stage { report, progress, network, .. } = stage;
-    Ok(end(network, report, &progress, told).await)
+    Ok(end(network, &lock, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

@@ -70,7 +70,7 @@ pub async fn run(arguments: &Arguments, name: &str) -> anyhow::Result<ExitCode> 
     };
     let options = Options { miners: arguments.miners, validators: 1 };
     let mut network = Network::new(layout, ports, options);
-    let _lock = network.take(true)?;
+    let lock = network.take(true)?;
 
     if let Some(file) = &arguments.file {
         std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -96,7 +96,7 @@ pub async fn run(arguments: &Arguments, name: &str) -> anyhow::Result<ExitCode> 
     }
     stop(&mut stage).await;
     let Stage { report, progress, network, .. } = stage;
-    Ok(conclude(&network, &report, &progress))
+    Ok(conclude(&network, &lock, &report, &progress))
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

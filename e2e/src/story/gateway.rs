@@ -64,14 +64,14 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (mut network, _lock) =
+    let (mut network, lock) =
         begin("gateway", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     network.take_snapshots();
     network.collect_orphans_after(orphans::RETENTION.to_owned());
     let mut stage = Stage { network, report: Report::new("gateway"), progress };
     let told = within(DEADLINE, tell(&mut stage, arguments)).await;
     let Stage { report, progress, network } = stage;
-    Ok(end(network, report, &progress, told).await)
+    Ok(end(network, &lock, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage, arguments: &Arguments) -> anyhow::Result<()> {

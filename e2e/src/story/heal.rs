@@ -88,7 +88,7 @@ struct Object {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
     let options = Options { miners: MINERS, validators: SERVICES };
-    let (mut network, _lock) = begin("heal", arguments.base_port, options)?;
+    let (mut network, lock) = begin("heal", arguments.base_port, options)?;
     network.repair_at_once();
     network.repair_at_rate(REPAIR_RATE.to_owned());
     network.leave_out_after(OUT_AFTER.to_owned());
@@ -98,7 +98,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let family = arguments.family.unwrap_or_else(|| rand::random_range(1..=MINERS / 2));
     let told = within(DEADLINE, tell(&mut stage, family - 1)).await;
     let Stage { report, progress, network, .. } = stage;
-    Ok(end(network, report, &progress, told).await)
+    Ok(end(network, &lock, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage, family: u16) -> anyhow::Result<()> {

@@ -52,7 +52,7 @@ pub struct Arguments {
 /// Tells the story on a network of its own. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (mut network, _lock) =
+    let (mut network, lock) =
         begin("marketplace", arguments.base_port, Options { miners: 0, validators: arguments.validators })?;
     let mut report = Report::new("marketplace");
 
@@ -63,7 +63,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Err(error) = network.stop().await {
         report.error("stopping", &error);
     }
-    Ok(conclude(&network, &report, &progress))
+    Ok(conclude(&network, &lock, &report, &progress))
 }
 
 async fn form_and_tell(

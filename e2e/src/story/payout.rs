@@ -87,12 +87,12 @@ pub struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
     let options = Options { miners: MINERS, validators: arguments.validators };
-    let (mut network, _lock) = begin("payout", arguments.base_port, options)?;
+    let (mut network, lock) = begin("payout", arguments.base_port, options)?;
     network.bill("2s");
     network.put_behind_proxies(2);
     let mut report = Report::new("payout");
     let told = within(DEADLINE, tell(&mut network, &mut report, progress)).await;
-    Ok(end(network, report, &progress, told).await)
+    Ok(end(network, &lock, report, &progress, told).await)
 }
 
 async fn tell(network: &mut Network, report: &mut Report, progress: Progress) -> anyhow::Result<()> {

@@ -74,8 +74,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let progress = Progress::start();
-    let (mut network, _lock) =
-        begin("relay", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
+    let (mut network, lock) = begin("relay", arguments.base_port, Options { miners: MINERS, validators: 1 })?;
     let ports = *network.ports();
     let nat = Nat::new(ports.miner_http(MINER), Mapping::EndpointIndependent)?;
     let forward = forward(ports.spare(), ports.node_rpc(0)).await?;
@@ -96,7 +95,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     stage.report.check_result("every process ends when it is told to", stopped);
     forward.abort();
     let Stage { report, progress, network, .. } = stage;
-    Ok(conclude(&network, &report, &progress))
+    Ok(conclude(&network, &lock, &report, &progress))
 }
 
 /// Lets the one behind the NAT reach the JSON-RPC of the chain node, which listens on loopback.

@@ -55,11 +55,11 @@ struct Stage {
 /// Tells the story. The exit code says whether every check held.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::start();
-    let (network, _lock) = begin("submitter", arguments.base_port, Options { miners: 0, validators: 1 })?;
+    let (network, lock) = begin("submitter", arguments.base_port, Options { miners: 0, validators: 1 })?;
     let mut stage = Stage { network, report: Report::new("submitter"), progress };
     let told = within(DEADLINE, tell(&mut stage)).await;
     let Stage { report, progress, network, .. } = stage;
-    Ok(end(network, report, &progress, told).await)
+    Ok(end(network, &lock, report, &progress, told).await)
 }
 
 async fn tell(stage: &mut Stage) -> anyhow::Result<()> {

@@ -1,15 +1,26 @@
 //! Step 5: the gateway's disk is lost. What is left is a copy of its account key, its owner's key, and the chain.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arion_types::NodeId;
 use serde_json::Value;
 
 use super::{BUCKET, Stage, path, s3, until_part_of_it_is_stored};
-use crate::{layout::make, network::registration::run, story::client};
+use crate::{
+    http,
+    layout::make,
+    network::{local, registration::run},
+    story::client,
+};
 
 const GATEWAY: &str = "gateway";
+/// For miners to say what they have.
+const CONFIRMED_DEADLINE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_secs(1);
 
 /// The node id of the gateway that was lost.
 pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<NodeId> {
@@ -53,6 +64,8 @@ pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<NodeId> {
     stage.report.check("its node key is another one", stage.network.node_id(GATEWAY)? != lost);
     stage.network.start_healthy(&[GATEWAY.to_owned()]).await?;
 
+    let lines = until_confirmed(stage).await?;
+    stage.report.check(format!("miners have confirmed what its ledger names: {lines} lines"), lines > 0);
     let back = path(&files.join("back"))?.to_owned();
     let small = s3(stage, &["get", BUCKET, "small", &back]).await?;
     let wanted = blake3::hash(b"acknowledged").to_hex().to_string();
@@ -68,6 +81,23 @@ pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<NodeId> {
     let wanted = blake3::hash(b"stored by the new gateway").to_hex().to_string();
     stage.report.check("it stores and reads what is new", new["blake3"].as_str() == Some(wanted.as_str()));
     Ok(lost)
+}
+
+/// Waits until no receipt of the snapshot waits for its miner; how many lines the ledger has then.
+async fn until_confirmed(stage: &Stage) -> anyhow::Result<u64> {
+    let address = local(stage.network.ports().gateway_http());
+    let begun = Instant::now();
+    loop {
+        let lines = http::metric(&address, "arion_gateway_ledger_entries").await?;
+        let waiting = http::metric(&address, "arion_gateway_shards_unconfirmed").await?;
+        if lines > 0 && waiting == 0 {
+            return Ok(lines);
+        }
+        if begun.elapsed() > CONFIRMED_DEADLINE {
+            bail!("{waiting} receipts are not confirmed after {} s", CONFIRMED_DEADLINE.as_secs());
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 async fn put(stage: &Stage, key: &str, body: &[u8]) -> anyhow::Result<()> {
