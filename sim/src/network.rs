@@ -16,7 +16,7 @@ use std::{
 
 use arion_net::{CallError, DialError, MemoryNetwork, MemoryTransport, PeerAddr, Service, Transport};
 use arion_protocol::{ErrorCode, Request, Response};
-use arion_types::NodeId;
+use arion_types::{NodeId, ShardHash};
 use async_trait::async_trait;
 use bytes::Bytes;
 use codec::Encode;
@@ -309,7 +309,8 @@ impl Transport for Way {
         }
         let (_open, number) = Open::new(&self.network);
         let (from, to, name) = (&self.host, host_of(&peer.endpoint), name(&request));
-        trace!("call {number} {from} > {to} {name} {}", body.len());
+        let shard = shard_of(&request).map_or_else(String::new, |shard| format!(" of {}", short(&shard)));
+        trace!("call {number} {from} > {to} {name} {}{shard}", body.len());
         let carried = tokio::time::timeout(deadline, self.carry(peer, request, body)).await;
         if self.life.is_over() {
             std::future::pending::<()>().await;
@@ -320,6 +321,24 @@ impl Transport for Way {
             Err(error) => trace!("call {number} {from} < {to} {name}: {error}"),
         }
         outcome
+    }
+}
+
+/// An address as it stands in traces.
+pub fn short(shard: &ShardHash) -> String {
+    hex::encode(&shard.0[..4])
+}
+
+/// The shard that a call is about, if it is about one.
+fn shard_of(request: &Request) -> Option<ShardHash> {
+    match request {
+        Request::Store(signed) | Request::Delete(signed) | Request::Restore(signed) => {
+            Some(signed.command.shard)
+        }
+        Request::Fetch { shard } | Request::FetchRange { shard, .. } | Request::Challenge { shard, .. } => {
+            Some(*shard)
+        }
+        _ => None,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     life::Life,
     load::{Oracle, expires},
     miner::{self, Manner, Miner},
-    network::{Network, Weather},
+    network::{Network, Weather, short},
     outside,
     trace::trace,
     validator::Validator,
@@ -87,6 +87,9 @@ const MINER_BYTES_MAX: usize = 2 << 20;
 const DAEMON_BYTES_MAX: usize = 6 << 20;
 
 /// How a census went.
+/// Shards that nobody refers to that a census names.
+const ORPHANS_TOLD: usize = 3;
+
 #[derive(Debug, Default)]
 pub struct Census {
     pub shards: usize,
@@ -305,8 +308,15 @@ impl World {
                 }
             }
         }
-        let held = self.miners.iter().flat_map(Miner::shards);
-        census.orphans = held.filter(|shard| !wanted.contains(shard)).count();
+        for miner in &self.miners {
+            for orphan in miner.shards().into_iter().filter(|shard| !wanted.contains(shard)) {
+                census.orphans += 1;
+                // More are left behind by intent.
+                if census.orphans <= ORPHANS_TOLD {
+                    trace!("nobody refers to {} on {}", short(&orphan), miner.place.name());
+                }
+            }
+        }
         Ok(census)
     }
 

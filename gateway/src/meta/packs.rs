@@ -3,11 +3,13 @@
 //! References decide whether a stripe is kept (`STRIPES`); what is here only finds the manifests to rewrite. A part of an upload
 //! that is not completed refers to its stripe without being a member; such a stripe stays until the upload ends.
 
-use arion_types::StripeId;
+use std::collections::HashSet;
+
+use arion_types::{ShardHash, StripeId};
 
 use super::{
-    Hash, MANIFESTS, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction, equal, occupancy,
-    occupancy::PACKED_FOR, stripes,
+    DELETES, Hash, MANIFESTS, MISSING, Meta, MetaError, ReadableTable, TableDefinition, WriteTransaction,
+    equal, occupancy, occupancy::PACKED_FOR, receipts::RECEIPTS, stripes,
 };
 use crate::manifest::{Manifest, ManifestId, StripeRecord};
 
@@ -114,6 +116,26 @@ impl Meta {
                 found.push((StripeId(id), Some(Holed { record, live })));
             }
             Ok(found)
+        })
+        .await
+    }
+
+    /// Whether any stripe has a shard at one of these addresses, or had one that is still to be deleted.
+    pub async fn has_shards(&self, shards: HashSet<ShardHash>) -> Result<bool, MetaError> {
+        self.index_all_receipts().await?;
+        self.read(move |transaction| {
+            let (missing, deletes) = (transaction.open_table(MISSING)?, transaction.open_table(DELETES)?);
+            let receipts = transaction.open_table(RECEIPTS)?;
+            for shard in shards {
+                let places = || (shard.0, 0)..=(shard.0, u8::MAX);
+                if receipts.range(places())?.next().is_some()
+                    || missing.range(places())?.next().is_some()
+                    || deletes.range(places())?.next().is_some()
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
         .await
     }

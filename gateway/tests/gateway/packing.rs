@@ -327,3 +327,39 @@ async fn holes_are_reclaimed_and_what_is_left_stays_readable() {
     stop.trigger();
     work.await.unwrap();
 }
+
+/// The ledger, audits and deletions know a shard by its address: what is done to one stripe would be done to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_of_what_moved_shares_no_shard_with_those_it_came_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid_with(directory.path(), reclaiming());
+    bucket(&grid).await;
+    // So short that all stripes have shards of the same length. What is left is at the front of it, as it is of what it came from.
+    let parts = write_together(&grid, vec![sample(150), sample(160), sample(170)]).await;
+    assert_eq!(stripes_of(&parts), 1);
+    let mut before = vec![parts[0].stripes[0].clone()];
+    let front = parts.iter().position(|part| part.offset == 0).unwrap();
+    let plain = sample(150 + 10 * front);
+    for (number, part) in parts.iter().enumerate() {
+        enter(&grid, &number.to_string(), part.clone()).await;
+    }
+    network::let_go(&grid, &parts[0]).await;
+    let behind: Vec<_> = (0..3).filter(|number| *number != front).collect();
+    for number in behind {
+        remove(&grid, &number.to_string()).await;
+    }
+    let stop = Shutdown::new();
+    let work = tokio::spawn(grid.clone().upkeep(stop.clone()));
+    eventually("what is left moved", async || {
+        part_of(&grid, &front.to_string()).await.stripes != [before[0].clone()]
+    })
+    .await;
+    let part = part_of(&grid, &front.to_string()).await;
+    assert_eq!(read(&grid, &part, 0..plain.len() as u64).await.unwrap(), plain);
+    before.extend(part.stripes);
+    let shards: std::collections::HashSet<_> = before.iter().flat_map(|stripe| &stripe.hashes).collect();
+    assert_eq!(shards.len(), 60);
+    stop.trigger();
+    work.await.unwrap();
+}
