@@ -210,7 +210,8 @@ impl State {
         next.block = BlockRef { number, hash: hash(number) };
         for record in block.records {
             // Of what the chain checks, as much as honest wardens need.
-            if self.known.insert(record.signature) {
+            let is_registered = next.registry.wardens.contains(&NodeId(record.warden_pubkey));
+            if is_registered && self.known.insert(record.signature) {
                 self.records.push(record);
             }
         }

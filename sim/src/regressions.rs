@@ -4,7 +4,7 @@
 //! (docs/simulator.md, "What it found").
 
 /// What was found, the scenario, the seed.
-pub const REGRESSIONS: [(&str, &str, u64); 9] = [
+pub const REGRESSIONS: [(&str, &str, u64); 11] = [
     ("a-warden-behind-the-chain-accuses-nobody", "chain-lag", 1),
     ("a-warden-behind-the-chain-accuses-nobody", "chain-lag", 3),
     ("deletions-nobody-will-answer-are-given-up", "lose-family", 5),
@@ -14,4 +14,6 @@ pub const REGRESSIONS: [(&str, &str, u64); 9] = [
     ("what-a-lost-gateway-had-deleted-is-in-no-ledger", "recover", 2),
     ("what-a-lost-gateway-had-deleted-is-in-no-ledger", "recover", 4),
     ("what-a-lost-gateway-had-deleted-is-in-no-ledger", "recover", 9),
+    ("no-two-stripes-have-the-same-shard", "repeated-write", 46),
+    ("who-lied-is-contradicted-before-it-lies-again", "lying-warden", 31),
 ];

@@ -9,6 +9,7 @@ use super::{Scenario, no_verdict};
 use crate::{
     host::{Place, Role},
     miner::Manner,
+    network::short,
     world::{Plan, World},
 };
 
@@ -72,6 +73,10 @@ pub fn scenarios() -> Vec<Scenario> {
                     world.crash(liar, false);
                     // The others look at what it found.
                     world.until(Duration::from_secs(900), contradicted).await;
+                    // Who is convicted is a warden no longer: it would start to lie again as everything heals.
+                    world.chain.register(|registry| {
+                        registry.wardens.remove(&liar.node());
+                    });
                     Ok(())
                 })
             },
@@ -104,7 +109,8 @@ fn contradicted(world: &World) -> anyhow::Result<()> {
         });
         ensure!(
             is_seen || !miner.holds(&shard),
-            "nobody contradicts what the lying warden says of {}",
+            "nobody contradicts what the lying warden says of {} on {}",
+            short(&shard),
             miner.place.name()
         );
     }
