@@ -8,7 +8,8 @@
 //! - Needs no key of an object: shards are copied, or computed from any k others, and compared with their addresses.
 //! - Takes nothing from a miner that another may need: the only deletion is that of what was just written, when its gateway says
 //!   that the stripe was deleted meanwhile. Surplus copies are its gateway's to release.
-//! - One stripe that cannot be repaired does not keep others waiting, nor do the stripes of one gateway those of another (`queue`).
+//! - One stripe that cannot be repaired does not keep others waiting, nor do the stripes of one gateway those of another (`queue`), nor a
+//!   ledger that is not read to its end the stripes of others (`walk`).
 //! - What lines say that are not so makes no work without end: what was found out is remembered (`aside`), and a receipt that was given once
 //!   is told again, not asked for again (`told`).
 //!
@@ -183,17 +184,21 @@ impl Repair {
     /// Walks when there is a reason to.
     async fn watch(self: &Arc<Self>) {
         let (mut epoch, mut census_at, mut online) = (0, Instant::now(), None::<BTreeSet<NodeId>>);
-        let mut orphans_at = Instant::now();
+        let (mut orphans_at, mut read) = (Instant::now(), BTreeSet::new());
         loop {
             let now_online = self.online();
             // At first nobody was heard yet: that is no return.
             let returned = online.replace(now_online).is_some_and(|before| {
                 !before.is_empty() && online.as_ref().is_some_and(|now| !now.is_subset(&before))
             });
-            if let Some(map) = self.map().filter(|_| self.ledgers_are_read()) {
-                if map.epoch != epoch {
-                    epoch = map.epoch;
-                    self.queue().forget_waits();
+            let now_read = self.read_ledgers();
+            if let Some(map) = self.map().filter(|_| !now_read.is_empty()) {
+                let is_new_map = map.epoch != epoch;
+                if is_new_map || !now_read.is_subset(&read) {
+                    (epoch, read) = (map.epoch, now_read);
+                    if is_new_map {
+                        self.queue().forget_waits();
+                    }
                     self.census(&map, false).await;
                     census_at = Instant::now();
                 }
@@ -300,9 +305,10 @@ impl Repair {
         }
     }
 
-    /// Whether every ledger was read to its end, or gives nothing now: half of one would make stripes look damaged.
-    fn ledgers_are_read(&self) -> bool {
-        self.followers.iter().all(|follower| matches!(follower.reach(), Reach::Complete | Reach::Silent))
+    /// Gateways whose ledger was read to its end, or that give nothing now: half of one would make its stripes look damaged.
+    fn read_ledgers(&self) -> BTreeSet<NodeId> {
+        let is_read = |follower: &&Arc<Follower>| matches!(follower.reach(), Reach::Complete | Reach::Silent);
+        self.followers.iter().filter(is_read).map(|follower| follower.gateway()).collect()
     }
 
     fn online(&self) -> BTreeSet<NodeId> {

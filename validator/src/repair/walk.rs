@@ -67,10 +67,11 @@ impl Tally {
 }
 
 impl Repair {
-    /// Looks at all stripes, and queues those that are not whole.
+    /// Looks at all stripes of which a gateway's ledger is known, and queues those that are not whole.
     pub(super) async fn walk(self: &Arc<Self>, map: &CurrentMap, asks: bool) -> Result<Tally, StoreError> {
         let mut tally = Tally::default();
         let mut after = None;
+        let read = self.read_ledgers();
         loop {
             let holdings = self.holdings.clone();
             let Ok(page) = arion_daemon::work::blocking(move || page_of(&holdings, after)).await else {
@@ -79,6 +80,10 @@ impl Repair {
             let (mut page, pending) = page?;
             let is_last = page.len() < PAGE;
             after = page.last().map(|stripe| stripe.id);
+            // One is enough: others may say of the stripe whatever they like.
+            page.retain(|stripe| {
+                stripe.places.is_empty() || stripe.gateways.iter().any(|it| read.contains(it))
+            });
             for stripe in &mut page {
                 with_pending(stripe, pending.get(&stripe.id).map_or(&[], Vec::as_slice));
             }

@@ -1,9 +1,18 @@
 //! Gateways that say what is not so.
 
-use arion_protocol::ErrorCode;
-use arion_types::StripeId;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
 
-use super::world::World;
+use arion_net::Service;
+use arion_protocol::{ErrorCode, LedgerEntry, LedgerRecord, Request, Response, limits::LEDGER_ENTRIES_MAX};
+use arion_types::{NodeId, ShardHash, StripeId};
+use async_trait::async_trait;
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+
+use super::world::{World, eventually};
 
 /// The simulator's `lying-gateway` 5 and 6: the service looked into the stripe at every census, for ever, and sent its miners what they had.
 #[tokio::test]
@@ -133,4 +142,53 @@ async fn what_a_miner_has_not_any_more_is_not_told_again() {
     assert_eq!(world.gateway.moved(), 10 + 9 + 1, "the nine that are there, and the one that is made again");
     assert_eq!(again.census(true).await.whole(), 1);
     world.check_all_in_place(&[]).await;
+}
+
+/// Gives the first page of a ledger, and whatever is asked behind it never.
+struct HalfALedger(Vec<LedgerRecord>, AtomicBool);
+
+#[async_trait]
+impl Service for HalfALedger {
+    async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
+        let (after, limit) = match request {
+            Request::LedgerFrom { after, limit, .. } => (after, limit),
+            Request::Relocated { .. } => return (Response::Relocated { wanted: true }, Bytes::new()),
+            _ => return (Response::error(ErrorCode::Unsupported, ""), Bytes::new()),
+        };
+        if after > 0 && !self.1.load(SeqCst) {
+            return (Response::error(ErrorCode::Unavailable, ""), Bytes::new());
+        }
+        let lines = (1..).zip(&self.0).skip(after as usize).take(usize::from(limit));
+        let lines = lines.map(|(sequence, record)| LedgerEntry { sequence, record: *record });
+        (Response::LedgerLines(lines.collect()), Bytes::new())
+    }
+}
+
+/// What is half known of one gateway looks damaged and is left alone; the stripes of the others are repaired.
+#[tokio::test]
+async fn a_gateway_that_gives_half_of_its_ledger_keeps_nobody_but_itself_waiting() {
+    let world = World::new(48);
+    let (theirs, ours) = (world.upload(1, 4_000, 20).await, world.upload(2, 4_000, 20).await);
+    let mut of_another = world.gateway.take_lines(20);
+    let behind = of_another.split_off(10);
+    of_another.resize(usize::from(LEDGER_ENTRIES_MAX), LedgerRecord::Deleted { shard: ShardHash([9; 32]) });
+    of_another.extend(behind);
+    let another = Arc::new(HalfALedger(of_another, AtomicBool::new(false)));
+    let gateway = world.add_gateway(&SigningKey::from_bytes(&[250; 32]), another.clone());
+    let service = world.service();
+    assert_eq!(service.sync_all().await, [gateway]);
+    let found = service.census(true).await;
+    assert_eq!((found.whole(), found.degraded(), found.missing.get(&10)), (0, 1, Some(&1)), "{found:?}");
+    assert_eq!((service.drain().await, service.shards()), (vec![], 10));
+    world.check_all_in_place(&[theirs]).await;
+    // By itself as well; and the other's as soon as all of its ledger is known.
+    let more = world.upload(3, 4_000, 20).await;
+    assert_eq!(service.sync_all().await, [gateway]);
+    let running = service.run();
+    eventually("what is not of that gateway is whole", || world.is_whole(&[theirs])).await;
+    assert_eq!(world.in_place(&theirs).len(), 20);
+    another.1.store(true, SeqCst);
+    eventually("what is of that gateway is in place", || world.in_place(&theirs).len() == 30).await;
+    assert!(ours != more);
+    running.abort();
 }

@@ -147,6 +147,8 @@ pub(super) struct World {
     stripes: Mutex<BTreeMap<StripeId, Shards>>,
     order: Mutex<Vec<StripeId>>,
     stores_of_services: [TempDir; SERVICES],
+    /// Gateways that services made from now on follow, too.
+    others: Mutex<Vec<PeerAddr>>,
 }
 
 impl World {
@@ -178,6 +180,7 @@ impl World {
             stripes: Mutex::default(),
             order: Mutex::default(),
             stores_of_services: std::array::from_fn(|_| tempfile::tempdir().unwrap()),
+            others: Mutex::default(),
         };
         world.connect_gateway();
         (0..count).for_each(|uid| world.wipe(uid));
@@ -224,6 +227,15 @@ impl World {
         let mut registry = (*before.registry).clone();
         registry.gateways.insert(gateway);
         self.source.set(Snapshot { registry: Arc::new(registry), ..(*before).clone() });
+    }
+
+    /// One more gateway is registered and followed.
+    pub(super) fn add_gateway(&self, key: &SigningKey, gateway: Arc<dyn Service>) -> NodeId {
+        let (node_id, endpoint) = (node_id(key), "another-gateway:1".to_owned());
+        self.register_gateway(node_id);
+        self.memory.listen(endpoint.clone(), node_id, gateway);
+        self.others.lock().unwrap().push(PeerAddr { node_id, endpoint });
+        node_id
     }
 
     /// The shards of a stripe by position.
@@ -422,19 +434,23 @@ impl World {
         let transport: Arc<dyn Transport> = Arc::new(self.memory.transport(node_id(&key)));
         let holdings = open(&self.stores_of_services[usize::from(number)]);
         let metrics = Metrics::default();
-        let follower = Arc::new(Follower::new(
-            PeerAddr { node_id: node_id(&gateway_key()), endpoint: GATEWAY.into() },
-            transport.clone(),
-            Arc::new(HoldingsBook(holdings.clone())),
-            Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(self.view.clone()))),
-            metrics.ledgers.clone(),
-        ));
+        let follows = |gateway: PeerAddr| {
+            Arc::new(Follower::new(
+                gateway,
+                transport.clone(),
+                Arc::new(HoldingsBook(holdings.clone())),
+                Arc::new(tokio::sync::Mutex::new(ReceiptChecker::new(self.view.clone()))),
+                metrics.ledgers.clone(),
+            ))
+        };
+        let follower = follows(PeerAddr { node_id: node_id(&gateway_key()), endpoint: GATEWAY.into() });
+        let others = self.others.lock().unwrap().iter().cloned().map(follows).collect::<Vec<_>>();
         let repair = Repair::new(Parts {
             key: key.clone(),
             view: self.view.clone(),
-            transport,
-            holdings,
-            followers: vec![follower.clone()],
+            transport: transport.clone(),
+            holdings: holdings.clone(),
+            followers: [&[follower.clone()], &others[..]].concat(),
             liveness: Arc::new(Mutex::new(Liveness::new(GENESIS, Duration::from_secs(30)))),
             health: Health::new("test", "0"),
             last_census: Default::default(),
@@ -448,7 +464,7 @@ impl World {
                 orphan_age: Duration::ZERO,
             },
         });
-        Running { key, repair, follower }
+        Running { key, repair, follower, others }
     }
 }
 
@@ -477,6 +493,7 @@ pub(super) struct Running {
     key: SigningKey,
     repair: Arc<Repair>,
     follower: Arc<Follower>,
+    others: Vec<Arc<Follower>>,
 }
 
 impl Running {
@@ -510,6 +527,17 @@ impl Running {
 
     pub(super) async fn sync(&self) {
         self.follower.sync().await.unwrap();
+    }
+
+    /// Reads the ledgers of all gateways, and says which could not be read.
+    pub(super) async fn sync_all(&self) -> Vec<NodeId> {
+        let mut failed = Vec::new();
+        for follower in [&self.follower].into_iter().chain(&self.others) {
+            if follower.sync().await.is_err() {
+                failed.push(follower.gateway());
+            }
+        }
+        failed
     }
 
     pub(super) async fn census(&self, asks: bool) -> Tally {
@@ -601,6 +629,10 @@ impl Running {
     /// Runs by itself.
     pub(super) fn run(self) -> tokio::task::JoinHandle<()> {
         tokio::spawn(async move {
+            let mut others = tokio::task::JoinSet::new();
+            for follower in self.others {
+                others.spawn(async move { follower.run(Duration::from_millis(50)).await });
+            }
             tokio::select! {
                 () = self.repair.run() => {}
                 () = self.follower.run(Duration::from_millis(50)) => {}

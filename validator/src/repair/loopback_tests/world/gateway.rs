@@ -45,6 +45,11 @@ impl Gateway {
         self.lines.lock().unwrap().len()
     }
 
+    /// Gives away its first lines.
+    pub(in crate::repair::loopback_tests) fn take_lines(&self, count: usize) -> Vec<LedgerRecord> {
+        self.lines.lock().unwrap().drain(..count).collect()
+    }
+
     /// Receipts that repair brought.
     pub(in crate::repair::loopback_tests) fn moved(&self) -> usize {
         *self.moved.lock().unwrap()
