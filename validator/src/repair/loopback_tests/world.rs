@@ -450,7 +450,7 @@ impl World {
             view: self.view.clone(),
             transport: transport.clone(),
             holdings: holdings.clone(),
-            followers: [&[follower.clone()], &others[..]].concat(),
+            followers: [&follower].into_iter().chain(&others).cloned().collect(),
             liveness: Arc::new(Mutex::new(Liveness::new(GENESIS, Duration::from_secs(30)))),
             health: Health::new("test", "0"),
             last_census: Default::default(),
