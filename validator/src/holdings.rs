@@ -4,16 +4,16 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `claims` | shard (32 bytes), miner (32), gateway (32) | size (u32), stripe (32) |
-//! | `stripes` | stripe (32) | SCALE row (`stripes.rs`) |
+//! | `ledger-stripes` | stripe (32), gateway (32) | SCALE row (`stripes.rs`) |
 //! | `held` | miner (32), gateway (32) | bytes (u64) |
 //! | `served` | miner (32), gateway (32) | SCALE `arion_ledger::Statements` |
-//! | `pending` | stripe (32), shard (32), miner (32) | SCALE `SignedReceipt`: told, not in a ledger yet (`pending.rs`) |
+//! | `ledger-pending` | stripe (32), gateway (32), shard (32), miner (32) | SCALE `SignedReceipt`: told, not in the ledger yet (`pending.rs`) |
 //! | `named` | shard (32 bytes), gateway (32) | nothing |
 //! | `cursors` | gateway (32) | last sequence number taken over |
 //! | `anew-signed` | gateway (32), shard (32), miner (32) | nothing: a line speaks of them that was kept |
 //! | `anew-named` | gateway (32), shard (32) | nothing: likewise |
 //!
-//! Everything but `pending`, which repair finds again, can be read again from the ledgers: those of a file of an earlier layout are, when it is opened.
+//! Everything but `ledger-pending`, which repair finds again, can be read again from the ledgers: those of a file of an earlier layout are, when it is opened.
 //!
 //! # Invariants
 //! - A page of a ledger, the sums and the cursor behind it are one transaction.
@@ -21,8 +21,7 @@
 //! - `named` has every shard that a ledger speaks of and has not deleted since, by whatever receipt and whoever has it: also where
 //!   the receipt does not count, and for each of several gateways. What is not in it is nobody's.
 //! - `anew-*` are what came while a ledger was read anew that had been compacted; what did not come goes when that is done.
-//! - A place in `stripes` is in `claims`, too; both go with the deletion of their shard, and when its miner is released, by all gateways
-//!   that had it.
+//! - A place in `ledger-stripes` is in `claims`, too; both go with the deletion of their shard, and when its miner is released, by that gateway.
 //! - Of a gateway that is not followed any more nothing is left ([`Holdings::keep_only`]).
 
 mod anew;
@@ -46,7 +45,7 @@ use claims::{CLAIMS, Claims};
 use pending::PENDING;
 pub(crate) use pending::PendingReceipts;
 use stripes::STRIPES;
-pub use stripes::{Place, Stripe};
+pub use stripes::{Place, Stripe, StripeRef};
 
 type Id = [u8; 32];
 /// Shard, miner.
@@ -129,7 +128,7 @@ impl Holdings {
             transaction.delete_table(BEFORE_SERVED)?;
             transaction.delete_table(BEFORE_CLAIMS)?;
             transaction.delete_table(CLAIMS)?;
-            transaction.delete_table(STRIPES)?;
+            transaction.delete_table(stripes::BEFORE_GATEWAYS)?;
             transaction.delete_table(CURSORS)?;
         }
         // Of the layout that did not know what is named: lines come again, and what they say is known already stays as it is.
@@ -145,6 +144,8 @@ impl Holdings {
             let gateways = gateways_of(&cursors)?;
             gateways.iter().try_for_each(|gateway| cursors.insert(gateway.0, 0).map(drop))?;
         }
+        stripes::convert(&transaction)?;
+        transaction.delete_table(pending::BEFORE_GATEWAYS)?;
         let mut bytes = BTreeMap::new();
         for entry in transaction.open_table(HELD)?.iter()? {
             let (key, sum) = entry?;

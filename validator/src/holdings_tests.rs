@@ -30,6 +30,10 @@ fn receipt(n: u8, shard: u8, size: u32) -> Receipt {
     }
 }
 
+fn of(gateway: NodeId, n: u8) -> StripeRef {
+    StripeRef { id: StripeId([n; 32]), gateway }
+}
+
 fn deleted(shard: u8) -> Change {
     Change::Deleted { shard: ShardHash([shard; 32]) }
 }
@@ -163,17 +167,17 @@ fn stripes_come_with_their_receipts_and_go_with_their_shards() {
     holdings.take_over(&GATEWAY, &page, 5).unwrap();
     let known = holdings.stripes(None, 9).unwrap();
     assert_eq!(known.iter().map(|stripe| stripe.id.0[0]).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(holdings.stripes(Some(known[0].id), 9).unwrap(), known[1..]);
-    let stripe = holdings.stripe(&StripeId([1; 32])).unwrap().unwrap();
-    assert_eq!((&stripe, stripe.size, &stripe.gateways), (&known[0], 64, &vec![GATEWAY]));
+    assert_eq!(holdings.stripes(Some(known[0].key()), 9).unwrap(), known[1..]);
+    let stripe = holdings.stripe(&of(GATEWAY, 1)).unwrap().unwrap();
+    assert_eq!((&stripe, stripe.size, stripe.gateway), (&known[0], 64, GATEWAY));
     let held: Vec<_> = stripe.places.iter().map(|place| (place.index, place.node.0[0])).collect();
     assert_eq!(held, [(0, 1), (0, 3), (1, 2)], "a position has one shard: the first that was signed for");
     holdings.take_over(&OTHER, &[deleted(2)], 1).unwrap();
-    assert_eq!(holdings.stripe(&stripe.id).unwrap(), Some(stripe.clone()));
+    assert_eq!(holdings.stripe(&stripe.key()).unwrap(), Some(stripe.clone()));
     holdings.take_over(&GATEWAY, &[deleted(2)], 6).unwrap();
-    assert_eq!(holdings.stripe(&stripe.id).unwrap().unwrap().places.len(), 1);
+    assert_eq!(holdings.stripe(&stripe.key()).unwrap().unwrap().places.len(), 1);
     holdings.take_over(&GATEWAY, &[deleted(3)], 7).unwrap();
-    assert_eq!(holdings.stripe(&stripe.id).unwrap(), None);
+    assert_eq!(holdings.stripe(&stripe.key()).unwrap(), None);
 }
 
 #[test]
@@ -197,15 +201,16 @@ fn what_a_lost_gateway_had_is_that_of_the_one_made_again_alone() {
         holdings.take_over(&GATEWAY, &[stored(1, 2, 64), stored(1, 3, 64), stored(1, 5, 64)], 3).unwrap();
         holdings.take_over(&OTHER, &[stored(1, 2, 64), stored(1, 3, 64), said(100)], 3).unwrap();
         assert_eq!((holdings.bytes_of(&node(1)), holdings.served_by(&node(1), 1)), (192, 0));
-        let stripe = holdings.stripe(&StripeId([1; 32])).unwrap().unwrap();
-        assert_eq!(stripe.gateways, [GATEWAY, OTHER]);
+        let of_each = |gateway| holdings.stripe(&of(gateway, 1)).unwrap().unwrap().places;
+        assert_eq!((of_each(GATEWAY).len(), of_each(GATEWAY)), (2, of_each(OTHER)));
+        assert!(holdings.is_shared(&of(OTHER, 1)).unwrap() && !holdings.is_shared(&of(GATEWAY, 2)).unwrap());
     }
     let holdings = Holdings::open(directory.path()).unwrap();
     holdings.keep_only(&[OTHER].into()).unwrap();
     assert_eq!((holdings.bytes_of(&node(1)), holdings.served_by(&node(1), 1)), (128, 100));
     assert_eq!((holdings.cursor_of(&GATEWAY).unwrap(), holdings.cursor_of(&OTHER).unwrap()), (0, 3));
     let stripes = holdings.stripes(None, 9).unwrap();
-    assert_eq!((stripes.len(), &stripes[0].gateways), (1, &vec![OTHER]), "nobody wants the other stripe");
+    assert_eq!((stripes.len(), stripes[0].gateway), (1, OTHER), "nobody wants the other stripe");
     holdings.take_over(&OTHER, &[deleted(2)], 4).unwrap();
     assert_eq!(holdings.bytes_of(&node(1)), 64);
     holdings.take_over(&OTHER, &[deleted(3)], 5).unwrap();
@@ -237,6 +242,48 @@ fn a_file_of_the_layout_with_one_gateway_for_a_shard_is_read_again_and_loses_not
 }
 
 #[test]
+fn a_file_of_the_layout_in_which_gateways_shared_a_stripe_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (before, known) = {
+        let holdings = Holdings::open(directory.path()).unwrap();
+        holdings.take_over(&GATEWAY, &[stored(1, 2, 64), stored(1, 3, 64)], 2).unwrap();
+        holdings.take_over(&OTHER, &[stored(1, 3, 64)], 1).unwrap();
+        let known = holdings.stripes(None, 9).unwrap();
+        let transaction = holdings.database.begin_write().unwrap();
+        transaction.delete_table(STRIPES).unwrap();
+        let row = (64_u32, vec![GATEWAY, OTHER, node(9)], known[0].places.clone()).encode();
+        let mut stripes = transaction.open_table(stripes::BEFORE_GATEWAYS).unwrap();
+        stripes.insert([1; 32], row.as_slice()).unwrap();
+        drop(stripes);
+        transaction.open_table(pending::BEFORE_GATEWAYS).unwrap();
+        transaction.commit().unwrap();
+        (holdings.bytes_of(&node(1)), known)
+    };
+    for _ in 0..2 {
+        let holdings = Holdings::open(directory.path()).unwrap();
+        assert_eq!(
+            (holdings.bytes_of(&node(1)), holdings.stripes(None, 9).unwrap()),
+            (before, known.clone())
+        );
+        assert_eq!(holdings.cursor_of(&GATEWAY).unwrap(), 2, "nothing is read again");
+    }
+    assert_eq!(known.iter().map(|stripe| stripe.places.len()).collect::<Vec<_>>(), [2, 1]);
+}
+
+/// Neither can be checked while one of its shards is not known.
+#[test]
+fn what_one_ledger_says_of_a_stripe_does_not_keep_out_what_another_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let holdings = Holdings::open(directory.path()).unwrap();
+    let forged = Change::Stored(Receipt { shard: ShardHash([99; 32]), size: 1, ..receipt(4, 2, 64) });
+    holdings.take_over(&OTHER, &[forged], 1).unwrap();
+    holdings.take_over(&GATEWAY, &[stored(1, 2, 64), stored(2, 3, 64)], 2).unwrap();
+    let stripe = holdings.stripe(&of(GATEWAY, 1)).unwrap().unwrap();
+    assert_eq!((stripe.size, stripe.places.len()), (64, 2));
+    assert_eq!(stripe.shard(0), Some(ShardHash([2; 32])));
+}
+
+#[test]
 fn a_released_miner_holds_nothing_until_it_signs_again() {
     let directory = tempfile::tempdir().unwrap();
     let holdings = Holdings::open(directory.path()).unwrap();
@@ -248,7 +295,7 @@ fn a_released_miner_holds_nothing_until_it_signs_again() {
     assert_eq!(sums(), [128, 64]);
     holdings.take_over(&GATEWAY, &[released(1, 1), released(3, 1), released(1, 1)], 6).unwrap();
     assert_eq!(sums(), [64, 64]);
-    let stripe = holdings.stripe(&StripeId([0; 32])).unwrap().unwrap();
+    let stripe = holdings.stripe(&of(GATEWAY, 0)).unwrap().unwrap();
     assert_eq!(stripe.places.iter().map(|place| place.node).collect::<Vec<_>>(), [node(2)]);
     let shards = [1, 2].map(|shard| ShardHash([shard; 32]));
     assert_eq!(holdings.signed_by(&node(1), shards).unwrap(), [shards[1]].into());
@@ -348,16 +395,15 @@ proptest! {
             };
             holdings.take_over(&from, &[change], 1).unwrap();
             let pairs: BTreeSet<_> = expected.iter().map(|(shard, miner, _)| (*shard, *miner)).collect();
-            let stripes = holdings.stripes(None, 9).unwrap();
-            let places: usize = stripes.iter().map(|stripe| stripe.places.len()).sum();
-            prop_assert!(places == pairs.len() && stripes.iter().all(|stripe| !stripe.places.is_empty()));
-            for stripe in &stripes {
-                let of: BTreeSet<NodeId> = stripe.gateways.iter().copied().collect();
-                let by = |(shard, _, by): &(u8, u8, u8)| {
-                    (StripeId([shard / 2; 32]) == stripe.id).then_some([GATEWAY, OTHER][usize::from(*by)])
-                };
-                prop_assert_eq!(of, expected.iter().filter_map(by).collect());
-            }
+            let known = holdings.stripes(None, 9).unwrap();
+            prop_assert!(known.iter().all(|stripe| !stripe.places.is_empty()));
+            let places = known.iter().flat_map(|stripe| {
+                stripe.places.iter().map(|place| (place.shard, place.node, stripe.gateway))
+            });
+            let said = expected.iter().map(|(shard, miner, by)| {
+                (ShardHash([*shard; 32]), node(*miner), [GATEWAY, OTHER][usize::from(*by)])
+            });
+            prop_assert_eq!(places.collect::<BTreeSet<_>>(), said.collect());
             for n in 0..3 {
                 let count = pairs.iter().filter(|(_, miner)| *miner == n).count() as u64;
                 prop_assert_eq!(holdings.bytes_of(&node(n)), 64 * count);

@@ -43,11 +43,15 @@ use arion_daemon::{Health, now_ms, work::same_host};
 use arion_ledger::{Follower, Reach};
 use arion_net::Transport;
 use arion_protocol::NetworkDurability;
-use arion_types::{NodeId, StripeId, signing};
+use arion_types::{NodeId, signing};
 use ed25519_dalek::SigningKey;
 use tokio::{sync::Notify, task::JoinSet};
 
-use crate::{holdings::Holdings, liveness::Liveness, metrics::Metrics};
+use crate::{
+    holdings::{Holdings, StripeRef},
+    liveness::Liveness,
+    metrics::Metrics,
+};
 use aside::Aside;
 use map::CurrentMap;
 use miners::Miners;
@@ -282,14 +286,15 @@ impl Repair {
     }
 
     /// An attempt at a stripe is over.
-    fn finish(&self, stripe: &StripeId, outcome: Result<(), WorkError>, now_ms: u64) {
+    fn finish(&self, stripe: &StripeRef, outcome: Result<(), WorkError>, now_ms: u64) {
+        let StripeRef { id, gateway } = stripe;
         match outcome {
             Ok(()) => {
                 self.queue().done(stripe);
                 self.metrics.repair.stripes.inc();
             }
             Err(error @ WorkError::Waiting { .. }) => {
-                tracing::debug!(%stripe, %error, "a stripe has to wait");
+                tracing::debug!(stripe = %id, %gateway, %error, "a stripe has to wait");
                 self.queue().failed(stripe, now_ms);
             }
             // That it is tried again soon would change nothing.
@@ -299,7 +304,7 @@ impl Repair {
             }
             Err(error) => {
                 self.metrics.repair.failures.inc();
-                tracing::warn!(%stripe, %error, "a stripe is not repaired; it is tried again later");
+                tracing::warn!(stripe = %id, %gateway, %error, "a stripe is not repaired; it is tried again later");
                 self.queue().failed(stripe, now_ms);
             }
         }

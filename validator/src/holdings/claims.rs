@@ -4,14 +4,16 @@
 //! - Each gateway has a claim of its own on a shard of a miner: it comes and goes with the lines of its ledger alone.
 //! - A shard of a miner counts once: for the gateway with the smallest node id that has a claim on it. So it does not matter which ledger
 //!   was read first, and what one gateway gives up counts for the next.
-//! - A place of a stripe stays while anybody has a claim on it.
+//! - A place of a stripe in a ledger stays while its gateway has a claim on it.
 
 use std::collections::BTreeMap;
 
-use arion_types::{NodeId, Receipt, ShardHash};
+use arion_types::{NodeId, Receipt, ShardHash, StripeId};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::{HELD, HeldKey, Id, ShardKey, StoreError, pending, pending::PENDING, stripes, stripes::STRIPES};
+use super::{
+    HELD, HeldKey, Id, ShardKey, StoreError, StripeRef, pending, pending::PENDING, stripes, stripes::STRIPES,
+};
 
 /// Shard, miner, gateway.
 type ClaimKey = (Id, Id, Id);
@@ -31,9 +33,9 @@ pub(super) fn of_miner(shard: &ShardHash, miner: &NodeId) -> std::ops::RangeIncl
 /// The tables that change with a claim, in one transaction.
 pub(super) struct Claims<'t> {
     claims: Table<'t, ClaimKey, ClaimValue>,
-    stripes: Table<'t, [u8; 32], &'static [u8]>,
+    stripes: Table<'t, (Id, Id), &'static [u8]>,
     held: Table<'t, HeldKey, u64>,
-    pending: Table<'t, (Id, Id, Id), &'static [u8]>,
+    pending: Table<'t, (Id, Id, Id, Id), &'static [u8]>,
     /// Sums that have changed.
     pub(super) sums: BTreeMap<(NodeId, NodeId), u64>,
 }
@@ -58,7 +60,7 @@ impl<'t> Claims<'t> {
             self.claims.insert(key, (receipt.size, receipt.stripe.0))?;
             self.recount(shard, miner, before)?;
         }
-        pending::came(&mut self.pending, receipt)?;
+        pending::came(&mut self.pending, gateway, receipt)?;
         stripes::stored(&mut self.stripes, gateway, receipt)
     }
 
@@ -87,14 +89,12 @@ impl<'t> Claims<'t> {
         else {
             return Ok(());
         };
-        let is_given_up = self.recount(shard, miner, before)?.is_none();
-        if is_given_up && !stripes::deleted(&mut self.stripes, &stripe, shard, miner)? {
+        self.recount(shard, miner, before)?;
+        let stripe = StripeRef { id: StripeId(stripe), gateway: *gateway };
+        if !stripes::deleted(&mut self.stripes, &stripe, shard, miner)? {
             pending::forget(&mut self.pending, &stripe)?;
         }
-        let claims = &self.claims;
-        stripes::left(&mut self.stripes, &stripe, gateway, |place| {
-            Ok(claims.get((place.shard.0, place.node.0, gateway.0))?.is_some())
-        })
+        Ok(())
     }
 
     /// A gateway wants nothing any more but what is kept, of shards and miners. Walks over all claims.
@@ -136,13 +136,13 @@ impl<'t> Claims<'t> {
         Ok(Some((NodeId(key.value().2), value.value().0)))
     }
 
-    /// For whom the shard counts after a change.
+    /// Moves the bytes of a shard to the one for whom it counts after a change.
     fn recount(
         &mut self,
         shard: &ShardHash,
         miner: &NodeId,
         before: Option<(NodeId, u32)>,
-    ) -> Result<Option<(NodeId, u32)>, StoreError> {
+    ) -> Result<(), StoreError> {
         let after = self.counts_for(shard, miner)?;
         if before != after {
             if let Some((gateway, size)) = before {
@@ -152,7 +152,7 @@ impl<'t> Claims<'t> {
                 self.add(miner, gateway, |sum| sum.saturating_add(size.into()))?;
             }
         }
-        Ok(after)
+        Ok(())
     }
 
     fn add(

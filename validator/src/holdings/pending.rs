@@ -4,55 +4,71 @@
 //! it is told of them again, which costs no shard.
 //!
 //! # Invariants
-//! - Receipts are of stripes that somebody wants; they go with the last place of their stripe.
-//! - Who has signed for a shard in a ledger has no receipt here.
+//! - Receipts are for a gateway, of stripes that it wants; they go with the last place of their stripe in its ledger.
+//! - Who has signed for a shard in the ledger of a gateway has no receipt for it here.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use arion_types::{Receipt, SignedReceipt, StripeId};
+use arion_types::{NodeId, Receipt, SignedReceipt, StripeId};
 use codec::{DecodeAll, Encode};
 use redb::{ReadableDatabase, Table, TableDefinition};
 
-use super::{Holdings, Id, StoreError, stripes, stripes::STRIPES};
+use super::{Holdings, Id, StoreError, StripeRef, stripes, stripes::STRIPES};
 
-/// Stripe, shard, miner - SCALE `SignedReceipt`.
-pub(super) const PENDING: TableDefinition<(Id, Id, Id), &[u8]> = TableDefinition::new("pending");
+/// Stripe, gateway, shard, miner.
+type Key = (Id, Id, Id, Id);
+
+/// SCALE `SignedReceipt`.
+pub(super) const PENDING: TableDefinition<Key, &[u8]> = TableDefinition::new("ledger-pending");
+/// Of the layout in which all gateways shared a stripe: stripe, shard, miner. What was in it is found again by repair.
+pub(super) const BEFORE_GATEWAYS: TableDefinition<(Id, Id, Id), &[u8]> = TableDefinition::new("pending");
 
 /// Receipts by stripe.
-pub(crate) type PendingReceipts = BTreeMap<StripeId, Vec<SignedReceipt>>;
+pub(crate) type PendingReceipts = BTreeMap<StripeRef, Vec<SignedReceipt>>;
 
-fn key(receipt: &Receipt) -> (Id, Id, Id) {
-    (receipt.stripe.0, receipt.shard.0, receipt.node_id.0)
+fn key(gateway: &NodeId, receipt: &Receipt) -> Key {
+    (receipt.stripe.0, gateway.0, receipt.shard.0, receipt.node_id.0)
 }
 
-/// A ledger has a receipt.
+/// Of these stripes, all.
+fn rows(stripes: RangeInclusive<StripeRef>) -> RangeInclusive<Key> {
+    let (first, last) = stripes.into_inner();
+    (first.id.0, first.gateway.0, [0; 32], [0; 32])..=(last.id.0, last.gateway.0, [0xff; 32], [0xff; 32])
+}
+
+/// The ledger of a gateway has a receipt.
 pub(super) fn came(
-    pending: &mut Table<'_, (Id, Id, Id), &'static [u8]>,
+    pending: &mut Table<'_, Key, &'static [u8]>,
+    gateway: &NodeId,
     receipt: &Receipt,
 ) -> Result<(), StoreError> {
-    pending.remove(key(receipt))?;
+    pending.remove(key(gateway, receipt))?;
     Ok(())
 }
 
-/// Nobody wants a stripe any more, or its receipts are not to be told.
+/// A gateway does not want a stripe any more, or is not to be told of its receipts.
 pub(super) fn forget(
-    pending: &mut Table<'_, (Id, Id, Id), &'static [u8]>,
-    stripe: &Id,
+    pending: &mut Table<'_, Key, &'static [u8]>,
+    stripe: &StripeRef,
 ) -> Result<(), StoreError> {
-    pending.retain_in((*stripe, [0; 32], [0; 32])..=(*stripe, [0xff; 32], [0xff; 32]), |_, _| false)?;
+    pending.retain_in(rows(*stripe..=*stripe), |_, _| false)?;
     Ok(())
 }
 
 impl Holdings {
-    /// Keeps receipts of a stripe until they come back in a ledger.
-    pub(crate) fn keep_pending(&self, receipts: &[SignedReceipt]) -> Result<(), StoreError> {
+    /// Keeps receipts until they come back in the ledger of this gateway.
+    pub(crate) fn keep_pending(
+        &self,
+        gateway: &NodeId,
+        receipts: &[SignedReceipt],
+    ) -> Result<(), StoreError> {
         let transaction = self.database.begin_write()?;
         {
             let stripes = transaction.open_table(STRIPES)?;
             let mut pending = transaction.open_table(PENDING)?;
             for signed in receipts {
-                if stripes::lacks(&stripes, &signed.receipt)? {
-                    pending.insert(key(&signed.receipt), signed.encode().as_slice())?;
+                if stripes::lacks(&stripes, gateway, &signed.receipt)? {
+                    pending.insert(key(gateway, &signed.receipt), signed.encode().as_slice())?;
                 }
             }
         }
@@ -60,24 +76,25 @@ impl Holdings {
     }
 
     /// The receipts of these stripes that have not come back.
-    pub(crate) fn pending(&self, stripes: RangeInclusive<StripeId>) -> Result<PendingReceipts, StoreError> {
+    pub(crate) fn pending(&self, stripes: RangeInclusive<StripeRef>) -> Result<PendingReceipts, StoreError> {
         let table = self.database.begin_read()?.open_table(PENDING)?;
-        let (first, last) = (stripes.start().0, stripes.end().0);
         let mut found = PendingReceipts::new();
-        for entry in table.range((first, [0; 32], [0; 32])..=(last, [0xff; 32], [0xff; 32]))? {
+        for entry in table.range(rows(stripes))? {
             let (key, row) = entry?;
             // What cannot be read is asked for again.
             if let Ok(signed) = SignedReceipt::decode_all(&mut row.value()) {
-                found.entry(StripeId(key.value().0)).or_default().push(signed);
+                let (id, gateway, ..) = key.value();
+                let stripe = StripeRef { id: StripeId(id), gateway: NodeId(gateway) };
+                found.entry(stripe).or_default().push(signed);
             }
         }
         Ok(found)
     }
 
     /// The receipts of a stripe are not told any more.
-    pub(crate) fn forget_pending(&self, stripe: &StripeId) -> Result<(), StoreError> {
+    pub(crate) fn forget_pending(&self, stripe: &StripeRef) -> Result<(), StoreError> {
         let transaction = self.database.begin_write()?;
-        forget(&mut transaction.open_table(PENDING)?, &stripe.0)?;
+        forget(&mut transaction.open_table(PENDING)?, stripe)?;
         Ok(transaction.commit()?)
     }
 }
@@ -104,6 +121,10 @@ mod tests {
         }
     }
 
+    fn stripe(n: u8) -> StripeRef {
+        StripeRef { id: StripeId([n; 32]), gateway: GATEWAY }
+    }
+
     fn signed(index: u8, miner: u8) -> SignedReceipt {
         SignedReceipt { receipt: receipt(index, miner), signature: [3; 64] }
     }
@@ -112,15 +133,17 @@ mod tests {
     fn receipts_wait_for_their_lines_over_a_restart_and_go_with_their_stripe() {
         let directory = tempfile::tempdir().unwrap();
         let of_stripe = |holdings: &Holdings| {
-            let found = holdings.pending(StripeId([0; 32])..=StripeId([9; 32])).unwrap();
+            let found = holdings.pending(stripe(0)..=stripe(9)).unwrap();
             found.into_values().flatten().map(|signed| signed.receipt.index).collect::<Vec<_>>()
         };
         {
             let holdings = Holdings::open(directory.path()).unwrap();
-            holdings.keep_pending(&[signed(1, 1)]).unwrap();
+            holdings.keep_pending(&GATEWAY, &[signed(1, 1)]).unwrap();
             assert_eq!(of_stripe(&holdings), Vec::<u8>::new(), "nobody wants the stripe");
             holdings.take_over(&GATEWAY, &[Change::Stored(receipt(0, 9))], 1).unwrap();
-            holdings.keep_pending(&[signed(0, 9), signed(1, 1), signed(2, 2), signed(0, 3)]).unwrap();
+            holdings
+                .keep_pending(&GATEWAY, &[signed(0, 9), signed(1, 1), signed(2, 2), signed(0, 3)])
+                .unwrap();
             assert_eq!(holdings.bytes_of(&NodeId([1; 32])), 0);
         }
         let holdings = Holdings::open(directory.path()).unwrap();
@@ -132,10 +155,10 @@ mod tests {
         assert_eq!((of_stripe(&holdings), holdings.stripes(None, 9).unwrap()), (vec![], vec![]));
 
         holdings.take_over(&GATEWAY, &[Change::Stored(receipt(0, 9))], 5).unwrap();
-        holdings.keep_pending(&[signed(2, 2)]).unwrap();
-        holdings.forget_pending(&StripeId([6; 32])).unwrap();
+        holdings.keep_pending(&GATEWAY, &[signed(2, 2)]).unwrap();
+        holdings.forget_pending(&stripe(6)).unwrap();
         assert_eq!(of_stripe(&holdings), [2]);
-        holdings.forget_pending(&StripeId([5; 32])).unwrap();
+        holdings.forget_pending(&stripe(5)).unwrap();
         assert_eq!(of_stripe(&holdings), Vec::<u8>::new());
     }
 }

@@ -9,9 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use arion_types::{NodeId, ShardHash, StripeId};
+use arion_types::ShardHash;
 
-use crate::holdings::Stripe;
+use crate::holdings::{Stripe, StripeRef};
 
 /// Stripes set aside at once, some 150 bytes each.
 const ASIDE_MAX: usize = 65_536;
@@ -36,7 +36,6 @@ pub(super) enum Reason {
 #[derive(Clone, Debug)]
 struct Entry {
     reason: Reason,
-    gateway: Option<NodeId>,
     /// Over the shards that its lines name.
     lines: [u8; 32],
     looks: u32,
@@ -75,7 +74,7 @@ fn lines(stripe: &Stripe) -> [u8; 32] {
 /// The stripes.
 #[derive(Debug)]
 pub(super) struct Aside {
-    entries: BTreeMap<StripeId, Entry>,
+    entries: BTreeMap<StripeRef, Entry>,
     limit: usize,
 }
 
@@ -88,11 +87,10 @@ impl Default for Aside {
 impl Aside {
     /// A stripe was looked into, and this was found; for how long it is left alone, in milliseconds.
     pub(super) fn put(&mut self, stripe: &Stripe, reason: Reason, now_ms: u64) -> u64 {
-        let looks = self.entries.get(&stripe.id).map_or(0, |entry| entry.looks.saturating_add(1));
-        let gateway = stripe.gateways.first().copied();
-        let entry = Entry { reason, gateway, lines: lines(stripe), looks, looked_ms: now_ms };
+        let looks = self.entries.get(&stripe.key()).map_or(0, |entry| entry.looks.saturating_add(1));
+        let entry = Entry { reason, lines: lines(stripe), looks, looked_ms: now_ms };
         let pause_ms = entry.pause_ms();
-        self.entries.insert(stripe.id, entry);
+        self.entries.insert(stripe.key(), entry);
         if self.entries.len() > self.limit
             && let Some(first) = self.entries.iter().min_by_key(|(_, entry)| entry.again_ms())
         {
@@ -104,7 +102,7 @@ impl Aside {
 
     /// Why a stripe is to be left alone now, if it is.
     pub(super) fn of(&self, stripe: &Stripe, now_ms: u64) -> Option<Reason> {
-        let entry = self.entries.get(&stripe.id)?;
+        let entry = self.entries.get(&stripe.key())?;
         let pause_ms = match entry.lines == lines(stripe) {
             true => entry.pause_ms(),
             false => entry.pause_ms().min(CHANGED_MS),
@@ -113,12 +111,12 @@ impl Aside {
     }
 
     /// Whether a stripe was found to be left alone for now.
-    pub(super) fn has(&self, stripe: &StripeId, now_ms: u64) -> bool {
+    pub(super) fn has(&self, stripe: &StripeRef, now_ms: u64) -> bool {
         self.entries.get(stripe).is_some_and(|entry| now_ms < entry.again_ms())
     }
 
     /// All shards of a stripe are there, and make it.
-    pub(super) fn is_whole(&mut self, stripe: &StripeId) {
+    pub(super) fn is_whole(&mut self, stripe: &StripeRef) {
         if self.entries.get(stripe).is_some_and(|entry| entry.reason == Reason::OtherStripe) {
             self.entries.remove(stripe);
         }
@@ -129,7 +127,7 @@ impl Aside {
         self.entries.retain(|_, entry| entry.again_ms().saturating_add(PAUSE_MS.1) > now_ms);
     }
 
-    fn findings(&self) -> impl Iterator<Item = (&StripeId, &Entry)> {
+    fn findings(&self) -> impl Iterator<Item = (&StripeRef, &Entry)> {
         self.entries.iter().filter(|(_, entry)| entry.is_finding())
     }
 
@@ -140,9 +138,8 @@ impl Aside {
 
     /// The first of them, with the gateway whose ledger has them and why.
     pub(super) fn told(&self) -> Vec<String> {
-        let told = self.findings().take(TOLD_MAX).map(|(stripe, entry)| {
-            let gateway = entry.gateway.map_or_else(|| "none".to_owned(), |gateway| gateway.to_string());
-            format!("stripe {stripe} of gateway {gateway}: {}", entry.reason)
+        let told = self.findings().take(TOLD_MAX).map(|(StripeRef { id, gateway }, entry)| {
+            format!("stripe {id} of gateway {gateway}: {}", entry.reason)
         });
         told.collect()
     }
@@ -150,6 +147,8 @@ impl Aside {
 
 #[cfg(test)]
 mod tests {
+    use arion_types::{NodeId, StripeId};
+
     use super::*;
     use crate::holdings::Place;
 
@@ -161,7 +160,7 @@ mod tests {
             epoch: 1,
         };
         let places = (0..).zip(shards).map(place).collect();
-        Stripe { id: StripeId([n; 32]), size: 64, gateways: vec![NodeId([9; 32])], places }
+        Stripe { id: StripeId([n; 32]), size: 64, gateway: NodeId([9; 32]), places }
     }
 
     #[test]
@@ -189,7 +188,7 @@ mod tests {
         assert_eq!(aside.of(&more, now + CHANGED_MS), None);
         assert_eq!((aside.len(), aside.of(&stripe(2, &[1, 2]), now)), (1, None));
         assert!(aside.told()[0].contains("make another stripe"), "{:?}", aside.told());
-        aside.is_whole(&known.id);
+        aside.is_whole(&known.key());
         assert_eq!((aside.len(), aside.of(&known, now)), (0, None));
     }
 
@@ -210,7 +209,7 @@ mod tests {
         let (mut aside, known) = (Aside::default(), stripe(1, &[1]));
         assert_eq!((aside.put(&known, Reason::Unwanted, 1), aside.of(&known, 1), aside.len()), (0, None, 0));
         assert_eq!(aside.put(&known, Reason::Unwanted, 2), 2 * PAUSE_MS.0);
-        aside.is_whole(&known.id);
+        aside.is_whole(&known.key());
         assert_eq!((aside.of(&known, 3), aside.len()), (Some(Reason::Unwanted), 1));
     }
 }

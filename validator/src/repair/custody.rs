@@ -5,7 +5,7 @@
 //! - Nothing here is a miner's own word, but that it wants to be emptied.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use arion_types::NodeId;
 
 use super::map::CurrentMap;
 use crate::{
-    holdings::{Holdings, StoreError},
+    holdings::{Holdings, StoreError, StripeRef},
     metrics::Metrics,
     standing::Standings,
 };
@@ -188,17 +188,23 @@ impl Custody {
     pub(crate) fn count(&self, now_ms: u64) -> Result<(), StoreError> {
         let Some(map) = CurrentMap::of(&self.view.snapshot()) else { return Ok(()) };
         let mut miners: BTreeMap<NodeId, Misplaced> = BTreeMap::new();
-        let mut after = None;
+        let (mut after, mut counted) = (None::<StripeRef>, BTreeSet::new());
         loop {
             let page = self.holdings.stripes(after, PAGE)?;
             for stripe in &page {
+                if after.replace(stripe.key()).is_some_and(|before| before.id != stripe.id) {
+                    counted.clear();
+                }
                 let named = map.named(&stripe.id);
                 let has_signed = |index: u8| {
                     let node = named.get(usize::from(index)).copied().flatten();
                     node.is_some_and(|node| stripe.holders(index).any(|place| place.node == node))
                 };
                 for place in &stripe.places {
-                    if named.get(usize::from(place.index)).copied().flatten() == Some(place.node) {
+                    let is_in_place =
+                        named.get(usize::from(place.index)).copied().flatten() == Some(place.node);
+                    // What several ledgers have is there once.
+                    if is_in_place || !counted.insert((place.node, place.shard)) {
                         continue;
                     }
                     let found = miners.entry(place.node).or_default();
@@ -208,7 +214,6 @@ impl Custody {
                     }
                 }
             }
-            after = page.last().map(|stripe| stripe.id);
             if page.len() < PAGE {
                 break;
             }

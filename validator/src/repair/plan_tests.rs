@@ -28,7 +28,7 @@ fn stripe(places: impl IntoIterator<Item = (u8, u8)>) -> Stripe {
         .map(|(index, n)| Place { index, shard: shard(index), node: node(n), epoch: 1 })
         .collect();
     places.sort_by_key(|place| place.index);
-    Stripe { id: id(), size: 64, gateways: vec![node(200)], places }
+    Stripe { id: id(), size: 64, gateway: node(200), places }
 }
 
 fn home() -> impl Iterator<Item = (u8, u8)> {
@@ -112,7 +112,7 @@ fn a_stripe_of_equal_shards_is_copied_from_any() {
     let same = ShardHash([5; 32]);
     let place = |index| Place { index, shard: same, node: node(index), epoch: 1 };
     let id = stripe_id(&[same; 30]);
-    let stripe = Stripe { id, size: 64, gateways: vec![], places: [2, 9].map(place).to_vec() };
+    let stripe = Stripe { id, size: 64, gateway: node(200), places: [2, 9].map(place).to_vec() };
     let plan = plan(&stripe, SHAPE, &named(), |of, _| match of.0[0] {
         2 => Answer::Held,
         _ => Answer::Absent,
@@ -127,7 +127,7 @@ fn a_miner_with_one_of_equal_shards_has_that_of_every_position() {
     let same = ShardHash([5; 32]);
     let place = |index| Place { index, shard: same, node: node((index + 1) % 30), epoch: 1 };
     let places = (0..30).map(place).collect();
-    let stripe = Stripe { id: stripe_id(&[same; 30]), size: 64, gateways: vec![], places };
+    let stripe = Stripe { id: stripe_id(&[same; 30]), size: 64, gateway: node(200), places };
     assert_eq!(plan(&stripe, SHAPE, &named(), held).condition, Condition::Whole);
     let plan = plan(&stripe, SHAPE, &named(), but(&[(7, Answer::Absent)]));
     assert_eq!((plan.condition, plan.jobs.len()), (Condition::Degraded { missing: 1 }, 1));

@@ -4,10 +4,13 @@
 //! - Receipts are on disk before a gateway is told of them, until its ledger has them.
 //! - A gateway is told again only of who has the shard and is named for it.
 
+use std::sync::Arc;
+
 use arion_daemon::now_ms;
+use arion_ledger::Follower;
 use arion_net::CallError;
 use arion_protocol::ErrorCode;
-use arion_types::{Receipt, SignedReceipt, StripeId};
+use arion_types::{Receipt, SignedReceipt};
 
 use super::{
     Repair,
@@ -17,10 +20,10 @@ use super::{
     plan::{Answer, Job},
     work::WorkError,
 };
-use crate::holdings::{Place, Stripe};
+use crate::holdings::{Place, Stripe, StripeRef};
 
 impl Repair {
-    /// Brings receipts to the gateways of a stripe; whether it is wanted. If it is not, what was written for it goes.
+    /// Brings receipts to the gateway of a stripe; whether it is wanted. If it is not, what was written for it goes.
     pub(super) async fn bring(
         &self,
         map: &CurrentMap,
@@ -32,15 +35,15 @@ impl Repair {
         if receipts.is_empty() {
             return Ok(true);
         }
-        self.keep_pending(receipts.clone()).await?;
+        self.keep_pending(stripe, receipts.clone()).await?;
         match self.tell(stripe, &receipts).await {
             Ok(true) => {
-                self.told().note(&stripe.id, now_ms());
+                self.told().note(&stripe.key(), now_ms());
                 Ok(true)
             }
             Ok(false) => {
-                self.forget_pending(stripe.id).await?;
-                self.take_back(map, stored).await;
+                self.forget_pending(stripe.key()).await?;
+                self.take_back(map, stripe, stored).await;
                 self.set_aside(stripe, Reason::Unwanted);
                 Ok(false)
             }
@@ -57,34 +60,21 @@ impl Repair {
     pub(super) fn set_aside(&self, stripe: &Stripe, reason: Reason) {
         let pause_ms = self.aside().put(stripe, reason, now_ms());
         if pause_ms > 0 {
-            let (stripe, gateways) = (stripe.id, &stripe.gateways);
-            tracing::error!(%stripe, ?gateways, pause_ms, %reason, "a stripe is left alone");
+            let StripeRef { id: stripe, gateway } = stripe.key();
+            tracing::error!(%stripe, %gateway, pause_ms, %reason, "a stripe is left alone");
         }
     }
 
-    /// Tells the gateways in whose ledgers a stripe is; whether one of them wants it.
+    /// Tells the gateway of a stripe; whether it wants it.
     async fn tell(&self, stripe: &Stripe, receipts: &[SignedReceipt]) -> Result<bool, WorkError> {
-        let mut answer = Err(WorkError::NoGateway);
-        for gateway in &stripe.gateways {
-            let Some(follower) = self.followers.iter().find(|follower| follower.gateway() == *gateway) else {
-                continue;
-            };
-            match self.miners.tell(follower.address(), receipts.to_vec()).await {
-                Ok(true) => return Ok(true),
-                // Another one may not have been reached.
-                Ok(false) if answer.is_ok() || matches!(answer, Err(WorkError::NoGateway)) => {
-                    answer = Ok(false)
-                }
-                Ok(false) => {}
-                Err(error) => answer = Err(WorkError::NotTold(error)),
-            }
-        }
-        answer
+        let is_it = |follower: &&Arc<Follower>| follower.gateway() == stripe.gateway;
+        let follower = self.followers.iter().find(is_it).ok_or(WorkError::NoGateway)?;
+        self.miners.tell(follower.address(), receipts.to_vec()).await.map_err(WorkError::NotTold)
     }
 
     /// Tells the gateway, if it is time, what it was told before or could not be told, and counts what no ledger has brought back.
     pub(super) async fn tell_again(&self, map: &CurrentMap, stripe: &mut Stripe) -> Result<(), WorkError> {
-        let (holdings, id) = (self.holdings.clone(), stripe.id);
+        let (holdings, id) = (self.holdings.clone(), stripe.key());
         let read = arion_daemon::work::blocking(move || holdings.pending(id..=id));
         let Some(mut pending) = read.await.map_err(|_| WorkError::Stopping)??.remove(&id) else {
             return Ok(());
@@ -94,7 +84,7 @@ impl Repair {
             let there = self.still_true(map, &mut pending).await;
             if pending.len() < count {
                 self.forget_pending(id).await?;
-                self.keep_pending(pending.clone()).await?;
+                self.keep_pending(stripe, pending.clone()).await?;
             }
             let outcome = match there.is_empty() {
                 true => Ok(true),
@@ -104,7 +94,7 @@ impl Repair {
                 Ok(true) => self.told().note(&id, now_ms()),
                 Ok(false) => return self.forget_pending(id).await,
                 Err(error) if is_refused_for_good(&error, map, &there) => {
-                    tracing::debug!(stripe = %id, %error, "receipts are not told any more");
+                    tracing::debug!(stripe = %stripe.id, %error, "receipts are not told any more");
                     return self.forget_pending(id).await;
                 }
                 Err(error) => return Err(error),
@@ -131,21 +121,26 @@ impl Repair {
         pending.iter().copied().filter(|signed| answer(&signed.receipt) == Answer::Held).collect()
     }
 
-    async fn keep_pending(&self, receipts: Vec<SignedReceipt>) -> Result<(), WorkError> {
-        let holdings = self.holdings.clone();
-        let kept = arion_daemon::work::blocking(move || holdings.keep_pending(&receipts));
+    async fn keep_pending(&self, stripe: &Stripe, receipts: Vec<SignedReceipt>) -> Result<(), WorkError> {
+        let (holdings, gateway) = (self.holdings.clone(), stripe.gateway);
+        let kept = arion_daemon::work::blocking(move || holdings.keep_pending(&gateway, &receipts));
         Ok(kept.await.map_err(|_| WorkError::Stopping)??)
     }
 
-    async fn forget_pending(&self, id: StripeId) -> Result<(), WorkError> {
+    async fn forget_pending(&self, id: StripeRef) -> Result<(), WorkError> {
         self.told().done(&id);
         let holdings = self.holdings.clone();
         let forgotten = arion_daemon::work::blocking(move || holdings.forget_pending(&id));
         Ok(forgotten.await.map_err(|_| WorkError::Stopping)??)
     }
 
-    /// The stripe was deleted meanwhile: what was written for it goes, too.
-    async fn take_back(&self, map: &CurrentMap, stored: &[(Job, SignedReceipt)]) {
+    /// The stripe was deleted meanwhile: what was written for it goes, too. If another gateway has the stripe as well, it may be wanted there.
+    async fn take_back(&self, map: &CurrentMap, stripe: &Stripe, stored: &[(Job, SignedReceipt)]) {
+        let (holdings, id) = (self.holdings.clone(), stripe.key());
+        let is_shared = arion_daemon::work::blocking(move || holdings.is_shared(&id)).await;
+        if !matches!(is_shared, Ok(Ok(false))) {
+            return;
+        }
         for (job, signed) in stored.iter().filter(|(job, _)| !job.from.contains(&job.to)) {
             let shard = signed.receipt.shard;
             if let Err(error) = self.miners.delete(map, &job.to, shard).await {

@@ -5,9 +5,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arion_daemon::now_ms;
-use arion_types::StripeId;
-
 use super::durability::Spread;
 use super::{
     Repair,
@@ -19,7 +16,8 @@ use super::{
     telling::with_pending,
     work::ask_for,
 };
-use crate::holdings::{Holdings, PendingReceipts, StoreError, Stripe};
+use crate::holdings::{Holdings, PendingReceipts, StoreError, Stripe, StripeRef};
+use arion_daemon::now_ms;
 
 /// Stripes looked at in one step: what is asked about them fits into memory, and few requests carry it.
 const PAGE: usize = 256;
@@ -27,7 +25,7 @@ const PAGE: usize = 256;
 /// Stripes beyond repair that a census names in the log; all are counted.
 const NAMED_MAX: u64 = 20;
 
-/// What a walk found.
+/// What a walk found. A stripe that several ledgers have counts once, by the best that is so.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
     /// Stripes by what is missing of them; 0 are whole.
@@ -41,8 +39,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, condition: Condition) {
-        match condition {
+    fn add(&mut self, map: &CurrentMap, stripe: &Stripe, plan: &Plan) {
+        self.spread.add(map, stripe, plan);
+        match plan.condition {
             Condition::Whole => *self.missing.entry(0).or_default() += 1,
             Condition::Degraded { missing } => *self.missing.entry(missing).or_default() += 1,
             Condition::Unrecoverable => self.unrecoverable += 1,
@@ -67,9 +66,9 @@ impl Tally {
 }
 
 impl Repair {
-    /// Looks at all stripes of which a gateway's ledger is known, and queues those that are not whole.
+    /// Looks at all stripes of gateways whose ledgers are known, and queues those that are not whole.
     pub(super) async fn walk(self: &Arc<Self>, map: &CurrentMap, asks: bool) -> Result<Tally, StoreError> {
-        let mut tally = Tally::default();
+        let (mut tally, mut best) = (Tally::default(), None::<(Stripe, Plan)>);
         let mut after = None;
         let read = self.read_ledgers();
         loop {
@@ -79,44 +78,58 @@ impl Repair {
             };
             let (mut page, pending) = page?;
             let is_last = page.len() < PAGE;
-            after = page.last().map(|stripe| stripe.id);
-            // One is enough: others may say of the stripe whatever they like.
-            page.retain(|stripe| {
-                stripe.places.is_empty() || stripe.gateways.iter().any(|it| read.contains(it))
-            });
+            after = page.last().map(Stripe::key);
+            page.retain(|stripe| read.contains(&stripe.gateway));
             for stripe in &mut page {
-                with_pending(stripe, pending.get(&stripe.id).map_or(&[], Vec::as_slice));
+                with_pending(stripe, pending.get(&stripe.key()).map_or(&[], Vec::as_slice));
             }
             let (readable, unreadable): (Vec<Stripe>, Vec<Stripe>) =
                 page.into_iter().partition(|stripe| !stripe.places.is_empty());
             for stripe in &unreadable {
-                tracing::warn!(stripe = %stripe.id, "a stripe cannot be read in the store; it is passed over");
+                tracing::warn!(stripe = %stripe.id, gateway = %stripe.gateway, "a stripe cannot be read in the store; it is passed over");
             }
             tally.bad += unreadable.len() as u64;
             let plans = match asks {
                 true => self.asked(map, &readable).await,
                 false => readable.iter().map(|stripe| by_receipts(map, stripe)).collect(),
             };
-            for (stripe, mut plan) in readable.iter().zip(plans) {
+            for (stripe, mut plan) in readable.into_iter().zip(plans) {
                 if plan.condition == Condition::Whole {
-                    self.aside().is_whole(&stripe.id);
+                    self.aside().is_whole(&stripe.key());
                 }
-                let left_alone = self.aside().of(stripe, now_ms());
+                let left_alone = self.aside().of(&stripe, now_ms());
                 if left_alone == Some(Reason::OtherStripe) {
                     plan.contradict();
                 }
                 if left_alone.is_none() {
-                    self.note(map, stripe, &plan, pending.contains_key(&stripe.id));
+                    self.note(map, &stripe, &plan, pending.contains_key(&stripe.key()));
                 }
                 if asks && tally.beyond_repair() < NAMED_MAX {
-                    name(stripe.id, &plan);
+                    name(&stripe.key(), &plan);
                 }
-                tally.add(plan.condition);
-                tally.spread.add(map, stripe, &plan);
+                if plan.condition == Condition::Contradicted {
+                    tally.add(map, &stripe, &plan);
+                    continue;
+                }
+                match &mut best {
+                    Some((known, so_far)) if known.id == stripe.id => {
+                        if plan.condition < so_far.condition {
+                            (*known, *so_far) = (stripe, plan);
+                        }
+                    }
+                    before => {
+                        if let Some((stripe, plan)) = before.replace((stripe, plan)) {
+                            tally.add(map, &stripe, &plan);
+                        }
+                    }
+                }
             }
             self.metrics.repair.queued.set(self.queue().len() as i64);
             // A new map is a reason to begin again.
             if is_last || self.view.snapshot().epoch() != map.epoch {
+                if let Some((stripe, plan)) = &best {
+                    tally.add(map, stripe, plan);
+                }
                 return Ok(tally);
             }
         }
@@ -137,12 +150,12 @@ impl Repair {
     /// Queues a stripe about which something can be done, or of which its gateway is to be told again.
     fn note(&self, map: &CurrentMap, stripe: &Stripe, plan: &Plan, is_pending: bool) {
         let can_be_done = matches!(plan.condition, Condition::Degraded { .. }) && !plan.jobs.is_empty();
-        let is_due = can_be_done || is_pending && self.told().is_due(&stripe.id, now_ms());
+        let is_due = can_be_done || is_pending && self.told().is_due(&stripe.key(), now_ms());
         let services = &self.view.snapshot().registry.validators;
         let rank = duty::rank(services, &self.me, map.group(&stripe.id));
-        if let (true, Some(rank), Some(gateway)) = (is_due, rank, stripe.gateways.first()) {
+        if let (true, Some(rank)) = (is_due, rank) {
             let wait_ms = duty::wait_ms(rank, self.options.delay, self.options.takeover);
-            self.queue().insert(stripe.id, *gateway, plan.present, wait_ms, now_ms());
+            self.queue().insert(stripe.key(), plan.present, wait_ms, now_ms());
             self.wake.notify_one();
         }
     }
@@ -151,25 +164,25 @@ impl Repair {
 /// The next stripes, and the receipts of theirs that no ledger has brought back.
 fn page_of(
     holdings: &Holdings,
-    after: Option<StripeId>,
+    after: Option<StripeRef>,
 ) -> Result<(Vec<Stripe>, PendingReceipts), StoreError> {
     let page = holdings.stripes(after, PAGE)?;
     let pending = match (page.first(), page.last()) {
-        (Some(first), Some(last)) => holdings.pending(first.id..=last.id)?,
+        (Some(first), Some(last)) => holdings.pending(first.key()..=last.key())?,
         _ => PendingReceipts::new(),
     };
     Ok((page, pending))
 }
 
 /// Tells of a stripe that repair can do nothing for.
-fn name(stripe: StripeId, plan: &Plan) {
+fn name(StripeRef { id: stripe, gateway }: &StripeRef, plan: &Plan) {
     let (present, needed) = (plan.present, plan.shape.data);
     match plan.condition {
         Condition::Unrecoverable => {
-            tracing::error!(%stripe, present, needed, "a stripe is lost unless miners come back");
+            tracing::error!(%stripe, %gateway, present, needed, "a stripe is lost unless miners come back");
         }
         Condition::Contradicted => {
-            tracing::error!(%stripe, "the receipts of a stripe are not of the shards that its id stands for");
+            tracing::error!(%stripe, %gateway, "the receipts of a stripe are not of the shards that its id stands for");
         }
         Condition::Whole | Condition::Degraded { .. } => {}
     }

@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arion_protocol::ShardPlacement;
-use arion_types::{NodeId, ShardHash, SignedReceipt, StripeId};
+use arion_types::{NodeId, ShardHash, SignedReceipt};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use rand::seq::SliceRandom;
@@ -22,7 +22,7 @@ use super::{
     plan::{Condition, Job, Plan, Source, plan, shards},
     rebuild::{RebuildError, rebuild},
 };
-use crate::holdings::{StoreError, Stripe};
+use crate::holdings::{StoreError, Stripe, StripeRef};
 
 /// Why a stripe is not whole yet.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,7 @@ type Signed = (Vec<(Job, SignedReceipt)>, Option<ShardError>);
 
 impl Repair {
     /// Makes a stripe whole.
-    pub(super) async fn work(self: &Arc<Self>, id: StripeId) -> Result<(), WorkError> {
+    pub(super) async fn work(self: &Arc<Self>, id: StripeRef) -> Result<(), WorkError> {
         let Some(mut stripe) = self.stripe(id).await? else {
             self.told().done(&id);
             return Ok(());
@@ -191,7 +191,7 @@ impl Repair {
         }
     }
 
-    async fn stripe(&self, id: StripeId) -> Result<Option<Stripe>, WorkError> {
+    async fn stripe(&self, id: StripeRef) -> Result<Option<Stripe>, WorkError> {
         let holdings = self.holdings.clone();
         let read = arion_daemon::work::blocking(move || holdings.stripe(&id));
         Ok(read.await.map_err(|_| WorkError::Stopping)??)

@@ -144,21 +144,33 @@ async fn what_a_miner_has_not_any_more_is_not_told_again() {
     world.check_all_in_place(&[]).await;
 }
 
-/// Gives the first page of a ledger, and whatever is asked behind it never.
-struct HalfALedger(Vec<LedgerRecord>, AtomicBool);
+/// One more gateway, whose ledger is that.
+struct Another {
+    lines: Vec<LedgerRecord>,
+    /// Or else the first page, and what is asked behind it never.
+    gives_all: AtomicBool,
+    /// What it says of every stripe that it is told of.
+    wants: bool,
+}
+
+impl Another {
+    fn with(lines: Vec<LedgerRecord>) -> Self {
+        Self { lines, gives_all: AtomicBool::new(true), wants: true }
+    }
+}
 
 #[async_trait]
-impl Service for HalfALedger {
+impl Service for Another {
     async fn serve(&self, _: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
         let (after, limit) = match request {
             Request::LedgerFrom { after, limit, .. } => (after, limit),
-            Request::Relocated { .. } => return (Response::Relocated { wanted: true }, Bytes::new()),
+            Request::Relocated { .. } => return (Response::Relocated { wanted: self.wants }, Bytes::new()),
             _ => return (Response::error(ErrorCode::Unsupported, ""), Bytes::new()),
         };
-        if after > 0 && !self.1.load(SeqCst) {
+        if after > 0 && !self.gives_all.load(SeqCst) {
             return (Response::error(ErrorCode::Unavailable, ""), Bytes::new());
         }
-        let lines = (1..).zip(&self.0).skip(after as usize).take(usize::from(limit));
+        let lines = (1..).zip(&self.lines).skip(after as usize).take(usize::from(limit));
         let lines = lines.map(|(sequence, record)| LedgerEntry { sequence, record: *record });
         (Response::LedgerLines(lines.collect()), Bytes::new())
     }
@@ -173,7 +185,7 @@ async fn a_gateway_that_gives_half_of_its_ledger_keeps_nobody_but_itself_waiting
     let behind = of_another.split_off(10);
     of_another.resize(usize::from(LEDGER_ENTRIES_MAX), LedgerRecord::Deleted { shard: ShardHash([9; 32]) });
     of_another.extend(behind);
-    let another = Arc::new(HalfALedger(of_another, AtomicBool::new(false)));
+    let another = Arc::new(Another { gives_all: AtomicBool::new(false), ..Another::with(of_another) });
     let gateway = world.add_gateway(&SigningKey::from_bytes(&[250; 32]), another.clone());
     let service = world.service();
     assert_eq!(service.sync_all().await, [gateway]);
@@ -187,8 +199,55 @@ async fn a_gateway_that_gives_half_of_its_ledger_keeps_nobody_but_itself_waiting
     let running = service.run();
     eventually("what is not of that gateway is whole", || world.is_whole(&[theirs])).await;
     assert_eq!(world.in_place(&theirs).len(), 20);
-    another.1.store(true, SeqCst);
+    another.gives_all.store(true, SeqCst);
     eventually("what is of that gateway is in place", || world.in_place(&theirs).len() == 30).await;
     assert!(ours != more);
     running.abort();
+}
+
+/// What the ledger of one says of a stripe of the other makes no difference to it, whichever is read first.
+#[tokio::test]
+async fn a_gateway_that_has_made_up_lines_of_a_stripe_of_another_harms_only_itself() {
+    for (liar_first, forged) in [(true, 20), (false, 20), (true, 30), (false, 30)] {
+        let world = World::new(48);
+        let stripe = world.upload(1, 4_000, 0).await;
+        world.upload_as(Some(stripe), 2, 4_000, forged).await;
+        let mut other = world.gateway.take_lines(forged);
+        world.upload(1, 4_000, 20).await;
+        if liar_first {
+            other = world.gateway.set_lines(other);
+        }
+        world.add_gateway(&SigningKey::from_bytes(&[250; 32]), Arc::new(Another::with(other)));
+        let service = world.service();
+        assert_eq!(service.sync_all().await, []);
+        service.census(true).await;
+        let failed = service.drain().await;
+        assert!(failed.len() <= 1 && service.shards() == 10, "{failed:?}");
+        assert_eq!(world.in_place(&stripe).len(), 30);
+        let found = service.census(true).await;
+        assert_eq!((found.whole(), found.degraded(), found.bad), (1, 0, 1), "{found:?}");
+        assert!(service.drain().await.is_empty());
+    }
+}
+
+/// One that copied the lines of another, and says of everything that it does not want it.
+#[tokio::test]
+async fn what_one_gateway_does_not_want_and_another_does_stays() {
+    let world = World::new(48);
+    let stripe = world.upload(1, 4_000, 20).await;
+    let lines = world.gateway.take_lines(20);
+    world.gateway.set_lines(lines.clone());
+    world.add_gateway(
+        &SigningKey::from_bytes(&[250; 32]),
+        Arc::new(Another { wants: false, ..Another::with(lines) }),
+    );
+    let service = world.service();
+    assert_eq!(service.sync_all().await, []);
+    let found = service.census(true).await;
+    assert_eq!((found.missing.get(&10), found.degraded()), (Some(&1), 1), "it is one stripe");
+    assert_eq!((service.drain().await, service.shards()), (vec![], 10));
+    assert_eq!((world.in_place(&stripe).len(), world.gateway.moved()), (30, 10));
+    service.sync().await;
+    let found = service.census(true).await;
+    assert_eq!((found.whole(), found.degraded(), found.bad), (1, 0, 0));
 }

@@ -35,7 +35,7 @@ use tempfile::TempDir;
 
 use self::gateway::Gateway;
 use crate::{
-    holdings::{Holdings, HoldingsBook},
+    holdings::{Holdings, HoldingsBook, StripeRef},
     liveness::Liveness,
     metrics::Metrics,
     repair::{Orphans, Parts, Repair, RepairOptions, Tally, custody::Custody},
@@ -546,6 +546,7 @@ impl Running {
     }
 
     pub(super) async fn work(&self, stripe: StripeId) -> Result<(), String> {
+        let stripe = StripeRef { id: stripe, gateway: node_id(&gateway_key()) };
         self.repair.work(stripe).await.map_err(|error| error.to_string())
     }
 
@@ -583,9 +584,9 @@ impl Running {
     /// Stripes whose time has come in so many milliseconds from now; they are under way from now on.
     pub(super) fn due(&self, in_ms: u64) -> Vec<StripeId> {
         let now = now_ms() + in_ms;
-        let due: Vec<StripeId> = std::iter::from_fn(|| self.repair.queue().take(now)).collect();
+        let due: Vec<StripeRef> = std::iter::from_fn(|| self.repair.queue().take(now)).collect();
         due.iter().for_each(|stripe| self.repair.queue().failed(stripe, 0));
-        due
+        due.into_iter().map(|stripe| stripe.id).collect()
     }
 
     /// Works through the queue; what failed.

@@ -50,6 +50,11 @@ impl Gateway {
         self.lines.lock().unwrap().drain(..count).collect()
     }
 
+    /// Has these lines; those that it had.
+    pub(in crate::repair::loopback_tests) fn set_lines(&self, lines: Vec<LedgerRecord>) -> Vec<LedgerRecord> {
+        std::mem::replace(&mut *self.lines.lock().unwrap(), lines)
+    }
+
     /// Receipts that repair brought.
     pub(in crate::repair::loopback_tests) fn moved(&self) -> usize {
         *self.moved.lock().unwrap()
