@@ -26,6 +26,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 use crate::{
     chain_facts::{ChainFacts, LiveChain},
     config::Config,
+    consent::Consent,
     disks,
     heartbeat::Reporter,
     kept_chain,
@@ -35,6 +36,7 @@ use crate::{
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
     store::{Clock, Volumes, system_clock},
+    witnesses::Witnesses,
 };
 
 /// Requests under way get this long when the miner stops.
@@ -64,6 +66,7 @@ struct Context {
     attachment: Option<Attachment>,
     store: Arc<Volumes>,
     orphans: Arc<Orphans>,
+    consent: Arc<Consent>,
     chain: Arc<LiveChain>,
     transport: QuicTransport,
     clock: Clock,
@@ -103,6 +106,7 @@ impl arion_daemon::Daemon for Miner {
             metrics: metrics.clone(),
         }));
         let (orphans, orphans_file) = (service.orphans().clone(), config.data_dir.join(orphans::FILE));
+        let consent = service.consent().clone();
         orphans.take_over(&orphans_file).with_context(|| {
             format!("cannot read and remove {}; give this user access to it", orphans_file.display())
         })?;
@@ -132,6 +136,7 @@ impl arion_daemon::Daemon for Miner {
             attachment,
             store: store.clone(),
             orphans: orphans.clone(),
+            consent,
             chain,
             transport: transport.clone(),
             clock,
@@ -241,7 +246,9 @@ impl Context {
             tracing::warn!("no validators configured: nobody will hear of this miner");
         }
         reports.spawn(kept_chain::keep(file, view.clone()));
-        reports.spawn(self.collector(client, view).run());
+        let witnesses = self.witnesses(client, view);
+        self.consent.set(witnesses.clone());
+        reports.spawn(self.collector(witnesses).run());
         while reports.join_next().await.is_some() {}
         std::future::pending().await
     }
@@ -278,19 +285,25 @@ impl Context {
         }
     }
 
-    fn collector(&self, client: ChainClient, view: ChainView) -> Collector {
-        Collector {
-            orphans: self.orphans.clone(),
+    fn witnesses(&self, client: ChainClient, view: ChainView) -> Arc<Witnesses> {
+        Arc::new(Witnesses {
             me: signing::node_id(&self.key),
-            store: self.store.clone(),
             view,
             anchors: Arc::new(client),
             transport: Arc::new(self.transport.clone()),
             services: self.config.validators.iter().cloned().map(Into::into).collect(),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    fn collector(&self, witnesses: Arc<Witnesses>) -> Collector {
+        Collector {
+            orphans: self.orphans.clone(),
+            store: self.store.clone(),
+            witnesses,
             options: self.config.collector_options(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
-            turn: AtomicUsize::new(0),
         }
     }
 

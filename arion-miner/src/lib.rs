@@ -14,6 +14,7 @@
 pub mod chain_facts;
 pub mod cli;
 pub mod config;
+pub mod consent;
 pub mod daemon;
 pub mod disks;
 pub mod heartbeat;
@@ -26,3 +27,4 @@ pub mod replay;
 pub mod service;
 mod small_file;
 pub mod store;
+pub mod witnesses;

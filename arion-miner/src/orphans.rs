@@ -12,11 +12,10 @@
 //! - In a round goes no more than [`collector`] says, and nothing while much of what is here would have to go.
 //!
 //! # Not here
-//! What a validator service knows (`validator/src/unnamed.rs`).
+//! Who is asked, and what counts (`witnesses`).
 //!
 //! Specified in docs/spec/orphans.md.
 
-mod ask;
 pub mod collector;
 mod file;
 mod suspects;
@@ -32,7 +31,7 @@ use std::{
 };
 
 use arion_types::ShardHash;
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use collector::Collector;
 use suspects::Suspects;
@@ -54,6 +53,11 @@ impl Orphans {
         let guard = self.gate.read().await;
         self.suspects().wanted(shard);
         guard
+    }
+
+    /// Nobody orders a shard to be stored or restored while the guard is held.
+    pub async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
     }
 
     /// Somebody asks for a shard: its time begins anew.

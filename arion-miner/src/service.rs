@@ -29,10 +29,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     chain_facts::{ChainFacts, Roles},
+    consent::Consent,
     metrics::Metrics,
     orphans::Orphans,
     replay::ReplayGuard,
-    store::{Clock, ReadError, Volumes, WriteError},
+    store::{Clock, Owner, ReadError, Volumes, WriteError},
 };
 
 /// How long a request waits for its budget before it is told `Busy`.
@@ -77,6 +78,9 @@ pub struct MinerService {
     audits: Semaphore,
     metrics: Metrics,
     orphans: Arc<Orphans>,
+    consent: Arc<Consent>,
+    /// Keys the numbers that stand for who had a shard stored.
+    owners: [u8; 32],
 }
 
 /// A request that is not carried out.
@@ -97,6 +101,7 @@ impl MinerService {
         let Parts { key, store, chain, replays, clock, budgets, metrics } = parts;
         Self {
             node_id: signing::node_id(&key),
+            owners: blake3::derive_key("arion 2026-11 shard owner v1", key.as_bytes()),
             key,
             store,
             chain,
@@ -106,12 +111,25 @@ impl MinerService {
             audits: Semaphore::new(budgets.audits_max),
             metrics,
             orphans: Arc::default(),
+            consent: Arc::default(),
         }
     }
 
     /// What is told of shards that nobody wants; requests say to the contrary.
     pub fn orphans(&self) -> &Arc<Orphans> {
         &self.orphans
+    }
+
+    /// Asks whether deletions harm anybody.
+    pub fn consent(&self) -> &Arc<Consent> {
+        &self.consent
+    }
+
+    /// The number that stands for a node. Nobody else can tell which nodes share one.
+    fn owner(&self, node: &NodeId) -> Owner {
+        let hash = blake3::keyed_hash(&self.owners, &node.0);
+        let [a, b, c, d, ..] = *hash.as_bytes();
+        Owner(u32::from_le_bytes([a, b, c, d]).max(1))
     }
 
     fn now_ms(&self) -> u64 {
@@ -165,6 +183,7 @@ impl MinerService {
             | Request::Custody { .. }
             | Request::Durability
             | Request::Unnamed { .. }
+            | Request::UnnamedByOthers { .. }
             | Request::Transitions { .. }
             | Request::LedgerBase
             | Request::Attest

@@ -53,6 +53,8 @@ mod load_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod owner_tests;
+#[cfg(test)]
 mod power_tests;
 #[cfg(test)]
 mod replace_tests;
@@ -85,7 +87,7 @@ pub use index::Entry;
 pub use inspect::{CheckReport, Inspector, Located, RepairReport, repair};
 pub use keeper::{Clock, system_clock};
 pub use layout::LayoutError;
-pub use record::{RECORD_BYTES, State, TRAILER_BYTES};
+pub use record::{Owner, RECORD_BYTES, State, TRAILER_BYTES};
 pub use recover::Report;
 pub use scrub::ScrubReport;
 pub use shared::Counters;
@@ -162,6 +164,15 @@ impl Default for StoreOptions {
             clock: system_clock(),
         }
     }
+}
+
+/// Who has a shard stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Order {
+    /// Whose a shard is that is written.
+    pub owner: Owner,
+    /// Whether a shard that is here already on the order of somebody else is nobody's alone from now on.
+    pub shares: bool,
 }
 
 /// A shard that is durable.
@@ -353,11 +364,22 @@ impl Store {
         placement: ShardPlacement,
         body: Bytes,
     ) -> Result<Stored, WriteError> {
+        self.put_for(shard, placement, body, Order::default()).await
+    }
+
+    /// [`Store::put`] on the order of somebody.
+    pub async fn put_for(
+        &self,
+        shard: ShardHash,
+        placement: ShardPlacement,
+        body: Bytes,
+        order: Order,
+    ) -> Result<Stored, WriteError> {
         if body.len() as u64 != u64::from(placement.size) || *blake3::hash(&body).as_bytes() != shard.0 {
             return Err(WriteError::HashMismatch);
         }
         let checksum = body_checksum(&shard, &body);
-        self.change(|reply| Change::Put { shard, placement, body, checksum, reply }).await?
+        self.change(|reply| Change::Put { shard, placement, body, checksum, order, reply }).await?
     }
 
     /// Deletes a shard; returns whether it was there, once that is durable. Within the retention it can be
@@ -456,6 +478,12 @@ impl Store {
         let index = self.shared.index();
         let page = index.after(after).filter(|(_, entry)| entry.is_live()).take(limit);
         page.map(|(shard, entry)| ListedShard { shard, stat: stat(&entry) }).collect()
+    }
+
+    /// On whose order a shard is here that is not deleted.
+    pub fn owner(&self, shard: &ShardHash) -> Option<Owner> {
+        let entry = self.shared.index().get(shard)?;
+        (!matches!(entry.state, State::Trashed { .. })).then_some(entry.owner)
     }
 
     /// Whether the shard is here, served or not.

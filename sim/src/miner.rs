@@ -19,6 +19,7 @@ use arion_miner::{
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts},
     store::{Clock, Store, StoreOptions, Volumes, memory::Faults},
+    witnesses::Witnesses,
 };
 use arion_net::Service;
 use arion_protocol::{ErrorCode, Request, Response};
@@ -227,19 +228,23 @@ impl Miner {
             life.spawn(reporter.clone().report_to(validator.peer()));
         }
         life.spawn(keep(store.clone()));
+        let witnesses = Arc::new(Witnesses {
+            me: self.place.node(),
+            view,
+            anchors: Arc::new(NoAnchors),
+            transport,
+            services: self.setting.validators().map(Place::peer).collect(),
+            turn: AtomicUsize::new(0),
+        });
+        service.consent().set(witnesses.clone());
         if let Some(retention) = self.setting.orphan_retention {
             let collector = Collector {
                 orphans: service.orphans().clone(),
-                me: self.place.node(),
                 store: store.clone(),
-                view,
-                anchors: Arc::new(NoAnchors),
-                transport,
-                services: self.setting.validators().map(Place::peer).collect(),
+                witnesses,
                 options: CollectorOptions { deletes: true, retention },
                 metrics,
                 health: Health::new("sim", "0"),
-                turn: AtomicUsize::new(0),
             };
             life.spawn(collector.run());
         }

@@ -361,6 +361,7 @@ fn name(request: &Request) -> &'static str {
         Request::Custody { .. } => "custody",
         Request::Durability => "durability",
         Request::Unnamed { .. } => "unnamed",
+        Request::UnnamedByOthers { .. } => "unnamed-by-others",
         Request::Transitions { .. } => "transitions",
         Request::LedgerBase => "ledger-base",
         Request::Attest => "attest",

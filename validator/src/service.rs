@@ -6,7 +6,7 @@ use arion_chain::ChainView;
 use arion_daemon::now_ms;
 use arion_net::Service;
 use arion_protocol::{
-    ErrorCode, Request, Response, SignedHeartbeat,
+    ErrorCode, Request, Response, SignedHeartbeat, UnnamedQuestion,
     limits::{MINERS_MAX, TRANSITIONS_MAX, TRANSITIONS_OF_MINER_MAX},
 };
 use arion_types::{NodeId, ShardHash};
@@ -53,7 +53,8 @@ impl Service for ValidatorService {
             Request::Custody { after, limit } => self.custody(after, limit),
             Request::Durability => self.durability(),
             Request::Transitions { after, limit, newest } => self.transitions(after, limit, newest),
-            Request::Unnamed { shards } => self.unnamed(peer, shards).await,
+            Request::Unnamed { shards } => self.unnamed(peer, shards, None).await,
+            Request::UnnamedByOthers { gateway, shards } => self.unnamed(peer, shards, Some(gateway)).await,
             _ => Response::error(ErrorCode::Unsupported, "a validator service takes heartbeats"),
         };
         (response, Bytes::new())
@@ -111,9 +112,12 @@ impl ValidatorService {
         }
     }
 
-    async fn unnamed(&self, peer: NodeId, shards: Vec<ShardHash>) -> Response {
+    async fn unnamed(&self, peer: NodeId, shards: Vec<ShardHash>, but: Option<NodeId>) -> Response {
         let ledgers = self.ledgers.clone();
-        let word = arion_daemon::work::blocking(move || ledgers.unnamed(&peer, &shards)).await;
+        let word = arion_daemon::work::blocking(move || {
+            ledgers.unnamed(&peer, UnnamedQuestion { shards: &shards, but })
+        });
+        let word = word.await;
         match word {
             Ok(Ok(word)) => Response::Unnamed(Box::new(word)),
             Ok(Err(reason)) => {

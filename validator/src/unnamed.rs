@@ -1,5 +1,8 @@
 //! Which shards of a miner no ledger names: the word of this service, by which a miner deletes what nobody wants.
 //!
+//! Asked by a miner that is told by a gateway to delete what it did not store itself, the ledger of that gateway does not matter: whether
+//! anybody else would miss the shards.
+//!
 //! A wrong word may cost data that nobody ordered to be deleted. So it is given only where all there is to know is known, and it is
 //! about ledgers alone: a shard is named as soon as any line of any ledger that is followed speaks of it, whoever has it, whatever its receipt is worth,
 //! and until the gateway of that line has deleted it ([`crate::holdings`]).
@@ -16,10 +19,10 @@ use std::{sync::Arc, time::Duration};
 use arion_chain::ChainView;
 use arion_ledger::Follower;
 use arion_protocol::{
-    ErrorCode, LedgerPosition, ShardBits, SignedUnnamed, Unnamed,
+    ErrorCode, LedgerPosition, ShardBits, SignedUnnamed, Unnamed, UnnamedQuestion,
     limits::{LEDGERS_MAX, UNNAMED_SHARDS_MAX},
 };
-use arion_types::{NodeId, ShardHash};
+use arion_types::NodeId;
 use ed25519_dalek::SigningKey;
 
 use crate::holdings::{Holdings, StoreError};
@@ -84,8 +87,9 @@ pub struct Ledgers {
 }
 
 impl Ledgers {
-    /// Which of these shards no ledger names.
-    pub fn unnamed(&self, miner: &NodeId, shards: &[ShardHash]) -> Result<SignedUnnamed, Silence> {
+    /// Which of these shards no ledger names that matters.
+    pub fn unnamed(&self, miner: &NodeId, asked: UnnamedQuestion<'_>) -> Result<SignedUnnamed, Silence> {
+        let UnnamedQuestion { shards, but } = asked;
         let snapshot = self.view.snapshot();
         if !snapshot.registry.miners.contains_key(miner) {
             return Err(Silence::NoMiner);
@@ -116,7 +120,8 @@ impl Ledgers {
         let mut ledgers = self.followers.iter().map(position).collect::<Result<Vec<_>, _>>()?;
         ledgers.sort_unstable();
         let mut unnamed = ShardBits::NONE;
-        let gateways = ledgers.iter().map(|position| position.gateway).collect();
+        let gateways = ledgers.iter().map(|position| position.gateway);
+        let gateways = gateways.filter(|gateway| Some(*gateway) != but).collect();
         for (at, is_named) in self.holdings.named(shards, &gateways)?.into_iter().enumerate() {
             if !is_named {
                 unnamed.set(at);
@@ -124,6 +129,6 @@ impl Ledgers {
         }
         let (epoch, block) = (snapshot.epoch(), snapshot.block.number);
         let word = Unnamed { miner: *miner, epoch, block, shards: unnamed, ledgers };
-        Ok(word.sign(&self.view.genesis(), shards, &self.key))
+        Ok(word.sign(&self.view.genesis(), asked, &self.key))
     }
 }

@@ -1,27 +1,18 @@
 //! Rounds of questions to the validator services, and what is deleted behind them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arion_chain::{ChainError, ChainView};
 use arion_daemon::Health;
-use arion_net::{PeerAddr, Transport};
-use arion_protocol::{ListedShard, limits::UNNAMED_SHARDS_MAX};
-use arion_types::{NodeId, ShardHash};
+use arion_protocol::limits::UNNAMED_SHARDS_MAX;
+use arion_types::ShardHash;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Orphans,
-    ask::{Facts, ask},
-    suspects::SUSPECTS_MAX,
+use super::{Orphans, suspects::SUSPECTS_MAX};
+use crate::{
+    metrics::Metrics,
+    store::Volumes,
+    witnesses::{NoAnswer, Witnesses},
 };
-use crate::{chain_facts::Anchors, metrics::Metrics, store::Volumes};
 
 /// Least time between two rounds at any retention.
 const PERIOD_MAX: Duration = Duration::from_secs(6 * 3_600);
@@ -31,8 +22,6 @@ const ROUNDS_MIN: u32 = 4;
 const FIRST_MAX: Duration = Duration::from_secs(60);
 /// Between two pages of what is here.
 const PAGE_PAUSE: Duration = Duration::from_millis(20);
-/// The chain counts as read when that was no longer ago than this.
-const CHAIN_AGE_MAX: Duration = Duration::from_secs(60);
 /// Between two deletions.
 const DELETION_PAUSE: Duration = Duration::from_millis(50);
 /// Deletions of a round: so many, or one of so many shards that are here, whichever is more.
@@ -58,71 +47,20 @@ impl CollectorOptions {
     }
 }
 
-/// Why a round says nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RoundError {
-    /// The chain was not reached, or is not read.
-    #[error("the chain cannot be read: {0}")]
-    Chain(String),
-    /// It cannot be asked for what is anchored.
-    #[error("the chain does not say what ledgers have anchored: {0}")]
-    Anchors(#[from] ChainError),
-    /// Nobody could ever want anything.
-    #[error("no gateway is registered")]
-    NoGateway,
-    /// `validators` has too few of those who are registered.
-    #[error(
-        "`validators` names {known} of the {registered} registered validator services; {needed} have to be asked"
-    )]
-    TooFew {
-        /// Configured and registered.
-        known: usize,
-        /// Registered.
-        registered: usize,
-        /// Needed.
-        needed: usize,
-    },
-    /// Too few answers count.
-    #[error("{answers} of {needed} validator services say what is wanted; the last that does not: {last}")]
-    Silent {
-        /// Answers that count.
-        answers: usize,
-        /// Needed.
-        needed: usize,
-        /// Why the last one does not.
-        last: String,
-    },
-}
-
 /// Finds what nobody wants, and deletes it in the end.
 pub struct Collector {
     /// What is known.
     pub orphans: Arc<Orphans>,
-    /// This miner.
-    pub me: NodeId,
-    /// Its shards.
+    /// The miner's shards.
     pub store: Arc<Volumes>,
-    /// The finalised chain.
-    pub view: ChainView,
-    /// What it has of ledgers.
-    pub anchors: Arc<dyn Anchors>,
-    /// Carries the questions.
-    pub transport: Arc<dyn Transport>,
-    /// The validator services that the operator trusts to be asked.
-    pub services: Vec<PeerAddr>,
+    /// Who is asked.
+    pub witnesses: Arc<Witnesses>,
     /// What the operator says.
     pub options: CollectorOptions,
     /// Counters.
     pub metrics: Metrics,
     /// What /health says.
     pub health: Health,
-    /// Who is asked first: another one every round.
-    pub turn: AtomicUsize,
-}
-
-/// Services of so many that have to say so.
-pub(super) fn quorum(registered: usize) -> usize {
-    (registered * 2).div_ceil(3)
 }
 
 impl Collector {
@@ -156,7 +94,7 @@ impl Collector {
     }
 
     /// A round, and what is deleted behind it; `passed` is the time that counts since the one before.
-    pub(super) async fn step(&self, passed: Duration) -> Result<(), RoundError> {
+    pub(super) async fn step(&self, passed: Duration) -> Result<(), NoAnswer> {
         let told = self.round().await?;
         self.orphans.round(&told.keys().copied().collect(), passed);
         self.tell(&told);
@@ -167,84 +105,23 @@ impl Collector {
     }
 
     /// The shards that no ledger names, by the word of enough services, with their sizes.
-    async fn round(&self) -> Result<BTreeMap<ShardHash, u32>, RoundError> {
-        let facts = self.facts().await?;
-        let (services, needed) = self.services()?;
+    async fn round(&self) -> Result<BTreeMap<ShardHash, u32>, NoAnswer> {
+        let mut hearing = self.witnesses.hear().await?;
         let mut told = BTreeMap::new();
-        let mut silent = BTreeSet::new();
-        let mut last = String::new();
         let mut after = None;
         loop {
             let page = self.store.list(after, UNNAMED_SHARDS_MAX);
             let is_last = page.len() < UNNAMED_SHARDS_MAX;
             after = page.last().map(|listed| listed.shard);
-            let mut left: Vec<ListedShard> = page;
-            let mut answers = 0;
-            for service in &services {
-                if left.is_empty() {
-                    break;
-                }
-                if silent.contains(&service.node_id) {
-                    continue;
-                }
-                let shards: Vec<ShardHash> = left.iter().map(|listed| listed.shard).collect();
-                match ask(&*self.transport, service, &shards, &facts).await {
-                    Ok(word) => {
-                        answers += 1;
-                        let mut at = 0..;
-                        left.retain(|_| at.next().is_some_and(|at| word.shards.has(at)));
-                    }
-                    Err(doubt) => {
-                        tracing::debug!(service = %service.node_id, %doubt, "what a service says of wanted shards does not count");
-                        last = doubt.to_string();
-                        silent.insert(service.node_id);
-                    }
-                }
-            }
-            if !left.is_empty() && answers < needed {
-                return Err(RoundError::Silent { answers, needed, last });
-            }
-            told.extend(left.iter().map(|listed| (listed.shard, listed.stat.placement.size)));
+            let sizes: BTreeMap<ShardHash, u32> =
+                page.iter().map(|listed| (listed.shard, listed.stat.placement.size)).collect();
+            let unnamed = hearing.unnamed(sizes.keys().copied().collect(), None).await?;
+            told.extend(unnamed.into_iter().filter_map(|shard| Some((shard, *sizes.get(&shard)?))));
             if is_last || told.len() >= SUSPECTS_MAX {
                 return Ok(told);
             }
             sleep(PAGE_PAUSE).await;
         }
-    }
-
-    async fn facts(&self) -> Result<Facts, RoundError> {
-        if let Some(error) = self.view.error().filter(|_| self.view.age() > CHAIN_AGE_MAX) {
-            return Err(RoundError::Chain(error));
-        }
-        let snapshot = self.view.snapshot();
-        if snapshot.registry.gateways.is_empty() {
-            return Err(RoundError::NoGateway);
-        }
-        let mut gateways = BTreeMap::new();
-        for gateway in &snapshot.registry.gateways {
-            gateways.insert(*gateway, self.anchors.lines_of(gateway).await?);
-        }
-        let (genesis, me) = (self.view.genesis(), self.me);
-        Ok(Facts { genesis, me, epoch: snapshot.epoch(), block: snapshot.block.number, gateways })
-    }
-
-    /// Who is asked, and how many have to answer.
-    fn services(&self) -> Result<(Vec<&PeerAddr>, usize), RoundError> {
-        let registry = self.view.snapshot().registry.clone();
-        let registered = registry.validators.len();
-        let mut seen = BTreeSet::new();
-        let mut known: Vec<&PeerAddr> = self
-            .services
-            .iter()
-            .filter(|service| registry.validators.contains(&service.node_id) && seen.insert(service.node_id))
-            .collect();
-        let needed = quorum(registered).max(1);
-        if known.len() < needed {
-            return Err(RoundError::TooFew { known: known.len(), registered, needed });
-        }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % known.len();
-        known.rotate_left(turn);
-        Ok((known, needed))
     }
 
     fn tell(&self, told: &BTreeMap<ShardHash, u32>) {
@@ -274,7 +151,7 @@ impl Collector {
         let (mut shards, mut bytes) = (0_u64, 0_u64);
         for shard in due.into_iter().take(most) {
             // Nobody stores it from here on until it is gone; who did so meanwhile has had it forgotten.
-            let alone = self.orphans.gate.write().await;
+            let alone = self.orphans.alone().await;
             if !self.orphans.suspects().take(&shard, retention) {
                 continue;
             }

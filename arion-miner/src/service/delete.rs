@@ -1,9 +1,16 @@
 //! `Delete`: serve a shard no more, durably; within the retention it can be restored.
+//!
+//! Who had it stored has it deleted at once; about others the validator services are asked (`consent`).
 
 use arion_protocol::{Action, ErrorCode, Response, SignedCommand};
+use arion_types::ShardHash;
 use bytes::Bytes;
 
-use super::{Answer, MinerService, place, refuse};
+use super::{Answer, MinerService, Refusal, place, refuse};
+use crate::{
+    consent::{SETTLED_MS, Verdict},
+    store::Owner,
+};
 
 impl MinerService {
     pub(super) async fn delete(&self, signed: SignedCommand) -> Answer {
@@ -11,9 +18,57 @@ impl MinerService {
             return refuse(ErrorCode::Malformed, "the command does not say Delete");
         }
         self.check_command(&signed)?;
-        let _place = place(&self.transfers).await?;
+        let shard = signed.command.shard;
+        let is_asked = match self.store.owner(&shard) {
+            Some(owner) => owner == Owner::NONE || owner != self.owner(&signed.signer),
+            // What it is to delete is written down for a disk that is away.
+            None => self.store.has_disk_away(),
+        };
+        if !is_asked {
+            let _place = place(&self.transfers).await?;
+            self.enter_nonce(&signed)?;
+            return self.deleted(shard).await;
+        }
         self.enter_nonce(&signed)?;
-        let existed = self.store.delete(signed.command.shard).await?;
+        self.check_settled(&shard)?;
+        let but = self.roles(&signed.signer)?.gateway.then_some(signed.signer);
+        match self.consent.of(shard, but).await {
+            Verdict::Nobodys => {}
+            Verdict::Named => {
+                return refuse(ErrorCode::Unauthorized, "the ledger of another gateway names the shard");
+            }
+            Verdict::Unknown(why) => {
+                if let Some(why) = why {
+                    tracing::debug!(%shard, %why, "a deletion has to wait");
+                }
+                return refuse(
+                    ErrorCode::Unavailable,
+                    "somebody else had it stored, and the validator services do not say whether anybody wants it: order it again later",
+                );
+            }
+        }
+        let _place = place(&self.transfers).await?;
+        // Nobody orders it to be kept from here on until it is gone.
+        let _alone = self.orphans.alone().await;
+        if !self.consent.holds(&shard) {
+            return refuse(ErrorCode::Unavailable, "somebody has it stored again meanwhile");
+        }
+        self.deleted(shard).await
+    }
+
+    async fn deleted(&self, shard: ShardHash) -> Answer {
+        let existed = self.store.delete(shard).await?;
         Ok((Response::Deleted { existed }, Bytes::new()))
+    }
+
+    fn check_settled(&self, shard: &ShardHash) -> Result<(), Refusal> {
+        let is_young = |stored_at: u64| self.now_ms().saturating_sub(stored_at) < SETTLED_MS;
+        match self.store.stat(shard).is_some_and(|stat| is_young(stat.stored_at)) {
+            true => refuse(
+                ErrorCode::Unavailable,
+                "somebody else had it stored a moment ago: order it again in five minutes",
+            ),
+            false => Ok(()),
+        }
     }
 }

@@ -14,6 +14,7 @@ impl MinerService {
         let _place = place(&self.transfers).await?;
         self.enter_nonce(&signed)?;
         let _kept = self.orphans.keep(&signed.command.shard).await;
+        self.consent.wanted(&signed.command.shard);
         let exists = self.store.restore(signed.command.shard).await?;
         Ok((Response::Restored { exists }, Bytes::new()))
     }

@@ -5,6 +5,7 @@ use arion_types::{Receipt, stripe::placement_group, units::SHARD_BYTES_MAX};
 use bytes::Bytes;
 
 use super::{Answer, MinerService, Refusal, place, refuse};
+use crate::store::Order;
 
 impl MinerService {
     pub(super) async fn store(&self, signed: SignedCommand, body: Bytes) -> Answer {
@@ -24,9 +25,13 @@ impl MinerService {
         let _place = place(&self.transfers).await?;
         self.enter_nonce(&signed)?;
         let _kept = self.orphans.keep(&shard).await;
+        self.consent.wanted(&shard);
+        // Who brings the bytes of what somebody else has here has it, too. Repair works for others.
+        let shares = !body.is_empty() && self.roles(&signed.signer)?.gateway;
+        let order = Order { owner: self.owner(&signed.signer), shares };
         // What is here need not be sent to be signed for again.
         let body = if body.is_empty() { self.store.read(shard).await?.1 } else { body };
-        let stored = self.store.put(shard, placement, body).await?;
+        let stored = self.store.put_for(shard, placement, body, order).await?;
         let ShardPlacement { stripe, pg, index, epoch, size } = placement;
         let (node_id, stored_at) = (self.node_id, stored.stored_at);
         let receipt = Receipt { shard, size, stripe, pg, index, epoch, node_id, stored_at };

@@ -11,10 +11,10 @@ use arion_protocol::ShardPlacement;
 use arion_types::ShardHash;
 
 use super::{
-    ReadError, Stored, WriteError,
+    Order, ReadError, Stored, WriteError,
     files::is_busy,
     index::Entry,
-    record::{RECORD_BYTES, RecordKind, State, Victim, payload_len},
+    record::{Owner, RECORD_BYTES, RecordKind, State, Victim, payload_len},
     writer::{Batch, Unsaid, Writer, is_full},
 };
 
@@ -37,10 +37,12 @@ impl Writer {
         placement: ShardPlacement,
         body: &[u8],
         checksum: u32,
+        order: Order,
     ) -> Result<Stored, WriteError> {
         self.check_alive()?;
         let known = self.known(batch, &shard);
-        if let Some(known) = known.filter(|known| !matches!(known.state, State::Trashed { .. })) {
+        let kept = known.filter(|known| !matches!(known.state, State::Trashed { .. }));
+        if let Some(known) = kept {
             let (old, new) = (known.placement, placement);
             if (old.stripe, old.index, old.size) != (new.stripe, new.index, new.size) {
                 return Err(WriteError::Conflict);
@@ -48,6 +50,9 @@ impl Writer {
             if known.is_live() {
                 match self.shared.read_at(&shard, &known) {
                     Ok(copy) if copy == body => {
+                        if order.shares && known.owner != order.owner {
+                            batch.changes.insert(shard, Some(Entry { owner: Owner::NONE, ..known }));
+                        }
                         return Ok(Stored { stored_at: known.stored_at, new: false });
                     }
                     Err(ReadError::Io(error)) if is_busy(&error) => return Err(WriteError::Busy),
@@ -57,9 +62,14 @@ impl Writer {
             tracing::warn!(%shard, "damaged shard is written anew");
         }
         let (summed, stored_at) = (true, (self.options.clock)());
+        let owner = match kept {
+            Some(known) if !order.shares => known.owner,
+            Some(known) if known.owner != order.owner => Owner::NONE,
+            _ => order.owner,
+        };
         let needed = RECORD_BYTES + payload_len(placement.size, summed);
         self.make_room(batch, needed, known.map_or(0, |known| known.disk_bytes()))?;
-        let kind = RecordKind::Put { placement, stored_at, summed };
+        let kind = RecordKind::Put { placement, stored_at, summed, owner };
         let payload = [body, &checksum.to_le_bytes()];
         let mut appended = self.append_put(batch, shard, kind, payload, needed);
         if appended.as_ref().is_err_and(is_full) && self.shared.give_back_now(needed) {
@@ -75,7 +85,7 @@ impl Writer {
         let (segment, sequence) = (self.position.segment, self.position.sequence - 1);
         let offset = self.position.offset - needed;
         let state = State::Live;
-        let entry = Entry { placement, stored_at, segment, offset, sequence, state, summed };
+        let entry = Entry { placement, stored_at, segment, offset, sequence, state, summed, owner };
         batch.changes.insert(shard, Some(entry));
         batch.grown_bytes += needed as i64;
         if let Some(known) = known {

@@ -13,8 +13,8 @@ use super::{
 };
 
 const MAGIC: [u8; 8] = *b"ARIONCKP";
-const VERSION: u32 = 3;
-/// The same without marks of entries that a checksum follows the shard.
+const VERSION: u32 = 4;
+/// The same without owners, and without marks of entries that a checksum follows the shard.
 const VERSION_OLD: u32 = 2;
 const HEADER_BYTES: usize = 44;
 const SPAN_BYTES: usize = 16;
@@ -196,7 +196,11 @@ mod tests {
     use arion_types::{ShardHash, StripeId};
 
     use super::*;
-    use crate::store::{index::Entry, memory::MemoryDisk, record::State};
+    use crate::store::{
+        index::Entry,
+        memory::MemoryDisk,
+        record::{Owner, State},
+    };
 
     fn checkpoint() -> (Index, Head) {
         let mut index = Index::default();
@@ -205,8 +209,9 @@ mod tests {
             let placement =
                 ShardPlacement { stripe: StripeId([number; 32]), pg: 2, index: number, epoch: 4, size };
             let state = [State::Live, State::Trashed { at: 5 }, State::Quarantined][usize::from(number) - 1];
-            let summed = number.is_multiple_of(2);
-            let entry = Entry { placement, stored_at: 6, segment: 7, offset: 8, sequence: 9, state, summed };
+            let (summed, owner) = (number.is_multiple_of(2), Owner(u32::from(number) - 1));
+            let entry =
+                Entry { placement, stored_at: 6, segment: 7, offset: 8, sequence: 9, state, summed, owner };
             index.insert(ShardHash([number ^ 0xff; 32]), entry);
         }
         let position = Position { segment: 3, offset: 99, sequence: 1 << 40 };

@@ -270,8 +270,8 @@ fn choose(
     }
     for (shard, entry) in missing.into_values() {
         tracing::warn!(%shard, "header of a shard was damaged on disk and is written anew");
-        let Entry { placement, stored_at, summed, .. } = entry;
-        let kind = RecordKind::Put { placement, stored_at, summed };
+        let Entry { placement, stored_at, summed, owner, .. } = entry;
+        let kind = RecordKind::Put { placement, stored_at, summed, owner };
         let file = old.iter().position(|known| known.span.first == entry.segment).unwrap_or(0);
         let record = Record { sequence: entry.sequence, batch: 0, shard, kind };
         kept.push(Kept { record, file, offset: entry.offset });

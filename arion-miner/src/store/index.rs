@@ -14,7 +14,7 @@ use arion_types::ShardHash;
 
 use super::{
     packed::Packed,
-    record::{RECORD_BYTES, State, payload_len},
+    record::{Owner, RECORD_BYTES, State, payload_len},
 };
 
 const LEAF_MAX: usize = 128;
@@ -42,6 +42,8 @@ pub struct Entry {
     pub state: State,
     /// Whether a checksum of its own follows the shard.
     pub summed: bool,
+    /// On whose order it is stored.
+    pub owner: Owner,
 }
 
 impl Entry {
@@ -337,6 +339,7 @@ mod tests {
             sequence,
             state,
             summed: number.is_multiple_of(2),
+            owner: Owner(u32::from(number % 4)),
         }
     }
 

@@ -35,7 +35,8 @@ impl Bench {
         let body = body(number, length);
         let (shard, placement) = (address(&body), placement(&body, number as u8));
         let checksum = body_checksum(&shard, &body);
-        self.ask(|reply| Change::Put { shard, placement, body, checksum, reply }).unwrap();
+        self.ask(|reply| Change::Put { shard, placement, body, checksum, order: Order::default(), reply })
+            .unwrap();
         shard
     }
 
@@ -70,7 +71,7 @@ impl Bench {
         self.now.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
 
-    fn location(&self, shard: &ShardHash) -> (String, u64) {
+    pub(super) fn location(&self, shard: &ShardHash) -> (String, u64) {
         let entry = self.parts.store.shared.index().get(shard).unwrap();
         let spans = self.parts.store.shared.files().spans();
         let span = spans.iter().find(|known| known.span.first == entry.segment).unwrap().span;
@@ -279,7 +280,12 @@ fn a_store_of_version_1_is_read_and_becomes_one_of_this_version() {
     let bodies = [body(1, 300), body(2, 300), body(3, 300)];
     let mut append = |sequence: u64, body: &Bytes, put: bool| {
         let kind = match put {
-            true => record::RecordKind::Put { placement: placement(body, 1), stored_at: 7, summed: false },
+            true => record::RecordKind::Put {
+                placement: placement(body, 1),
+                stored_at: 7,
+                summed: false,
+                owner: Owner::NONE,
+            },
             false => record::RecordKind::Delete(record::Victim { sequence: 0, segment: 0 }),
         };
         log.extend_from_slice(
@@ -295,7 +301,7 @@ fn a_store_of_version_1_is_read_and_becomes_one_of_this_version() {
     let mut bench = Bench::on(Arc::new(disk.clone()), quiet());
     assert!(!bench.reads(&address(&bodies[0])));
     assert!(bench.reads(&address(&bodies[1])) && bench.reads(&address(&bodies[2])));
-    assert_eq!(disk.content("STORE").unwrap()[8..12], 3u32.to_le_bytes());
+    assert_eq!(disk.content("STORE").unwrap()[8..12], 4u32.to_le_bytes());
     bench.put(4, 10);
     bench.parts.writer.write_checkpoint();
     drop(bench);
@@ -318,14 +324,14 @@ fn a_store_of_a_later_version_is_left_alone() {
     drop(bench);
     for name in ["STORE", "STORE.copy"] {
         disk.edit(name, |bytes| {
-            bytes[8] = 4;
+            bytes[8] = 5;
             let sum = key.checksum(&bytes[..44]);
             bytes[44..].copy_from_slice(&sum);
         });
     }
     let before = disk.content("segments/00000001.seg");
     let refused = Store::open_on(Arc::new(disk.clone()), quiet()).map(|_| ()).unwrap_err();
-    assert!(matches!(refused, LayoutError::LaterVersion { found: 4, .. }), "{refused}");
+    assert!(matches!(refused, LayoutError::LaterVersion { found: 5, .. }), "{refused}");
     assert_eq!(disk.content("segments/00000001.seg"), before);
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 
 const STORE_MAGIC: [u8; 8] = *b"ARIONSTO";
-const STORE_VERSION: u32 = 3;
+const STORE_VERSION: u32 = 4;
 const STORE_BYTES: usize = 8 + 4 + 32 + 8;
 const IDENTITIES: [&str; 2] = ["STORE", "STORE.copy"];
 const RESERVE: &str = "RESERVE";

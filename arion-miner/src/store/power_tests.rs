@@ -134,7 +134,14 @@ impl Life {
                     let (reply, answer) = oneshot::channel();
                     let placement = placement(&bytes, number as u8);
                     let checksum = body_checksum(&shard, &bytes);
-                    queued.push(Change::Put { shard, placement, body: bytes, checksum, reply });
+                    queued.push(Change::Put {
+                        shard,
+                        placement,
+                        body: bytes,
+                        checksum,
+                        order: Order::default(),
+                        reply,
+                    });
                     asked.push(Asked::Put(number, answer));
                     model.asked(number, Kept::Live);
                 }

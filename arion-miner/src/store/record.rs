@@ -42,6 +42,15 @@ pub(super) fn body_checksum(shard: &ShardHash, body: &[u8]) -> u32 {
     digest.finalize() as u32
 }
 
+/// On whose order a shard is stored: a number that stands for a node, told apart by the miner alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Owner(pub u32);
+
+impl Owner {
+    /// Nobody alone, or it is not known: so it is with logs before version 4.
+    pub const NONE: Self = Self(0);
+}
+
 /// What a record does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RecordKind {
@@ -53,6 +62,8 @@ pub(super) enum RecordKind {
         stored_at: u64,
         /// Whether a checksum follows the body: not in logs of versions 1 and 2.
         summed: bool,
+        /// On whose order.
+        owner: Owner,
     },
     /// That record of the shard is dead from here on.
     Delete(Victim),
@@ -132,20 +143,24 @@ impl Record {
     }
 
     /// Layout: magic 4, kind 1, index 1, batch 2, shard 32, stripe 32, pg 4, size 4, epoch 8, stored_at 8,
-    /// sequence 8, checksum 8; integers little-endian. What other kinds put where stands in docs/spec/store.md.
+    /// sequence 8, checksum 8; integers little-endian. With an owner, epoch 4, owner 4. What other kinds put where stands in docs/spec/store.md.
     pub(crate) fn encode(&self, key: &StoreKey) -> [u8; RECORD_BYTES as usize] {
         let mut bytes = [0; RECORD_BYTES as usize];
         bytes[..4].copy_from_slice(&RECORD_MAGIC);
         bytes[6..8].copy_from_slice(&self.batch.to_le_bytes());
         bytes[8..40].copy_from_slice(&self.shard.0);
         match self.kind {
-            RecordKind::Put { placement, stored_at, summed } => {
+            RecordKind::Put { placement, stored_at, summed, owner } => {
                 bytes[4] = if summed { 4 } else { 1 };
                 bytes[5] = placement.index;
                 bytes[40..72].copy_from_slice(&placement.stripe.0);
                 bytes[72..76].copy_from_slice(&placement.pg.to_le_bytes());
                 bytes[76..80].copy_from_slice(&placement.size.to_le_bytes());
                 bytes[80..88].copy_from_slice(&placement.epoch.to_le_bytes());
+                if let (true, Some(both)) = (summed, encode_owner(placement.epoch, owner)) {
+                    bytes[4] = 5;
+                    bytes[80..88].copy_from_slice(&both);
+                }
                 bytes[88..96].copy_from_slice(&stored_at.to_le_bytes());
             }
             RecordKind::Delete(victim) => {
@@ -172,17 +187,18 @@ impl Record {
             return None;
         }
         let kind = match bytes[4] {
-            1 | 4 => RecordKind::Put {
-                summed: bytes[4] == 4,
-                placement: ShardPlacement {
+            1 | 4 | 5 => {
+                let (epoch, owner) = decode_owner(array(bytes, 80), bytes[4] == 5);
+                let placement = ShardPlacement {
                     stripe: StripeId(array(bytes, 40)),
                     pg: u32::from_le_bytes(array(bytes, 72)),
                     index: bytes[5],
-                    epoch: u64::from_le_bytes(array(bytes, 80)),
+                    epoch,
                     size: u32::from_le_bytes(array(bytes, 76)),
-                },
-                stored_at: u64::from_le_bytes(array(bytes, 88)),
-            },
+                };
+                let stored_at = u64::from_le_bytes(array(bytes, 88));
+                RecordKind::Put { placement, stored_at, summed: bytes[4] != 1, owner }
+            }
             2 => RecordKind::Delete(Victim {
                 sequence: u64::from_le_bytes(array(bytes, 40)),
                 segment: u32::from_le_bytes(array(bytes, 72)),
@@ -196,6 +212,22 @@ impl Record {
         let sequence = u64::from_le_bytes(array(bytes, 96));
         let batch = u16::from_le_bytes(array(bytes, 6));
         Some(Self { sequence, batch, shard: ShardHash(array(bytes, 8)), kind })
+    }
+}
+
+/// Epoch and owner in the place of an epoch, where there is one and the epoch leaves room for it: maps come by the hour.
+pub(super) fn encode_owner(epoch: u64, owner: Owner) -> Option<[u8; 8]> {
+    let epoch = u32::try_from(epoch).ok().filter(|_| owner != Owner::NONE)?;
+    Some((u64::from(owner.0) << 32 | u64::from(epoch)).to_le_bytes())
+}
+
+/// What [`encode_owner`] made, or an epoch alone.
+pub(super) fn decode_owner(bytes: [u8; 8], has_owner: bool) -> (u64, Owner) {
+    let both = u64::from_le_bytes(bytes);
+    match has_owner {
+        // Halves fit.
+        true => (both & u64::from(u32::MAX), Owner((both >> 32) as u32)),
+        false => (both, Owner::NONE),
     }
 }
 
@@ -242,7 +274,7 @@ pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 mod tests {
     use super::*;
 
-    fn records() -> [Record; 5] {
+    fn records() -> [Record; 6] {
         let placement = ShardPlacement { stripe: StripeId([2; 32]), pg: 3, index: 4, epoch: 5, size: 6 };
         let shard = ShardHash([1; 32]);
         let victim = Victim { sequence: 8, segment: 1 };
@@ -252,7 +284,7 @@ mod tests {
                 sequence: 8,
                 batch: 0,
                 shard,
-                kind: RecordKind::Put { placement, stored_at: 7, summed: false },
+                kind: RecordKind::Put { placement, stored_at: 7, summed: false, owner: Owner::NONE },
             },
             Record { sequence: 9, batch: 1, shard, kind: RecordKind::Delete(victim) },
             Record { sequence: 10, batch: 0x0102, shard, kind: trashed },
@@ -266,7 +298,13 @@ mod tests {
                 sequence: 8,
                 batch: 0,
                 shard,
-                kind: RecordKind::Put { placement, stored_at: 7, summed: true },
+                kind: RecordKind::Put { placement, stored_at: 7, summed: true, owner: Owner::NONE },
+            },
+            Record {
+                sequence: 8,
+                batch: 0,
+                shard,
+                kind: RecordKind::Put { placement, stored_at: 7, summed: true, owner: Owner(0x0a0b_0c0d) },
             },
         ]
     }
@@ -279,12 +317,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_epoch_that_leaves_no_room_is_kept_without_the_owner() {
+        let key = StoreKey([9; 32]);
+        let of = |epoch, owner| {
+            let mut record = records()[5];
+            if let RecordKind::Put { placement, owner: is, .. } = &mut record.kind {
+                (placement.epoch, *is) = (epoch, owner);
+            }
+            record
+        };
+        for epoch in [u64::from(u32::MAX) + 1, u64::MAX] {
+            assert_eq!(Record::decode(&of(epoch, Owner(7)).encode(&key), &key), Some(of(epoch, Owner::NONE)));
+        }
+        let most = of(u32::MAX.into(), Owner(u32::MAX));
+        assert_eq!(Record::decode(&most.encode(&key), &key), Some(most));
+    }
+
     /// Stores outlive programs: these bytes never change, and the first and last are of version 1 too.
     #[test]
     fn layouts_are_frozen() {
         let key = StoreKey([9; 32]);
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let [put, delete, trash, old_delete, summed] = records();
+        let [put, delete, trash, old_delete, summed, owned] = records();
         let zeros = |count: usize| "00".repeat(count);
         let (shard, stripe) = ("01".repeat(32), "02".repeat(32));
         let fields = "0300000006000000050000000000000007000000000000000800000000000000";
@@ -292,6 +347,9 @@ mod tests {
         assert_eq!(hex(&put.encode(&key)), expected);
         let expected = format!("4153523104040000{shard}{stripe}{fields}dedf7d7a79fbd97d");
         assert_eq!(hex(&summed.encode(&key)), expected);
+        let fields = "0300000006000000050000000d0c0b0a07000000000000000800000000000000";
+        let expected = format!("4153523105040000{shard}{stripe}{fields}1df08f0301fdffeb");
+        assert_eq!(hex(&owned.encode(&key)), expected);
         // CRC-32C of 32 zeros and of nothing, and of an address and a body.
         assert_eq!(body_checksum(&ShardHash([0; 32]), b""), 0x8a91_36aa);
         assert_eq!(

@@ -262,10 +262,10 @@ impl<'a> Scan<'a> {
     fn apply(&mut self, found: &Found) {
         let Record { sequence, shard, kind, .. } = found.record;
         match kind {
-            RecordKind::Put { placement, stored_at, summed } => {
+            RecordKind::Put { placement, stored_at, summed, owner } => {
                 let (segment, offset) = (found.segment, found.offset);
                 let state = State::Live;
-                let entry = Entry { placement, stored_at, segment, offset, sequence, state, summed };
+                let entry = Entry { placement, stored_at, segment, offset, sequence, state, summed, owner };
                 if let Some(old) = self.index.insert(shard, entry) {
                     self.replaced.entry(shard).or_default().push(old);
                 }

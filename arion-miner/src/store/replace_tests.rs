@@ -16,7 +16,8 @@ fn put_and_die(bench: &mut Bench, disk: &MemoryDisk, operations: u64) -> bool {
     let checksum = body_checksum(&shard, &body);
     let dies_at = Some(disk.operations() + operations);
     disk.set_faults(Faults { dies_at, ..Faults::default() });
-    let put = bench.ask(|reply| Change::Put { shard, placement, body, checksum, reply });
+    let put =
+        bench.ask(|reply| Change::Put { shard, placement, body, checksum, order: Order::default(), reply });
     put == Err(WriteError::Failed)
 }
 
@@ -116,7 +117,7 @@ fn a_deletion_right_behind_a_replacement_deletes_both() {
     let (stored, mut was_stored) = oneshot::channel();
     let (deleted, mut was_deleted) = oneshot::channel();
     let changes = [
-        Change::Put { shard, placement, body, checksum, reply: stored },
+        Change::Put { shard, placement, body, checksum, order: Order::default(), reply: stored },
         Change::Delete { shard, owed_since: None, reply: deleted },
     ];
     bench.parts.writer.process(changes.into_iter().map(Queued::alone));

@@ -16,7 +16,7 @@ use super::{
     ReadError, Shared,
     index::Entry,
     layout::{Layout, SCRUB},
-    record::{RECORD_BYTES, Record, RecordKind, State, StoreKey, array, body_checksum},
+    record::{Owner, RECORD_BYTES, Record, RecordKind, State, StoreKey, array, body_checksum},
 };
 
 const MAGIC: [u8; 8] = *b"ARIONSCR";
@@ -185,11 +185,16 @@ impl ScrubReport {
     fn heal_header(&mut self, shared: &Shared, key: &StoreKey, shard: &ShardHash, entry: &Entry) {
         let Ok(file) = shared.segment(entry.segment) else { return };
         let mut header = [0; RECORD_BYTES as usize];
-        let Entry { placement, stored_at, summed, .. } = *entry;
-        let kind = RecordKind::Put { placement, stored_at, summed };
-        let holds = |record: Record| {
-            record.shard == *shard && record.sequence == entry.sequence && record.kind == kind
+        let Entry { placement, stored_at, summed, owner, .. } = *entry;
+        let of = |owner| RecordKind::Put { placement, stored_at, summed, owner };
+        let kind = of(owner);
+        // What somebody else had stored again since has the owner of then in its header.
+        let is_kind = |record: &Record| match record.kind {
+            RecordKind::Put { owner: then, .. } if owner == Owner::NONE => record.kind == of(then),
+            _ => record.kind == kind,
         };
+        let holds =
+            |record: Record| record.shard == *shard && record.sequence == entry.sequence && is_kind(&record);
         let read = file.read_at(&mut header, entry.offset);
         if read.is_err() || Record::decode(&header, key).is_some_and(holds) {
             return;

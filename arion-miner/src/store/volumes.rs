@@ -20,7 +20,8 @@ use arion_types::ShardHash;
 use bytes::Bytes;
 
 use super::{
-    Clock, Entry, LayoutError, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage, WriteError,
+    Clock, Entry, LayoutError, Order, Owner, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage,
+    WriteError,
     owed::{Owed, OwedError},
 };
 
@@ -247,9 +248,20 @@ impl Volumes {
         placement: ShardPlacement,
         body: Bytes,
     ) -> Result<Stored, WriteError> {
+        self.put_for(shard, placement, body, Order::default()).await
+    }
+
+    /// [`Store::put_for`], where the shard is known, else where most room is, else on the next disk that takes it.
+    pub async fn put_for(
+        &self,
+        shard: ShardHash,
+        placement: ShardPlacement,
+        body: Bytes,
+        order: Order,
+    ) -> Result<Stored, WriteError> {
         let mut outcome = Err(WriteError::Failed);
         for store in self.places(&shard) {
-            let tried = store.put(shard, placement, body.clone()).await;
+            let tried = store.put_for(shard, placement, body.clone(), order).await;
             if !matches!(tried, Err(WriteError::NoSpace | WriteError::Failed)) {
                 return tried;
             }
@@ -321,6 +333,18 @@ impl Volumes {
     /// [`Store::stat`].
     pub fn stat(&self, shard: &ShardHash) -> Option<ShardStat> {
         self.volumes.iter().filter_map(|volume| volume.serves(shard)).find_map(|store| store.stat(shard))
+    }
+
+    /// [`Store::owner`]: nobody alone where two disks have it on the order of two.
+    pub fn owner(&self, shard: &ShardHash) -> Option<Owner> {
+        let served = self.volumes.iter().filter_map(|volume| volume.serves(shard));
+        let owners = served.filter_map(|store| store.owner(shard));
+        owners.reduce(|one, other| if one == other { one } else { Owner::NONE })
+    }
+
+    /// Whether a disk is away: it cannot be said what is on it, and what it is to delete is written down for it.
+    pub fn has_disk_away(&self) -> bool {
+        self.volumes.iter().any(|volume| volume.store.is_err())
     }
 
     /// At most `limit` shards in order of address behind `after`, each once.

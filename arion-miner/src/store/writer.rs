@@ -23,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    Shared, StoreOptions, Stored, WriteError,
+    Order, Shared, StoreOptions, Stored, WriteError,
     changes::dead,
     checkpoint::{self, Head, KnownSpan, Position},
     compact::Rewritten,
@@ -58,6 +58,8 @@ pub(super) enum Change {
         body: Bytes,
         /// Of the body, by [`body_checksum`](super::record::body_checksum).
         checksum: u32,
+        /// Whose it is.
+        order: Order,
         reply: Reply<Stored>,
     },
     Delete {
@@ -205,8 +207,8 @@ impl Writer {
 
     fn change(&mut self, batch: &mut Batch, change: Change) {
         match change {
-            Change::Put { shard, placement, body, checksum, reply } => {
-                let outcome = self.put(batch, shard, placement, &body, checksum);
+            Change::Put { shard, placement, body, checksum, order, reply } => {
+                let outcome = self.put(batch, shard, placement, &body, checksum, order);
                 answer(batch, reply, outcome);
             }
             Change::Delete { shard, owed_since, reply } => {

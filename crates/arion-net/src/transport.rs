@@ -194,6 +194,7 @@ pub fn is_repeatable(request: &Request) -> bool {
         | Request::Custody { .. }
         | Request::Durability
         | Request::Unnamed { .. }
+        | Request::UnnamedByOthers { .. }
         | Request::Transitions { .. }
         | Request::LedgerBase
         | Request::Attest

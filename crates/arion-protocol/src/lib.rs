@@ -37,7 +37,7 @@ pub use ledger::{Compacted, LedgerBase, LedgerEntry, LedgerRecord, Served};
 pub use message::{ListedShard, MinerState, MinerStatus, Request, Response, ShardPlacement, ShardStat};
 pub use relay::{ALPN_RELAY, ObservedAddress, RelayAnswer, RelayOrder, RelayRequest};
 pub use standing::{MinerReason, MinerTransition};
-pub use unnamed::{LedgerPosition, ShardBits, SignedUnnamed, Unnamed};
+pub use unnamed::{LedgerPosition, ShardBits, SignedUnnamed, Unnamed, UnnamedQuestion};
 
 /// Application protocol name in the TLS handshake: the version of everything in this crate.
 pub const ALPN: &[u8] = b"arion/1";

@@ -186,11 +186,19 @@ pub enum Request {
     /// From where on does the ledger have all of its lines? Public, of a gateway. Answer: [`Response::LedgerBase`].
     #[codec(index = 21)]
     LedgerBase,
+    /// [`Request::Unnamed`], as if there were no ledger of this gateway: may it have them deleted? Answer: [`Response::Unnamed`].
+    #[codec(index = 22)]
+    UnnamedByOthers {
+        /// The gateway.
+        gateway: NodeId,
+        /// Addresses, at least one, at most `UNNAMED_SHARDS_MAX`.
+        shards: Vec<ShardHash>,
+    },
 }
 
 impl Request {
     /// Kinds are numbered below this, without gaps: new ones are appended.
-    pub const KINDS: u8 = 22;
+    pub const KINDS: u8 = 23;
 
     /// Whether the request only reads: it may come as early data (0-RTT), where it could be a replay.
     pub fn is_read(&self) -> bool {
@@ -208,6 +216,7 @@ impl Request {
             | Self::Custody { .. }
             | Self::Durability
             | Self::Unnamed { .. }
+            | Self::UnnamedByOthers { .. }
             | Self::Transitions { .. }
             | Self::LedgerBase => true,
             Self::Store(_)
@@ -222,13 +231,14 @@ impl Request {
 
     /// The list in the fields of `kind`, where it has one.
     pub(crate) fn list_limit(kind: u8) -> Option<ListLimit> {
-        let max = match kind {
-            4 => STAT_SHARDS_MAX as u32,
-            13 => u32::from(RELOCATED_RECEIPTS_MAX),
-            19 => UNNAMED_SHARDS_MAX as u32,
+        let (offset, max) = match kind {
+            4 => (0, STAT_SHARDS_MAX as u32),
+            13 => (0, u32::from(RELOCATED_RECEIPTS_MAX)),
+            19 => (0, UNNAMED_SHARDS_MAX as u32),
+            22 => (32, UNNAMED_SHARDS_MAX as u32),
             _ => return None,
         };
-        Some(ListLimit { offset: 0, max })
+        Some(ListLimit { offset, max })
     }
 }
 
@@ -323,7 +333,7 @@ pub enum Response {
     /// To [`Request::Durability`].
     #[codec(index = 17)]
     Durability(NetworkDurability),
-    /// To [`Request::Unnamed`].
+    /// To [`Request::Unnamed`] and [`Request::UnnamedByOthers`].
     #[codec(index = 18)]
     Unnamed(Box<SignedUnnamed>),
     /// To [`Request::Transitions`]: in order of miners, those of one in order of time, all of a miner or none. None at all means

@@ -22,6 +22,8 @@ pub const COMMAND: &[u8] = b"arion/command/v1";
 pub const HEARTBEAT: &[u8] = b"arion/heartbeat/v1";
 /// A validator service states which shards no ledger names (`arion-protocol`).
 pub const UNNAMED: &[u8] = b"arion/unnamed/v1";
+/// A validator service states which shards no ledger but that of one gateway names (`arion-protocol`).
+pub const UNNAMED_BY_OTHERS: &[u8] = b"arion/unnamed-by-others/v1";
 
 /// A validator's node reports the quality of miners (`pallet-arion`).
 pub const QUALITY: &[u8] = b"arion/quality/v1";
@@ -35,7 +37,7 @@ pub const SNAPSHOT_END: &[u8] = b"arion/no-snapshot/v1";
 pub const STATEMENT: &[u8] = b"arion/object-statement/v1";
 
 /// Every tag there is. None begins with another: what follows a tag could otherwise make it the longer one.
-pub const ALL: [&[u8]; 11] = [
+pub const ALL: [&[u8]; 12] = [
     REGISTRATION,
     NODE,
     ATTESTATION,
@@ -43,6 +45,7 @@ pub const ALL: [&[u8]; 11] = [
     COMMAND,
     HEARTBEAT,
     UNNAMED,
+    UNNAMED_BY_OTHERS,
     QUALITY,
     SNAPSHOT,
     SNAPSHOT_END,

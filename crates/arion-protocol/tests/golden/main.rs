@@ -13,7 +13,7 @@ mod responses;
 use std::{collections::BTreeSet, fmt::Debug, fs, path::PathBuf};
 
 use arion_protocol::{
-    ErrorCode, Request, RequestHeader, Response, ResponseHeader,
+    ErrorCode, Request, RequestHeader, Response, ResponseHeader, UnnamedQuestion,
     frame::{self, Header, PREFIX_BYTES},
 };
 use layout::{Golden, text};
@@ -45,6 +45,7 @@ fn request_file(request: &Request) -> &'static str {
         Request::Durability => "request-durability",
         Request::LedgerFrom { .. } => "request-ledger-from",
         Request::Unnamed { .. } => "request-unnamed",
+        Request::UnnamedByOthers { .. } => "request-unnamed-by-others",
         Request::Transitions { .. } => "request-transitions",
         Request::LedgerBase => "request-ledger-base",
     }
@@ -165,7 +166,7 @@ fn what_is_signed_verifies() {
     for golden in responses::all() {
         if let Response::Unnamed(word) = &golden.message {
             let asked = [layout::shard(), arion_types::ShardHash(layout::STRIPE)];
-            assert!(word.verify(&layout::GENESIS, &asked));
+            assert!(word.verify(&layout::GENESIS, UnnamedQuestion { shards: &asked, but: None }));
         }
     }
     assert!(layout::receipt().verify(&layout::GENESIS));

@@ -222,5 +222,12 @@ pub(crate) fn all() -> Vec<Sample<Request>> {
             &[],
         ),
         sample("LedgerBase", 21, Request::LedgerBase, vec![], &[]),
+        sample(
+            "UnnamedByOthers",
+            22,
+            Request::UnnamedByOthers { gateway: other, shards: vec![shard()] },
+            vec![field("gateway", other.0), field("number of shards, compact", [4]), field("shard", hash)],
+            &[],
+        ),
     ]
 }

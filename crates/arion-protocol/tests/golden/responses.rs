@@ -3,7 +3,7 @@
 use arion_protocol::{
     DrainProgress, ErrorCode, LedgerBase, LedgerEntry, LedgerPosition, LedgerRecord, ListedShard,
     MinerCustody, MinerReason, MinerState, MinerStatus, MinerTransition, NetworkDurability, Response,
-    ShardBits, StripesAlike, Unnamed,
+    ShardBits, StripesAlike, Unnamed, UnnamedQuestion,
 };
 
 use crate::layout::*;
@@ -117,7 +117,7 @@ fn unnamed() -> Sample<Response> {
         shards: ShardBits(bits),
         ledgers: vec![LedgerPosition { gateway: public(&gateway()), sequence: 44 }],
     };
-    let signed = word.sign(&GENESIS, &asked, &validator());
+    let signed = word.sign(&GENESIS, UnnamedQuestion { shards: &asked, but: None }, &validator());
     let fields = vec![
         field("miner", public(&miner()).0),
         field("epoch", 9u64.to_le_bytes()),

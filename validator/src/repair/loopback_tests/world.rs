@@ -19,9 +19,12 @@ use arion_miner::{
     replay::ReplayGuard,
     service::{Budgets, MinerService, Parts as MinerParts},
     store::{Store, StoreOptions, Volumes},
+    witnesses::Witnesses,
 };
 use arion_net::{MemoryNetwork, PeerAddr, Service, Transport};
-use arion_protocol::{Action, Command, Heartbeat, LedgerRecord, Request, Response, ShardPlacement};
+use arion_protocol::{
+    Action, Command, Heartbeat, LedgerRecord, Request, Response, ShardPlacement, UnnamedQuestion,
+};
 use arion_types::{
     CrushParams, MinerRecord, NodeId, ShardHash, StripeId,
     map::WEIGHT_ONE,
@@ -114,8 +117,12 @@ struct Answering(Arc<Ledgers>);
 #[async_trait]
 impl Service for Answering {
     async fn serve(&self, peer: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
-        let Request::Unnamed { shards } = request else { panic!("{request:?}") };
-        let response = match self.0.unnamed(&peer, &shards) {
+        let (shards, but) = match request {
+            Request::Unnamed { shards } => (shards, None),
+            Request::UnnamedByOthers { gateway, shards } => (shards, Some(gateway)),
+            other => panic!("{other:?}"),
+        };
+        let response = match self.0.unnamed(&peer, UnnamedQuestion { shards: &shards, but }) {
             Ok(word) => Response::Unnamed(Box::new(word)),
             Err(reason) => Response::error(reason.code(), reason.to_string()),
         };
@@ -259,18 +266,22 @@ impl World {
             self.memory.listen(endpoint.clone(), node_id, Arc::new(Answering(ledgers)));
             PeerAddr { node_id, endpoint }
         };
-        Collector {
-            orphans: miner.service.orphans().clone(),
+        let witnesses = Arc::new(Witnesses {
             me: node(uid),
-            store: miner.store.clone(),
             view: self.view.clone(),
             anchors: Arc::new(NoAnchors),
             transport: Arc::new(self.memory.transport(node(uid))),
             services: services.iter().map(answering).collect(),
+            turn: Default::default(),
+        });
+        miner.service.consent().set(witnesses.clone());
+        Collector {
+            orphans: miner.service.orphans().clone(),
+            store: miner.store.clone(),
+            witnesses,
             options: CollectorOptions { deletes: true, retention },
             metrics: MinerMetrics::new(&mut Default::default()),
             health: Health::new("test", "0"),
-            turn: Default::default(),
         }
     }
 
@@ -509,8 +520,9 @@ impl Running {
 
     /// Which of these shards, that a miner asks about, no ledger names.
     pub(super) fn unnamed(&self, miner: NodeId, shards: &[ShardHash]) -> Result<Vec<ShardHash>, Silence> {
-        let word = self.ledgers().unnamed(&miner, shards)?;
-        assert!(word.verify(&GENESIS, shards) && word.validator == node_id(&self.key));
+        let asked = UnnamedQuestion { shards, but: None };
+        let word = self.ledgers().unnamed(&miner, asked)?;
+        assert!(word.verify(&GENESIS, asked) && word.validator == node_id(&self.key));
         let unnamed = shards.iter().enumerate().filter(|(at, _)| word.unnamed.shards.has(*at));
         Ok(unnamed.map(|(_, shard)| *shard).collect())
     }

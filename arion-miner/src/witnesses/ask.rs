@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use arion_net::{CallError, PeerAddr, Transport};
-use arion_protocol::{Request, Response, SignedUnnamed, Unnamed};
-use arion_types::{Epoch, GenesisHash, NodeId, ShardHash};
+use arion_protocol::{Request, Response, SignedUnnamed, Unnamed, UnnamedQuestion};
+use arion_types::{Epoch, GenesisHash, NodeId};
 use bytes::Bytes;
 
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
@@ -68,12 +68,16 @@ pub(super) enum Doubt {
 pub(super) async fn ask(
     transport: &dyn Transport,
     service: &PeerAddr,
-    shards: &[ShardHash],
+    asked: UnnamedQuestion<'_>,
     facts: &Facts,
 ) -> Result<Unnamed, Doubt> {
-    let request = Request::Unnamed { shards: shards.to_vec() };
+    let shards = asked.shards.to_vec();
+    let request = match asked.but {
+        None => Request::Unnamed { shards },
+        Some(gateway) => Request::UnnamedByOthers { gateway, shards },
+    };
     match transport.call(service, request, Bytes::new(), CALL_DEADLINE).await? {
-        (Response::Unnamed(signed), _) => judged(*signed, &service.node_id, shards, facts),
+        (Response::Unnamed(signed), _) => judged(*signed, &service.node_id, asked, facts),
         _ => Err(Doubt::Kind),
     }
 }
@@ -81,7 +85,7 @@ pub(super) async fn ask(
 fn judged(
     signed: SignedUnnamed,
     service: &NodeId,
-    asked: &[ShardHash],
+    asked: UnnamedQuestion<'_>,
     facts: &Facts,
 ) -> Result<Unnamed, Doubt> {
     if signed.validator != *service || !signed.verify(&facts.genesis, asked) {
@@ -111,11 +115,11 @@ fn judged(
 mod tests {
     use super::*;
     use arion_protocol::{LedgerPosition, ShardBits};
-    use arion_types::signing::node_id;
+    use arion_types::{ShardHash, signing::node_id};
     use ed25519_dalek::SigningKey;
 
     const GENESIS: GenesisHash = [7; 32];
-    const ASKED: [ShardHash; 1] = [ShardHash([1; 32])];
+    const ASKED: UnnamedQuestion<'static> = UnnamedQuestion { shards: &[ShardHash([1; 32])], but: None };
     const GATEWAY: NodeId = NodeId([3; 32]);
 
     fn key() -> SigningKey {
@@ -133,8 +137,8 @@ mod tests {
     }
 
     fn judge(word: Unnamed) -> Result<Unnamed, String> {
-        let signed = word.sign(&GENESIS, &ASKED, &key());
-        judged(signed, &node_id(&key()), &ASKED, &facts()).map_err(|doubt| doubt.to_string())
+        let signed = word.sign(&GENESIS, ASKED, &key());
+        judged(signed, &node_id(&key()), ASKED, &facts()).map_err(|doubt| doubt.to_string())
     }
 
     #[test]
@@ -151,15 +155,18 @@ mod tests {
 
     #[test]
     fn a_word_counts_only_with_the_signature_of_who_was_asked() {
-        let signed = word().sign(&GENESIS, &ASKED, &key());
-        let judge = |signed: &SignedUnnamed, service: NodeId, asked: &[ShardHash]| {
+        let signed = word().sign(&GENESIS, ASKED, &key());
+        let judge = |signed: &SignedUnnamed, service: NodeId, asked: UnnamedQuestion<'_>| {
             judged(signed.clone(), &service, asked, &facts()).is_ok()
         };
         let service = node_id(&key());
-        assert!(judge(&signed, service, &ASKED));
-        assert!(!judge(&signed, NodeId([4; 32]), &ASKED));
-        assert!(!judge(&signed, service, &[ShardHash([2; 32])]), "the answer to another question");
-        let elsewhere = word().sign(&[9; 32], &ASKED, &key());
-        assert!(!judge(&elsewhere, service, &ASKED), "of another chain");
+        assert!(judge(&signed, service, ASKED));
+        assert!(!judge(&signed, NodeId([4; 32]), ASKED));
+        let other = UnnamedQuestion { shards: &[ShardHash([2; 32])], ..ASKED };
+        assert!(!judge(&signed, service, other), "the answer to another question");
+        let of_others = UnnamedQuestion { but: Some(GATEWAY), ..ASKED };
+        assert!(!judge(&signed, service, of_others));
+        let elsewhere = word().sign(&[9; 32], ASKED, &key());
+        assert!(!judge(&elsewhere, service, ASKED), "of another chain");
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod deletions;
+
 use std::{
     fs,
     os::unix::fs::FileExt,
@@ -15,6 +17,7 @@ use std::{
 use arion_chain::{ChainView, Child, EpochMap, Registry, Snapshot, ViewSource};
 use arion_miner::{
     chain_facts::{LiveChain, PlacedMap},
+    consent::Consent,
     metrics::Metrics,
     orphans::Orphans,
     replay::ReplayGuard,
@@ -42,6 +45,8 @@ const GATEWAY: u8 = 101;
 const VALIDATOR: u8 = 102;
 const WARDEN: u8 = 103;
 const STRANGER: u8 = 104;
+/// Another gateway.
+const OTHER: u8 = 105;
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -67,7 +72,7 @@ fn snapshot() -> Snapshot {
     let miners = (1..=30).map(|seed| (node(seed), Child { child: [seed; 32], family: [seed; 32] }));
     let registry = Registry {
         miners: miners.collect(),
-        gateways: [node(GATEWAY)].into(),
+        gateways: [node(GATEWAY), node(OTHER)].into(),
         validators: [node(VALIDATOR)].into(),
         wardens: [node(WARDEN)].into(),
         ..Registry::default()
@@ -83,6 +88,7 @@ struct Net {
     server: Option<QuicServer>,
     store: Option<Arc<Volumes>>,
     orphans: Arc<Orphans>,
+    consent: Arc<Consent>,
     nonce: u8,
 }
 
@@ -94,8 +100,8 @@ impl Net {
     fn with(options: StoreOptions, chain_known: bool) -> Self {
         let now = Arc::new(AtomicU64::new(10 * COMMAND_LIFETIME_MS_MAX));
         let dir = TempDir::new().unwrap();
-        let mut net =
-            Self { dir, now, chain: None, server: None, store: None, orphans: Arc::default(), nonce: 0 };
+        let (orphans, consent) = (Arc::default(), Arc::default());
+        let mut net = Self { dir, now, chain: None, server: None, store: None, orphans, consent, nonce: 0 };
         net.serve(options, chain_known);
         net
     }
@@ -121,7 +127,7 @@ impl Net {
             budgets: Budgets { transfers_max: 4, audits_max: 2 },
             metrics: Metrics::new(&mut Default::default()),
         });
-        self.orphans = service.orphans().clone();
+        (self.orphans, self.consent) = (service.orphans().clone(), service.consent().clone());
         let server = QuicServer::bind(([127, 0, 0, 1], 0).into(), &key(MINER), Arc::new(service)).unwrap();
         (self.store, self.server, self.chain) = (Some(store), Some(server), Some((chain, source)));
     }

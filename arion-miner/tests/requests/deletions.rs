@@ -1,0 +1,231 @@
+//! Who may have a shard deleted.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, atomic::AtomicUsize},
+};
+
+use arion_chain::ChainError;
+use arion_miner::{chain_facts::Anchors, consent::SETTLED_MS, witnesses::Witnesses};
+use arion_net::{MemoryNetwork, Service};
+use arion_protocol::{LedgerPosition, ShardBits, Unnamed, UnnamedQuestion};
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// A validator service that knows what the ledgers of gateways name.
+struct Witness {
+    named: Mutex<BTreeMap<NodeId, BTreeSet<ShardHash>>>,
+    asked: AtomicUsize,
+    /// An answer takes one.
+    answers: Semaphore,
+}
+
+#[async_trait]
+impl Service for Witness {
+    async fn serve(&self, miner: NodeId, request: Request, _: Bytes) -> (Response, Bytes) {
+        let (shards, but) = match request {
+            Request::Unnamed { shards } => (shards, None),
+            Request::UnnamedByOthers { gateway, shards } => (shards, Some(gateway)),
+            other => panic!("{other:?}"),
+        };
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.answers.acquire().await.unwrap().forget();
+        let named = self.named.lock().unwrap();
+        let mut unnamed = ShardBits::NONE;
+        for (at, shard) in shards.iter().enumerate() {
+            if named.iter().all(|(of, shards)| Some(*of) == but || !shards.contains(shard)) {
+                unnamed.set(at);
+            }
+        }
+        let ledgers = [node(GATEWAY), node(OTHER)].map(|gateway| LedgerPosition { gateway, sequence: 1 });
+        let word = Unnamed { miner, epoch: EPOCH, block: 0, shards: unnamed, ledgers: ledgers.to_vec() };
+        let word = word.sign(&GENESIS, UnnamedQuestion { shards: &shards, but }, &key(VALIDATOR));
+        (Response::Unnamed(Box::new(word)), Bytes::new())
+    }
+}
+
+struct NoAnchors;
+
+#[async_trait]
+impl Anchors for NoAnchors {
+    async fn lines_of(&self, _: &NodeId) -> Result<u64, ChainError> {
+        Ok(0)
+    }
+}
+
+/// The registered validator service of a miner.
+fn witness(net: &Net) -> Arc<Witness> {
+    let witness = Arc::new(Witness {
+        named: Mutex::default(),
+        asked: AtomicUsize::new(0),
+        answers: Semaphore::new(1_000),
+    });
+    let network = MemoryNetwork::new();
+    network.listen("service:1".to_owned(), node(VALIDATOR), witness.clone());
+    net.consent.set(Arc::new(Witnesses {
+        me: node(MINER),
+        view: net.chain.as_ref().unwrap().0.view().unwrap().clone(),
+        anchors: Arc::new(NoAnchors),
+        transport: Arc::new(network.transport(node(MINER))),
+        services: vec![PeerAddr { node_id: node(VALIDATOR), endpoint: "service:1".to_owned() }],
+        turn: AtomicUsize::new(0),
+    }));
+    witness
+}
+
+impl Witness {
+    fn names(&self, gateway: u8, shard: ShardHash) {
+        self.named.lock().unwrap().entry(node(gateway)).or_default().insert(shard);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Net {
+    /// Whether it was there; or why it was not deleted.
+    async fn delete(&mut self, by: u8, shard: ShardHash) -> Result<bool, ErrorCode> {
+        let command = self.command(Action::Delete, shard).sign(&GENESIS, &key(by));
+        match self.call(by, Request::Delete(command), Bytes::new()).await {
+            Ok((Response::Deleted { existed }, _)) => Ok(existed),
+            Err(CallError::Refused { code, .. }) => Err(code),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn store_as(&mut self, by: u8, number: u32, has_body: bool) -> ShardHash {
+        let (shard, placement, body) = shard(number, 1_000);
+        let command = self.command(Action::Store(placement), shard).sign(&GENESIS, &key(by));
+        let body = if has_body { body } else { Bytes::new() };
+        self.call(by, Request::Store(command), body).await.unwrap();
+        shard
+    }
+
+    fn has(&self, shard: &ShardHash) -> bool {
+        self.store.as_ref().unwrap().stat(shard).is_some()
+    }
+
+    fn wait(&self, ms: u64) {
+        self.now.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// Whoever pays a deposit registers a gateway.
+#[tokio::test]
+async fn what_one_gateway_stored_no_other_can_have_deleted() {
+    let mut net = Net::start();
+    let mine = net.put(1, 1_000).await;
+    for by in [OTHER, VALIDATOR] {
+        assert_eq!(net.delete(by, mine).await, Err(ErrorCode::Unavailable), "nobody can be asked");
+    }
+    let witness = witness(&net);
+    assert_eq!(net.delete(OTHER, mine).await, Err(ErrorCode::Unavailable), "its line may not have been read");
+    assert_eq!(witness.asked(), 0);
+    net.wait(SETTLED_MS);
+    witness.names(GATEWAY, mine);
+    for by in [OTHER, VALIDATOR] {
+        assert_eq!(net.delete(by, mine).await, Err(ErrorCode::Unauthorized));
+    }
+    assert!(net.has(&mine) && witness.asked() == 2);
+    // Its own gateway need not wait for anybody, over a restart either.
+    let other = net.put(2, 1_000).await;
+    assert_eq!(net.delete(GATEWAY, mine).await, Ok(true));
+    net.stop().await;
+    net.serve(StoreOptions::default(), true);
+    assert_eq!(net.delete(OTHER, other).await, Err(ErrorCode::Unavailable));
+    assert_eq!((net.delete(GATEWAY, other).await, net.delete(OTHER, other).await), (Ok(true), Ok(false)));
+}
+
+/// What a gateway that is lost had stored, or repair, for the one that has it in its ledger now.
+#[tokio::test]
+async fn what_nobody_else_names_goes_on_the_order_of_who_has_it() {
+    let mut net = Net::start();
+    let witness = witness(&net);
+    let (lost, repaired) = (net.put(1, 1_000).await, net.store_as(VALIDATOR, 2, true).await);
+    for shard in [lost, repaired] {
+        witness.names(OTHER, shard);
+    }
+    net.wait(SETTLED_MS);
+    assert_eq!(net.delete(VALIDATOR, lost).await, Err(ErrorCode::Unauthorized), "it is wanted");
+    for shard in [lost, repaired] {
+        assert_eq!(net.delete(OTHER, shard).await, Ok(true));
+        assert!(!net.has(&shard));
+    }
+    // What repair has just written it takes back.
+    let written = net.store_as(VALIDATOR, 3, true).await;
+    assert_eq!((net.delete(VALIDATOR, written).await, witness.asked()), (Ok(true), 3));
+}
+
+#[tokio::test]
+async fn what_is_stored_again_while_services_are_asked_stays() {
+    let mut net = Net::start();
+    let witness = witness(&net);
+    let shard = net.put(1, 1_000).await;
+    net.wait(SETTLED_MS);
+    witness.answers.forget_permits(1_000);
+    let command = net.command(Action::Delete, shard).sign(&GENESIS, &key(OTHER));
+    let ordered = async { net.refused(OTHER, Request::Delete(command), Bytes::new()).await };
+    let (_, placement, _) = super::shard(1, 1_000);
+    let again = Command { action: Action::Store(placement), nonce: [99; 16], ..command.command };
+    let stored = async {
+        while witness.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let request = Request::Store(again.sign(&GENESIS, &key(GATEWAY)));
+        net.call(GATEWAY, request, Bytes::new()).await.unwrap();
+        witness.answers.add_permits(1);
+    };
+    let (code, ()) = tokio::join!(ordered, stored);
+    assert!(code == ErrorCode::Unavailable && net.has(&shard));
+    witness.answers.add_permits(1);
+    assert_eq!(net.delete(OTHER, shard).await, Ok(true), "nobody names it");
+}
+
+#[tokio::test]
+async fn what_two_gateways_brought_is_neithers_alone() {
+    let mut net = Net::start();
+    let witness = witness(&net);
+    let [signed_for, brought] = [1, 2].map(|number| (number, shard(number, 1_000).0));
+    for (number, shard) in [signed_for, brought] {
+        assert_eq!(net.store_as(GATEWAY, number, true).await, shard);
+        witness.names(OTHER, shard);
+    }
+    // Who does not have the bytes has nothing to share; nor has repair, which works for others.
+    net.store_as(OTHER, signed_for.0, false).await;
+    net.store_as(VALIDATOR, brought.0, true).await;
+    net.store_as(OTHER, brought.0, true).await;
+    net.wait(SETTLED_MS);
+    assert_eq!(net.delete(GATEWAY, signed_for.1).await, Ok(true));
+    assert_eq!(net.delete(GATEWAY, brought.1).await, Err(ErrorCode::Unauthorized));
+    assert_eq!(net.delete(OTHER, brought.1).await, Ok(true));
+}
+
+#[tokio::test]
+async fn deletions_at_once_are_asked_about_at_once() {
+    let mut net = Net::start();
+    let witness = witness(&net);
+    let mut commands = Vec::new();
+    for number in 0..60 {
+        let shard = net.put(number, 100).await;
+        commands.push(net.command(Action::Delete, shard));
+    }
+    net.wait(SETTLED_MS);
+    let endpoint = net.server.as_ref().unwrap().local_addr().to_string();
+    let peer = PeerAddr { node_id: node(MINER), endpoint };
+    let transport = Arc::new(QuicTransport::new(&key(OTHER)).unwrap());
+    let mut orders = tokio::task::JoinSet::new();
+    for command in commands {
+        let expires_at = net.now() + 60_000;
+        let request = Request::Delete(Command { expires_at, ..command }.sign(&GENESIS, &key(OTHER)));
+        let (transport, peer) = (transport.clone(), peer.clone());
+        orders.spawn(async move { transport.call(&peer, request, Bytes::new(), DEADLINE).await });
+    }
+    while let Some(answer) = orders.join_next().await {
+        let answer = answer.unwrap();
+        assert!(matches!(answer, Ok((Response::Deleted { existed: true }, _))), "{answer:?}");
+    }
+    assert!(witness.asked() <= 20, "{} questions", witness.asked());
+}
