@@ -28,6 +28,9 @@ use crate::witnesses::{NoAnswer, Witnesses};
 /// A line of a ledger is read by all services, or they are silent, when a shard is as old as this: twice what a service allows itself, and as
 /// much for a gateway to enter it.
 pub const SETTLED_MS: u64 = 300_000;
+/// Time for an answer of one service; and for all of it: gateways take a miner that answers nothing for gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(4);
 /// Questions of this time are put as one.
 const GATHER: Duration = Duration::from_millis(20);
 /// Shards asked about at once; more are told to come again.
@@ -96,7 +99,8 @@ impl Consent {
                 consent.ask(but).await;
             }));
         }
-        let verdict = verdict.await.unwrap_or(Verdict::Unknown(None));
+        let verdict = tokio::time::timeout(PATIENCE_IN_ALL, verdict).await;
+        let verdict = verdict.ok().and_then(Result::ok).unwrap_or(Verdict::Unknown(None));
         if !matches!(verdict, Verdict::Nobodys) {
             self.doomed().remove(&shard);
         }
@@ -107,7 +111,7 @@ impl Consent {
     async fn ask(&self, but: Option<NodeId>) {
         let questions = self.waiting().remove(&but).unwrap_or_default();
         let Some(witnesses) = self.witnesses.get() else { return };
-        let mut hearing = witnesses.hear().await;
+        let mut hearing = witnesses.hear(PATIENCE).await;
         let mut questions = questions.into_iter();
         loop {
             let page: Vec<_> = questions.by_ref().take(UNNAMED_SHARDS_MAX).collect();

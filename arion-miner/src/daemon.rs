@@ -2,10 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -286,14 +283,9 @@ impl Context {
     }
 
     fn witnesses(&self, client: ChainClient, view: ChainView) -> Arc<Witnesses> {
-        Arc::new(Witnesses {
-            me: signing::node_id(&self.key),
-            view,
-            anchors: Arc::new(client),
-            transport: Arc::new(self.transport.clone()),
-            services: self.config.validators.iter().cloned().map(Into::into).collect(),
-            turn: AtomicUsize::new(0),
-        })
+        let services = self.config.validators.iter().cloned().map(Into::into).collect();
+        let (me, transport) = (signing::node_id(&self.key), Arc::new(self.transport.clone()));
+        Witnesses::new(me, view, Arc::new(client), transport, services)
     }
 
     fn collector(&self, witnesses: Arc<Witnesses>) -> Collector {

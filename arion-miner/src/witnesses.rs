@@ -13,7 +13,7 @@ mod ask;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -23,10 +23,13 @@ use arion_chain::{ChainError, ChainView};
 use arion_net::{PeerAddr, Transport};
 use arion_protocol::UnnamedQuestion;
 use arion_types::{NodeId, ShardHash};
+use tokio::time::Instant;
 
 use crate::chain_facts::Anchors;
-use ask::{Facts, ask};
+use ask::{Doubt, Facts, ask};
 
+/// A service that did not answer is asked last for so long, and only where the others are not enough.
+const SILENT_FOR: Duration = Duration::from_secs(30);
 /// The chain counts as read when that was no longer ago than this.
 const CHAIN_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -74,18 +77,15 @@ impl From<ChainError> for NoAnswer {
 
 /// Who is asked.
 pub struct Witnesses {
-    /// This miner.
-    pub me: NodeId,
-    /// The finalised chain.
-    pub view: ChainView,
-    /// What it has of ledgers.
-    pub anchors: Arc<dyn Anchors>,
-    /// Carries the questions.
-    pub transport: Arc<dyn Transport>,
-    /// The validator services that the operator trusts to be asked.
-    pub services: Vec<PeerAddr>,
+    me: NodeId,
+    view: ChainView,
+    anchors: Arc<dyn Anchors>,
+    transport: Arc<dyn Transport>,
+    services: Vec<PeerAddr>,
     /// Who is asked first: another one every time.
-    pub turn: AtomicUsize,
+    turn: AtomicUsize,
+    /// Who did not answer, and when: asked last for a while.
+    silent: Mutex<BTreeMap<NodeId, Instant>>,
 }
 
 /// Services of so many that have to say so.
@@ -94,12 +94,25 @@ pub(crate) fn quorum(registered: usize) -> usize {
 }
 
 impl Witnesses {
-    /// A hearing, by what the chain says now.
-    pub(crate) async fn hear(&self) -> Result<Hearing<'_>, NoAnswer> {
+    /// Of this miner, by the finalised chain and what it has of ledgers: the validator services that the operator trusts to be asked.
+    pub fn new(
+        me: NodeId,
+        view: ChainView,
+        anchors: Arc<dyn Anchors>,
+        transport: Arc<dyn Transport>,
+        services: Vec<PeerAddr>,
+    ) -> Arc<Self> {
+        let (turn, silent) = (AtomicUsize::new(0), Mutex::default());
+        Arc::new(Self { me, view, anchors, transport, services, turn, silent })
+    }
+
+    /// A hearing, by what the chain says now; each service has so much time for an answer.
+    pub(crate) async fn hear(&self, patience: Duration) -> Result<Hearing<'_>, NoAnswer> {
         let facts = self.facts().await?;
         let (services, needed) = self.services()?;
         Ok(Hearing {
-            transport: &*self.transport,
+            witnesses: self,
+            patience,
             facts,
             services,
             needed,
@@ -140,13 +153,23 @@ impl Witnesses {
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % known.len();
         known.rotate_left(turn);
+        let mut silent = self.silent();
+        silent.retain(|_, since| since.elapsed() < SILENT_FOR);
+        known.sort_by_key(|service| silent.contains_key(&service.node_id));
         Ok((known, needed))
+    }
+}
+
+impl Witnesses {
+    fn silent(&self) -> MutexGuard<'_, BTreeMap<NodeId, Instant>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Questions one after the other; who did not answer one is not asked the next.
 pub(crate) struct Hearing<'a> {
-    transport: &'a dyn Transport,
+    witnesses: &'a Witnesses,
+    patience: Duration,
     facts: Facts,
     services: Vec<&'a PeerAddr>,
     needed: usize,
@@ -167,11 +190,13 @@ impl Hearing<'_> {
             if shards.is_empty() {
                 break;
             }
-            if self.silent.contains(&service.node_id) {
+            // Who was silent a moment ago is waited for where it takes its word.
+            let was_silent = self.witnesses.silent().contains_key(&service.node_id);
+            if self.silent.contains(&service.node_id) || was_silent && answers >= self.needed {
                 continue;
             }
             let asked = UnnamedQuestion { shards: &shards, but };
-            match ask(self.transport, service, asked, &self.facts).await {
+            match ask(&*self.witnesses.transport, service, asked, &self.facts, self.patience).await {
                 Ok(word) => {
                     answers += 1;
                     let mut at = 0..;
@@ -179,6 +204,9 @@ impl Hearing<'_> {
                 }
                 Err(doubt) => {
                     tracing::debug!(service = %service.node_id, %doubt, "what a service says of wanted shards does not count");
+                    if matches!(doubt, Doubt::Call(_)) {
+                        self.witnesses.silent().insert(service.node_id, Instant::now());
+                    }
                     self.last = doubt.to_string();
                     self.silent.insert(service.node_id);
                 }

@@ -228,14 +228,8 @@ impl Miner {
             life.spawn(reporter.clone().report_to(validator.peer()));
         }
         life.spawn(keep(store.clone()));
-        let witnesses = Arc::new(Witnesses {
-            me: self.place.node(),
-            view,
-            anchors: Arc::new(NoAnchors),
-            transport,
-            services: self.setting.validators().map(Place::peer).collect(),
-            turn: AtomicUsize::new(0),
-        });
+        let services = self.setting.validators().map(Place::peer).collect();
+        let witnesses = Witnesses::new(self.place.node(), view, Arc::new(NoAnchors), transport, services);
         service.consent().set(witnesses.clone());
         if let Some(retention) = self.setting.orphan_retention {
             let collector = Collector {

@@ -20,6 +20,8 @@ const PERIOD_MAX: Duration = Duration::from_secs(6 * 3_600);
 const ROUNDS_MIN: u32 = 4;
 /// The first round comes so soon after the start.
 const FIRST_MAX: Duration = Duration::from_secs(60);
+/// Time for an answer to a page.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two pages of what is here.
 const PAGE_PAUSE: Duration = Duration::from_millis(20);
 /// Between two deletions.
@@ -106,7 +108,7 @@ impl Collector {
 
     /// The shards that no ledger names, by the word of enough services, with their sizes.
     async fn round(&self) -> Result<BTreeMap<ShardHash, u32>, NoAnswer> {
-        let mut hearing = self.witnesses.hear().await?;
+        let mut hearing = self.witnesses.hear(PATIENCE).await?;
         let mut told = BTreeMap::new();
         let mut after = None;
         loop {

@@ -151,18 +151,11 @@ impl World {
             witnesses.push(witness);
         }
         let anchored = Arc::new(Anchored::default());
-        let witnesses_of = Witnesses {
-            me: me(),
-            view,
-            anchors: anchored.clone(),
-            transport: Arc::new(network.transport(me())),
-            services: peers,
-            turn: AtomicUsize::new(0),
-        };
+        let transport = Arc::new(network.transport(me()));
         let collector = Collector {
             orphans: Arc::new(Orphans::default()),
             store: Arc::new(Volumes::from(store)),
-            witnesses: Arc::new(witnesses_of),
+            witnesses: Witnesses::new(me(), view, anchored.clone(), transport, peers),
             options: CollectorOptions { deletes: true, retention: RETENTION },
             metrics: Metrics::new(&mut Default::default()),
             health: Health::new("test", "0"),
@@ -448,6 +441,22 @@ async fn what_one_service_knows_the_others_are_not_asked() {
     world.days(3).await.unwrap();
     let asked: Vec<_> = world.witnesses.iter().map(|witness| witness.asked.load(Ordering::SeqCst)).collect();
     assert_eq!(asked, [1, 1, 1], "another one first every round");
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_is_waited_for_once() {
+    let world = World::new(4);
+    world.store(1).await;
+    world.mind(2, |mind| mind.is_silent = true);
+    world.days(8).await.unwrap();
+    let asked =
+        || world.witnesses.iter().map(|witness| witness.asked.load(Ordering::SeqCst)).collect::<Vec<_>>();
+    assert_eq!(asked(), [8, 8, 1, 8]);
+    // Where its word is needed it is asked, and it may answer again.
+    world.mind(0, |mind| mind.is_silent = true);
+    world.mind(2, |mind| mind.is_silent = false);
+    world.days(1).await.unwrap();
+    assert_eq!(asked(), [9, 9, 2, 9]);
 }
 
 #[test]

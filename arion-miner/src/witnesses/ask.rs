@@ -7,7 +7,6 @@ use arion_protocol::{Request, Response, SignedUnnamed, Unnamed, UnnamedQuestion}
 use arion_types::{Epoch, GenesisHash, NodeId};
 use bytes::Bytes;
 
-const CALL_DEADLINE: Duration = Duration::from_secs(20);
 /// A service whose finalised head is further behind than this may not know of a gateway.
 const BLOCKS_BEHIND_MAX: u32 = 100;
 
@@ -70,13 +69,14 @@ pub(super) async fn ask(
     service: &PeerAddr,
     asked: UnnamedQuestion<'_>,
     facts: &Facts,
+    patience: Duration,
 ) -> Result<Unnamed, Doubt> {
     let shards = asked.shards.to_vec();
     let request = match asked.but {
         None => Request::Unnamed { shards },
         Some(gateway) => Request::UnnamedByOthers { gateway, shards },
     };
-    match transport.call(service, request, Bytes::new(), CALL_DEADLINE).await? {
+    match transport.call(service, request, Bytes::new(), patience).await? {
         (Response::Unnamed(signed), _) => judged(*signed, &service.node_id, asked, facts),
         _ => Err(Doubt::Kind),
     }

@@ -64,14 +64,10 @@ fn witness(net: &Net) -> Arc<Witness> {
     });
     let network = MemoryNetwork::new();
     network.listen("service:1".to_owned(), node(VALIDATOR), witness.clone());
-    net.consent.set(Arc::new(Witnesses {
-        me: node(MINER),
-        view: net.chain.as_ref().unwrap().0.view().unwrap().clone(),
-        anchors: Arc::new(NoAnchors),
-        transport: Arc::new(network.transport(node(MINER))),
-        services: vec![PeerAddr { node_id: node(VALIDATOR), endpoint: "service:1".to_owned() }],
-        turn: AtomicUsize::new(0),
-    }));
+    let view = net.chain.as_ref().unwrap().0.view().unwrap().clone();
+    let transport = Arc::new(network.transport(node(MINER)));
+    let services = vec![PeerAddr { node_id: node(VALIDATOR), endpoint: "service:1".to_owned() }];
+    net.consent.set(Witnesses::new(node(MINER), view, Arc::new(NoAnchors), transport, services));
     witness
 }
 

@@ -11,13 +11,13 @@ use std::{
 };
 
 use arion_daemon::{Shutdown, now_ms};
-use arion_net::PeerAddr;
-use arion_protocol::{Request, ShardPlacement};
+use arion_net::{CallError, PeerAddr};
+use arion_protocol::{ErrorCode, Request, ShardPlacement};
 use arion_types::{NodeId, StripeId};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::Grid;
+use super::{Grid, ShardError};
 use crate::{
     manifest::StripeRecord,
     meta::{DeleteRow, LeftBehind, MetaError, ShardPlace, UploadKey},
@@ -340,7 +340,8 @@ impl Grid {
             }
             match self.delete_shard(&peer, shard).await {
                 Ok(()) => row.done.push(peer.node_id),
-                Err(error) if is_waited_for => {
+                // Who says that it will do so later is there.
+                Err(error) if is_waited_for || is_put_off(&error) => {
                     tracing::debug!(%shard, %error, "a shard was not deleted");
                     open = true;
                 }
@@ -349,4 +350,10 @@ impl Grid {
         }
         open.then_some(row)
     }
+}
+
+/// Whether a miner will do later what it is told: it asks others first about what somebody else had stored there.
+fn is_put_off(error: &ShardError) -> bool {
+    let ShardError::Call(CallError::Refused { code, .. }) = error else { return false };
+    matches!(code, ErrorCode::Unavailable | ErrorCode::Busy)
 }

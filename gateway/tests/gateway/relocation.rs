@@ -298,11 +298,8 @@ async fn what_has_moved_is_read_from_its_new_place() {
     work.await.unwrap();
 }
 
-/// A miner had left with its shards and said nothing. Whether a deletion was given up was luck: the last attempt had to find it just when it
-/// counted as reachable again, and deletions stayed in the queue for hours.
-#[tokio::test]
-async fn a_deletion_is_given_up_also_when_the_miner_that_left_was_silent_a_moment_ago() {
-    let told = Told::new();
+/// A deletion that was tried as often as one waits for a miner that left; that miner.
+async fn delete_at_who_left(told: &Told) -> NodeId {
     let part = write(&told.grid, &sample(300_000)).await.unwrap();
     let record = part.stripes[0].clone();
     let gone = told.named(&told.network.map(1), &record, 0).node_id();
@@ -330,11 +327,38 @@ async fn a_deletion_is_given_up_also_when_the_miner_that_left_was_silent_a_momen
         });
         told.grid.meta.deletes_tried(tried.collect(), u64::MAX, 0).await.unwrap();
     }
+    gone
+}
+
+/// A miner had left with its shards and said nothing. Whether a deletion was given up was luck: the last attempt had to find it just when it
+/// counted as reachable again, and deletions stayed in the queue for hours.
+#[tokio::test]
+async fn a_deletion_is_given_up_also_when_the_miner_that_left_was_silent_a_moment_ago() {
+    let told = Told::new();
+    let gone = delete_at_who_left(&told).await;
     told.grid.peers.failed(&gone);
     let stop = Shutdown::new();
     let work = tokio::spawn(told.grid.clone().upkeep(stop.clone()));
     let is_over = async || told.grid.meta.backlog().await.unwrap().1 == 0;
     eventually("nothing is left to be deleted", is_over).await;
+    stop.trigger();
+    work.await.unwrap();
+}
+
+/// About a shard that somebody else had it store it asks others first.
+#[tokio::test]
+async fn a_miner_that_left_and_says_that_it_deletes_later_is_told_again() {
+    let told = Told::new();
+    let gone = delete_at_who_left(&told).await;
+    let miner = told.network.miners.iter().find(|miner| miner.node_id() == gone).unwrap();
+    miner.set(Mood::Keeping);
+    let stop = Shutdown::new();
+    let work = tokio::spawn(told.grid.clone().upkeep(stop.clone()));
+    let tried = async || told.grid.meta.due_deletes(u64::MAX, 1_000).await.unwrap();
+    eventually("it was told once more", async || tried().await.iter().all(|(_, row)| row.attempts != 8))
+        .await;
+    let left = tried().await;
+    assert!(left.iter().any(|(_, row)| row.attempts == 9 && !row.done.contains(&gone)), "{left:?}");
     stop.trigger();
     work.await.unwrap();
 }

@@ -266,14 +266,10 @@ impl World {
             self.memory.listen(endpoint.clone(), node_id, Arc::new(Answering(ledgers)));
             PeerAddr { node_id, endpoint }
         };
-        let witnesses = Arc::new(Witnesses {
-            me: node(uid),
-            view: self.view.clone(),
-            anchors: Arc::new(NoAnchors),
-            transport: Arc::new(self.memory.transport(node(uid))),
-            services: services.iter().map(answering).collect(),
-            turn: Default::default(),
-        });
+        let services = services.iter().map(answering).collect();
+        let transport = Arc::new(self.memory.transport(node(uid)));
+        let witnesses =
+            Witnesses::new(node(uid), self.view.clone(), Arc::new(NoAnchors), transport, services);
         miner.service.consent().set(witnesses.clone());
         Collector {
             orphans: miner.service.orphans().clone(),
