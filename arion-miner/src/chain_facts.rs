@@ -1,7 +1,7 @@
 //! What the miner asks of the finalised chain: who may do what, and where data belongs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -66,6 +66,8 @@ pub trait ChainFacts: Send + Sync + 'static {
     fn genesis(&self) -> Option<GenesisHash>;
     /// Roles of a key at the finalised head.
     fn roles(&self, node: &NodeId) -> Option<Roles>;
+    /// The validator services at the finalised head.
+    fn validators(&self) -> Option<BTreeSet<NodeId>>;
     /// The finalised map of an epoch, if it is the current one or one of the last few.
     fn map(&self, epoch: Epoch) -> Option<Arc<PlacedMap>>;
 }
@@ -131,6 +133,10 @@ impl ChainFacts for LiveChain {
             validator: registry.validators.contains(node),
             warden: registry.wardens.contains(node),
         })
+    }
+
+    fn validators(&self) -> Option<BTreeSet<NodeId>> {
+        Some(self.view()?.snapshot().registry.validators.clone())
     }
 
     fn map(&self, epoch: Epoch) -> Option<Arc<PlacedMap>> {

@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - What is not known to be nobody else's stays.
-//! - What was stored lately stays: its line may not have been read.
+//! - What a gateway stored lately stays: its line may not have been read.
 //! - Who orders a shard to be stored or restored meanwhile keeps it.
 //!
 //! # Not here

@@ -19,7 +19,8 @@ impl MinerService {
         }
         self.check_command(&signed)?;
         let shard = signed.command.shard;
-        let is_asked = match self.store.owner(&shard) {
+        let owner = self.store.owner(&shard);
+        let is_asked = match owner {
             Some(owner) => owner == Owner::NONE || owner != self.owner(&signed.signer),
             // What it is to delete is written down for a disk that is away.
             None => self.store.has_disk_away(),
@@ -30,7 +31,7 @@ impl MinerService {
             return self.deleted(shard).await;
         }
         self.enter_nonce(&signed)?;
-        self.check_settled(&shard)?;
+        self.check_settled(&shard, owner.unwrap_or_default())?;
         let but = self.roles(&signed.signer)?.gateway.then_some(signed.signer);
         match self.consent.of(shard, but).await {
             Verdict::Nobodys => {}
@@ -61,9 +62,12 @@ impl MinerService {
         Ok((Response::Deleted { existed }, Bytes::new()))
     }
 
-    fn check_settled(&self, shard: &ShardHash) -> Result<(), Refusal> {
+    /// What a gateway stored lately may be in its ledger, and not read yet. What repair stored was in one before.
+    fn check_settled(&self, shard: &ShardHash, owner: Owner) -> Result<(), Refusal> {
         let is_young = |stored_at: u64| self.now_ms().saturating_sub(stored_at) < SETTLED_MS;
-        match self.store.stat(shard).is_some_and(|stat| is_young(stat.stored_at)) {
+        let is_young = self.store.stat(shard).is_some_and(|stat| is_young(stat.stored_at));
+        let services = self.chain.validators().unwrap_or_default();
+        match is_young && services.iter().all(|service| self.owner(service) != owner) {
             true => refuse(
                 ErrorCode::Unavailable,
                 "somebody else had it stored a moment ago: order it again in five minutes",

@@ -144,6 +144,9 @@ async fn what_nobody_else_names_goes_on_the_order_of_who_has_it() {
     for shard in [lost, repaired] {
         witness.names(OTHER, shard);
     }
+    assert_eq!(net.delete(OTHER, lost).await, Err(ErrorCode::Unavailable), "its line may not have been read");
+    assert_eq!(net.delete(OTHER, repaired).await, Ok(true), "repair stores what ledgers name");
+    let repaired = net.store_as(VALIDATOR, 2, true).await;
     net.wait(SETTLED_MS);
     assert_eq!(net.delete(VALIDATOR, lost).await, Err(ErrorCode::Unauthorized), "it is wanted");
     for shard in [lost, repaired] {
@@ -152,7 +155,7 @@ async fn what_nobody_else_names_goes_on_the_order_of_who_has_it() {
     }
     // What repair has just written it takes back.
     let written = net.store_as(VALIDATOR, 3, true).await;
-    assert_eq!((net.delete(VALIDATOR, written).await, witness.asked()), (Ok(true), 3));
+    assert_eq!((net.delete(VALIDATOR, written).await, witness.asked()), (Ok(true), 4));
 }
 
 #[tokio::test]
