@@ -1,11 +1,11 @@
 //! `Store`: make a shard durable where the map places it, and sign for it; without a body, sign again for what is here.
 
 use arion_protocol::{Action, ErrorCode, Response, ShardPlacement, SignedCommand};
-use arion_types::{Receipt, stripe::placement_group, units::SHARD_BYTES_MAX};
+use arion_types::{Receipt, ShardHash, stripe::placement_group, units::SHARD_BYTES_MAX};
 use bytes::Bytes;
 
 use super::{Answer, MinerService, Refusal, place, refuse};
-use crate::store::Order;
+use crate::store::{Order, ReadError, WriteError};
 
 impl MinerService {
     pub(super) async fn store(&self, signed: SignedCommand, body: Bytes) -> Answer {
@@ -26,16 +26,33 @@ impl MinerService {
         self.enter_nonce(&signed)?;
         let _kept = self.orphans.keep(&shard).await;
         self.consent.wanted(&shard);
-        // Who brings the bytes of what somebody else has here has it, too. Repair works for others.
-        let shares = !body.is_empty() && self.roles(&signed.signer)?.gateway;
-        let order = Order { owner: self.owner(&signed.signer), shares };
-        // What is here need not be sent to be signed for again.
-        let body = if body.is_empty() { self.store.read(shard).await?.1 } else { body };
-        let stored = self.store.put_for(shard, placement, body, order).await?;
+        let stored_at = match body.is_empty() {
+            true => self.stored_before(shard, &placement).await?,
+            false => {
+                // Who brings the bytes of what somebody else has here has it, too. Repair works for others.
+                let shares = self.roles(&signed.signer)?.gateway;
+                let order = Order { owner: self.owner(&signed.signer), shares };
+                self.store.put_for(shard, placement, body, order).await?.stored_at
+            }
+        };
         let ShardPlacement { stripe, pg, index, epoch, size } = placement;
-        let (node_id, stored_at) = (self.node_id, stored.stored_at);
+        let node_id = self.node_id;
         let receipt = Receipt { shard, size, stripe, pg, index, epoch, node_id, stored_at };
         Ok((Response::Stored(receipt.sign(&genesis, &self.key)), Bytes::new()))
+    }
+
+    /// When a shard was stored that is here, as its address says, at this position. Nothing is written: what somebody deletes meanwhile
+    /// must not come back.
+    async fn stored_before(&self, shard: ShardHash, placement: &ShardPlacement) -> Result<u64, Refusal> {
+        let (entry, body) = self.store.read(shard).await?;
+        let of = |placement: &ShardPlacement| (placement.stripe, placement.index, placement.size);
+        if of(&entry.placement) != of(placement) {
+            return Err(WriteError::Conflict.into());
+        }
+        if *blake3::hash(&body).as_bytes() != shard.0 {
+            return Err(ReadError::Damaged.into());
+        }
+        Ok(self.store.stat(&shard).ok_or(ReadError::NotFound)?.stored_at)
     }
 
     /// Whether the finalised map of that epoch places this position here.
