@@ -1,10 +1,7 @@
 //! A miner: the real service and store on a simulated disk, honest or not.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
