@@ -8,6 +8,7 @@
 //! - What is not known to be nobody else's stays.
 //! - What a gateway stored lately stays: its line may not have been read.
 //! - Who orders a shard to be stored or restored meanwhile keeps it.
+//! - For one node there is one question at a time.
 //!
 //! # Not here
 //! Who is asked, and what counts (`witnesses`); whose a shard is (`store::Owner`).
@@ -21,7 +22,7 @@ use std::{
 use arion_daemon::work::same_host;
 use arion_protocol::limits::UNNAMED_SHARDS_MAX;
 use arion_types::{NodeId, ShardHash};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::witnesses::{NoAnswer, Witnesses};
 
@@ -33,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(4);
 /// Questions of this time are put as one.
 const GATHER: Duration = Duration::from_millis(20);
+/// Whose orders were mostly for what others want is not asked for again for so long, nor so soon where nothing could be said: nobody is to make all
+/// miners ask all services all the time.
+const PAUSE_NAMED: Duration = Duration::from_secs(30);
+const PAUSE_UNKNOWN: Duration = Duration::from_secs(2);
 /// Shards asked about at once; more are told to come again.
 const WAITING_MAX: usize = 16_384;
 
@@ -47,16 +52,25 @@ pub enum Verdict {
     Unknown(Option<NoAnswer>),
 }
 
-/// The questions that wait for each gateway whose ledger does not matter; for `None` all do.
-type Waiting = HashMap<Option<NodeId>, Vec<(ShardHash, oneshot::Sender<Verdict>)>>;
+/// Whose ledger does not matter; for `None` all do.
+type But = Option<NodeId>;
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<But, Vec<(ShardHash, oneshot::Sender<Verdict>)>>,
+    /// For whom somebody asks.
+    asking: HashSet<But>,
+    /// For whom nobody asks before that time.
+    pauses: HashMap<But, Instant>,
+    /// Shards that are to be deleted when it is known.
+    doomed: HashSet<ShardHash>,
+}
 
 /// Asks.
 #[derive(Default)]
 pub struct Consent {
     witnesses: OnceLock<Arc<Witnesses>>,
-    waiting: Mutex<Waiting>,
-    /// Shards that are to be deleted when it is known.
-    doomed: Mutex<HashSet<ShardHash>>,
+    state: Mutex<State>,
 }
 
 impl Consent {
@@ -67,50 +81,63 @@ impl Consent {
 
     /// Somebody orders a shard to be stored or restored.
     pub(crate) fn wanted(&self, shard: &ShardHash) {
-        self.doomed().remove(shard);
+        self.state().doomed.remove(shard);
     }
 
     /// Whether nobody has ordered the shard to be kept since it was asked about. To be called while nobody can.
     pub(crate) fn holds(&self, shard: &ShardHash) -> bool {
-        self.doomed().remove(shard)
+        self.state().doomed.remove(shard)
     }
 
     /// Whether anybody but this gateway would miss a shard.
-    pub(crate) async fn of(self: &Arc<Self>, shard: ShardHash, but: Option<NodeId>) -> Verdict {
-        if self.witnesses.get().is_none() {
-            return Verdict::Unknown(None);
-        }
-        self.doomed().insert(shard);
+    pub(crate) async fn of(self: &Arc<Self>, shard: ShardHash, but: But) -> Verdict {
+        let Some(witnesses) = self.witnesses.get() else { return Verdict::Unknown(None) };
         let (reply, verdict) = oneshot::channel();
         let is_first = {
-            let mut waiting = self.waiting();
-            if waiting.values().map(Vec::len).sum::<usize>() >= WAITING_MAX {
-                self.doomed().remove(&shard);
+            let mut state = self.state();
+            state.pauses.retain(|_, until| Instant::now() < *until);
+            let waiting = state.waiting.values().map(Vec::len).sum::<usize>();
+            if waiting >= WAITING_MAX || state.pauses.contains_key(&but) {
                 return Verdict::Unknown(None);
             }
-            let questions = waiting.entry(but).or_default();
-            questions.push((shard, reply));
-            questions.len() == 1
+            state.doomed.insert(shard);
+            state.waiting.entry(but).or_default().push((shard, reply));
+            state.asking.insert(but)
         };
         if is_first {
-            let consent = self.clone();
+            let (consent, witnesses) = (self.clone(), witnesses.clone());
             tokio::spawn(same_host(async move {
                 tokio::time::sleep(GATHER).await;
-                consent.ask(but).await;
+                while let Some(questions) = consent.next(but) {
+                    consent.ask(&witnesses, questions, but).await;
+                }
             }));
         }
         let verdict = tokio::time::timeout(PATIENCE_IN_ALL, verdict).await;
         let verdict = verdict.ok().and_then(Result::ok).unwrap_or(Verdict::Unknown(None));
         if !matches!(verdict, Verdict::Nobodys) {
-            self.doomed().remove(&shard);
+            self.state().doomed.remove(&shard);
         }
         verdict
     }
 
-    /// Puts the questions that wait.
-    async fn ask(&self, but: Option<NodeId>) {
-        let questions = self.waiting().remove(&but).unwrap_or_default();
-        let Some(witnesses) = self.witnesses.get() else { return };
+    /// The questions that came meanwhile; without any nobody asks any more.
+    fn next(&self, but: But) -> Option<Vec<(ShardHash, oneshot::Sender<Verdict>)>> {
+        let mut state = self.state();
+        let questions = state.waiting.remove(&but);
+        if questions.is_none() {
+            state.asking.remove(&but);
+        }
+        questions
+    }
+
+    /// Puts questions.
+    async fn ask(
+        &self,
+        witnesses: &Witnesses,
+        questions: Vec<(ShardHash, oneshot::Sender<Verdict>)>,
+        but: But,
+    ) {
         let mut hearing = witnesses.hear(PATIENCE).await;
         let mut questions = questions.into_iter();
         loop {
@@ -120,11 +147,20 @@ impl Consent {
             }
             // Each once, whoever asks twice.
             let shards: HashSet<ShardHash> = page.iter().map(|(shard, _)| *shard).collect();
+            let count = shards.len();
             let unnamed = match &mut hearing {
                 Ok(hearing) => hearing.unnamed(shards.into_iter().collect(), but).await,
                 Err(error) => Err(error.clone()),
             };
             let unnamed = unnamed.map(HashSet::<ShardHash>::from_iter);
+            let pause = match &unnamed {
+                Ok(unnamed) if unnamed.len() * 2 >= count => None,
+                Ok(_) => Some(PAUSE_NAMED),
+                Err(_) => Some(PAUSE_UNKNOWN),
+            };
+            if let Some(pause) = pause {
+                self.state().pauses.insert(but, Instant::now() + pause);
+            }
             for (shard, reply) in page {
                 let verdict = match &unnamed {
                     Ok(unnamed) if unnamed.contains(&shard) => Verdict::Nobodys,
@@ -137,11 +173,7 @@ impl Consent {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn doomed(&self) -> MutexGuard<'_, HashSet<ShardHash>> {
-        self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

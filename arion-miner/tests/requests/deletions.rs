@@ -126,6 +126,11 @@ async fn what_one_gateway_stored_no_other_can_have_deleted() {
         assert_eq!(net.delete(by, mine).await, Err(ErrorCode::Unauthorized));
     }
     assert!(net.has(&mine) && witness.asked() == 2);
+    // Who goes on is not asked for again at once.
+    for _ in 0..5 {
+        assert_eq!(net.delete(OTHER, mine).await, Err(ErrorCode::Unavailable));
+    }
+    assert_eq!(witness.asked(), 2);
     // Its own gateway need not wait for anybody, over a restart either.
     let other = net.put(2, 1_000).await;
     assert_eq!(net.delete(GATEWAY, mine).await, Ok(true));
