@@ -14,7 +14,7 @@
 //! Who is asked, and what counts (`witnesses`); whose a shard is (`store::Owner`).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -62,8 +62,10 @@ struct State {
     asking: HashSet<But>,
     /// For whom nobody asks before that time.
     pauses: HashMap<But, Instant>,
-    /// Shards that are to be deleted when it is known.
-    doomed: HashSet<ShardHash>,
+    /// Shards that are to be deleted when it is known, by the orders for it.
+    doomed: HashMap<ShardHash, HashSet<u64>>,
+    /// Orders so far.
+    orders: u64,
 }
 
 /// Asks.
@@ -84,9 +86,13 @@ impl Consent {
         self.state().doomed.remove(shard);
     }
 
-    /// Whether nobody has ordered the shard to be kept since it was asked about. To be called while nobody can.
-    pub(crate) fn holds(&self, shard: &ShardHash) -> bool {
-        self.state().doomed.remove(shard)
+    /// An order to delete a shard, from before it is asked about.
+    pub(crate) fn doom(self: &Arc<Self>, shard: ShardHash) -> Doom {
+        let mut state = self.state();
+        state.orders += 1;
+        let order = state.orders;
+        state.doomed.entry(shard).or_default().insert(order);
+        Doom { consent: self.clone(), shard, order }
     }
 
     /// Whether anybody but this gateway would miss a shard.
@@ -100,7 +106,6 @@ impl Consent {
             if waiting >= WAITING_MAX || state.pauses.contains_key(&but) {
                 return Verdict::Unknown(None);
             }
-            state.doomed.insert(shard);
             state.waiting.entry(but).or_default().push((shard, reply));
             state.asking.insert(but)
         };
@@ -114,11 +119,7 @@ impl Consent {
             }));
         }
         let verdict = tokio::time::timeout(PATIENCE_IN_ALL, verdict).await;
-        let verdict = verdict.ok().and_then(Result::ok).unwrap_or(Verdict::Unknown(None));
-        if !matches!(verdict, Verdict::Nobodys) {
-            self.state().doomed.remove(&shard);
-        }
-        verdict
+        verdict.ok().and_then(Result::ok).unwrap_or(Verdict::Unknown(None))
     }
 
     /// The questions that came meanwhile; without any nobody asks any more.
@@ -175,5 +176,31 @@ impl Consent {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An order to delete a shard that holds until somebody orders the shard to be kept.
+pub(crate) struct Doom {
+    consent: Arc<Consent>,
+    shard: ShardHash,
+    order: u64,
+}
+
+impl Doom {
+    /// Whether nobody has ordered the shard to be kept since. To be called while nobody can.
+    pub(crate) fn holds(&self) -> bool {
+        self.consent.state().doomed.get(&self.shard).is_some_and(|orders| orders.contains(&self.order))
+    }
+}
+
+impl Drop for Doom {
+    fn drop(&mut self) {
+        let mut state = self.consent.state();
+        if let Entry::Occupied(mut orders) = state.doomed.entry(self.shard) {
+            orders.get_mut().remove(&self.order);
+            if orders.get().is_empty() {
+                orders.remove();
+            }
+        }
     }
 }

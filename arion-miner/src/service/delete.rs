@@ -33,6 +33,7 @@ impl MinerService {
         self.enter_nonce(&signed)?;
         self.check_settled(&shard, owner.unwrap_or_default())?;
         let but = self.roles(&signed.signer)?.gateway.then_some(signed.signer);
+        let doom = self.consent.doom(shard);
         match self.consent.of(shard, but).await {
             Verdict::Nobodys => {}
             Verdict::Named => {
@@ -51,7 +52,7 @@ impl MinerService {
         let _place = place(&self.transfers).await?;
         // Nobody orders it to be kept from here on until it is gone.
         let _alone = self.orphans.alone().await;
-        if !self.consent.holds(&shard) {
+        if !doom.holds() {
             return refuse(ErrorCode::Unavailable, "somebody has it stored again meanwhile");
         }
         self.deleted(shard).await

@@ -188,6 +188,42 @@ async fn what_is_stored_again_while_services_are_asked_stays() {
     assert_eq!(net.delete(OTHER, shard).await, Ok(true), "nobody names it");
 }
 
+/// Whoever keeps on ordering it does not bring back the question that came before.
+#[tokio::test]
+async fn what_is_stored_again_stays_also_where_another_order_came_after_it() {
+    let mut net = Net::start();
+    let witness = witness(&net);
+    let shard = net.put(1, 1_000).await;
+    net.wait(SETTLED_MS);
+    witness.answers.forget_permits(1_000);
+    let command = net.command(Action::Delete, shard);
+    let (_, placement, _) = super::shard(1, 1_000);
+    let again = Command { action: Action::Store(placement), nonce: [99; 16], ..command };
+    let asked = async |times: usize| {
+        while witness.asked() < times {
+            tokio::task::yield_now().await;
+        }
+    };
+    let order = |by: u8| net.refused(by, Request::Delete(command.sign(&GENESIS, &key(by))), Bytes::new());
+    let mut before = Box::pin(order(OTHER));
+    tokio::select! {
+        code = &mut before => panic!("{code:?}"),
+        () = asked(1) => {}
+    }
+    net.call(GATEWAY, Request::Store(again.sign(&GENESIS, &key(GATEWAY))), Bytes::new()).await.unwrap();
+    let mut after = Box::pin(order(VALIDATOR));
+    tokio::select! {
+        code = &mut after => panic!("{code:?}"),
+        () = asked(2) => {}
+    }
+    witness.answers.add_permits(1);
+    assert_eq!(before.await, ErrorCode::Unavailable);
+    assert!(net.has(&shard));
+    witness.names(GATEWAY, shard);
+    witness.answers.add_permits(1);
+    assert_eq!(after.await, ErrorCode::Unauthorized);
+}
+
 #[tokio::test]
 async fn what_two_gateways_brought_is_neithers_alone() {
     let mut net = Net::start();
