@@ -221,6 +221,9 @@ impl From<WriteError> for Refusal {
         let (code, detail) = match error {
             WriteError::NoSpace => (ErrorCode::NoSpace, "this node is full"),
             WriteError::Conflict => (ErrorCode::Conflict, "stored already for another stripe or position"),
+            WriteError::Shared => {
+                (ErrorCode::Unavailable, "somebody else has had it stored meanwhile: order it again")
+            }
             WriteError::HashMismatch => (ErrorCode::HashMismatch, "the body is not the shard"),
             WriteError::Busy => (ErrorCode::Busy, "no file descriptor or memory left: try again"),
             WriteError::Failed => (ErrorCode::Unavailable, "the disk failed: this node only reads"),

@@ -166,15 +166,6 @@ impl Default for StoreOptions {
     }
 }
 
-/// Who has a shard stored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Order {
-    /// Whose a shard is that is written.
-    pub owner: Owner,
-    /// Whether a shard that is here already on the order of somebody else is nobody's alone from now on.
-    pub shares: bool,
-}
-
 /// A shard that is durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stored {
@@ -193,6 +184,9 @@ pub enum WriteError {
     /// The same bytes are stored for another stripe or position.
     #[error("shard is stored already for another position")]
     Conflict,
+    /// Others have it stored, too.
+    #[error("shard is not the owner's alone")]
+    Shared,
     /// The body does not hash to the address, or is not as long as the placement says.
     #[error("body does not match the shard hash or size")]
     HashMismatch,
@@ -364,33 +358,45 @@ impl Store {
         placement: ShardPlacement,
         body: Bytes,
     ) -> Result<Stored, WriteError> {
-        self.put_for(shard, placement, body, Order::default()).await
+        self.put_for(shard, placement, body, Owner::NONE).await
     }
 
-    /// [`Store::put`] on the order of somebody.
+    /// [`Store::put`] on the order of somebody. What is here on the order of somebody else is nobody's alone from then on.
     pub async fn put_for(
         &self,
         shard: ShardHash,
         placement: ShardPlacement,
         body: Bytes,
-        order: Order,
+        owner: Owner,
     ) -> Result<Stored, WriteError> {
         if body.len() as u64 != u64::from(placement.size) || *blake3::hash(&body).as_bytes() != shard.0 {
             return Err(WriteError::HashMismatch);
         }
         let checksum = body_checksum(&shard, &body);
-        self.change(|reply| Change::Put { shard, placement, body, checksum, order, reply }).await?
+        self.change(|reply| Change::Put { shard, placement, body, checksum, owner, reply }).await?
     }
 
     /// Deletes a shard; returns whether it was there, once that is durable. Within the retention it can be
     /// restored.
     pub async fn delete(&self, shard: ShardHash) -> Result<bool, WriteError> {
-        self.change(|reply| Change::Delete { shard, owed_since: None, reply }).await?
+        self.change(|reply| Change::Delete { shard, owed_since: None, only: None, reply }).await?
     }
 
-    /// Takes a deletion back; returns whether the shard is there now, once that is durable.
-    pub async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
-        self.change(|reply| Change::Restore { shard, reply }).await?
+    /// The same, while it is that one's alone.
+    pub async fn delete_for(&self, shard: ShardHash, owner: Owner) -> Result<bool, WriteError> {
+        self.change(|reply| Change::Delete { shard, owed_since: None, only: Some(owner), reply }).await?
+    }
+
+    /// Somebody counts on a shard that is served: unless it is that one's alone it is nobody's alone from then on, durably. Returns whether it is
+    /// served.
+    pub async fn share(&self, shard: ShardHash, owner: Owner) -> Result<bool, WriteError> {
+        self.change(|reply| Change::Share { shard, owner, reply }).await?
+    }
+
+    /// Takes a deletion back; returns whether the shard is there now, once that is durable. Where somebody else does than who had it stored, it
+    /// is nobody's alone from then on.
+    pub async fn restore(&self, shard: ShardHash, owner: Owner) -> Result<bool, WriteError> {
+        self.change(|reply| Change::Restore { shard, owner, reply }).await?
     }
 
     async fn change<T>(&self, change: impl FnOnce(oneshot::Sender<T>) -> Change) -> Result<T, WriteError> {

@@ -3,6 +3,7 @@
 mod crashes;
 mod disks;
 mod gateways;
+mod hostile;
 mod maps;
 mod network;
 mod people;
@@ -79,6 +80,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(crashes::scenarios());
     all.extend(disks::scenarios());
     all.extend(gateways::scenarios());
+    all.extend(hostile::scenarios());
     all.extend(maps::scenarios());
     all.extend(people::scenarios());
     all.extend(releases::scenarios());

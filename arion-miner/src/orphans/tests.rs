@@ -26,7 +26,7 @@ use super::{Collector, Orphans, collector::CollectorOptions};
 use crate::{
     chain_facts::Anchors,
     metrics::Metrics,
-    store::{Store, StoreOptions, Volumes},
+    store::{Owner, Store, StoreOptions, Volumes},
     witnesses::Witnesses,
 };
 
@@ -219,7 +219,7 @@ async fn what_nobody_wants_goes_when_its_time_is_over_and_can_be_restored() {
     assert!(world.has(&orphan), "the first round tells of it, 29 days have passed");
     world.days(1).await.unwrap();
     assert!(!world.has(&orphan) && world.has(&wanted));
-    assert!(world.collector.store.restore(orphan).await.unwrap());
+    assert!(world.collector.store.restore(orphan, Owner::NONE).await.unwrap());
 }
 
 #[tokio::test]

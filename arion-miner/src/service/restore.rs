@@ -15,7 +15,7 @@ impl MinerService {
         self.enter_nonce(&signed)?;
         let _kept = self.orphans.keep(&signed.command.shard).await;
         self.consent.wanted(&signed.command.shard);
-        let exists = self.store.restore(signed.command.shard).await?;
+        let exists = self.store.restore(signed.command.shard, self.owner(&signed.signer)).await?;
         Ok((Response::Restored { exists }, Bytes::new()))
     }
 }

@@ -5,7 +5,7 @@ use arion_types::{Receipt, ShardHash, stripe::placement_group, units::SHARD_BYTE
 use bytes::Bytes;
 
 use super::{Answer, MinerService, Refusal, place, refuse};
-use crate::store::{Order, ReadError, WriteError};
+use crate::store::{Owner, ReadError, WriteError};
 
 impl MinerService {
     pub(super) async fn store(&self, signed: SignedCommand, body: Bytes) -> Answer {
@@ -26,14 +26,10 @@ impl MinerService {
         self.enter_nonce(&signed)?;
         let _kept = self.orphans.keep(&shard).await;
         self.consent.wanted(&shard);
+        let owner = self.owner(&signed.signer);
         let stored_at = match body.is_empty() {
-            true => self.stored_before(shard, &placement).await?,
-            false => {
-                // Who brings the bytes of what somebody else has here has it, too. Repair works for others.
-                let shares = self.roles(&signed.signer)?.gateway;
-                let order = Order { owner: self.owner(&signed.signer), shares };
-                self.store.put_for(shard, placement, body, order).await?.stored_at
-            }
+            true => self.stored_before(shard, &placement, owner).await?,
+            false => self.store.put_for(shard, placement, body, owner).await?.stored_at,
         };
         let ShardPlacement { stripe, pg, index, epoch, size } = placement;
         let node_id = self.node_id;
@@ -41,9 +37,14 @@ impl MinerService {
         Ok((Response::Stored(receipt.sign(&genesis, &self.key)), Bytes::new()))
     }
 
-    /// When a shard was stored that is here, as its address says, at this position. Nothing is written: what somebody deletes meanwhile
+    /// When a shard was stored that is here, as its address says, at this position. It is not written anew: what somebody deletes meanwhile
     /// must not come back.
-    async fn stored_before(&self, shard: ShardHash, placement: &ShardPlacement) -> Result<u64, Refusal> {
+    async fn stored_before(
+        &self,
+        shard: ShardHash,
+        placement: &ShardPlacement,
+        owner: Owner,
+    ) -> Result<u64, Refusal> {
         let (entry, body) = self.store.read(shard).await?;
         let of = |placement: &ShardPlacement| (placement.stripe, placement.index, placement.size);
         if of(&entry.placement) != of(placement) {
@@ -52,7 +53,11 @@ impl MinerService {
         if *blake3::hash(&body).as_bytes() != shard.0 {
             return Err(ReadError::Damaged.into());
         }
-        Ok(self.store.stat(&shard).ok_or(ReadError::NotFound)?.stored_at)
+        // Who has had it stored has a say from here on in whether it stays.
+        if !self.store.share(shard, owner).await? {
+            return Err(ReadError::NotFound.into());
+        }
+        Ok(entry.stored_at)
     }
 
     /// Whether the finalised map of that epoch places this position here.

@@ -11,7 +11,7 @@ use arion_protocol::ShardPlacement;
 use arion_types::ShardHash;
 
 use super::{
-    Order, ReadError, Stored, WriteError,
+    ReadError, Stored, WriteError,
     files::is_busy,
     index::Entry,
     record::{Owner, RECORD_BYTES, RecordKind, State, Victim, payload_len},
@@ -37,7 +37,7 @@ impl Writer {
         placement: ShardPlacement,
         body: &[u8],
         checksum: u32,
-        order: Order,
+        owner: Owner,
     ) -> Result<Stored, WriteError> {
         self.check_alive()?;
         let known = self.known(batch, &shard);
@@ -50,9 +50,7 @@ impl Writer {
             if known.is_live() {
                 match self.shared.read_at(&shard, &known) {
                     Ok(copy) if copy == body => {
-                        if order.shares && known.owner != order.owner {
-                            batch.changes.insert(shard, Some(Entry { owner: Owner::NONE, ..known }));
-                        }
+                        self.enter_owner(batch, shard, known, owner)?;
                         return Ok(Stored { stored_at: known.stored_at, new: false });
                     }
                     Err(ReadError::Io(error)) if is_busy(&error) => return Err(WriteError::Busy),
@@ -62,11 +60,7 @@ impl Writer {
             tracing::warn!(%shard, "damaged shard is written anew");
         }
         let (summed, stored_at) = (true, (self.options.clock)());
-        let owner = match kept {
-            Some(known) if !order.shares => known.owner,
-            Some(known) if known.owner != order.owner => Owner::NONE,
-            _ => order.owner,
-        };
+        let owner = if kept.is_none_or(|known| known.owner == owner) { owner } else { Owner::NONE };
         let needed = RECORD_BYTES + payload_len(placement.size, summed);
         self.make_room(batch, needed, known.map_or(0, |known| known.disk_bytes()))?;
         let kind = RecordKind::Put { placement, stored_at, summed, owner };
@@ -185,26 +179,61 @@ impl Writer {
         batch: &mut Batch,
         shard: ShardHash,
         owed_since: Option<u64>,
+        only: Option<Owner>,
     ) -> Result<bool, WriteError> {
         self.check_alive()?;
         let Some(known) = self.known(batch, &shard) else { return Ok(false) };
         match known.state {
             State::Trashed { .. } => Ok(false),
+            _ if only.is_some_and(|owner| owner != known.owner) => Err(WriteError::Shared),
             State::Live if !self.options.trash_retention.is_zero() => {
                 let at = owed_since.unwrap_or_else(|| (self.options.clock)());
-                self.mark(batch, shard, known, State::Trashed { at })?;
+                self.mark(batch, shard, known, State::Trashed { at }, known.owner)?;
                 Ok(true)
             }
             State::Live | State::Quarantined => self.delete_for_good(batch, shard, known).map(|()| true),
         }
     }
 
-    pub(super) fn restore(&mut self, batch: &mut Batch, shard: ShardHash) -> Result<bool, WriteError> {
+    pub(super) fn share(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        owner: Owner,
+    ) -> Result<bool, WriteError> {
+        self.check_alive()?;
+        match self.known(batch, &shard).filter(Entry::is_live) {
+            Some(known) => self.enter_owner(batch, shard, known, owner).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Somebody counts on what is served: it has another owner, and so none alone.
+    fn enter_owner(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        known: Entry,
+        owner: Owner,
+    ) -> Result<(), WriteError> {
+        match known.owner == Owner::NONE || known.owner == owner {
+            true => Ok(()),
+            false => self.mark(batch, shard, known, State::Live, Owner::NONE),
+        }
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        batch: &mut Batch,
+        shard: ShardHash,
+        owner: Owner,
+    ) -> Result<bool, WriteError> {
         self.check_alive()?;
         match self.known(batch, &shard) {
-            Some(known) if known.is_live() => Ok(true),
+            Some(known) if known.is_live() => self.enter_owner(batch, shard, known, owner).map(|()| true),
             Some(known) if matches!(known.state, State::Trashed { .. }) => {
-                self.mark(batch, shard, known, State::Live)?;
+                let owner = if known.owner == owner { owner } else { Owner::NONE };
+                self.mark(batch, shard, known, State::Live, owner)?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -248,7 +277,7 @@ impl Writer {
         };
         match self.known(batch, &shard) {
             Some(known) if known.sequence == sequence && known.state == from => {
-                self.mark(batch, shard, known, to)?;
+                self.mark(batch, shard, known, to, known.owner)?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -261,10 +290,11 @@ impl Writer {
         shard: ShardHash,
         known: Entry,
         state: State,
+        owner: Owner,
     ) -> Result<(), WriteError> {
-        let kind = RecordKind::Mark { victim: known.sequence, state };
+        let kind = RecordKind::Mark { victim: known.sequence, state, owner };
         self.append_small(batch, shard, kind).map_err(|error| self.write_error(error))?;
-        batch.changes.insert(shard, Some(Entry { state, ..known }));
+        batch.changes.insert(shard, Some(Entry { state, owner, ..known }));
         Ok(())
     }
 
@@ -275,8 +305,8 @@ impl Writer {
             let known = self.known(&batch, &shard);
             let change = match (kind, known) {
                 (RecordKind::Delete(victim), Some(known)) if known.sequence == victim.sequence => None,
-                (RecordKind::Mark { victim, state }, Some(known)) if known.sequence == victim => {
-                    Some(Entry { state, ..known })
+                (RecordKind::Mark { victim, state, owner }, Some(known)) if known.sequence == victim => {
+                    Some(Entry { state, owner, ..known })
                 }
                 (_, known) => known,
             };

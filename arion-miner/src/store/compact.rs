@@ -258,7 +258,7 @@ fn choose(
             let keep = match record.kind {
                 RecordKind::Put { .. } => missing.remove(&record.sequence).is_some(),
                 RecordKind::Delete(victim) => haunted(victim, record.sequence),
-                RecordKind::Mark { victim, state } => shared
+                RecordKind::Mark { victim, state, .. } => shared
                     .index()
                     .get(&record.shard)
                     .is_some_and(|entry| entry.sequence == victim && entry.state == state),

@@ -310,7 +310,7 @@ async fn a_full_disk_refuses_shards_and_still_deletes() {
     disk.set_free_bytes(0);
     assert!(store.delete(shard).await.unwrap());
     assert!(matches!(store.read_blocking(&shard), Err(ReadError::NotFound)));
-    assert!(store.restore(shard).await.unwrap());
+    assert!(store.restore(shard, Owner::NONE).await.unwrap());
     assert!(store.delete(shard).await.unwrap());
     drop(store);
     let store = Store::open_on(Arc::new(disk.clone()), quiet()).unwrap();

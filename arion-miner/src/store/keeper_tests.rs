@@ -35,17 +35,17 @@ impl Bench {
         let body = body(number, length);
         let (shard, placement) = (address(&body), placement(&body, number as u8));
         let checksum = body_checksum(&shard, &body);
-        self.ask(|reply| Change::Put { shard, placement, body, checksum, order: Order::default(), reply })
+        self.ask(|reply| Change::Put { shard, placement, body, checksum, owner: Owner::NONE, reply })
             .unwrap();
         shard
     }
 
     pub(super) fn delete(&mut self, shard: ShardHash) -> bool {
-        self.ask(|reply| Change::Delete { shard, owed_since: None, reply }).unwrap()
+        self.ask(|reply| Change::Delete { shard, owed_since: None, only: None, reply }).unwrap()
     }
 
     pub(super) fn restore(&mut self, shard: ShardHash) -> bool {
-        self.ask(|reply| Change::Restore { shard, reply }).unwrap()
+        self.ask(|reply| Change::Restore { shard, owner: Owner::NONE, reply }).unwrap()
     }
 
     fn reads(&self, shard: &ShardHash) -> bool {

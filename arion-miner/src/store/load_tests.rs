@@ -68,7 +68,7 @@ fn too_many_open_files_are_no_failure_of_the_disk() {
         let body = body(number, 700);
         let (shard, placement) = (address(&body), placement(&body, number as u8));
         let checksum = body_checksum(&shard, &body);
-        bench.ask(|reply| Change::Put { shard, placement, body, checksum, order: Order::default(), reply })
+        bench.ask(|reply| Change::Put { shard, placement, body, checksum, owner: Owner::NONE, reply })
     };
     assert!(put(2).is_err());
     disk.set_faults(Faults::default());

@@ -139,7 +139,7 @@ impl Life {
                         placement,
                         body: bytes,
                         checksum,
-                        order: Order::default(),
+                        owner: Owner::NONE,
                         reply,
                     });
                     asked.push(Asked::Put(number, answer));
@@ -147,14 +147,14 @@ impl Life {
                 }
                 6..9 => {
                     let (reply, answer) = oneshot::channel();
-                    queued.push(Change::Delete { shard, owed_since: None, reply });
+                    queued.push(Change::Delete { shard, owed_since: None, only: None, reply });
                     asked.push(Asked::Delete(number, answer));
                     // Quarantined shards are deleted for good, but only bit flips make those.
                     model.may_be_trash(number, now_ms);
                 }
                 _ => {
                     let (reply, answer) = oneshot::channel();
-                    queued.push(Change::Restore { shard, reply });
+                    queued.push(Change::Restore { shard, owner: Owner::NONE, reply });
                     asked.push(Asked::Restore(number, answer));
                     if model.of(number).contains(&Kept::Trashed) {
                         model.asked(number, Kept::Live);

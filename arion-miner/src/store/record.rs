@@ -73,6 +73,8 @@ pub(super) enum RecordKind {
         victim: u64,
         /// What it is now.
         state: State,
+        /// Whose it is now.
+        owner: Owner,
     },
 }
 
@@ -168,10 +170,11 @@ impl Record {
                 bytes[40..48].copy_from_slice(&victim.sequence.to_le_bytes());
                 bytes[72..76].copy_from_slice(&victim.segment.to_le_bytes());
             }
-            RecordKind::Mark { victim, state } => {
+            RecordKind::Mark { victim, state, owner } => {
                 let (number, at) = state.encode();
                 (bytes[4], bytes[5]) = (3, number);
                 bytes[40..48].copy_from_slice(&victim.to_le_bytes());
+                bytes[84..88].copy_from_slice(&owner.0.to_le_bytes());
                 bytes[88..96].copy_from_slice(&at.to_le_bytes());
             }
         }
@@ -206,6 +209,7 @@ impl Record {
             3 => RecordKind::Mark {
                 victim: u64::from_le_bytes(array(bytes, 40)),
                 state: State::decode(bytes[5], u64::from_le_bytes(array(bytes, 88)))?,
+                owner: Owner(u32::from_le_bytes(array(bytes, 84))),
             },
             _ => return None,
         };
@@ -278,7 +282,7 @@ mod tests {
         let placement = ShardPlacement { stripe: StripeId([2; 32]), pg: 3, index: 4, epoch: 5, size: 6 };
         let shard = ShardHash([1; 32]);
         let victim = Victim { sequence: 8, segment: 1 };
-        let trashed = RecordKind::Mark { victim: 8, state: State::Trashed { at: 7 } };
+        let trashed = RecordKind::Mark { victim: 8, state: State::Trashed { at: 7 }, owner: Owner::NONE };
         [
             Record {
                 sequence: 8,
@@ -366,6 +370,11 @@ mod tests {
         let expected =
             format!("4153523103010201{shard}{victim}{}{at}0a00000000000000cdca7d8aab3ce844", zeros(16));
         assert_eq!(hex(&trash.encode(&key)), expected);
+        let RecordKind::Mark { victim: put, state, .. } = trash.kind else { panic!("{trash:?}") };
+        let kind = RecordKind::Mark { victim: put, state, owner: Owner(9) };
+        let expected =
+            format!("4153523103010201{shard}{victim}{}09000000{at}0a00000000000000440676636d41b04f", zeros(12));
+        assert_eq!(hex(&Record { kind, ..trash }.encode(&key)), expected);
         assert_eq!(
             hex(&encode_segment(3, 0, &key)),
             "4152494f4e5345470100000003000000".to_owned() + &zeros(8) + "e6af13e6511aaf62"

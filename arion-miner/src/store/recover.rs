@@ -26,7 +26,7 @@ use super::{
     index::{Entry, Index},
     layout::{CHECKPOINT, Layout, LayoutError, Segments, Span},
     record::{
-        RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, State, StoreKey, Victim, decode_segment,
+        Owner, RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, State, StoreKey, Victim, decode_segment,
     },
     records::Records,
     salvage::{is_unreadable, persist},
@@ -288,9 +288,9 @@ impl<'a> Scan<'a> {
                     None => self.index.remove(&shard),
                 };
             }
-            RecordKind::Mark { victim, state } => {
+            RecordKind::Mark { victim, state, owner } => {
                 if let Some(entry) = self.index.get(&shard).filter(|entry| entry.sequence == victim) {
-                    self.index.insert(shard, Entry { state, ..entry });
+                    self.index.insert(shard, Entry { state, owner, ..entry });
                 }
             }
         }
@@ -399,7 +399,8 @@ impl<'a> Scan<'a> {
                     torn.insert(number);
                 } else {
                     tracing::error!(%shard, ?state, "shard in the log does not match its address");
-                    let kind = RecordKind::Mark { victim: sequence, state: State::Quarantined };
+                    let (state, owner) = (State::Quarantined, Owner::NONE);
+                    let kind = RecordKind::Mark { victim: sequence, state, owner };
                     self.amends.push((shard, kind));
                 }
             }

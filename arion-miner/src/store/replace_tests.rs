@@ -17,7 +17,7 @@ fn put_and_die(bench: &mut Bench, disk: &MemoryDisk, operations: u64) -> bool {
     let dies_at = Some(disk.operations() + operations);
     disk.set_faults(Faults { dies_at, ..Faults::default() });
     let put =
-        bench.ask(|reply| Change::Put { shard, placement, body, checksum, order: Order::default(), reply });
+        bench.ask(|reply| Change::Put { shard, placement, body, checksum, owner: Owner::NONE, reply });
     put == Err(WriteError::Failed)
 }
 
@@ -117,8 +117,8 @@ fn a_deletion_right_behind_a_replacement_deletes_both() {
     let (stored, mut was_stored) = oneshot::channel();
     let (deleted, mut was_deleted) = oneshot::channel();
     let changes = [
-        Change::Put { shard, placement, body, checksum, order: Order::default(), reply: stored },
-        Change::Delete { shard, owed_since: None, reply: deleted },
+        Change::Put { shard, placement, body, checksum, owner: Owner::NONE, reply: stored },
+        Change::Delete { shard, owed_since: None, only: None, reply: deleted },
     ];
     bench.parts.writer.process(changes.into_iter().map(Queued::alone));
     assert!(was_stored.try_recv().unwrap().unwrap().new);

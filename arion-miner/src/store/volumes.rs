@@ -20,7 +20,7 @@ use arion_types::ShardHash;
 use bytes::Bytes;
 
 use super::{
-    Clock, Entry, LayoutError, Order, Owner, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage,
+    Clock, Entry, LayoutError, Owner, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage,
     WriteError,
     owed::{Owed, OwedError},
 };
@@ -117,12 +117,16 @@ impl Volume {
         }
     }
 
-    async fn delete(&self, shard: ShardHash) -> Result<bool, WriteError> {
+    async fn delete(&self, shard: ShardHash, only: Option<Owner>) -> Result<bool, WriteError> {
         let there = match &self.store {
             Ok(store) if !store.knows(&shard) => return Ok(false),
             Ok(store) => {
                 let there = store.stat(&shard).is_some() && !self.hides(&shard);
-                match store.delete(shard).await {
+                let told = match only {
+                    Some(owner) => store.delete_for(shard, owner).await,
+                    None => store.delete(shard).await,
+                };
+                match told {
                     Err(WriteError::Failed) => there,
                     told => return told,
                 }
@@ -134,11 +138,11 @@ impl Volume {
         self.owe(move |owed| owed.delete(shard)).await.map(|()| there)
     }
 
-    async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
+    async fn restore(&self, shard: ShardHash, owner: Owner) -> Result<bool, WriteError> {
         let taken_back = self.hides(&shard) && self.owe(move |owed| owed.restore(shard)).await?;
         match &self.store {
             Ok(store) if taken_back && store.stat(&shard).is_some() => Ok(true),
-            Ok(store) if store.knows(&shard) => store.restore(shard).await,
+            Ok(store) if store.knows(&shard) => store.restore(shard, owner).await,
             _ => Ok(false),
         }
     }
@@ -248,7 +252,7 @@ impl Volumes {
         placement: ShardPlacement,
         body: Bytes,
     ) -> Result<Stored, WriteError> {
-        self.put_for(shard, placement, body, Order::default()).await
+        self.put_for(shard, placement, body, Owner::NONE).await
     }
 
     /// [`Store::put_for`], where the shard is known, else where most room is, else on the next disk that takes it.
@@ -257,11 +261,11 @@ impl Volumes {
         shard: ShardHash,
         placement: ShardPlacement,
         body: Bytes,
-        order: Order,
+        owner: Owner,
     ) -> Result<Stored, WriteError> {
         let mut outcome = Err(WriteError::Failed);
         for store in self.places(&shard) {
-            let tried = store.put_for(shard, placement, body.clone(), order).await;
+            let tried = store.put_for(shard, placement, body.clone(), owner).await;
             if !matches!(tried, Err(WriteError::NoSpace | WriteError::Failed)) {
                 return tried;
             }
@@ -276,9 +280,18 @@ impl Volumes {
     /// [`Store::delete`], wherever it is: on every disk that can, even where another cannot. A disk that is away or
     /// read-only is told when it is back; until then it does not serve the shard.
     pub async fn delete(&self, shard: ShardHash) -> Result<bool, WriteError> {
+        self.delete_only(shard, None).await
+    }
+
+    /// [`Store::delete_for`], wherever it is.
+    pub async fn delete_for(&self, shard: ShardHash, owner: Owner) -> Result<bool, WriteError> {
+        self.delete_only(shard, Some(owner)).await
+    }
+
+    async fn delete_only(&self, shard: ShardHash, only: Option<Owner>) -> Result<bool, WriteError> {
         let (mut existed, mut refused) = (false, None);
         for volume in &self.volumes {
-            match volume.delete(shard).await {
+            match volume.delete(shard, only).await {
                 Ok(there) => existed |= there,
                 Err(error) => refused = Some(error),
             }
@@ -286,11 +299,25 @@ impl Volumes {
         refused.map_or(Ok(existed), Err)
     }
 
+    /// [`Store::share`], wherever it is served.
+    pub async fn share(&self, shard: ShardHash, owner: Owner) -> Result<bool, WriteError> {
+        let mut is_served = false;
+        for store in self.volumes.iter().filter_map(|volume| volume.serves(&shard)) {
+            // A disk that is only read serves as well, where nothing has to be written.
+            is_served |= match store.owner(&shard) {
+                Some(Owner::NONE) => store.stat(&shard).is_some(),
+                Some(known) if known == owner => store.stat(&shard).is_some(),
+                _ => store.share(shard, owner).await?,
+            };
+        }
+        Ok(is_served)
+    }
+
     /// [`Store::restore`], on every disk that can.
-    pub async fn restore(&self, shard: ShardHash) -> Result<bool, WriteError> {
+    pub async fn restore(&self, shard: ShardHash, owner: Owner) -> Result<bool, WriteError> {
         let (mut restored, mut refused) = (false, None);
         for volume in &self.volumes {
-            match volume.restore(shard).await {
+            match volume.restore(shard, owner).await {
                 Ok(there) => restored |= there,
                 Err(error) => refused = Some(error),
             }

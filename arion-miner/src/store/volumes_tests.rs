@@ -50,7 +50,7 @@ async fn shards_go_where_room_is_and_are_listed_once_in_order() {
     assert!(volumes.list(after, 7).is_empty());
     assert!(volumes.delete(shards[3]).await.unwrap());
     assert!(volumes.stat(&shards[3]).is_none());
-    assert!(volumes.restore(shards[3]).await.unwrap());
+    assert!(volumes.restore(shards[3], Owner::NONE).await.unwrap());
     assert!(volumes.read_blocking(&shards[3]).is_ok());
     assert_eq!(volumes.usage().shards, 30);
     assert!(!volumes.delete(ShardHash([0; 32])).await.unwrap());
@@ -101,7 +101,7 @@ async fn a_failed_disk_keeps_no_shard_from_being_deleted_on_the_others() {
     let _ = volumes.delete(shard).await;
     let other = volumes.volumes()[1 - holder].store().unwrap();
     assert!(other.stat(&shard).is_none(), "still served by the healthy disk");
-    let _ = volumes.restore(shard).await;
+    let _ = volumes.restore(shard, Owner::NONE).await;
     assert!(other.stat(&shard).is_some(), "not restored on the healthy disk");
 }
 
@@ -137,7 +137,7 @@ fn a_disk_that_comes_back_is_told_what_was_deleted_meanwhile() {
     for shard in &shards[..3] {
         assert!(!run(volumes.delete(*shard)).unwrap(), "not on a disk that is there");
     }
-    assert!(!run(volumes.restore(shards[1])).unwrap());
+    assert!(!run(volumes.restore(shards[1], Owner::NONE)).unwrap());
     let again = body(2, 300);
     run(volumes.put(shards[2], placement(&again, 2), again)).unwrap();
     assert_eq!(volumes.owed_deletions(), 2);
@@ -152,7 +152,7 @@ fn a_disk_that_comes_back_is_told_what_was_deleted_meanwhile() {
     let state = volumes.volumes()[0].store().unwrap().shared.index().get(&shards[0]).map(|entry| entry.state);
     assert_eq!(state, Some(State::Trashed { at: 5 }), "its retention began when it was deleted");
     assert!(volumes.volumes()[0].store().unwrap().stat(&shards[2]).is_none(), "its old copy is deleted");
-    assert!(run(volumes.restore(shards[0])).unwrap(), "trash as always");
+    assert!(run(volumes.restore(shards[0], Owner::NONE)).unwrap(), "trash as always");
     drop(volumes);
     // It is told once.
     assert_eq!(two(dir.path(), [Some(&a), Some(&b)], 10).list(None, 10).len(), 4);
@@ -180,7 +180,7 @@ fn a_read_only_disk_serves_nothing_that_was_deleted() {
         listed.push(line.shard);
     }
     assert_eq!(listed.len(), 3);
-    assert!(run(volumes.restore(shards[1])).unwrap() && served(&shards[1]));
+    assert!(run(volumes.restore(shards[1], Owner::NONE)).unwrap() && served(&shards[1]));
     assert_eq!(volumes.owed_deletions(), 1);
     drop(volumes);
     let volumes = two(dir.path(), [Some(&a), Some(&b)], 5);

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    Order, Shared, StoreOptions, Stored, WriteError,
+    Owner, Shared, StoreOptions, Stored, WriteError,
     changes::dead,
     checkpoint::{self, Head, KnownSpan, Position},
     compact::Rewritten,
@@ -59,17 +59,26 @@ pub(super) enum Change {
         /// Of the body, by [`body_checksum`](super::record::body_checksum).
         checksum: u32,
         /// Whose it is.
-        order: Order,
+        owner: Owner,
         reply: Reply<Stored>,
     },
     Delete {
         shard: ShardHash,
         /// When it was deleted, by the same clock, if the disk could not be told then.
         owed_since: Option<u64>,
+        /// Only while it is that one's alone.
+        only: Option<Owner>,
+        reply: Reply<bool>,
+    },
+    /// Somebody counts on what is served; answers whether it is.
+    Share {
+        shard: ShardHash,
+        owner: Owner,
         reply: Reply<bool>,
     },
     Restore {
         shard: ShardHash,
+        owner: Owner,
         reply: Reply<bool>,
     },
     /// Ends the retention of trash from before a time, a bounded number at once; answers how many.
@@ -207,16 +216,20 @@ impl Writer {
 
     fn change(&mut self, batch: &mut Batch, change: Change) {
         match change {
-            Change::Put { shard, placement, body, checksum, order, reply } => {
-                let outcome = self.put(batch, shard, placement, &body, checksum, order);
+            Change::Put { shard, placement, body, checksum, owner, reply } => {
+                let outcome = self.put(batch, shard, placement, &body, checksum, owner);
                 answer(batch, reply, outcome);
             }
-            Change::Delete { shard, owed_since, reply } => {
-                let outcome = self.delete(batch, shard, owed_since);
+            Change::Delete { shard, owed_since, only, reply } => {
+                let outcome = self.delete(batch, shard, owed_since, only);
                 answer(batch, reply, outcome);
             }
-            Change::Restore { shard, reply } => {
-                let outcome = self.restore(batch, shard);
+            Change::Share { shard, owner, reply } => {
+                let outcome = self.share(batch, shard, owner);
+                answer(batch, reply, outcome);
+            }
+            Change::Restore { shard, owner, reply } => {
+                let outcome = self.restore(batch, shard, owner);
                 answer(batch, reply, outcome);
             }
             Change::Purge { before_ms, max, reply } => {

@@ -225,22 +225,63 @@ async fn what_is_stored_again_stays_also_where_another_order_came_after_it() {
 }
 
 #[tokio::test]
-async fn what_two_gateways_brought_is_neithers_alone() {
+async fn what_two_gateways_had_stored_is_neithers_alone() {
+    for has_body in [true, false] {
+        let mut net = Net::start();
+        let witness = witness(&net);
+        let shard = net.store_as(GATEWAY, 1, true).await;
+        net.store_as(OTHER, 1, has_body).await;
+        witness.names(OTHER, shard);
+        net.wait(SETTLED_MS);
+        assert_eq!(net.delete(GATEWAY, shard).await, Err(ErrorCode::Unauthorized));
+        assert_eq!(net.delete(OTHER, shard).await, Ok(true));
+    }
+}
+
+/// Who is quicker than repair where a new map places the shards of others does not have them by that.
+#[tokio::test]
+async fn what_a_gateway_brought_before_repair_came_is_not_its_alone() {
+    for has_body in [true, false] {
+        let mut net = Net::start();
+        let witness = witness(&net);
+        let shard = net.store_as(OTHER, 1, true).await;
+        net.store_as(VALIDATOR, 1, has_body).await;
+        witness.names(GATEWAY, shard);
+        net.wait(SETTLED_MS);
+        assert_eq!(net.delete(OTHER, shard).await, Err(ErrorCode::Unauthorized));
+        assert!(net.has(&shard));
+    }
+}
+
+#[tokio::test]
+async fn a_validator_service_takes_back_what_it_stored_a_moment_ago_and_no_more() {
     let mut net = Net::start();
     let witness = witness(&net);
-    let [signed_for, brought] = [1, 2].map(|number| (number, shard(number, 1_000).0));
-    for (number, shard) in [signed_for, brought] {
-        assert_eq!(net.store_as(GATEWAY, number, true).await, shard);
-        witness.names(OTHER, shard);
+    let shards = [1, 2, 3].map(|number| (number, shard(number, 1_000).0));
+    for (number, shard) in shards {
+        assert_eq!(net.store_as(VALIDATOR, number, true).await, shard);
+        witness.names(GATEWAY, shard);
     }
-    // Who does not have the bytes has nothing to share; nor has repair, which works for others.
-    net.store_as(OTHER, signed_for.0, false).await;
-    net.store_as(VALIDATOR, brought.0, true).await;
-    net.store_as(OTHER, brought.0, true).await;
+    let [now, (signed_for, signed), later] = shards;
+    assert_eq!((net.delete(VALIDATOR, now.1).await, witness.asked()), (Ok(true), 0));
+    net.store_as(GATEWAY, signed_for, false).await;
+    assert_eq!(net.delete(VALIDATOR, signed).await, Err(ErrorCode::Unavailable));
     net.wait(SETTLED_MS);
-    assert_eq!(net.delete(GATEWAY, signed_for.1).await, Ok(true));
-    assert_eq!(net.delete(GATEWAY, brought.1).await, Err(ErrorCode::Unauthorized));
-    assert_eq!(net.delete(OTHER, brought.1).await, Ok(true));
+    assert_eq!(net.delete(VALIDATOR, later.1).await, Err(ErrorCode::Unauthorized));
+    assert!(net.has(&later.1) && net.has(&signed));
+}
+
+#[tokio::test]
+async fn what_somebody_takes_back_is_not_whose_it_was() {
+    let mut net = Net::start();
+    let witness = witness(&net);
+    let shard = net.store_as(OTHER, 1, true).await;
+    assert_eq!(net.delete(OTHER, shard).await, Ok(true));
+    let command = net.command(Action::Restore, shard).sign(&GENESIS, &key(GATEWAY));
+    net.call(GATEWAY, Request::Restore(command), Bytes::new()).await.unwrap();
+    witness.names(GATEWAY, shard);
+    net.wait(SETTLED_MS);
+    assert_eq!(net.delete(OTHER, shard).await, Err(ErrorCode::Unauthorized));
 }
 
 #[tokio::test]

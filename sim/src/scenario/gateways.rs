@@ -3,20 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
-use arion_daemon::now_ms;
-use arion_protocol::{Action, Command, Request, Response};
 use arion_types::ShardHash;
-use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Scenario, no_verdict};
 use crate::{
-    chain::GENESIS,
     gateway::Gateway,
     host::{Place, Role, lock},
-    life::Life,
     miner::Miner,
-    network::short,
     outside::BEGIN_SECONDS,
     trace::trace,
     world::{Plan, World},
@@ -28,12 +22,8 @@ const RETENTION: Duration = Duration::from_secs(100);
 const COLLECTED_WITHIN: Duration = Duration::from_secs(900);
 /// Between snapshots: some changes are in none.
 const SNAPSHOTS: Duration = Duration::from_secs(45);
-/// For how long a stranger orders deletions: longer than shards are young.
-const HOSTILE: Duration = Duration::from_secs(480);
-const ORDERS_AT_ONCE: usize = 4;
-const ORDER_WITHIN: Duration = Duration::from_secs(5);
 /// Until registrations are known everywhere.
-const KNOWN_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const KNOWN_WITHIN: Duration = Duration::from_secs(20);
 
 pub fn scenarios() -> Vec<Scenario> {
     let plan = Plan { orphan_retention: Some(RETENTION), ..Plan::USUAL };
@@ -50,13 +40,6 @@ pub fn scenarios() -> Vec<Scenario> {
             about: "the gateway is lost with its disk, and made again as another one from the chain and a snapshot; what only the lost one knew is collected",
             plan: Plan { snapshots: Some(SNAPSHOTS), ..plan },
             faults: |world| Box::pin(async move { world.lose_gateway().await }),
-            verdict: no_verdict,
-        },
-        Scenario {
-            name: "hostile-gateway",
-            about: "somebody registers a gateway and orders miners to delete what others stored, while one of them is lost and repaired",
-            plan: Plan::USUAL,
-            faults: |world| Box::pin(async move { world.order_deletions().await }),
             verdict: no_verdict,
         },
     ]
@@ -123,54 +106,6 @@ impl World {
         ensure!(begun.elapsed() >= RETENTION, "they are gone after {} s", begun.elapsed().as_secs());
         trace!("what nobody wants is gone");
         last.start()
-    }
-
-    async fn order_deletions(self: &Arc<Self>) -> anyhow::Result<()> {
-        let place = Place { role: Role::Gateway, number: 1 };
-        self.chain.register(|registry| {
-            registry.gateways.insert(place.node());
-        });
-        sleep(KNOWN_WITHIN).await;
-        let lost = Place { role: Role::Miner, number: self.dice.index(self.plan.miners) };
-        self.crash(lost, true);
-        self.note_away();
-        let life = Life::of(place);
-        let transport = self.setting.network.transport(&place.name(), place.node(), &life);
-        let (begun, mut ordered, mut restarted) = (Instant::now(), 0_u64, false);
-        while begun.elapsed() < HOSTILE {
-            for miner in &self.miners {
-                let shards = miner.shards();
-                for _ in 0..shards.len().min(ORDERS_AT_ONCE) {
-                    let (shard, target) = (shards[self.dice.index(shards.len())], miner.place.node());
-                    ordered += 1;
-                    let mut nonce = [0; 16];
-                    nonce[..8].copy_from_slice(&ordered.to_le_bytes());
-                    let expires_at = now_ms() + 60_000;
-                    let command = Command { action: Action::Delete, shard, target, nonce, expires_at };
-                    let request = Request::Delete(command.sign(&GENESIS, &place.key()));
-                    let answer =
-                        transport.call(&miner.place.peer(), request, Bytes::new(), ORDER_WITHIN).await;
-                    // It may have gone meanwhile, on the order of who had it stored.
-                    let is_obeyed = matches!(answer, Ok((Response::Deleted { existed: true }, _)));
-                    ensure!(
-                        !is_obeyed,
-                        "{} deleted {} on the order of a stranger",
-                        miner.place.name(),
-                        short(&shard)
-                    );
-                }
-            }
-            if !restarted && begun.elapsed() > HOSTILE / 2 {
-                self.restart(lost).await?;
-                restarted = true;
-            }
-            sleep(Duration::from_secs(20)).await;
-        }
-        trace!("{ordered} deletions were ordered by somebody else");
-        self.chain.register(|registry| {
-            registry.gateways.remove(&place.node());
-        });
-        Ok(())
     }
 
     async fn lose_gateway(self: &Arc<Self>) -> anyhow::Result<()> {

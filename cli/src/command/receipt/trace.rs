@@ -156,6 +156,10 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
                         proof.anchored_lines, proof.root
                     )
                 }
+                None if told.anchored_lines.is_some_and(|anchored| anchored > told.lines) => format!(
+                    "on chain by a commitment to lines behind the {} that were read: for the proof add --gateway NODE_ID@HOST:PORT, which has them",
+                    told.lines
+                ),
                 None => "not on chain yet, or not as it was committed to: `arion ledger verify` says which"
                     .to_owned(),
             };

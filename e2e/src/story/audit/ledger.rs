@@ -137,7 +137,7 @@ async fn many(stage: &Stage, command: &[&str], count: u64) -> anyhow::Result<()>
 /// What `arion ledger verify` says, by the segments in their bucket or by what the gateway gives.
 async fn verified(stage: &Stage, by_segments: bool) -> anyhow::Result<Value> {
     let id = stage.network.node_id("gateway")?.to_string();
-    let (place, asked) = (segments(stage)?, format!("{id}@{}", local(stage.network.ports().gateway_quic())));
+    let (place, asked) = (segments(stage)?, gateway(stage)?);
     let command: &[&str] = match by_segments {
         true => &["ledger", "verify", &id, "--segments", &place],
         false => &["ledger", "verify", &asked],
@@ -145,9 +145,15 @@ async fn verified(stage: &Stage, by_segments: bool) -> anyhow::Result<Value> {
     Ok(told(stage, command).await?.1)
 }
 
-/// What `arion receipt trace` says by the segments, and its exit code.
+/// What `arion receipt trace` says by the segments and the lines behind them, and its exit code. Commitments may all be to lines behind.
 async fn traced(stage: &Stage, receipt: &Path) -> anyhow::Result<(Option<i32>, Value)> {
-    told(stage, &["receipt", "trace", path(receipt)?, "--segments", &segments(stage)?]).await
+    let (segments, gateway) = (segments(stage)?, gateway(stage)?);
+    told(stage, &["receipt", "trace", path(receipt)?, "--segments", &segments, "--gateway", &gateway]).await
+}
+
+fn gateway(stage: &Stage) -> anyhow::Result<String> {
+    let id = stage.network.node_id("gateway")?;
+    Ok(format!("{id}@{}", local(stage.network.ports().gateway_quic())))
 }
 
 fn segments(stage: &Stage) -> anyhow::Result<String> {
