@@ -181,7 +181,7 @@ pub enum WriteError {
     /// Over capacity, or the disk is full.
     #[error("no space left for shards")]
     NoSpace,
-    /// The same bytes are stored for another stripe or position.
+    /// The same owner has the same bytes stored for another stripe or position.
     #[error("shard is stored already for another position")]
     Conflict,
     /// Others have it stored, too.

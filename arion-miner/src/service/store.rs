@@ -37,7 +37,7 @@ impl MinerService {
         Ok((Response::Stored(receipt.sign(&genesis, &self.key)), Bytes::new()))
     }
 
-    /// When a shard was stored that is here, as its address says, at this position. It is not written anew: what somebody deletes meanwhile
+    /// When a shard was stored that is here, as its address says; at this position, where the same node had it stored. It is not written anew: what somebody deletes meanwhile
     /// must not come back.
     async fn stored_before(
         &self,
@@ -46,8 +46,9 @@ impl MinerService {
         owner: Owner,
     ) -> Result<u64, Refusal> {
         let (entry, body) = self.store.read(shard).await?;
-        let of = |placement: &ShardPlacement| (placement.stripe, placement.index, placement.size);
-        if of(&entry.placement) != of(placement) {
+        let of = |placement: &ShardPlacement| (placement.stripe, placement.index);
+        let is_elsewhere = of(&entry.placement) != of(placement) && entry.owner == owner;
+        if is_elsewhere || entry.placement.size != placement.size {
             return Err(WriteError::Conflict.into());
         }
         if *blake3::hash(&body).as_bytes() != shard.0 {

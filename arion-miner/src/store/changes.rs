@@ -44,7 +44,9 @@ impl Writer {
         let kept = known.filter(|known| !matches!(known.state, State::Trashed { .. }));
         if let Some(known) = kept {
             let (old, new) = (known.placement, placement);
-            if (old.stripe, old.index, old.size) != (new.stripe, new.index, new.size) {
+            // Who had it stored for another position keeps nobody else's out.
+            let is_elsewhere = (old.stripe, old.index, old.size) != (new.stripe, new.index, new.size);
+            if is_elsewhere && known.owner == owner {
                 return Err(WriteError::Conflict);
             }
             if known.is_live() {

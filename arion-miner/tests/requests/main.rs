@@ -436,6 +436,24 @@ async fn shards_that_do_not_belong_here_are_refused() {
     assert_eq!(net.refused(GATEWAY, Request::Store(conflict), body).await, ErrorCode::Conflict);
 }
 
+/// Whoever pays a deposit registers a gateway: it must not keep repair from bringing a shard to its place by being there first.
+#[tokio::test]
+async fn what_somebody_stored_for_another_position_keeps_nobody_elses_shard_out() {
+    for (by, has_body) in [(VALIDATOR, true), (VALIDATOR, false), (GATEWAY, true), (GATEWAY, false)] {
+        let mut net = Net::start();
+        let (hash, placement, body) = shard(1, 500);
+        let elsewhere = shard(2, 500).1;
+        for (by, placement, has_body) in [(OTHER, elsewhere, true), (by, placement, has_body)] {
+            let command = net.command(Action::Store(placement), hash).sign(&GENESIS, &key(by));
+            let body = if has_body { body.clone() } else { Bytes::new() };
+            let (response, _) = net.call(by, Request::Store(command), body).await.unwrap();
+            let Response::Stored(signed) = response else { panic!("{response:?}") };
+            assert!(placement.is_met_by(&signed.receipt, &hash, &node(MINER)));
+        }
+        assert_eq!(net.get(hash).await.unwrap(), body);
+    }
+}
+
 #[tokio::test]
 async fn a_full_miner_says_so_and_still_deletes() {
     let mut net = Net::with(StoreOptions { capacity_bytes: 1_000, ..StoreOptions::default() }, true);

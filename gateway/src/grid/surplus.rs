@@ -86,9 +86,9 @@ impl Grid {
             }
         }
         let there = self.ask(&map, questions).await;
-        let is_there = |(id, spread, named): &(StripeId, Spread, Vec<Option<NodeId>>)| {
+        let is_there = |(_, spread, named): &(StripeId, Spread, Vec<Option<NodeId>>)| {
             let mut places = spread.record.hashes.iter().zip(named);
-            places.all(|(shard, node)| node.is_some_and(|node| there.contains(&(node, *shard, *id))))
+            places.all(|(shard, node)| node.is_some_and(|node| there.contains(&(node, *shard))))
         };
         let safe: Vec<_> = found.into_iter().filter(is_there).map(|(id, _, named)| (id, named)).collect();
         if safe.is_empty() {
@@ -105,12 +105,12 @@ impl Grid {
         self.options.surplus_after.clamp(PASS_PAUSE_MIN, PASS_PAUSE_MAX)
     }
 
-    /// What miners say that they have, each for which stripe. Who does not answer has nothing.
+    /// What miners say that they have. Who does not answer has nothing.
     async fn ask(
         &self,
         map: &Placement,
         questions: BTreeMap<NodeId, Vec<ShardHash>>,
-    ) -> HashSet<(NodeId, ShardHash, StripeId)> {
+    ) -> HashSet<(NodeId, ShardHash)> {
         let pages = questions.into_iter().flat_map(|(node, shards)| {
             let peer = map.miner(&node).map(|miner| self.maps.address(miner));
             let pages: Vec<Vec<ShardHash>> = shards.chunks(STAT_SHARDS_MAX).map(<[_]>::to_vec).collect();
@@ -121,8 +121,7 @@ impl Grid {
             .map(|(peer, page)| async move {
                 let stats = self.stats(&peer, page.clone()).await.unwrap_or_default();
                 let held = page.into_iter().zip(stats);
-                let held =
-                    held.filter_map(|(shard, stat)| Some((peer.node_id, shard, stat?.placement.stripe)));
+                let held = held.filter_map(|(shard, stat)| stat.map(|_| (peer.node_id, shard)));
                 held.collect::<Vec<_>>()
             })
             .buffer_unordered(CALLS_AT_ONCE);

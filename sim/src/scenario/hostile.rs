@@ -1,13 +1,13 @@
 //! A registered gateway that wants the data of others gone.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::ensure;
 use arion_daemon::now_ms;
 use arion_miner::chain_facts::PlacedMap;
 use arion_net::Transport;
 use arion_protocol::{Action, Command, Request, Response, ShardPlacement};
-use arion_types::{Epoch, NodeId, ShardHash};
+use arion_types::{Epoch, NodeId, ShardHash, StripeId, stripe::placement_group};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
@@ -47,8 +47,8 @@ struct Stranger {
     place: Place,
     transport: Arc<dyn Transport>,
     orders: u64,
-    /// What it brought, and to whom.
-    brought: BTreeSet<(NodeId, ShardHash)>,
+    /// What it brought, and to whom; and whether it leaves it there, for a made-up position.
+    brought: BTreeMap<(NodeId, ShardHash), bool>,
     /// The last map that it has looked at.
     epoch: Epoch,
 }
@@ -92,14 +92,29 @@ impl Stranger {
                 let Some((_, body)) = self.call(miner, Request::Fetch { shard }, Bytes::new()).await else {
                     continue;
                 };
-                let placement = ShardPlacement { epoch: self.epoch, ..stat.placement };
+                let mut placement = ShardPlacement { epoch: self.epoch, ..stat.placement };
+                let is_made_up = world.dice.percent(30);
+                if is_made_up {
+                    placement = self.made_up(world, &map, &node, placement);
+                }
                 let command = self.order(Action::Store(placement), shard, node);
                 if self.call(target, Request::Store(command), body).await.is_some() {
-                    self.brought.insert((node, shard));
+                    self.brought.insert((node, shard), is_made_up);
                 }
             }
         }
         Ok(())
+    }
+
+    /// A position of no stripe that there is, at that miner.
+    fn made_up(&self, world: &World, map: &PlacedMap, node: &NodeId, like: ShardPlacement) -> ShardPlacement {
+        loop {
+            let stripe = StripeId(std::array::from_fn(|_| world.dice.below(256) as u8));
+            let pg = placement_group(&stripe, map.pg_count());
+            if let Some(index) = (0..30).find(|index| map.node_at(pg, *index) == Some(*node)) {
+                return ShardPlacement { stripe, pg, index, ..like };
+            }
+        }
     }
 
     async fn is_obeyed(&mut self, miner: &Miner, shard: ShardHash) -> bool {
@@ -122,7 +137,7 @@ impl World {
         let life = Life::of(place);
         let transport = self.setting.network.transport(&place.name(), place.node(), &life);
         let epoch = self.chain.snapshot().epoch();
-        let mut stranger = Stranger { place, transport, orders: 0, brought: BTreeSet::new(), epoch };
+        let mut stranger = Stranger { place, transport, orders: 0, brought: BTreeMap::new(), epoch };
         let (begun, mut restarted, mut looks) = (Instant::now(), false, 0);
         while begun.elapsed() < HOSTILE {
             if looks % LOOKS == 0 {
@@ -149,18 +164,22 @@ impl World {
             let (node, shards) = (miner.place.node(), miner.shards());
             for _ in 0..shards.len().min(ORDERS_AT_ONCE) {
                 let shard = shards[self.dice.index(shards.len())];
-                // What it brought is its own, until repair counts on it: then wardens would see it missing.
-                let is_its_own = stranger.brought.contains(&(node, shard));
+                if stranger.brought.contains_key(&(node, shard)) {
+                    continue;
+                }
                 // It may have gone meanwhile, on the order of who had it stored.
                 ensure!(
-                    !stranger.is_obeyed(miner, shard).await || is_its_own,
+                    !stranger.is_obeyed(miner, shard).await,
                     "{} deleted {} on the order of a stranger",
                     miner.place.name(),
                     short(&shard)
                 );
             }
-            let brought: Vec<_> = stranger.brought.range((node, ShardHash([0; 32]))..).copied().collect();
-            for (_, shard) in brought.into_iter().take_while(|(target, _)| *target == node) {
+            // What it brought is its own until repair counts on it: then wardens see that it is missing.
+            let brought: Vec<_> = stranger.brought.range((node, ShardHash([0; 32]))..).collect();
+            let brought = brought.into_iter().take_while(|((target, _), _)| *target == node);
+            let doomed: Vec<_> = brought.filter(|(_, stays)| !**stays).map(|((_, shard), _)| *shard).collect();
+            for shard in doomed {
                 stranger.is_obeyed(miner, shard).await;
             }
         }

@@ -16,7 +16,7 @@ use arion_protocol::{
     Action, Command, ErrorCode, ListedShard, Request, Response, ShardPlacement, SignedCommand,
     limits::{LIST_SHARDS_MAX, STAT_SHARDS_MAX},
 };
-use arion_types::{GenesisHash, NodeId, ShardHash, SignedReceipt, StripeId};
+use arion_types::{GenesisHash, NodeId, ShardHash, SignedReceipt};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use tokio::task::JoinSet;
@@ -60,15 +60,15 @@ pub(super) enum ShardError {
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     silent: HashSet<NodeId>,
-    held: HashSet<(NodeId, ShardHash, StripeId)>,
+    held: HashSet<(NodeId, ShardHash)>,
 }
 
 impl Answers {
-    /// Whether a miner has a shard of a stripe.
-    pub(super) fn of(&self, node: &NodeId, shard: &ShardHash, stripe: &StripeId) -> Answer {
+    /// Whether a miner has a shard, on whoever's order and for whatever stripe it came.
+    pub(super) fn of(&self, node: &NodeId, shard: &ShardHash) -> Answer {
         match self.silent.contains(node) {
             true => Answer::Silent,
-            false if self.held.contains(&(*node, *shard, *stripe)) => Answer::Held,
+            false if self.held.contains(&(*node, *shard)) => Answer::Held,
             false => Answer::Absent,
         }
     }
@@ -137,7 +137,7 @@ impl Miners {
             }
             match asking.join_next().await {
                 Some(Ok((node, Ok(held)))) => {
-                    answers.held.extend(held.into_iter().map(|(shard, stripe)| (node, shard, stripe)));
+                    answers.held.extend(held.into_iter().map(|shard| (node, shard)));
                 }
                 Some(Ok((node, Err(error)))) => {
                     tracing::debug!(miner = %node, %error, "a miner does not say what it has");
@@ -149,12 +149,8 @@ impl Miners {
         }
     }
 
-    /// Which of these shards a miner has, each with the stripe it has it for.
-    async fn stat(
-        &self,
-        peer: &PeerAddr,
-        shards: Vec<ShardHash>,
-    ) -> Result<Vec<(ShardHash, StripeId)>, ShardError> {
+    /// Which of these shards a miner has.
+    async fn stat(&self, peer: &PeerAddr, shards: Vec<ShardHash>) -> Result<Vec<ShardHash>, ShardError> {
         let mut held = Vec::new();
         let pages: Vec<&[ShardHash]> = match shards.is_empty() {
             true => vec![&[]],
@@ -170,7 +166,7 @@ impl Miners {
                 return Err(ShardError::Wrong(KIND));
             }
             let pairs = page.iter().zip(stats);
-            held.extend(pairs.filter_map(|(shard, stat)| Some((*shard, stat?.placement.stripe))));
+            held.extend(pairs.filter_map(|(shard, stat)| stat.map(|_| *shard)));
         }
         Ok(held)
     }

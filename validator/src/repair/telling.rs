@@ -116,7 +116,7 @@ impl Repair {
             let named = map.named(&receipt.stripe).get(usize::from(receipt.index)).copied();
             named.flatten() == Some(receipt.node_id)
         };
-        let answer = |Receipt { node_id, shard, stripe, .. }: &Receipt| answers.of(node_id, shard, stripe);
+        let answer = |Receipt { node_id, shard, .. }: &Receipt| answers.of(node_id, shard);
         pending.retain(|signed| is_named(&signed.receipt) && answer(&signed.receipt) != Answer::Absent);
         pending.iter().copied().filter(|signed| answer(&signed.receipt) == Answer::Held).collect()
     }

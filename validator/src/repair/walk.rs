@@ -142,7 +142,7 @@ impl Repair {
         }
         let answers = self.miners.ask(map, questions).await;
         let answer = |stripe: &Stripe| {
-            plan(stripe, map.shape, &map.named(&stripe.id), |node, shard| answers.of(node, shard, &stripe.id))
+            plan(stripe, map.shape, &map.named(&stripe.id), |node, shard| answers.of(node, shard))
         };
         stripes.iter().map(answer).collect()
     }

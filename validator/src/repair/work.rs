@@ -203,7 +203,7 @@ impl Repair {
         let mut questions = Questions::new();
         ask_for(&mut questions, stripe, map, &named);
         let answers = self.miners.ask(map, questions).await;
-        plan(stripe, map.shape, &named, |node, shard| answers.of(node, shard, &stripe.id))
+        plan(stripe, map.shape, &named, |node, shard| answers.of(node, shard))
     }
 
     /// Fetches what can be copied, and computes the rest from as few shards as that takes.
