@@ -150,6 +150,19 @@ impl Miner {
         is_flipped
     }
 
+    /// A fault has it delete all that it has.
+    pub async fn delete_all(&self) -> anyhow::Result<()> {
+        self.spoil();
+        let store = lock(&self.running).as_ref().map(|running| running.store.clone());
+        let Some(store) = store else { return Ok(()) };
+        let shards = self.shards();
+        trace!("{} deletes {} shards", self.place.name(), shards.len());
+        for shard in shards {
+            store.delete(shard).await?;
+        }
+        Ok(())
+    }
+
     /// So many bytes still fit; all there are for `None`.
     pub fn set_free_bytes(&self, bytes: Option<u64>) {
         trace!("{} has {bytes:?} bytes left", self.place.name());

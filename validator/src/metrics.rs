@@ -29,6 +29,8 @@ pub(crate) struct RepairMetrics {
     pub(crate) written_bytes: Counter,
     pub(crate) shards: Counter,
     pub(crate) signed_again: Counter,
+    /// Shards that miners had deleted, and have again.
+    pub(crate) restored: Counter,
     pub(crate) shards_corrupt: Counter,
     pub(crate) stripes: Counter,
     pub(crate) failures: Counter,
@@ -63,6 +65,11 @@ impl RepairMetrics {
     fn register(&self, registry: &mut Registry) {
         let counters = [
             ("repair_shards", "Shards stored by repair", &self.shards),
+            (
+                "shards_restored",
+                "Shards that miners had deleted although a ledger names them, and have again",
+                &self.restored,
+            ),
             ("repair_signed_again", "Receipts of shards that were not sent again", &self.signed_again),
             (
                 "repair_shards_corrupt",

@@ -27,6 +27,7 @@ mod plan;
 mod queue;
 mod rate;
 mod rebuild;
+mod restore;
 mod telling;
 mod told;
 mod walk;
@@ -296,6 +297,12 @@ impl Repair {
             Err(error @ WorkError::Waiting { .. }) => {
                 tracing::debug!(stripe = %id, %gateway, %error, "a stripe has to wait");
                 self.queue().failed(stripe, now_ms);
+            }
+            // The next census asks its miners again.
+            Err(error @ WorkError::Unrecoverable { .. }) => {
+                tracing::warn!(stripe = %id, %gateway, %error, "a stripe is not repaired");
+                self.queue().done(stripe);
+                self.metrics.repair.failures.inc();
             }
             // That it is tried again soon would change nothing.
             Err(_) if self.aside().has(stripe, now_ms) => {

@@ -173,7 +173,8 @@ impl Store {
                     continue;
                 }
                 let (reply, answer) = oneshot::channel();
-                let change = Change::Delete { shard: *shard, owed_since: Some(*deleted_at), only: None, reply };
+                let change =
+                    Change::Delete { shard: *shard, owed_since: Some(*deleted_at), only: None, reply };
                 queue.send(Queued::alone(change)).map_err(|_| WriteError::Closed)?;
                 answers.push(answer);
             }

@@ -372,8 +372,10 @@ mod tests {
         assert_eq!(hex(&trash.encode(&key)), expected);
         let RecordKind::Mark { victim: put, state, .. } = trash.kind else { panic!("{trash:?}") };
         let kind = RecordKind::Mark { victim: put, state, owner: Owner(9) };
-        let expected =
-            format!("4153523103010201{shard}{victim}{}09000000{at}0a00000000000000440676636d41b04f", zeros(12));
+        let expected = format!(
+            "4153523103010201{shard}{victim}{}09000000{at}0a00000000000000440676636d41b04f",
+            zeros(12)
+        );
         assert_eq!(hex(&Record { kind, ..trash }.encode(&key)), expected);
         assert_eq!(
             hex(&encode_segment(3, 0, &key)),

@@ -26,7 +26,8 @@ use super::{
     index::{Entry, Index},
     layout::{CHECKPOINT, Layout, LayoutError, Segments, Span},
     record::{
-        Owner, RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, State, StoreKey, Victim, decode_segment,
+        Owner, RECORD_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES, State, StoreKey, Victim,
+        decode_segment,
     },
     records::Records,
     salvage::{is_unreadable, persist},

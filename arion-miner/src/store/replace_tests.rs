@@ -16,8 +16,7 @@ fn put_and_die(bench: &mut Bench, disk: &MemoryDisk, operations: u64) -> bool {
     let checksum = body_checksum(&shard, &body);
     let dies_at = Some(disk.operations() + operations);
     disk.set_faults(Faults { dies_at, ..Faults::default() });
-    let put =
-        bench.ask(|reply| Change::Put { shard, placement, body, checksum, owner: Owner::NONE, reply });
+    let put = bench.ask(|reply| Change::Put { shard, placement, body, checksum, owner: Owner::NONE, reply });
     put == Err(WriteError::Failed)
 }
 

@@ -20,8 +20,7 @@ use arion_types::ShardHash;
 use bytes::Bytes;
 
 use super::{
-    Clock, Entry, LayoutError, Owner, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage,
-    WriteError,
+    Clock, Entry, LayoutError, Owner, ReadError, ScrubReport, Store, StoreOptions, Stored, Usage, WriteError,
     owed::{Owed, OwedError},
 };
 

@@ -18,6 +18,17 @@ pub fn scenarios() -> Vec<Scenario> {
                 Ok(())
             })
         }),
+        scenario("mass-deletion", "a fault has three miners of four delete all that they have", |world| {
+            Box::pin(async move {
+                world.wait(150).await;
+                for number in world.dice.some(world.plan.miners * 3 / 4, world.plan.miners) {
+                    world.miners[number].delete_all().await?;
+                    world.note_away();
+                }
+                world.wait(150).await;
+                Ok(())
+            })
+        }),
         scenario("disk-full", "the disks of eight miners are full for some minutes", |world| {
             Box::pin(async move {
                 for at in world.dice.some(8, world.plan.miners) {

@@ -178,7 +178,8 @@ impl World {
             // What it brought is its own until repair counts on it: then wardens see that it is missing.
             let brought: Vec<_> = stranger.brought.range((node, ShardHash([0; 32]))..).collect();
             let brought = brought.into_iter().take_while(|((target, _), _)| *target == node);
-            let doomed: Vec<_> = brought.filter(|(_, stays)| !**stays).map(|((_, shard), _)| *shard).collect();
+            let doomed: Vec<_> =
+                brought.filter(|(_, stays)| !**stays).map(|((_, shard), _)| *shard).collect();
             for shard in doomed {
                 stranger.is_obeyed(miner, shard).await;
             }

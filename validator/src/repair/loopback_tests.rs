@@ -116,6 +116,51 @@ async fn two_services_share_the_work_and_one_takes_over_from_the_other() {
     assert_eq!((one.shards(), world.gateway.doubled()), (0, 0));
 }
 
+/// Whoever ordered it, and whatever was wrong: the ledger names them.
+#[tokio::test]
+async fn a_stripe_that_was_lost_to_deletions_is_taken_back_from_the_trash() {
+    let world = World::new(48);
+    let [lost, deleted] = [world.upload(1, 5_000, 30).await, world.upload(2, 5_000, 30).await];
+    let service = world.service();
+    service.sync().await;
+    for stripe in [&lost, &deleted] {
+        world.forget(stripe, 4..30).await;
+    }
+    // The one that its gateway has deleted meanwhile stays so.
+    world.gateway.delete(&world.shards_of(&deleted));
+    let found = service.census(true).await;
+    assert_eq!((found.unrecoverable, found.whole()), (2, 0));
+    assert_eq!(service.drain().await, Vec::<String>::new());
+    assert_eq!(service.restored(), 26);
+    assert_eq!((world.in_place(&lost).len(), world.in_place(&deleted).len()), (30, 4));
+    world.check_all_in_place(&[deleted]).await;
+    assert_eq!(service.read_and_signed().0, 0, "nothing is moved");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_back_while_the_ledger_cannot_be_read_or_where_it_was_not_deleted() {
+    let world = World::new(48);
+    let stripe = world.upload(1, 5_000, 30).await;
+    let service = world.service();
+    service.sync().await;
+    world.forget(&stripe, 4..30).await;
+    world.disconnect_gateway();
+    service.census(true).await;
+    let failed = service.drain().await;
+    assert!(failed.len() == 1 && failed[0].contains("only 4 of the 10"), "{failed:?}");
+    assert_eq!((service.restored(), world.in_place(&stripe).len()), (0, 4));
+    // It is tried again when miners are asked again.
+    assert_eq!(service.drain_at(world::HOUR_MS).await, Vec::<String>::new());
+    world.connect_gateway();
+    for index in 0..22 {
+        world.wipe(world.home(&stripe, index));
+    }
+    service.census(true).await;
+    let failed = service.drain().await;
+    assert!(failed.len() == 1 && failed[0].contains("only 8 of the 10"), "{failed:?}");
+    assert_eq!(service.restored(), 8);
+}
+
 #[tokio::test]
 async fn flipped_bytes_are_not_copied() {
     let world = World::new(48);
@@ -136,20 +181,19 @@ async fn flipped_bytes_are_not_copied() {
 #[tokio::test]
 async fn of_a_stripe_with_too_few_shards_nothing_is_written_and_the_others_go_on() {
     let world = World::new(48);
-    let lost = world.upload(1, 3_000, 30).await;
+    let lost = world.upload(1, 3_000, 9).await;
     world.upload(2, 3_000, 30).await;
     let service = world.service();
     service.sync().await;
-    world.forget(&lost, 0..21).await;
     let other = world.stripes()[1];
     world.forget(&other, 0..20).await;
     let found = service.census(true).await;
     assert_eq!((found.unrecoverable, found.missing.get(&20)), (1, Some(&1)));
-    assert_eq!(service.drain().await, Vec::<String>::new());
+    let failed = "only 9 of the 10 shards that are needed are left: what is lost cannot be computed";
+    assert_eq!(service.drain().await, [failed]);
     assert_eq!(service.shards(), 20);
     assert_eq!(world.in_place(&lost).len(), 9);
-    let failed = service.work(lost).await.unwrap_err();
-    assert_eq!(failed, "only 9 of the 10 shards that are needed are left: what is lost cannot be computed");
+    assert_eq!(service.work(lost).await.unwrap_err(), failed);
     assert_eq!(service.shards(), 20);
     world.check_all_in_place(&[lost]).await;
 }

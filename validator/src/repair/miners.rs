@@ -245,6 +245,21 @@ impl Miners {
         }
     }
 
+    /// Has a miner take back that it deleted a shard; whether it has it now.
+    pub(super) async fn restore(
+        &self,
+        map: &CurrentMap,
+        node: &NodeId,
+        shard: ShardHash,
+    ) -> Result<bool, ShardError> {
+        let peer = map.address(node).filter(|_| !self.silent_lately(node)).ok_or(ShardError::Nowhere)?;
+        let request = Request::Restore(self.order(Action::Restore, shard, *node));
+        match self.call(peer, request, Bytes::new(), SHARD_DEADLINE).await? {
+            (Response::Restored { exists }, _) => Ok(exists),
+            _ => Err(ShardError::Wrong(KIND)),
+        }
+    }
+
     /// Has a miner delete a shard.
     pub(super) async fn delete(
         &self,

@@ -102,7 +102,7 @@ impl Repair {
                     plan.contradict();
                 }
                 if left_alone.is_none() {
-                    self.note(map, &stripe, &plan, pending.contains_key(&stripe.key()));
+                    self.note(map, &stripe, &plan, asks, pending.contains_key(&stripe.key()));
                 }
                 if asks && tally.beyond_repair() < NAMED_MAX {
                     name(&stripe.key(), &plan);
@@ -148,8 +148,13 @@ impl Repair {
     }
 
     /// Queues a stripe about which something can be done, or of which its gateway is to be told again.
-    fn note(&self, map: &CurrentMap, stripe: &Stripe, plan: &Plan, is_pending: bool) {
-        let can_be_done = matches!(plan.condition, Condition::Degraded { .. }) && !plan.jobs.is_empty();
+    fn note(&self, map: &CurrentMap, stripe: &Stripe, plan: &Plan, asks: bool, is_pending: bool) {
+        let can_be_done = match plan.condition {
+            Condition::Degraded { .. } => !plan.jobs.is_empty(),
+            // Of what was deleted, miners may take back.
+            Condition::Unrecoverable => asks,
+            Condition::Whole | Condition::Contradicted => false,
+        };
         let is_due = can_be_done || is_pending && self.told().is_due(&stripe.key(), now_ms());
         let services = &self.view.snapshot().registry.validators;
         let rank = duty::rank(services, &self.me, map.group(&stripe.id));

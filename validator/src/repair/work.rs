@@ -104,6 +104,11 @@ impl Repair {
         let map = self.map().ok_or(WorkError::NoMap)?;
         self.tell_again(&map, &mut stripe).await?;
         let mut plan = self.look(&map, &stripe).await;
+        if plan.condition == Condition::Unrecoverable {
+            let Some(now) = self.restore(&map, &id, &plan).await? else { return Ok(()) };
+            stripe = now;
+            plan = self.look(&map, &stripe).await;
+        }
         let waiting = match plan.condition {
             Condition::Whole => return Ok(()),
             Condition::Unrecoverable => {
@@ -191,7 +196,7 @@ impl Repair {
         }
     }
 
-    async fn stripe(&self, id: StripeRef) -> Result<Option<Stripe>, WorkError> {
+    pub(super) async fn stripe(&self, id: StripeRef) -> Result<Option<Stripe>, WorkError> {
         let holdings = self.holdings.clone();
         let read = arion_daemon::work::blocking(move || holdings.stripe(&id));
         Ok(read.await.map_err(|_| WorkError::Stopping)??)

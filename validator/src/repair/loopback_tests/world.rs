@@ -625,6 +625,11 @@ impl Running {
         (metrics.read_bytes.get(), metrics.signed_again.get())
     }
 
+    /// Deletions that it had taken back.
+    pub(super) fn restored(&self) -> u64 {
+        self.repair.metrics.repair.restored.get()
+    }
+
     /// Stripes that are left alone.
     pub(super) fn left_alone(&self) -> Vec<String> {
         self.repair.aside().told()
