@@ -125,6 +125,23 @@ fn prove(
     })
 }
 
+/// By what the deletions of a stripe are on chain.
+fn committed(told: &Told, stripe: &ToldStripe) -> String {
+    match &stripe.proof {
+        Some(ToldProof { anchored_lines, root, .. }) => {
+            format!("on chain by the commitment to {anchored_lines} lines with root {root}")
+        }
+        None if told.anchored_lines > Some(told.lines) => format!(
+            "on chain by a commitment to lines behind the {} that were read: for the proof name the gateway, which has them, as NODE_ID@HOST:PORT behind \
+             the file",
+            told.lines
+        ),
+        None => {
+            "not on chain yet, or not as it was committed to: `arion ledger verify` says which".to_owned()
+        }
+    }
+}
+
 fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(told);
@@ -149,21 +166,10 @@ fn tell(told: &Told, json: bool) -> anyhow::Result<()> {
         let all = live + deleted + unknown;
         line!("stripe {number:<3} {live} of {all} shards are live");
         if let Some((first, last)) = stripe.deleted_by {
-            let shown = match &stripe.proof {
-                Some(proof) => {
-                    format!(
-                        "on chain by the commitment to {} lines with root {}",
-                        proof.anchored_lines, proof.root
-                    )
-                }
-                None if told.anchored_lines.is_some_and(|anchored| anchored > told.lines) => format!(
-                    "on chain by a commitment to lines behind the {} that were read: for the proof add --gateway NODE_ID@HOST:PORT, which has them",
-                    told.lines
-                ),
-                None => "not on chain yet, or not as it was committed to: `arion ledger verify` says which"
-                    .to_owned(),
-            };
-            line!("           {deleted} were deleted by lines {first} to {last}, {shown}");
+            line!(
+                "           {deleted} were deleted by lines {first} to {last}, {}",
+                committed(told, stripe)
+            );
         }
         if *unknown > 0 {
             line!("           of {unknown} there is no line, or none any more");

@@ -53,8 +53,11 @@ fn what_was_deleted_is_found_with_the_line_that_the_gateway_committed_to() {
     assert_eq!((proof.sequence, proof.record), (31, lines[30]));
     assert_eq!((shown.anchored_lines, &shown.root), (33, &hex::encode(all)));
     // Committed to less, or to something else: nothing is shown.
-    for anchors in [vec![anchor(30, short)], vec![anchor(33, short)], vec![anchor(40, all)]] {
-        let gone = told(&lines, &anchors);
-        assert!(gone.stripes[0].proof.is_none() && gone.stripes[0].deleted == 3, "{anchors:?}");
+    let (less, behind) = ("not on chain yet", "behind the 33 that were read");
+    for (anchored, said) in [(anchor(30, short), less), (anchor(33, short), less), (anchor(40, all), behind)]
+    {
+        let gone = told(&lines, &[anchored]);
+        assert!(gone.stripes[0].proof.is_none() && gone.stripes[0].deleted == 3, "{anchored:?}");
+        assert!(committed(&gone, &gone.stripes[0]).contains(said), "{anchored:?}");
     }
 }

@@ -148,7 +148,7 @@ async fn verified(stage: &Stage, by_segments: bool) -> anyhow::Result<Value> {
 /// What `arion receipt trace` says by the segments and the lines behind them, and its exit code. Commitments may all be to lines behind.
 async fn traced(stage: &Stage, receipt: &Path) -> anyhow::Result<(Option<i32>, Value)> {
     let (segments, gateway) = (segments(stage)?, gateway(stage)?);
-    told(stage, &["receipt", "trace", path(receipt)?, "--segments", &segments, "--gateway", &gateway]).await
+    told(stage, &["receipt", "trace", path(receipt)?, &gateway, "--segments", &segments]).await
 }
 
 fn gateway(stage: &Stage) -> anyhow::Result<String> {
