@@ -37,8 +37,8 @@ impl MinerService {
         Ok((Response::Stored(receipt.sign(&genesis, &self.key)), Bytes::new()))
     }
 
-    /// When a shard was stored that is here, as its address says; at this position, where the same node had it stored. It is not written anew: what somebody deletes meanwhile
-    /// must not come back.
+    /// When a shard was stored that is here, as its address says; at this position, where the same node had it stored. It is not
+    /// written anew: what somebody deletes meanwhile must not come back.
     async fn stored_before(
         &self,
         shard: ShardHash,
