@@ -234,10 +234,11 @@ async fn attach_later(chain: ChainConfig, attachment: Attachment, stray: mpsc::S
     }
 }
 
-/// What one replica does for all without the chain: the queues, rules about the age of objects, events.
+/// What needs no chain. One replica does for all: the queues, rules about the age of objects, events; each for itself: metrics.
 fn care(grid: &Arc<Grid>, senders: Senders, stop: &Shutdown) -> Vec<JoinHandle<()>> {
     let (upkeep, until) = (grid.clone(), stop.clone());
     let upkeep = async move { upkeep.meta.while_leading(|| upkeep.clone().upkeep(until.clone())).await };
+    let measuring = grid.clone().measure(stop.clone());
     let (walked, until) = (grid.clone(), stop.clone());
     let lifecycle = async move {
         let (meta, options) = (&walked.meta, LifecycleOptions::default());
@@ -253,6 +254,7 @@ fn care(grid: &Arc<Grid>, senders: Senders, stop: &Shutdown) -> Vec<JoinHandle<(
     let events = async move { senders.meta.while_leading(|| senders.run(until.clone())).await };
     vec![
         tokio::spawn(upkeep),
+        tokio::spawn(measuring),
         tokio::spawn(lifecycle),
         tokio::spawn(counting),
         tokio::spawn(stating),

@@ -12,6 +12,7 @@
 mod cache;
 mod compact;
 mod confirm;
+mod give_back;
 mod pack;
 pub mod read;
 mod serving;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     Grid,
+    give_back::{Owed, Underway},
     write::{Sharing, WriteError},
 };
 use crate::{
@@ -126,10 +127,12 @@ impl Grid {
         moved.iter_mut().for_each(|moved| moved.after += front as u32);
         match self.clone().store_shaped((behind, None), (map, shape), Sharing::Alone).await {
             Ok(record) => {
-                let count = self.meta.move_packed(moved, record.clone(), now_ms()).await?;
-                // Everybody may have left meanwhile.
-                if count == 0 {
-                    self.meta.discard_stripes(vec![record.id()], now_ms()).await?;
+                let underway = Underway::new(self, Owed::Stripes(vec![record.id()]));
+                let count = self.meta.move_packed(moved, record, now_ms()).await?;
+                match count {
+                    // Everybody may have left meanwhile.
+                    0 => underway.give_back().await,
+                    _ => underway.kept(),
                 }
                 self.metrics.objects_compacted.inc_by(count as u64);
                 spent += written * 3;

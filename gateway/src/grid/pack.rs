@@ -23,13 +23,13 @@ use std::{
     time::Duration,
 };
 
-use arion_daemon::{now_ms, work::same_host};
+use arion_daemon::work::same_host;
 use tokio::{
     sync::{Notify, Semaphore, oneshot},
     time::Instant,
 };
 
-use super::{Grid, write::WriteError};
+use super::{Grid, give_back::Owed, write::WriteError};
 use crate::manifest::StripeRecord;
 
 /// Ciphertext of at most this many bytes shares short stripes.
@@ -181,11 +181,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (grid, id) = (self.grid.clone(), self.record.id());
-        runtime.spawn(same_host(async move {
-            if let Err(error) = grid.meta.unpin_stripes(vec![id], now_ms()).await {
-                tracing::warn!(%error, "a shared stripe could not be let go; the next start does it");
-            }
-        }));
+        runtime.spawn(same_host(async move { grid.give_back(Owed::Pinned(id)).await }));
     }
 }
 

@@ -93,12 +93,25 @@ impl Grid {
                 for error in errors.into_iter().flatten() {
                     tracing::warn!(%error, "background work failed and is tried again");
                 }
-                self.measure().await;
                 tokio::time::sleep(TICK).await;
             }
         };
         tokio::select! {
             ((), ()) = async { tokio::join!(work, self.confirm_receipts()) } => {}
+            () = shutdown.wait() => {}
+        }
+    }
+
+    /// Keeps the metrics of the queues as they are until the shutdown; they say the same at each replica.
+    pub async fn measure(self: Arc<Self>, shutdown: Shutdown) {
+        let work = async {
+            loop {
+                self.measure_once().await;
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
             () = shutdown.wait() => {}
         }
     }
@@ -153,7 +166,7 @@ impl Grid {
         Ok(())
     }
 
-    async fn measure(&self) {
+    async fn measure_once(&self) {
         // First: who sees lines of a ledger knows whether there will be more of the snapshot.
         if let Ok(unconfirmed) = self.meta.unconfirmed_len().await {
             self.metrics.shards_unconfirmed.set(unconfirmed as i64);

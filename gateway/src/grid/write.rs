@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     Grid, ShardError,
+    give_back::{Owed, Underway},
     pack::{Place, SMALL_OBJECT_BYTES},
     turns::Turn,
 };
@@ -272,9 +273,7 @@ impl Drop for Upload {
                     ids.push(record.id());
                 }
             }
-            if let Err(error) = grid.meta.discard_stripes(ids, now_ms()).await {
-                tracing::warn!(%error, "stripes of a failed upload stay until the next start");
-            }
+            grid.give_back(Owed::Stripes(ids)).await;
         }));
     }
 }
@@ -335,23 +334,25 @@ impl Grid {
         let (record, shards) = encoded.map_err(|_| WriteError::Internal)??;
         drop(turn);
         let id = record.id();
+        let underway = Underway::new(&self, Owed::Failed(record.clone()));
         self.meta.begin_stripe(id, record.clone()).await?;
         let outgoing = Outgoing { id, record: record.clone(), shards, slots, sharing };
         match self.clone().spread(&map, outgoing).await {
             Ok(()) => {
+                underway.kept();
                 self.metrics.stripes_stored.inc();
                 Ok(record)
             }
             Err(error) => {
                 self.metrics.stripes_refused.inc();
-                self.meta.give_up_stripe(record, now_ms(), self.behind_tail_ms()).await?;
+                underway.give_back().await;
                 Err(error)
             }
         }
     }
 
     /// When whoever still sends shards behind the quorum is done.
-    fn behind_tail_ms(&self) -> u64 {
+    pub(super) fn behind_tail_ms(&self) -> u64 {
         let tail_ms = u64::try_from(self.options.tail.as_millis()).unwrap_or(u64::MAX);
         now_ms().saturating_add(tail_ms)
     }

@@ -188,11 +188,15 @@ impl Meta {
                     if !is_shared(&manifest) {
                         transaction.open_table(PACKED_FOR)?.remove(id)?;
                     }
+                    // Who is alone in the new stripe shares nothing any more, and leaves no row when it goes.
+                    let shares = shared(&manifest).any(|(stripe, at, _)| (stripe, at) == (new, after));
                     let row = manifest.to_row();
                     transaction.open_table(MANIFESTS)?.insert(id, row.as_slice())?;
                     let mut packed = transaction.open_table(PACKED)?;
                     packed.remove((from.0, before, id))?;
-                    packed.insert((new.0, after, id), len)?;
+                    if shares {
+                        packed.insert((new.0, after, id), len)?;
+                    }
                     drop(packed);
                     if !old.is_empty() {
                         equal::moved(transaction, (from, before), (new, after))?;
@@ -225,4 +229,65 @@ fn manifest(transaction: &WriteTransaction, id: ManifestId) -> Result<Option<Man
     let manifests = transaction.open_table(MANIFESTS)?;
     let row = manifests.get(id)?;
     row.map(|row| Manifest::from_row(row.value()).map_err(|_| MetaError::Row("manifests"))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use arion_crypto::{WrappedKey, Wrapping};
+
+    use super::{
+        super::{Allowance, BucketInfo, DeleteRequest, NewObject, stripes::tests::record, tests::Engine},
+        *,
+    };
+    use crate::{manifest::PartManifest, object::ObjectInfo};
+
+    /// Rows of members that were moved to a stripe of their own stayed when the object was deleted.
+    #[tokio::test]
+    async fn members_that_went_leave_no_rows() {
+        for engine in Engine::each() {
+            let meta = engine.open();
+            meta.create_bucket("b".into(), BucketInfo::new("a".into(), 1)).await.unwrap();
+            let (from, mut to) = (record(1), record(2));
+            to.len = 200;
+            for stripe in [&from, &to] {
+                meta.begin_stripe(stripe.id(), stripe.clone()).await.unwrap();
+                meta.stripe_stored(stripe.id(), Vec::new(), 0).await.unwrap();
+            }
+            let (key_id, nonce, sealed) = ([0; 8], [2; 12], [3; 48]);
+            let key = WrappedKey::V2 { wrapping: Wrapping::Customer, key_id, nonce, sealed };
+            for (name, offset, cipher_len) in [("left", 0, 200), ("deleted", 300, 340)] {
+                let stripes = vec![from.clone()];
+                let part = PartManifest { plain_len: 1, cipher_len, offset, key: key.clone(), stripes };
+                let manifest = *blake3::hash(name.as_bytes()).as_bytes().first_chunk().unwrap();
+                let object = NewObject {
+                    bucket: "b".into(),
+                    key: name.into(),
+                    info: ObjectInfo { manifest, size: 1, ..Default::default() },
+                    manifest: Manifest::whole(part),
+                    condition: Default::default(),
+                    allowance: Allowance::NONE,
+                    origin: Default::default(),
+                };
+                meta.put_object(object, 1).await.unwrap();
+            }
+            let delete = async |name: &str| {
+                let request = DeleteRequest { bucket: "b".into(), key: name.into(), ..Default::default() };
+                meta.delete(request, 2).await.unwrap();
+            };
+            let rows = async || {
+                let rows = meta.read(|transaction| {
+                    let packed = transaction.open_table(PACKED)?;
+                    packed.iter()?.map(|row| Ok(StripeId(row?.0.value().0))).collect::<Result<Vec<_>, _>>()
+                });
+                rows.await.unwrap()
+            };
+            delete("deleted").await;
+            assert_eq!(rows().await, [from.id()]);
+            let moved = vec![Moved { from: from.id(), before: 0, after: 0 }];
+            assert_eq!(meta.move_packed(moved, to.clone(), 3).await.unwrap(), 1);
+            assert_eq!(rows().await, []);
+            delete("left").await;
+            assert_eq!(meta.stripe(to.id()).await.unwrap(), None);
+        }
+    }
 }

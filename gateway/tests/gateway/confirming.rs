@@ -135,6 +135,10 @@ async fn what_the_lost_gateway_deleted_is_in_no_ledger() {
     let grid = lost.recovered(directory.path()).await;
     assert_eq!(lost.lines(&grid).await.len(), 0);
     assert_eq!(grid.meta.unconfirmed_len().await.unwrap() as usize, OBJECTS * MINERS);
+    // Whoever leads: the metrics of a queue say the same everywhere.
+    let measuring = tokio::spawn(grid.clone().measure(Shutdown::new()));
+    let unconfirmed = || grid.metrics.shards_unconfirmed.get() as usize;
+    eventually("the metric says so", async || unconfirmed() == OBJECTS * MINERS).await;
     let work = upkeep(&grid);
     until_unconfirmed(&grid, 0).await;
     assert_eq!(lost.lines(&grid).await.len(), kept.len() * MINERS);
@@ -143,8 +147,9 @@ async fn what_the_lost_gateway_deleted_is_in_no_ledger() {
         grid.meta.backlog().await.unwrap() == ((gone.len() * MINERS) as u64, 0)
     })
     .await;
-    eventually("the metric says so", async || grid.metrics.shards_unconfirmed.get() == 0).await;
+    eventually("the metric says so", async || unconfirmed() == 0).await;
     assert!(grid.meta.recount_occupied().await.unwrap());
+    measuring.abort();
     stop(work).await;
     // Deleted once more: nothing is taken back that no line said.
     let before = grid.meta.ledger_len().await.unwrap();

@@ -328,6 +328,32 @@ async fn holes_are_reclaimed_and_what_is_left_stays_readable() {
     work.await.unwrap();
 }
 
+/// Whoever leads the replicas is interrupted when another one does. The new stripe stayed until the gateway was started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_interrupted_while_holes_are_reclaimed_is_given_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::new();
+    let grid = network.grid_with(directory.path(), reclaiming());
+    bucket(&grid).await;
+    let parts = write_together(&grid, plains(4)).await;
+    let first = parts[0].clone();
+    for (number, part) in parts.into_iter().enumerate() {
+        enter(&grid, &number.to_string(), part).await;
+    }
+    network::let_go(&grid, &first).await;
+    for number in 1..4 {
+        remove(&grid, &number.to_string()).await;
+    }
+    let under_way = async || !grid.meta.inflight_stripes().await.unwrap().is_empty();
+    assert!(!under_way().await);
+    network.miners.iter().for_each(|miner| miner.set(Mood::Stalled));
+    let work = tokio::spawn(grid.clone().upkeep(Shutdown::new()));
+    eventually("a stripe is sent", under_way).await;
+    work.abort();
+    eventually("it is given back", async || !under_way().await).await;
+    assert_eq!(part_of(&grid, "0").await, first);
+}
+
 /// The ledger, audits and deletions know a shard by its address: what is done to one stripe would be done to the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stripe_of_what_moved_shares_no_shard_with_those_it_came_from() {
