@@ -11,7 +11,7 @@ use arion_protocol::ShardPlacement;
 use arion_types::{ShardHash, StripeId};
 use bytes::Bytes;
 
-use super::{Disk, Store, StoreOptions, memory::MemoryDisk};
+use super::{Disk, Store, StoreOptions, memory::MemoryDisk, record::body_checksum};
 
 /// Edits of an input that are looked at.
 const EDITS_MAX: usize = 8;
@@ -64,16 +64,24 @@ fn files() -> &'static [File] {
     })
 }
 
+/// Whether a file says that these are the bytes of that address, as whoever knows the CRC can make it say: it is for what disks do.
+fn is_forged(disk: &MemoryDisk, shard: &ShardHash, body: &[u8]) -> bool {
+    let said = [body, &body_checksum(shard, body).to_le_bytes()].concat();
+    let says = |name: &String| disk.content(name).unwrap().windows(said.len()).any(|window| window == said);
+    disk.names().iter().any(says)
+}
+
 /// The shards that can be read; each has to be what its address says.
 fn readable(disk: &MemoryDisk) -> Option<BTreeSet<ShardHash>> {
     let store = Store::open_on(Arc::new(disk.clone()), options()).ok()?;
     let mut readable = BTreeSet::new();
     for line in store.list(None, usize::MAX) {
         if let Ok((_, body)) = store.read_blocking(&line.shard) {
-            assert_eq!(
-                *blake3::hash(&body).as_bytes(),
-                line.shard.0,
-                "other bytes than those of the address"
+            let is_right = *blake3::hash(&body).as_bytes() == line.shard.0;
+            assert!(
+                is_right || is_forged(disk, &line.shard, &body),
+                "other bytes than those of {}",
+                line.shard
             );
             readable.insert(line.shard);
         }
