@@ -99,6 +99,17 @@ def delete_many(s3, arguments):
     return {"deleted": arguments.count}
 
 
+def empty(s3, arguments):
+    """Deletes every object of a bucket, a page at a time."""
+    deleted = 0
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=arguments.bucket):
+        keys = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
+        if keys:
+            answer = s3.delete_objects(Bucket=arguments.bucket, Delete={"Objects": keys})
+            deleted += len(answer["Deleted"])
+    return {"deleted": deleted}
+
+
 def delete(s3, arguments):
     """Deletes an object."""
     return credit(s3.delete_object(Bucket=arguments.bucket, Key=arguments.key))
@@ -169,6 +180,7 @@ def main():
         ("get", get, ["bucket", "key", "file"]),
         ("get-range", get_range, ["bucket", "key", "offset", "length"]),
         ("delete", delete, ["bucket", "key"]),
+        ("empty", empty, ["bucket"]),
         ("list", list_keys, ["bucket"]),
         ("locate", locate, ["bucket", "key"]),
         ("store", store, ["file", "bucket", "key"]),

@@ -5,7 +5,8 @@
 Standard input, a line each: `stop` ends the load, `verify` (after it) reads everything that was ever acknowledged and ends the
 program. Standard output, a JSON object a line:
 
-    {"second": 12, "ok": 31, "failed": 2, "slowest": 0.31}   answers in that second of the run
+    {"second": 12, "ok": 31, "failed": 2, "slowest": 0.31, "failed_at": [0, 2]}   answers in that second of the run, and
+                                                                    failures by endpoint
     {"finding": "lost" | "corrupt" | "wrong", "key": ..., "what": ...}        as soon as it is seen
     {"acknowledged": A, "lost": L, "corrupt": C, "wrong": W, "unread": U, "keys": [...]}    the answer to `verify`
 
@@ -18,11 +19,15 @@ What counts:
 A change that was not answered may have happened or not; both are taken, and the key is left alone from then on, because the request
 may still be under way. Every worker has keys of its own, so that what it knows of them is exact.
 
-Environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, S3_ENDPOINT.
+With several endpoints, replicas of one gateway, each worker asks them in turns, as a load balancer would: what one has acknowledged, the
+next must know, and one that gives no answer is left alone for some seconds. In the end each of them is asked for everything.
+
+Environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, S3_ENDPOINT (several with commas between them).
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -43,16 +48,22 @@ VERIFY_SECONDS = 120
 ABSENT = None
 
 
-def connect():
+ENDPOINTS = os.environ["S3_ENDPOINT"].split(",")
+# Without an answer for so long, somebody else is asked, where there is somebody else.
+PATIENCE_SECONDS = 30 if len(ENDPOINTS) == 1 else 10
+LEFT_ALONE_SECONDS = 5
+
+
+def connect(endpoint):
     """A client that tries nothing again: every answer counts."""
     return boto3.client(
         "s3",
-        endpoint_url=os.environ["S3_ENDPOINT"],
+        endpoint_url=endpoint,
         config=Config(
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 1},
             connect_timeout=3,
-            read_timeout=30,
+            read_timeout=PATIENCE_SECONDS,
             max_pool_connections=2,
         ),
     )
@@ -81,18 +92,19 @@ class Output:
         sys.stdout.write(json.dumps(fields) + "\n")
         sys.stdout.flush()
 
-    def answered(self, ok, seconds):
-        """Counts an answer; None: no answer, the second only passes."""
+    def answered(self, ok, seconds, endpoint=0):
+        """Counts an answer of an endpoint; None: no answer, the second only passes."""
         with self.lock:
             second = int(time.monotonic() - self.began)
             if second != self.current:
                 if self.counts:
                     self._print({"second": self.current, **self.counts})
                 self.current = second
-                self.counts = {"ok": 0, "failed": 0, "slowest": 0.0}
+                self.counts = {"ok": 0, "failed": 0, "slowest": 0.0, "failed_at": [0] * len(ENDPOINTS)}
             if ok is None:
                 return
             self.counts["ok" if ok else "failed"] += 1
+            self.counts["failed_at"][endpoint] += not ok
             self.counts["slowest"] = max(self.counts["slowest"], round(seconds, 3))
 
 
@@ -129,7 +141,9 @@ class Worker(threading.Thread):
         self.keys = []
         self.made = 0
         self.acknowledged = 0
-        self.s3 = connect()
+        self.clients = [connect(endpoint) for endpoint in ENDPOINTS]
+        self.turns = itertools.cycle(range(len(ENDPOINTS)))
+        self.left_alone_until = [0.0] * len(ENDPOINTS)
 
     def run(self):
         while not self.stop.is_set():
@@ -154,19 +168,29 @@ class Worker(threading.Thread):
         self.keys.append(key)
         return key
 
-    def attempt(self, call):
-        """Answer and error code: (answer, None), (None, code), (None, "") where no answer came."""
+    def turn(self):
+        """The endpoint whose turn it is, of those that answer if there are any."""
+        now = time.monotonic()
+        turns = [next(self.turns) for _ in ENDPOINTS]
+        next(self.turns)
+        return next((turn for turn in turns if self.left_alone_until[turn] <= now), turns[0])
+
+    def attempt(self, call, endpoint=None):
+        """Answer and error code: (answer, None), (None, code), (None, "") where no answer came. The next endpoint is asked."""
+        if endpoint is None:
+            endpoint = self.turn()
         began = time.monotonic()
         code, answer = None, None
         try:
-            answer = call()
+            answer = call(self.clients[endpoint])
         except ClientError as error:
             code = error.response["Error"]["Code"]
         except (BotoCoreError, OSError) as error:
             code = ""
             del error
+            self.left_alone_until[endpoint] = time.monotonic() + LEFT_ALONE_SECONDS
         fine = code is None or code in ("NoSuchKey", "404")
-        self.output.answered(fine, time.monotonic() - began)
+        self.output.answered(fine, time.monotonic() - began, endpoint)
         if not fine:
             # A server that refuses at once is not asked a thousand times a second.
             self.stop.wait(0.2)
@@ -187,7 +211,7 @@ class Worker(threading.Thread):
         body = key.body(self.arguments.seed, size)
         mark = digest(body)
         bucket = self.arguments.bucket
-        _, code = self.attempt(lambda: self.s3.put_object(Bucket=bucket, Key=key.name, Body=body))
+        _, code = self.attempt(lambda s3: s3.put_object(Bucket=bucket, Key=key.name, Body=body))
         if code is None:
             key.once |= {known for known in key.may if known}
             key.may = {mark}
@@ -200,7 +224,7 @@ class Worker(threading.Thread):
     def delete(self, key):
         """Deletes it, there or not."""
         bucket = self.arguments.bucket
-        _, code = self.attempt(lambda: self.s3.delete_object(Bucket=bucket, Key=key.name))
+        _, code = self.attempt(lambda s3: s3.delete_object(Bucket=bucket, Key=key.name))
         if code is None:
             key.once |= {known for known in key.may if known}
             key.may = {ABSENT}
@@ -209,21 +233,21 @@ class Worker(threading.Thread):
             key.may = key.may | {ABSENT}
             key.is_open = False
 
-    def read(self, key):
+    def read(self, key, endpoint):
         """The digest of what is there, ABSENT, or the error code."""
-        def whole():
-            return self.s3.get_object(Bucket=self.arguments.bucket, Key=key.name)["Body"].read()
+        def whole(s3):
+            return s3.get_object(Bucket=self.arguments.bucket, Key=key.name)["Body"].read()
 
-        body, code = self.attempt(whole)
+        body, code = self.attempt(whole, endpoint)
         if code is None:
             return digest(body), None
         if code == "NoSuchKey":
             return ABSENT, None
         return None, code or "no answer"
 
-    def get(self, key):
+    def get(self, key, endpoint=None):
         """Reads it and compares."""
-        found, error = self.read(key)
+        found, error = self.read(key, endpoint)
         if error is None:
             self.judge(key, found)
         return error
@@ -242,17 +266,17 @@ class Worker(threading.Thread):
             key.faults.add(kind)
             self.output.line(finding=kind, key=key.name, what=what)
 
-    def list(self):
+    def list(self, endpoint=None):
         """Every key that must be there is listed, and none that must not."""
-        def pages():
+        def pages(s3):
             names = set()
-            for page in self.s3.get_paginator("list_objects_v2").paginate(
+            for page in s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self.arguments.bucket, Prefix=self.prefix
             ):
                 names |= {entry["Key"] for entry in page.get("Contents", [])}
             return names
 
-        names, code = self.attempt(pages)
+        names, code = self.attempt(pages, endpoint)
         if code is None:
             self.judge_listing(names)
         return code
@@ -266,12 +290,12 @@ class Worker(threading.Thread):
                     what = "not listed" if must else "deleted and listed"
                     self.output.line(finding="wrong", key=key.name, what=what)
 
-    def verify(self):
-        """Reads every key, and the listing; answers keys that cannot be read."""
+    def verify(self, endpoint):
+        """Reads every key at an endpoint, and the listing; answers keys that cannot be read."""
         unread = []
         for key in self.keys:
             deadline = time.monotonic() + VERIFY_SECONDS
-            while (error := self.get(key)) is not None:
+            while (error := self.get(key, endpoint)) is not None:
                 if time.monotonic() > deadline:
                     unread.append(key.name)
                     if ABSENT not in key.may:
@@ -280,7 +304,7 @@ class Worker(threading.Thread):
                     break
                 time.sleep(0.5)
         deadline = time.monotonic() + VERIFY_SECONDS
-        while self.list() is not None and time.monotonic() < deadline:
+        while self.list(endpoint) is not None and time.monotonic() < deadline:
             time.sleep(0.5)
         return unread
 
@@ -293,7 +317,7 @@ def main():
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--keys", type=int, default=60)
     arguments = parser.parse_args()
-    connect().create_bucket(Bucket=arguments.bucket)
+    connect(ENDPOINTS[0]).create_bucket(Bucket=arguments.bucket)
     output, stop = Output(), threading.Event()
     workers = [Worker(number, arguments, output, stop) for number in range(arguments.workers)]
     for worker in workers:
@@ -314,7 +338,8 @@ def main():
             case "verify":
                 # Requests to a server that is well are not waited for between errors any more.
                 stop.clear()
-                unread = [name for worker in workers for name in worker.verify()]
+                endpoints = range(len(ENDPOINTS))
+                unread = {name for worker in workers for endpoint in endpoints for name in worker.verify(endpoint)}
                 keys = [key for worker in workers for key in worker.keys]
                 count = lambda kind: sum(kind in key.faults for key in keys)  # noqa: E731
                 output.line(

@@ -7,6 +7,7 @@ pub mod chain_nodes;
 mod cheats;
 mod environment;
 mod form;
+mod gateways;
 mod keys;
 mod plan;
 pub mod registration;
@@ -75,6 +76,8 @@ pub struct Network {
     family: u16,
     repair_rate: Option<String>,
     proxies: u16,
+    replicas: Option<gateways::Replicas>,
+    puts_ledger_into_bucket: bool,
 }
 
 impl Network {
@@ -103,6 +106,8 @@ impl Network {
             family: FAMILY,
             repair_rate: None,
             proxies: 0,
+            replicas: None,
+            puts_ledger_into_bucket: true,
         }
     }
 
@@ -176,6 +181,12 @@ impl Network {
     /// Has the gateway commit to its ledger and bill what accounts of the chain store, which its owner pays for.
     pub fn bill(&mut self, interval: &str) {
         self.bills_every = Some(interval.to_owned());
+        self.put_ledger_into_no_bucket();
+    }
+
+    /// Has the gateway store nothing but what its users do: for stories that account for every byte.
+    pub fn put_ledger_into_no_bucket(&mut self) {
+        self.puts_ledger_into_bucket = false;
     }
 
     /// Has the gateway commit to its ledger, and drop lines that nothing needs when the chain has known it for so long.

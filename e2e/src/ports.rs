@@ -12,7 +12,8 @@ pub const NODES_MAX: u16 = 4;
 pub const NODES_ADDED_MAX: u16 = 2;
 /// Most miners.
 pub const MINERS_MAX: u16 = 100;
-
+/// Most replicas of the gateway.
+pub const REPLICAS_MAX: u16 = 3;
 /// Most miners that have a proxy before them.
 pub const PROXIES_MAX: u16 = 16;
 
@@ -56,17 +57,27 @@ impl Ports {
 
     /// S3 endpoint of the gateway.
     pub fn gateway_s3(&self) -> u16 {
-        self.base + 30
+        self.gateway_s3_of(0)
+    }
+
+    /// S3 endpoint of a replica of the gateway; the first is that of all networks. Its QUIC and its health page follow.
+    pub fn gateway_s3_of(&self, replica: u16) -> u16 {
+        self.base + 30 + 3 * replica
     }
 
     /// QUIC of the gateway: its ledger.
     pub fn gateway_quic(&self) -> u16 {
-        self.base + 31
+        self.gateway_s3() + 1
     }
 
     /// Health and metrics of the gateway.
     pub fn gateway_http(&self) -> u16 {
-        self.base + 32
+        self.gateway_http_of(0)
+    }
+
+    /// Health and metrics of a replica of the gateway.
+    pub fn gateway_http_of(&self, replica: u16) -> u16 {
+        self.gateway_s3_of(replica) + 2
     }
 
     /// QUIC of a validator service.
@@ -155,9 +166,6 @@ mod tests {
     fn no_port_has_two_uses_and_all_lie_in_the_block() {
         let ports = Ports::new(2_000).unwrap();
         let mut all = vec![
-            ports.gateway_s3(),
-            ports.gateway_quic(),
-            ports.gateway_http(),
             ports.submitter_quic(),
             ports.submitter_http(),
             ports.submitter_quic_of(1),
@@ -168,6 +176,10 @@ mod tests {
         ];
         for i in 0..NODES_MAX + NODES_ADDED_MAX {
             all.extend([ports.node_rpc(i), ports.node_p2p(i), ports.node_metrics(i)]);
+        }
+        for i in 0..REPLICAS_MAX {
+            let s3 = ports.gateway_s3_of(i);
+            all.extend([s3, s3 + 1, ports.gateway_http_of(i)]);
         }
         for i in 0..NODES_MAX {
             all.extend([ports.validator_quic(i), ports.validator_http(i), ports.warden_http(i)]);

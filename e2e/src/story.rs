@@ -10,10 +10,13 @@ pub mod client;
 pub mod demo;
 mod gateway;
 mod heal;
+mod load;
 mod marketplace;
 mod payout;
+mod picture;
 mod polkadot_js;
 mod relay;
+mod replicas;
 mod submitter;
 mod upgrade;
 
@@ -47,6 +50,8 @@ pub enum Story {
     Payout(payout::Arguments),
     /// S3 clients nobody here wrote, the snippets of docs/use, and a gateway that is killed.
     Gateway(gateway::Arguments),
+    /// Two replicas of a gateway on one PostgreSQL: each is killed under load, and so is the database.
+    Replicas(replicas::Arguments),
     /// A family is lost: its miners leave the map, and every shard is brought to the miner that the next one names.
     Heal(heal::Arguments),
     /// A miner behind a NAT, in network namespaces: through a relay, then directly. Needs root.
@@ -75,6 +80,7 @@ impl Story {
             Self::Billing(arguments) => billing::run(&arguments).await,
             Self::Payout(arguments) => payout::run(&arguments).await,
             Self::Gateway(arguments) => gateway::run(&arguments).await,
+            Self::Replicas(arguments) => replicas::run(&arguments).await,
             Self::Heal(arguments) => heal::run(&arguments).await,
             Self::Relay(arguments) => relay::run(&arguments).await,
             Self::Audit(arguments) => audit::run(&arguments).await,

@@ -50,12 +50,13 @@ impl Network {
             hex::encode(map.root)
         ));
 
-        self.plan_gateway()?;
         self.s3 = Some(self.s3_key().await?);
+        self.plan_gateways().await?;
         self.plan_submitter(0)?;
         self.plan_wardens()?;
         self.write_environment()?;
-        let mut others = vec!["submitter".to_owned(), "gateway".to_owned()];
+        let mut others = vec!["submitter".to_owned()];
+        others.extend(self.gateways());
         others.extend((0..WARDENS).map(Self::warden_name));
         self.start_healthy(&others).await?;
         self.phase = Phase::Ready;

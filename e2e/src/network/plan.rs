@@ -3,20 +3,15 @@
 use std::ops::Range;
 
 use anyhow::Context;
-use serde::Deserialize;
 
-use super::{Network, WARDENS, local, registration::run};
-use crate::{layout, state::S3Access, supervisor};
+use super::{Network, WARDENS, local};
+use crate::{layout, supervisor};
 
 /// How often miners report, and how often everybody looks at the chain: blocks come every 3 s.
 const HEARTBEAT: &str = "3s";
 pub(super) const CHAIN_POLL: &str = "1s";
 /// How often validator services ask miners whether they have what they signed for.
 const REPAIR_CENSUS: &str = "15s";
-/// How often the gateway says what miners served: weights of local networks are computed every few minutes.
-const STATEMENT_INTERVAL: &str = "10s";
-/// How often a gateway that drops dead lines commits to its ledger.
-const COMMITTED_EVERY: &str = "10s";
 /// Blocks for which a map is told before it is voted for.
 const ANNOUNCE_BLOCKS: &str = "2";
 /// Space that a miner offers; all offer the same.
@@ -25,14 +20,7 @@ const CAPACITY: &str = "16GiB";
 /// Challenges of a warden in 10 s. All wardens together stay below what a bucket of attestations holds: 1,000 in
 /// 100 blocks, which are 300 s here.
 const CHALLENGES: &str = "12";
-const REGION: &str = "us-east-1";
-
-/// What `arion-gateway access-key add` prints, as far as it is of interest.
-#[derive(Deserialize)]
-struct Made {
-    access_key: String,
-    secret_key: String,
-}
+pub(super) const REGION: &str = "us-east-1";
 
 /// A daemon before it is planned.
 pub(super) struct Daemon<'a> {
@@ -176,75 +164,6 @@ impl Network {
         })
     }
 
-    pub(super) fn plan_gateway(&mut self) -> anyhow::Result<()> {
-        let name = "gateway";
-        let endpoint = local(self.ports.gateway_s3());
-        let mut options = vec![
-            ("config", self.text_of(name, Some("gateway.toml"))?),
-            ("s3", endpoint.clone()),
-            ("region", REGION.to_owned()),
-            ("listen", local(self.ports.gateway_quic())),
-            ("chain-url", self.ws()),
-            ("chain-genesis", self.genesis()?),
-            ("chain-poll", CHAIN_POLL.to_owned()),
-            ("read-cache", self.read_cache.clone()),
-            ("read-statement-interval", STATEMENT_INTERVAL.to_owned()),
-        ];
-        options.extend(self.surplus_after.iter().map(|time| ("placement-surplus-after", time.clone())));
-        if self.takes_snapshots {
-            options.push(("snapshot-account-file", text(&self.account_file(name))?));
-        }
-        if let Some(interval) = &self.bills_every {
-            options.push(("billing-account-file", text(&self.account_file(name))?));
-            options.push(("billing-interval", interval.clone()));
-            // Stories that bill compare every byte of the ledger with what somebody pays for: it is put into no bucket there.
-            options.push(("ledger-bucket=", String::new()));
-        }
-        if let Some(time) = &self.drops_dead_after {
-            options.push(("billing-account-file", text(&self.account_file(name))?));
-            options.push(("billing-interval", COMMITTED_EVERY.to_owned()));
-            options.push(("ledger-keep-dead", time.clone()));
-        }
-        let (address, http) = (format!("http://{endpoint}"), local(self.ports.gateway_http()));
-        self.plan_daemon(Daemon {
-            name,
-            role: "gateway (S3)",
-            program: "arion-gateway",
-            address,
-            http,
-            before: vec![],
-            options,
-        })
-    }
-
-    /// What `arion-gateway access-key add --json` printed.
-    fn s3_key_file(&self) -> std::path::PathBuf {
-        self.directory("gateway").join("s3-access.json")
-    }
-
-    /// The S3 key that was made for this network, or a new one.
-    pub(super) async fn s3_key(&self) -> anyhow::Result<S3Access> {
-        let file = self.s3_key_file();
-        let text = match std::fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let data = self.text_of("gateway", None)?;
-                let made =
-                    run(&["arion-gateway", "access-key", "add", "--data-dir", &data, "--json"]).await?;
-                super::keys::write_secret(&file, made.trim())?;
-                made
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-        };
-        let made: Made = serde_json::from_str(&text).context("arion-gateway access-key add told no key")?;
-        Ok(S3Access {
-            endpoint: format!("http://{}", local(self.ports.gateway_s3())),
-            access_key: made.access_key,
-            secret_key: made.secret_key,
-            region: REGION.to_owned(),
-        })
-    }
-
     pub(super) fn plan_wardens(&mut self) -> anyhow::Result<()> {
         let gateway = format!("{}@{}", self.node_id("gateway")?, local(self.ports.gateway_quic()));
         let submitter = format!("{}@{}", self.node_id("submitter")?, local(self.ports.submitter_quic()));
@@ -312,6 +231,6 @@ impl Network {
     }
 }
 
-fn text(path: &std::path::Path) -> anyhow::Result<String> {
+pub(super) fn text(path: &std::path::Path) -> anyhow::Result<String> {
     path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
 }

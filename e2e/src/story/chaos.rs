@@ -9,8 +9,6 @@
 //! - Which faults come in which order follows from the seed; when exactly, and what the load does meanwhile, does not.
 
 mod faults;
-mod load;
-mod picture;
 
 use std::{
     path::PathBuf,
@@ -22,18 +20,19 @@ use anyhow::{Context, bail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use self::{
-    faults::{Fault, Faults},
-    load::{Load, Verdict},
-    picture::Picture,
-};
+use self::faults::{Fault, Faults};
 use crate::{
     census::Census,
     layout::make,
     network::{Network, Options},
     progress::{Progress, show},
     report::Report,
-    story::{begin, client, end, within},
+    story::{
+        begin, client, end,
+        load::{Load, Verdict},
+        picture::Picture,
+        within,
+    },
 };
 
 const BUCKET: &str = "chaos";
@@ -116,7 +115,7 @@ async fn tell(
     stage.report.observed(format!("kinds of faults: {}", faults.names()));
 
     stage.report.step(2, "S3 load, and faults");
-    let mut load = Load::start(stage.network.s3()?, seed, BUCKET).await?;
+    let mut load = Load::start(stage.network.s3()?, &[], seed, BUCKET).await?;
     let began = Instant::now();
     let mut picture = Picture::new(seed);
     let mut dice = StdRng::seed_from_u64(seed ^ 0x5eed);

@@ -47,19 +47,28 @@ pub(super) struct Load {
     stdin: ChildStdin,
     lines: mpsc::UnboundedReceiver<Value>,
     seconds: u64,
+    failed_at: Vec<u64>,
 }
 
 impl Load {
-    pub(super) async fn start(access: &S3Access, seed: u64, bucket: &str) -> anyhow::Result<Self> {
-        let python =
-            std::env::var_os("ARION_PYTHON").context("ARION_PYTHON is not set: run scripts/chaos")?;
+    /// Against one endpoint, or replicas that take turns; `further` are those beside the first.
+    pub(super) async fn start(
+        access: &S3Access,
+        further: &[S3Access],
+        seed: u64,
+        bucket: &str,
+    ) -> anyhow::Result<Self> {
+        let endpoints = std::iter::once(access).chain(further).map(|access| access.endpoint.as_str());
+        let endpoints: Vec<&str> = endpoints.collect();
+        let python = std::env::var_os("ARION_PYTHON")
+            .context("ARION_PYTHON is not set: run this through scripts/chaos or scripts/e2e")?;
         let mut child = Command::new(python)
             .arg(client::source("s3/load.py")?)
             .args(["--seed", &seed.to_string(), "--bucket", bucket])
             .env("AWS_ACCESS_KEY_ID", &access.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &access.secret_key)
             .env("AWS_DEFAULT_REGION", &access.region)
-            .env("S3_ENDPOINT", &access.endpoint)
+            .env("S3_ENDPOINT", endpoints.join(","))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -77,7 +86,7 @@ impl Load {
                 }
             }
         });
-        Ok(Self { child, stdin, lines, seconds: 0 })
+        Ok(Self { child, stdin, lines, seconds: 0, failed_at: vec![0; endpoints.len()] })
     }
 
     /// Takes over what was said meanwhile.
@@ -95,9 +104,18 @@ impl Load {
         if let Ok(second) = serde_json::from_value::<Second>(line.clone()) {
             self.seconds = self.seconds.max(second.second + 1);
             picture.second(second);
+            let failed = line["failed_at"].as_array().into_iter().flatten().filter_map(Value::as_u64);
+            for (sum, failed) in self.failed_at.iter_mut().zip(failed) {
+                *sum += failed;
+            }
         } else if let Some(kind) = line["finding"].as_str() {
             report.check(format!("{} is {kind}: {}", line["key"], line["what"]), false);
         }
+    }
+
+    /// Requests to each endpoint that failed so far, up to the last whole second.
+    pub(super) fn failed_at(&self) -> &[u64] {
+        &self.failed_at
     }
 
     async fn say(&mut self, word: &str) -> anyhow::Result<()> {
