@@ -93,7 +93,7 @@ impl Default for GridOptions {
             quorum_extra: 10,
             stripe_bytes: 10 << 20,
             stripes_in_flight: 3,
-            shards_in_memory: 150,
+            shards_in_memory: 120,
             cache_bytes: 64 << 20,
             write_bytes: 200 << 20,
             read_bytes: 160 << 20,

@@ -7,7 +7,7 @@
 #[cfg(target_env = "gnu")]
 pub use tikv_jemallocator::Jemalloc;
 
-/// Makes jemalloc the allocator of a program: free memory is kept for ten seconds, then given back.
+/// Makes jemalloc the allocator of a program: free memory is kept for a second, then given back.
 #[macro_export]
 macro_rules! keep_memory {
     () => {
@@ -20,7 +20,7 @@ macro_rules! keep_memory {
         #[cfg(target_env = "gnu")]
         #[allow(unsafe_code)]
         #[unsafe(export_name = "_rjem_malloc_conf")]
-        pub static ALLOCATOR_SETTINGS: &[u8; 92] =
-            b"narenas:2,dirty_decay_ms:10000,muzzy_decay_ms:0,oversize_threshold:0,background_thread:true\0";
+        pub static ALLOCATOR_SETTINGS: &[u8; 91] =
+            b"narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0,oversize_threshold:0,background_thread:true\0";
     };
 }

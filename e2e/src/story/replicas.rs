@@ -139,7 +139,7 @@ async fn killed(
     fault: &'static str,
 ) -> anyhow::Result<()> {
     let (name, other) = (Network::gateway_name(replica), 1 - replica);
-    let (from, before) = (running.began.elapsed(), answers(running, other));
+    let (from, before) = (running.began.elapsed(), failures(running, other));
     stage.network.kill(&name)?;
     let killed = Instant::now();
     self::leader(stage, &[other], LEADS).await?;
@@ -149,7 +149,7 @@ async fn killed(
         took < LEADS,
     );
     pass(stage, running, DEAD.saturating_sub(took)).await?;
-    let failed = answers(running, other) - before;
+    let failed = failures(running, other) - before;
     stage.network.start_healthy(std::slice::from_ref(&name)).await?;
     running.picture.fault(fault, from.as_secs_f64(), running.began.elapsed().as_secs_f64());
     stage.report.check(format!("{name} is back"), true);
@@ -258,7 +258,7 @@ async fn pass(stage: &mut Stage, running: &mut Running, time: Duration) -> anyho
     let until = Instant::now() + time;
     loop {
         running.load.read(&mut stage.report, &mut running.picture)?;
-        for (name, how) in stage.network.ended()? {
+        if let Some((name, how)) = stage.network.ended()?.first() {
             bail!("{name} ended by itself: {how}");
         }
         if Instant::now() >= until {
@@ -268,7 +268,7 @@ async fn pass(stage: &mut Stage, running: &mut Running, time: Duration) -> anyho
     }
 }
 
-fn answers(running: &Running, replica: u16) -> u64 {
+fn failures(running: &Running, replica: u16) -> u64 {
     running.load.failed_at().get(usize::from(replica)).copied().unwrap_or_default()
 }
 

@@ -362,38 +362,38 @@ impl Grid {
         // As many for any shape: it is how many miners may vanish that counts.
         let quorum = usize::from(map.params().ec_k) + usize::from(self.options.quorum_extra);
         let quorum = quorum.min(shards.len());
+        let mut receipts = Vec::with_capacity(shards.len());
         let pg = map.group(&id);
         let mut senders: JoinSet<Sent> = JoinSet::new();
         let mut resting = Vec::new();
-        let launch = |senders: &mut JoinSet<Sent>, index: u8, peer: PeerAddr, slot| {
-            let at = usize::from(index);
+        // Whoever sends a shard alone has its bytes: they go with its slot.
+        let launch = |senders: &mut JoinSet<Sent>, (index, peer, bytes): (u8, PeerAddr, Bytes), slot| {
             let placement =
                 ShardPlacement { stripe: id, pg, index, epoch: record.epoch, size: record.shard_len };
-            let (grid, shard, bytes) = (self.clone(), record.hashes[at], shards[at].clone());
+            let (grid, shard) = (self.clone(), record.hashes[usize::from(index)]);
             senders.spawn(same_host(async move {
                 let receipt = grid.store_patiently(&peer, shard, placement, bytes).await;
                 drop::<Option<OwnedSemaphorePermit>>(slot);
                 (index, receipt)
             }));
         };
-        for (index, miner) in (0u8..).zip(map.place(&id)) {
+        for ((index, miner), bytes) in (0u8..).zip(map.place(&id)).zip(shards) {
             let Some(miner) = miner else { continue };
             let peer = self.maps.address(miner);
             match self.peers.standing(&peer.node_id) {
-                Standing::Down => resting.push((index, peer)),
-                Standing::Good | Standing::Slow => launch(&mut senders, index, peer, slots.split(1)),
+                Standing::Down => resting.push((index, peer, bytes)),
+                Standing::Good | Standing::Slow => launch(&mut senders, (index, peer, bytes), slots.split(1)),
             }
         }
         let deadline = Instant::now() + self.options.stripe_timeout;
-        let mut receipts = Vec::with_capacity(shards.len());
         while receipts.len() < quorum {
             if receipts.len() + senders.len() < quorum {
                 // Even miners that seemed down are asked before the stripe is given up, but for those that were silent
                 // a moment ago.
-                for (index, peer) in
-                    resting.drain(..).filter(|(_, peer)| !self.peers.failed_lately(&peer.node_id))
+                for (index, peer, bytes) in
+                    resting.drain(..).filter(|(_, peer, _)| !self.peers.failed_lately(&peer.node_id))
                 {
-                    launch(&mut senders, index, peer, slots.split(1));
+                    launch(&mut senders, (index, peer, bytes), slots.split(1));
                 }
             }
             if receipts.len() + senders.len() < quorum {
@@ -417,7 +417,7 @@ impl Grid {
             Sharing::Alone => self.meta.stripe_stored(id, receipts, missing_from_ms).await?,
             Sharing::Shared => self.meta.shared_stripe_stored(id, receipts, missing_from_ms).await?,
         }
-        drop((shards, slots));
+        drop((resting, slots));
         if !senders.is_empty() {
             tokio::spawn(same_host(self.clone().tail(id, senders)));
         }
