@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - A receipt counts only if the right miner signed exactly what was ordered.
-//! - Shard bytes leave this module only after they were compared with their address, by `arion_erasure::Addresses`.
+//! - Shard bytes leave this module only after they were compared with their address, by `arion_erasure::Addresses` or, parts of
+//!   shards, by `arion_proofs`.
 //! - Bytes of shards on their way to miners are bounded by [`GridOptions::shards_in_memory`], those of clients on their way in and out by
 //!   [`GridOptions::write_bytes`] and [`GridOptions::read_bytes`], however many clients there are (`turns.rs`).
 //!
@@ -23,6 +24,7 @@ pub mod upkeep;
 pub mod write;
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -286,15 +288,38 @@ impl Grid {
         let request = Request::Fetch { shard };
         let (response, body) = self.call(peer, request, Bytes::new(), self.options.fetch_timeout).await?;
         let Response::Shard { .. } = response else { return Err(ShardError::Unexpected) };
-        let checked = addresses.check(index, body).map_err(|error| {
-            tracing::warn!(%shard, miner = %peer.node_id, %error, "a miner answered with other bytes than the shard's");
-            self.metrics.shards_corrupt.inc();
-            ShardError::Corrupt
-        })?;
+        self.metrics.fetched_bytes.inc_by(body.len() as u64);
+        let checked = addresses.check(index, body).map_err(|error| self.corrupt(peer, &shard, &error))?;
         self.peers.took(began.elapsed());
         self.cache.keep(shard, &checked);
         self.metrics.cache_bytes.set(self.cache.bytes().cast_signed());
         Ok(checked)
+    }
+
+    /// A part of a shard from a miner; it is checked.
+    async fn fetch_part(
+        &self,
+        peer: &PeerAddr,
+        shard: ShardHash,
+        shard_len: u32,
+        part: Range<u32>,
+    ) -> Result<Bytes, ShardError> {
+        let began = Instant::now();
+        let request = Request::FetchRange { shard, offset: part.start, length: part.end - part.start };
+        let (response, proof) = self.call(peer, request, Bytes::new(), self.options.fetch_timeout).await?;
+        let Response::Shard { .. } = response else { return Err(ShardError::Unexpected) };
+        self.metrics.parts_fetched.inc();
+        self.metrics.fetched_bytes.inc_by(proof.len() as u64);
+        let checked = arion_proofs::verify_range(&shard, shard_len, part, &proof)
+            .map_err(|error| self.corrupt(peer, &shard, &error))?;
+        self.peers.took(began.elapsed());
+        Ok(checked)
+    }
+
+    fn corrupt(&self, peer: &PeerAddr, shard: &ShardHash, error: &dyn std::fmt::Display) -> ShardError {
+        tracing::warn!(%shard, miner = %peer.node_id, %error, "a miner answered with other bytes than the shard's");
+        self.metrics.shards_corrupt.inc();
+        ShardError::Corrupt
     }
 
     /// Has a miner delete a shard; whether it is known not to hold it any more.

@@ -36,6 +36,10 @@ pub struct Metrics {
     pub cache_hits: Counter,
     /// Data shards that were wanted and were not.
     pub cache_misses: Counter,
+    /// Bytes of shards and of proofs that miners answered.
+    pub fetched_bytes: Counter,
+    /// Answers that were a part of a shard.
+    pub parts_fetched: Counter,
     /// Bytes of shards that were read lately and are kept.
     pub cache_bytes: Gauge,
     /// Answers that did not hash to their address.
@@ -167,6 +171,8 @@ impl Metrics {
         registry.register("read_hedges", "Times other miners were asked too", self.hedges.clone());
         registry.register("cache_hits", "Shards read from memory", self.cache_hits.clone());
         registry.register("cache_misses", "Shards that were not in memory", self.cache_misses.clone());
+        registry.register("fetched_bytes", "Shards and proofs from miners", self.fetched_bytes.clone());
+        registry.register("parts_fetched", "Parts of shards from miners", self.parts_fetched.clone());
         registry.register("cache_bytes", "Bytes of shards in memory", self.cache_bytes.clone());
         registry.register("shards_corrupt", "Answers with wrong bytes", self.shards_corrupt.clone());
         registry.register("shards_late", "Shards stored after the acknowledgement", self.shards_late.clone());

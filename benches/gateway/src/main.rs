@@ -63,7 +63,7 @@ enum What {
         /// How often.
         #[arg(long, default_value_t = 1)]
         rounds: usize,
-        /// Only rows whose name begins like this.
+        /// Only rows with this in their name.
         #[arg(long, default_value = "")]
         only: String,
     },
@@ -105,7 +105,7 @@ async fn main() -> anyhow::Result<()> {
                 let bucket = format!("{BUCKET}-{round}-{}", std::process::id());
                 let mut session = Session::new(&state, &bucket, true).await?;
                 let rows = Row::PUTS.into_iter().chain(Row::GETS);
-                let rows: Vec<Row> = rows.filter(|row| row.name().starts_with(only.as_str())).collect();
+                let rows: Vec<Row> = rows.filter(|row| row.name().contains(only.as_str())).collect();
                 measure(&mut session, &rows).await?;
             }
             Ok(())

@@ -5,6 +5,7 @@
 //!
 //! # Invariants
 //! - Bytes kept are at most as many as were allowed; a shard for which there is no room is just not kept.
+//! - Which shards were wanted lately is known of so many only that it takes little beside what is kept.
 
 use arion_erasure::CheckedShard;
 use arion_types::ShardHash;
@@ -17,8 +18,17 @@ const PART_BYTES: u64 = 8 << 20;
 /// Parts that are locked one by one.
 const PARTS_MAX: u64 = 16;
 
+/// Bytes kept for each shard of which it is known that it was wanted.
+const WANTED_PER: u64 = 16 << 10;
+
 /// Keeps what was read, up to so many bytes.
-pub(super) struct ShardCache(Option<sync::Cache<ShardHash, CheckedShard, ByLength>>);
+pub(super) struct ShardCache(Option<Kept>);
+
+struct Kept {
+    shards: sync::Cache<ShardHash, CheckedShard, ByLength>,
+    /// Shards of which a part was wanted lately.
+    wanted: sync::Cache<ShardHash, ()>,
+}
 
 #[derive(Clone)]
 struct ByLength;
@@ -39,26 +49,35 @@ impl ShardCache {
             .shards(usize::try_from(parts).unwrap_or(1))
             .build();
         let cache = (bytes > 0).then_some(options).and_then(Result::ok);
-        Self(cache.map(|options| {
-            sync::Cache::with_options(options, ByLength, Default::default(), Default::default())
+        Self(cache.map(|options| Kept {
+            shards: sync::Cache::with_options(options, ByLength, Default::default(), Default::default()),
+            wanted: sync::Cache::new(usize::try_from(bytes / WANTED_PER).unwrap_or(usize::MAX).max(64)),
         }))
+    }
+
+    /// Whether no part of this shard was asked about lately; from now on one was. Where nothing is kept, none ever was.
+    pub(super) fn is_new(&self, shard: &ShardHash) -> bool {
+        let Some(kept) = &self.0 else { return true };
+        let known = kept.wanted.get(shard).is_some();
+        kept.wanted.insert(*shard, ());
+        !known
     }
 
     /// The shard with this address.
     pub(super) fn get(&self, shard: &ShardHash) -> Option<CheckedShard> {
-        self.0.as_ref()?.get(shard)
+        self.0.as_ref()?.shards.get(shard)
     }
 
     /// Keeps a shard, if it is worth it.
     pub(super) fn keep(&self, hash: ShardHash, shard: &CheckedShard) {
-        if let Some(cache) = &self.0 {
-            cache.insert(hash, shard.clone());
+        if let Some(kept) = &self.0 {
+            kept.shards.insert(hash, shard.clone());
         }
     }
 
     /// Bytes kept, with what each entry takes besides.
     pub(super) fn bytes(&self) -> u64 {
-        self.0.as_ref().map_or(0, |cache| cache.weight())
+        self.0.as_ref().map_or(0, |kept| kept.shards.weight())
     }
 }
 
@@ -104,6 +123,23 @@ mod tests {
         let small = ShardCache::new(900);
         small.keep(hash, &kept);
         assert!(small.get(&hash).is_none());
+    }
+
+    #[test]
+    fn a_shard_is_new_once_and_always_where_nothing_is_kept() {
+        let (hash, _) = shard(1, 10);
+        let cache = ShardCache::new(1 << 20);
+        assert!(cache.is_new(&hash) && !cache.is_new(&hash) && !cache.is_new(&hash));
+        let none = ShardCache::new(0);
+        assert!(none.is_new(&hash) && none.is_new(&hash));
+        // What was wanted long ago is forgotten.
+        for fill in 0..10_000u32 {
+            cache.is_new(&ShardHash(*blake3::hash(&fill.to_le_bytes()).as_bytes()));
+        }
+        let first: Vec<_> =
+            (0..1_000u32).map(|fill| ShardHash(*blake3::hash(&fill.to_le_bytes()).as_bytes())).collect();
+        let new = first.iter().filter(|hash| cache.is_new(hash)).count();
+        assert!(new > 900, "{new} of 1,000");
     }
 
     /// One long download does not take the place of what is read again and again.

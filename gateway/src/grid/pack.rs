@@ -29,7 +29,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Grid, give_back::Owed, write::WriteError};
+use super::{
+    Grid,
+    give_back::{Owed, Underway},
+    write::WriteError,
+};
 use crate::manifest::StripeRecord;
 
 /// Ciphertext of at most this many bytes shares short stripes.
@@ -173,16 +177,8 @@ struct Filling {
 
 /// A stored stripe and those who may refer to it. It is pinned as long as this lives.
 struct Shared {
-    grid: Arc<Grid>,
     record: StripeRecord,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (grid, id) = (self.grid.clone(), self.record.id());
-        runtime.spawn(same_host(async move { grid.give_back(Owed::Pinned(id)).await }));
-    }
+    _pinned: Underway,
 }
 
 /// Where the ciphertext of a member is.
@@ -274,7 +270,8 @@ impl Grid {
         drop(slot);
         match stored {
             Ok(record) => {
-                let shared = Arc::new(Shared { grid: self, record });
+                let pinned = Underway::new(&self, Owed::Pinned(record.id()));
+                let shared = Arc::new(Shared { record, _pinned: pinned });
                 for member in members {
                     // A member that went away drops its share here.
                     let _ = member.send(Ok(shared.clone()));

@@ -1,7 +1,7 @@
 //! How much each miner serves: counted where a shard was of use, kept every few seconds, stated in the ledger at an interval.
 //!
 //! # Invariants
-//! - A shard counts for its miner if it came whole, was asked for and was not there already: not for who was overtaken.
+//! - A shard, or the part of it that was asked for, counts for its miner if it was not there already: not for who was overtaken.
 //! - What is counted and not kept yet is lost with the process: at most [`KEEP_INTERVAL`] of it, to nobody's gain.
 //!
 //! # Not here

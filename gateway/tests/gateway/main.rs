@@ -41,6 +41,7 @@ mod occupancy;
 mod operations;
 mod packing;
 mod page;
+mod parts;
 mod privacy;
 mod process;
 mod quotas;

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -65,6 +66,8 @@ pub struct Miner {
     shards: Mutex<HashMap<ShardHash, (ShardPlacement, Bytes)>>,
     mood: AtomicU8,
     pub fetches: AtomicUsize,
+    /// What it answered to them.
+    pub fetched_bytes: AtomicUsize,
     pub stores: AtomicUsize,
     /// Of these, those that are never answered.
     pub stalled: AtomicUsize,
@@ -126,6 +129,26 @@ impl Miner {
         Response::Stored(receipt.sign(&GENESIS, &self.key))
     }
 
+    async fn fetched(&self, shard: ShardHash, range: Option<Range<u32>>) -> (Response, Bytes) {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        if self.is(Mood::Hanging) {
+            std::future::pending::<()>().await;
+        }
+        let found = self.shards.lock().unwrap().get(&shard).map(|(_, bytes)| bytes.clone());
+        let Some(bytes) = found else { return (Response::error(ErrorCode::NotFound, ""), Bytes::new()) };
+        let size = bytes.len() as u32;
+        let mut answer = match range {
+            Some(range) => arion_proofs::prove_range(&shard, &bytes, range).unwrap(),
+            None => bytes.to_vec(),
+        };
+        if self.is(Mood::Corrupt) {
+            let middle = answer.len() / 2;
+            answer[middle] ^= 1;
+        }
+        self.fetched_bytes.fetch_add(answer.len(), Ordering::SeqCst);
+        (Response::Shard { size }, answer.into())
+    }
+
     fn delete(&self, command: arion_protocol::SignedCommand) -> Response {
         if let Err(error) = command.check(&GENESIS, &self.node_id(), now_ms()) {
             return Response::error(error.into(), "");
@@ -171,25 +194,9 @@ impl Service for Miner {
                 let stat = |shard| stat(shard).map(|placement| ShardStat { placement, stored_at: 1 });
                 (Response::Stats(shards.iter().map(stat).collect()), Bytes::new())
             }
-            Request::Fetch { shard } => {
-                self.fetches.fetch_add(1, Ordering::SeqCst);
-                if self.is(Mood::Hanging) {
-                    std::future::pending::<()>().await;
-                }
-                let found = self.shards.lock().unwrap().get(&shard).map(|(_, bytes)| bytes.clone());
-                let Some(bytes) = found else {
-                    return (Response::error(ErrorCode::NotFound, ""), Bytes::new());
-                };
-                let size = bytes.len() as u32;
-                let bytes = match self.is(Mood::Corrupt) {
-                    true => {
-                        let mut bytes = bytes.to_vec();
-                        bytes[size as usize / 2] ^= 1;
-                        bytes.into()
-                    }
-                    false => bytes,
-                };
-                (Response::Shard { size }, bytes)
+            Request::Fetch { shard } => self.fetched(shard, None).await,
+            Request::FetchRange { shard, offset, length } => {
+                self.fetched(shard, Some(offset..offset + length)).await
             }
             _ => (Response::error(ErrorCode::Unsupported, ""), Bytes::new()),
         }
@@ -228,6 +235,7 @@ impl Network {
                     shards: Mutex::default(),
                     mood: AtomicU8::new(Mood::Honest as u8),
                     fetches: AtomicUsize::new(0),
+                    fetched_bytes: AtomicUsize::new(0),
                     stores: AtomicUsize::new(0),
                     stalled: AtomicUsize::new(0),
                 })
@@ -355,7 +363,7 @@ pub async fn let_go(grid: &Grid, part: &PartManifest) {
 pub async fn read(
     grid: &Arc<Grid>,
     manifest: &PartManifest,
-    range: std::ops::Range<u64>,
+    range: Range<u64>,
 ) -> Result<Vec<u8>, arion_gateway::grid::read::ReadError> {
     let key = customer().unwrap(&manifest.key, b"").unwrap();
     let mut pieces = grid.read(vec![OpenPart { manifest: manifest.clone(), key }], range);
