@@ -45,6 +45,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// ... and answers that within this time, however much it has to do.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
+/// As much as a connection gives at once, and more.
+const PIECE_BYTES: usize = 512 << 10;
+
 /// Why an object cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -166,7 +169,10 @@ impl Upload {
             self.turn = Some((room, self.grid.write_turns.take(room).await));
         }
         let encryptor = self.encryptor.as_mut().ok_or(WriteError::Internal)?;
-        if self.sealed.capacity() == 0 {
+        // Once, not step by step.
+        if self.sealed.capacity() < room {
+            self.sealed.reserve_exact(room + PIECE_BYTES - self.sealed.len());
+        } else if self.sealed.capacity() == 0 {
             self.sealed.reserve(plain.len() + 1_024);
         }
         encryptor.update(plain, &mut self.sealed).map_err(|_| WriteError::TooLong)?;
@@ -230,7 +236,7 @@ impl Upload {
     async fn send_full(&mut self) -> Result<(), WriteError> {
         let stripe_bytes = self.grid.options.stripe_bytes;
         while self.sealed.len() >= stripe_bytes {
-            let mut next = Vec::with_capacity(stripe_bytes + arion_crypto::SEGMENT_BYTES * 2);
+            let mut next = Vec::with_capacity(stripe_bytes + PIECE_BYTES);
             next.extend_from_slice(&self.sealed[stripe_bytes..]);
             let mut full = mem::replace(&mut self.sealed, next);
             full.truncate(stripe_bytes);
