@@ -116,3 +116,14 @@ async fn what_a_dead_gateway_left_goes_and_nothing_else_while_a_map_changes_and_
     tokio::time::timeout(RETENTION * 3, running.join_next()).await.unwrap_err();
     world.check_all_in_place(&[lost]).await;
 }
+
+#[tokio::test]
+async fn a_world_takes_its_disks_along() {
+    let world = World::new(48);
+    let service = world.service();
+    let collector = world.collector(3, &[&service], Duration::MAX);
+    let disks = world.disks();
+    assert!(disks.iter().all(|disk| disk.exists()));
+    drop((collector, service, world));
+    assert!(!disks.iter().any(|disk| disk.exists()));
+}

@@ -4,6 +4,7 @@ mod gateway;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -92,7 +93,7 @@ struct Miner {
     service: MinerService,
     store: Arc<Volumes>,
     manner: Mutex<Manner>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 #[async_trait]
@@ -156,6 +157,13 @@ pub(super) struct World {
     stores_of_services: [TempDir; SERVICES],
     /// Gateways that services made from now on follow, too.
     others: Mutex<Vec<PeerAddr>>,
+}
+
+/// A miner knows the network by what it asks services over, and the network knows the miner: without this neither would go.
+impl Drop for World {
+    fn drop(&mut self) {
+        (0..self.count).for_each(|uid| self.lose(uid));
+    }
 }
 
 impl World {
@@ -299,9 +307,14 @@ impl World {
             metrics: MinerMetrics::new(&mut Default::default()),
         });
         let manner = Mutex::new(Manner::Honest);
-        let miner = Arc::new(Miner { service, store, manner, _directory: directory });
+        let miner = Arc::new(Miner { service, store, manner, directory });
         self.miners.lock().unwrap().insert(uid, miner);
         self.come_back(uid);
+    }
+
+    /// Where the miners keep their shards.
+    pub(super) fn disks(&self) -> Vec<PathBuf> {
+        self.miners.lock().unwrap().values().map(|miner| miner.directory.path().to_owned()).collect()
     }
 
     /// Takes a miner off the network.
