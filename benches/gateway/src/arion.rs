@@ -123,6 +123,11 @@ pub fn state(program: &Path, directory: &Path) -> anyhow::Result<Endpoint> {
     Ok(state.s3)
 }
 
+/// Stops the network in a directory.
+pub fn stop(program: &Path, directory: &Path) -> anyhow::Result<()> {
+    run(program, &["stop"], &["--data".to_owned(), directory.display().to_string()]).map(drop)
+}
+
 impl Drop for Network {
     fn drop(&mut self) {
         if let Err(error) = run(&self.program, &["stop"], &self.place) {

@@ -13,15 +13,19 @@ mod bounds;
 mod client;
 mod garage;
 mod memory;
+mod place;
 mod repair;
 mod work;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use arion::Network;
 use garage::Garage;
+use place::Place;
 use work::{Row, Session};
 
 const BUCKET: &str = "bench";
@@ -92,29 +96,40 @@ impl Score {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let directory = tempfile::tempdir_in(std::env::current_dir()?)?;
-    let network = |fresh: bool, cache: &str| {
-        Network::start(&arguments.devnet, &directory.path().join("arion"), arguments.base_port, fresh, cache)
-    };
-    match &arguments.what {
-        What::Compare { garage } => compare(garage, directory.path(), network).await,
-        What::Large { gib } => bounds::large(&network(true, "64MiB")?, directory.path(), *gib).await,
-        What::At { directory, rounds, only } => {
-            let state = arion::state(&arguments.devnet, directory)?;
-            for round in 0..*rounds {
-                let bucket = format!("{BUCKET}-{round}-{}", std::process::id());
-                let mut session = Session::new(&state, &bucket, true).await?;
-                let rows = Row::PUTS.into_iter().chain(Row::GETS);
-                let rows: Vec<Row> = rows.filter(|row| row.name().contains(only.as_str())).collect();
-                measure(&mut session, &rows).await?;
-            }
-            Ok(())
-        }
-        What::Repair(wanted) => {
-            repair::run(&arguments.devnet, directory.path(), arguments.base_port, wanted).await
-        }
-        What::Crowd { clients } => bounds::crowd(&network(true, "64MiB")?, *clients).await,
+    let [mut interrupted, mut terminated] =
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+    let place = Place::take(&arguments.devnet)?;
+    // Interrupted, it stops what it started and removes what it wrote, as it does in the end.
+    tokio::select! {
+        done = run(&arguments, &place.path) => done,
+        _ = interrupted.recv() => bail!("interrupted"),
+        _ = terminated.recv() => bail!("terminated"),
     }
+}
+
+async fn run(arguments: &Arguments, directory: &Path) -> anyhow::Result<()> {
+    let (devnet, port) = (&arguments.devnet, arguments.base_port);
+    let network =
+        |fresh: bool, cache: &str| Network::start(devnet, &directory.join("arion"), port, fresh, cache);
+    match &arguments.what {
+        What::Compare { garage } => compare(garage, directory, network).await,
+        What::Large { gib } => bounds::large(&network(true, "64MiB")?, directory, *gib).await,
+        What::Crowd { clients } => bounds::crowd(&network(true, "64MiB")?, *clients).await,
+        What::Repair(wanted) => repair::run(devnet, directory, port, wanted).await,
+        What::At { directory, rounds, only } => at(devnet, directory, *rounds, only).await,
+    }
+}
+
+async fn at(devnet: &Path, directory: &Path, rounds: usize, only: &str) -> anyhow::Result<()> {
+    let endpoint = arion::state(devnet, directory)?;
+    for round in 0..rounds {
+        let bucket = format!("{BUCKET}-{round}-{}", std::process::id());
+        let mut session = Session::new(&endpoint, &bucket, true).await?;
+        let rows = Row::PUTS.into_iter().chain(Row::GETS);
+        let rows: Vec<Row> = rows.filter(|row| row.name().contains(only)).collect();
+        measure(&mut session, &rows).await?;
+    }
+    Ok(())
 }
 
 async fn measure(session: &mut Session, rows: &[Row]) -> anyhow::Result<Figures> {
