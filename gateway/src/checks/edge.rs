@@ -289,6 +289,10 @@ pub fn s3(bytes: &[u8]) -> bool {
 
 /// Whether a page is asked for, and not S3: what is refused there is told as a page, too.
 fn is_page(request: &HttpRequest) -> bool {
+    // The status page's.
+    if request.uri().path().starts_with("/-/") {
+        return true;
+    }
     let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = named.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     let host = host.unwrap_or_default().to_ascii_lowercase();
