@@ -7,10 +7,10 @@ mod recovery;
 use std::{
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -18,8 +18,9 @@ use tokio::{
 };
 
 use crate::{
+    http,
     layout::{make, program},
-    network::{Network, Options},
+    network::{Network, Options, local},
     progress::Progress,
     report::Report,
     story::{begin, client, end, within},
@@ -31,6 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(60 * 60);
 const MINERS: u16 = 30;
 /// How long a killed gateway may take to be healthy again.
 const HEALTHY: Duration = Duration::from_secs(60);
+/// Stripes that are stored of an upload before the gateway dies.
+const STRIPES_LOST: u64 = 4;
 const BUCKET: &str = "kept";
 /// Bytes of what is stored while the gateway dies.
 const LARGE_BYTES: usize = 256 << 20;
@@ -150,10 +153,11 @@ async fn killed(stage: &mut Stage) -> anyhow::Result<()> {
     s3(stage, &["make-bucket", BUCKET]).await?;
     let kept = s3(stage, &["put", path(&small)?, BUCKET, "small"]).await?;
 
+    let before = stripes_stored(stage).await?;
     let access = stage.network.s3()?.clone();
     let file = path(&large)?.to_owned();
     let upload = tokio::spawn(async move { client::s3(&access, &["put", &file, BUCKET, "large"]).await });
-    until_part_of_it_is_stored(stage).await?;
+    until_part_of_it_is_stored(stage, before).await?;
     stage.network.kill("gateway")?;
     // The client tries again and gives up, or finds the next gateway: both are its right.
     stage.network.start_healthy(&["gateway".to_owned()]).await?;
@@ -180,13 +184,20 @@ async fn killed(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first stripes are with the miners: the gateway has something to lose.
-async fn until_part_of_it_is_stored(stage: &Stage) -> anyhow::Result<()> {
-    let before = orphans::sum(stage, "shards").await?;
-    // The numbers are two seconds old: a stripe may be of what was stored a moment ago.
-    let is_more = |shards| shards >= before + 2 * u64::from(MINERS);
-    orphans::until(stage, "shards", HEALTHY, is_more).await?;
+/// Stripes were stored since the upload began, more than what else goes on may bring: the gateway has something to lose. What the
+/// miners hold says nothing of that while earlier objects are being deleted.
+async fn until_part_of_it_is_stored(stage: &Stage, before: u64) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while stripes_stored(stage).await? < before + STRIPES_LOST {
+        ensure!(begun.elapsed() < HEALTHY, "the upload does not get on within {} s", HEALTHY.as_secs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
+}
+
+async fn stripes_stored(stage: &Stage) -> anyhow::Result<u64> {
+    let address = local(stage.network.ports().gateway_http());
+    http::metric(&address, "arion_gateway_stripes_stored_total").await
 }
 
 fn path(path: &Path) -> anyhow::Result<&str> {

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use arion_types::NodeId;
 use serde_json::Value;
 
-use super::{BUCKET, Stage, path, s3, until_part_of_it_is_stored};
+use super::{BUCKET, Stage, path, s3, stripes_stored, until_part_of_it_is_stored};
 use crate::{
     http,
     layout::make,
@@ -44,9 +44,10 @@ pub(super) async fn told(stage: &mut Stage) -> anyhow::Result<NodeId> {
     fs::copy(data.join("account.key"), &key).context("cannot copy the account key")?;
     let lost = stage.network.node_id(GATEWAY)?;
     // It dies while it takes something in, and never looks after that again.
+    let stored = stripes_stored(stage).await?;
     let (access, file) = (stage.network.s3()?.clone(), path(&files.join("large"))?.to_owned());
     let upload = tokio::spawn(async move { client::s3(&access, &["put", &file, BUCKET, "half"]).await });
-    until_part_of_it_is_stored(stage).await?;
+    until_part_of_it_is_stored(stage, stored).await?;
     stage.network.kill(GATEWAY)?;
     upload.abort();
     fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
